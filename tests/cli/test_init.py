@@ -97,8 +97,8 @@ class TestCommand:
         assert captured.out == WRITTEN
         assert captured.err == (
             f"wrote this configuration to `{root / 'pyproject.toml'}`\n"
-            'note: runtime python3.13 taken from requires-python = "==3.13.*"\n'
-            f"note: architecture x86_64 taken from {NOTHING}\n"
+            'note: runtime python3.13: requires-python = "==3.13.*"\n'
+            f"note: architecture x86_64: {NOTHING}\n"
             "next:\n"
             f"  (cd {os.path.relpath(root)} && uv lock --python 3.13)\n"
             f"  lamina build --project {root}\n"

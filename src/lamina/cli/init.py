@@ -94,8 +94,8 @@ def _text(proposal: Proposal) -> str:
 
 
 def _service_notes(service: ProposedService) -> Iterator[str]:
-    yield f"runtime {service.target.runtime} taken from {service.runtime_reason}"
-    yield f"architecture {service.target.architecture} taken from {service.architecture_reason}"
+    yield f"runtime {service.target.runtime}: {service.runtime_reason}"
+    yield f"architecture {service.target.architecture}: {service.architecture_reason}"
     if service.lock.path is None:
         yield "no dependencies are declared and nothing is locked"
     yield from service.notes

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lamina.project.ignore import GitIgnore, rule_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 # The handler names in AWS's examples and in most templates, in order of preference.
 _HANDLER_NAMES = ("lambda_handler", "handler")
@@ -66,10 +66,14 @@ class _Module:
         return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def discover(project: Path) -> tuple[Handler, ...]:
-    """Return the handlers in *project*, sorted by name. Skip files that an ignore rule or git leaves out."""
+def discover(project: Path, *, without: Collection[Path] = ()) -> tuple[Handler, ...]:
+    """
+    Return the handlers in *project*, sorted by name. Skip files that an ignore rule or git leaves out.
+
+    *without* are directories, as absolute paths, that belong to other projects.
+    """
     root = Path(os.path.abspath(project))
-    modules = _Modules(module for path in python_files(root) if (module := _read(root, path)) is not None)
+    modules = _Modules(module for path in _python_files(root, without) if (module := _read(root, path)) is not None)
     found = []
     for module in modules.all:
         if module.handler is not None and all("." not in part for part in module.path[:-1]):
@@ -79,8 +83,7 @@ def discover(project: Path) -> tuple[Handler, ...]:
     return _named(found, modules)
 
 
-def python_files(root: Path) -> Iterator[Path]:
-    """Yield the Python files below *root*, sorted, without those that an ignore rule or git leaves out."""
+def _python_files(root: Path, without: Collection[Path]) -> Iterator[Path]:
     ignore = GitIgnore(root)
     for directory, directories, files in os.walk(root):
         here = Path(directory)
@@ -88,6 +91,7 @@ def python_files(root: Path) -> Iterator[Path]:
             name
             for name in directories
             if rule_for(name, is_directory=True) is None
+            and here / name not in without
             and not (here / name / "pyvenv.cfg").exists()
             and ignore.ignoring(here / name, is_directory=True) is None
         )

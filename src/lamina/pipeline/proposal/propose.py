@@ -15,10 +15,9 @@ from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import Guess, choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import Group, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
-from lamina.project.discovery import discover
 from lamina.project.file import configures
 from lamina.project.templates.answers import ask
-from lamina.project.templates.entries import relative, source_entries
+from lamina.project.templates.entries import source_entries
 from lamina.project.templates.files import TemplateFiles
 from lamina.project.templates.find import Description, Found, describe, find
 from lamina.project.templates.types import Origin, Skipped
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from lamina.core.store import Store
+    from lamina.project.discovery import Handler
     from lamina.project.templates.types import Template, TemplateFunction, Translation
 
 _PYPROJECT = "pyproject.toml"
@@ -58,7 +58,7 @@ def propose(
     templates = _read(found.descriptions, root, store)
     groups, incomplete = group_templates(templates, files)
     if not groups:
-        groups = group_handlers(discover(root), files) or {".": Group(directory=".")}
+        groups = group_handlers(root, files) or {".": Group(directory=".")}
     configured = [] if again else [each for each in groups if configures(absolute(root, each))]
     if len(configured) == len(groups):
         raise _already_configured(root, configured)
@@ -136,7 +136,7 @@ def _service(
     target = Target.of(chosen.value, machine.value)
     fitting, skipped = _fitting(group.functions, target, forced=(runtime is not None, architecture is not None))
     functions = [_described(each, group.directory, document) for each in fitting]
-    functions += [_discovered(each, group.directory, document) for each in group.handlers]
+    functions += [_discovered(each, document) for each in group.handlers]
     source = _shared_source(functions)
     if group.handlers:
         functions, source = _united(functions)
@@ -201,12 +201,12 @@ def _described(function: TemplateFunction, directory: str, document: dict[str, A
     )
 
 
-def _discovered(handler: Any, directory: str, document: dict[str, Any]) -> ProposedFunction:
+def _discovered(handler: Handler, document: dict[str, Any]) -> ProposedFunction:
     groups, extras = named_like(document, (handler.name,))
     return ProposedFunction(
         name=handler.name,
         handler=handler.handler,
-        source=tuple(relative(entry, directory) for entry in handler.source),
+        source=handler.source,
         origin=Origin(file=handler.file),
         groups=groups,
         extras=extras,

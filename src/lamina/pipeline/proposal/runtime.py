@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.types import TemplateFunction
 
 _PATCHES = range(60)
-NOTHING = "default: nothing in the repository sets it"
+NOTHING = "default, nothing in the repository sets it"
 
 
 class Decision(NamedTuple):
@@ -162,8 +163,7 @@ def _supported(some: Iterable[Runtime], today: dt.date) -> list[Runtime]:
 
 
 def _on_this_machine(today: dt.date) -> str:
-    """Return the newest supported runtime whose Python is installed, so that functions can run here; otherwise the newest."""
-    from lamina.bytecode.interpreter import search
-
-    newest_first = list(reversed(_supported(runtimes(), today)))
-    return next((runtime.name for runtime in newest_first if search(runtime.python) is not None), newest_first[0].name)
+    """Return the newest supported runtime whose Python is on ``PATH``, so that functions can run here; otherwise the newest."""
+    newest_first = [runtime.name for runtime in reversed(_supported(runtimes(), today))]
+    # `python3.13` is both the name of a runtime and that of its interpreter.
+    return next((name for name in newest_first if shutil.which(name) is not None), newest_first[0])

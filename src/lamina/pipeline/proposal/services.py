@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.frozen import replace
 from lamina.pipeline.proposal.locking import REQUIREMENTS
-from lamina.project.discovery import unused, valid_name
+from lamina.project.discovery import discover, unused, valid_name
 from lamina.project.templates.types import Skipped
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from lamina.project.templates.types import Template, TemplateFunction
 
 _MANIFESTS = ("lamina.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
+_PYPROJECT = "pyproject.toml"
+_LARGEST_PYPROJECT = 1_000_000
 _DECLARES = re.compile(rb"^\s*\[(?:project|dependency-groups|tool\.(?:poetry|pdm|lamina)[\].])", re.MULTILINE)
 
 
@@ -70,15 +72,19 @@ def group_templates(
     return groups, tuple(skipped)
 
 
-def group_handlers(handlers: Sequence[Handler], files: TemplateFiles) -> dict[str, Group]:
-    """Return the services of *handlers* that were found in sources, by directory."""
-    groups: dict[str, Group] = {}
-    for handler in handlers:
-        start = handler.root or "."
-        # A root can be a part of a project, such as `src`, but a project cannot be a part of a root.
-        directory, _ = _home(start, files)
-        directory = "." if directory is None else directory
-        groups.setdefault(directory, Group(directory=directory)).handlers.append(handler)
+def group_handlers(root: Path, files: TemplateFiles) -> dict[str, Group]:
+    """Return the services whose handlers were found in the sources below *root*, by directory."""
+    homes = {"."} | {
+        directory
+        for directory in {path.rpartition("/")[0] or "." for path in files.walk()}
+        if _declaration(directory, files) is not None
+    }
+    projects = {directory: absolute(root, directory) for directory in homes}
+    groups = {}
+    for directory, project in projects.items():
+        others = {other for other in projects.values() if other != project}
+        if handlers := discover(project, without=others):
+            groups[directory] = Group(directory=directory, handlers=list(handlers))
     return groups
 
 
@@ -148,16 +154,22 @@ def _home(code: str, files: TemplateFiles) -> tuple[str | None, str | None]:
     The second result is its requirements file, if it has no other declaration.
     """
     place = PurePosixPath(code)
-    for directory in (place, *place.parents):
-        names = files.names(directory.as_posix())
-        if any(name in names for name in _MANIFESTS) or (
-            "pyproject.toml" in names
-            and _DECLARES.search(files.head((directory / "pyproject.toml").as_posix(), 1_000_000))
-        ):
-            return directory.as_posix(), None
-        if REQUIREMENTS in names:
-            return directory.as_posix(), (directory / REQUIREMENTS).as_posix()
+    for directory in map(PurePosixPath.as_posix, (place, *place.parents)):
+        declaration = _declaration(directory, files)
+        if declaration is not None:
+            requirements = (PurePosixPath(directory) / REQUIREMENTS).as_posix()
+            return directory, requirements if declaration == REQUIREMENTS else None
     return None, None
+
+
+def _declaration(directory: str, files: TemplateFiles) -> str | None:
+    """Return the name of the file with which *directory* declares dependencies, or ``None``."""
+    names = files.names(directory)
+    found = next((name for name in _MANIFESTS if name in names), None)
+    if found is None and _PYPROJECT in names:
+        content = files.head((PurePosixPath(directory) / _PYPROJECT).as_posix(), _LARGEST_PYPROJECT)
+        found = _PYPROJECT if _DECLARES.search(content) else None
+    return REQUIREMENTS if found is None and REQUIREMENTS in names else found
 
 
 def _requirements_in(layer: str, files: TemplateFiles) -> list[str]:
