@@ -262,10 +262,10 @@ def _merged(inherited: Any, own: Any, *, depth: int) -> Any:
 
 
 def _code(resource: StackResource, files: TemplateFiles) -> Source:
-    return _existing(_local(resource, properties(resource).get(CODE[resource.kind]), files), files)
+    return _existing(local(resource, properties(resource).get(CODE[resource.kind]), files), files)
 
 
-def _local(resource: StackResource, written: Any, files: TemplateFiles) -> Source:
+def local(resource: StackResource, written: Any, files: TemplateFiles) -> Source:
     """Return the directory or file that *written*, such as the value of ``CodeUri``, names."""
     value = resource.evaluator.resolve(written)
     if value is None or value is NO_VALUE:
@@ -308,7 +308,7 @@ def _layer(resource: StackResource, name: str, files: TemplateFiles) -> Template
             reason = f"runtime {shown(', '.join(named))} is not Python"
             return Skipped(name=shown(name), reason=reason, origin=resource.origin())
     written = resource.properties.get(CONTENT[resource.kind])
-    source = None if written is None else _local(resource, written, files)
+    source = None if written is None else local(resource, written, files)
     exists = isinstance(source, str) and (files.is_directory(source) or files.is_file(source))
     return TemplateLayer(
         name=name, origin=resource.origin(), source=source if exists and isinstance(source, str) else None
