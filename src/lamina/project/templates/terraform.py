@@ -1,0 +1,490 @@
+"""
+Read the Lambda functions and layers of a Terraform or OpenTofu root module.
+
+Language: https://developer.hashicorp.com/terraform/language (2026-11). Community module:
+https://registry.terraform.io/modules/terraform-aws-modules/lambda/aws (2026-11).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import Counter
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.frozen import frozen, replace
+from lamina.core.toml import read_data
+from lamina.project.templates.hcl_values import Unknown
+from lamina.project.templates.terraform_module import Configuration, Instance, Module, root_module
+from lamina.project.templates.types import (
+    LayerReference,
+    Origin,
+    Skipped,
+    Template,
+    TemplateFunction,
+    TemplateLayer,
+    Tool,
+    Translation,
+    UnknownSetting,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lamina.project.templates.files import TemplateFiles
+    from lamina.project.templates.hcl import Block, Body
+
+_SOURCE = re.compile(r'\bsource\s*=\s*"([^"\n]*)"')
+_REFERENCE_KINDS = {"aws_lambda_layer_version": "arn", "module": "lambda_layer_arn"}
+
+
+def read(path: str, files: TemplateFiles) -> Template:
+    """Return what the root module in the directory *path* says. Raises `TemplateError` for invalid or too large files."""
+    configuration = Configuration(path, files)
+    found = _Found()
+    _Reader(root_module(configuration), found).run()
+    skipped = [
+        Skipped(
+            name=name,
+            reason="lamina does not read override files",
+            origin=Origin(file=posixpath.normpath(posixpath.join(path, name))),
+        )
+        for name in files.names(path)
+        if re.fullmatch(r"(?:.*_)?override\.(?:tf|tofu)(?:\.json)?", name)
+    ]
+    return Template(
+        tool=Tool.TERRAFORM,
+        path=path,
+        functions=tuple(found.named()),
+        layers=tuple(found.layers),
+        skipped=(*found.skipped, *skipped),
+        translations=tuple(dict.fromkeys(found.translations)),
+    )
+
+
+@frozen
+class _Label:
+    """The names of something: one that may be ambiguous, and one with all parts."""
+
+    short: str
+    long: str
+
+    @staticmethod
+    def of(name: str, key: str | int | None) -> _Label:
+        long = name if key is None else f"{name}-{key}"
+        return _Label(short=key if isinstance(key, str) and key else long, long=long)
+
+
+class _Found:
+    """The functions, layers, skipped things and translations so far."""
+
+    def __init__(self) -> None:
+        self.functions: list[tuple[_Label, TemplateFunction]] = []
+        self.layers: list[TemplateLayer] = []
+        self.skipped: list[Skipped] = []
+        self.translations: list[Translation] = []
+
+    def named(self) -> Iterator[TemplateFunction]:
+        """Yield the functions with unique names: the short ones unless they collide."""
+        short = Counter(label.short for label, _ in self.functions)
+        taken: set[str] = set()
+        for label, function in self.functions:
+            name = wanted = label.short if short[label.short] == 1 else label.long
+            number = 1
+            while name in taken:
+                number += 1
+                name = f"{wanted}-{number}"
+            taken.add(name)
+            yield replace(function, name=name)
+
+
+class _Reader:
+    """The reading of one module."""
+
+    def __init__(self, module: Module, found: _Found) -> None:
+        self._module, self._found = module, found
+        self._archives: dict[str, tuple[Body, Instance]] | None = None
+
+    def run(self) -> None:
+        """Add the functions and layers of the module to those found so far."""
+        for block in self._module.blocks:
+            match (block.kind, *block.labels):
+                case ("resource", "aws_lambda_function", name):
+                    self._each(block, name, self._function)
+                case ("resource", "aws_lambda_layer_version", name):
+                    self._each(block, name, self._layer)
+                case ("module", name) if block.body is not None or _may_matter(block.text):
+                    self._call(block, name)
+                case _:
+                    pass
+
+    def _each(self, block: Block, name: str, read: Callable[[_Label, _Settings], None]) -> None:
+        body = self._module.configuration.body(block)
+        instances = self._module.instances(body)
+        origin = Origin(file=block.file, line=block.line)
+        if isinstance(instances, Unknown):
+            self._found.skipped.append(
+                Skipped(name=name, reason=f"its instances are unknown: {instances.reason}", origin=origin)
+            )
+            return
+        for instance in instances:
+            read(_Label.of(name, instance.key), _Settings(body, instance, origin))
+
+    def _call(self, block: Block, name: str) -> None:
+        source = self._module.source(self._module.configuration.body(block))
+        if not isinstance(source, str):
+            return
+        if source.startswith(("./", "../")):
+            self._each(block, name, lambda label, settings: self._local(label, settings, name, source))
+        elif (submodule := _community(source)) is not None:
+            if submodule not in read_data("terraform.toml")["community"]["others"]:
+                self._each(block, name, self._packaged)
+        else:
+            self._each(block, name, lambda label, settings: self._foreign(label, settings, source))
+
+    def _foreign(self, label: _Label, settings: _Settings, source: str) -> None:
+        runtime = settings.get("runtime")
+        if settings.get("handler") is not None and isinstance(runtime, str) and runtime.startswith("python"):
+            self._skip(label, f"module `{label.long}` from `{source}` is not known to lamina", settings)
+
+    def _local(self, label: _Label, settings: _Settings, name: str, source: str) -> None:
+        key = settings.instance.key
+        inner = self._module.call(name if key is None else f"{name}-{key}", source, settings.body, settings.instance)
+        if isinstance(inner, Unknown):
+            self._skip(label, inner.reason, settings)
+            return
+        found = _Found()
+        _Reader(inner, found).run()
+        for child, function in found.functions:
+            long = label.long if len(found.functions) == 1 else f"{label.long}-{child.long}"
+            short = label.short if len(found.functions) == 1 else long
+            self._found.functions.append((_Label(short=short, long=long), function))
+        self._found.layers += found.layers
+        self._found.skipped += [replace(each, name=f"{label.long}-{each.name}") for each in found.skipped]
+        self._found.translations += found.translations
+
+    def _skip(self, label: _Label, reason: str, settings: _Settings) -> None:
+        self._found.skipped.append(Skipped(name=label.long, reason=reason, origin=settings.origin))
+
+    def _function(self, label: _Label, settings: _Settings) -> None:
+        reason = _not_python(settings)
+        if reason is not None:
+            self._skip(label, reason, settings)
+            return
+        unknown: list[UnknownSetting] = []
+        code = self._code(settings, unknown)
+        self._add(label, settings, code, _environment(settings, unknown), unknown)
+
+    def _add(
+        self,
+        label: _Label,
+        settings: _Settings,
+        code: tuple[str | None, tuple[str, ...]],
+        environment: tuple[str, ...],
+        unknown: list[UnknownSetting],
+    ) -> None:
+        source, patterns = code
+        function = TemplateFunction(
+            name=label.long,
+            origin=settings.origin,
+            handler=settings.text("handler", unknown),
+            source=source,
+            patterns=patterns,
+            runtime=settings.text("runtime", unknown),
+            architecture=_architecture(settings, unknown),
+            memory_mb=settings.number("memory_size", "memory", unknown),
+            timeout_seconds=settings.number("timeout", "timeout", unknown),
+            environment=environment,
+            layers=tuple(_layers(settings, unknown)),
+            unknown=tuple(unknown),
+        )
+        self._found.functions.append((label, function))
+
+    def _layer(self, label: _Label, settings: _Settings) -> None:
+        source, _ = self._code(settings, [], zips=True)
+        self._found.layers.append(TemplateLayer(name=self._full(label), origin=settings.origin, source=source))
+
+    def _full(self, label: _Label) -> str:
+        return f"{self._module.name}-{label.long}" if self._module.name else label.long
+
+    def _code(
+        self, settings: _Settings, unknown: list[UnknownSetting], *, zips: bool = False
+    ) -> tuple[str | None, tuple[str, ...]]:
+        filename = settings.get("filename")
+        if filename is None:
+            stored = settings.get("s3_bucket") is not None or settings.get("s3_key") is not None
+            reason = "the code is an object in S3" if stored else "`filename` is not set"
+        elif isinstance(filename, Unknown):
+            archive = _archive(filename)
+            if archive is not None:
+                return _Reader(archive[0], self._found)._archived(archive[1], unknown)  # noqa: SLF001
+            reason = filename.reason
+        elif not isinstance(filename, str):
+            reason = "`filename` is not a string"
+        else:
+            named = self._outputs().get(posixpath.normpath(filename))
+            if named is not None:
+                return self._archived(named, unknown)
+            local = self._local_path(filename)
+            if zips and local is not None and self._module.configuration.files.is_file(local):
+                return local, ()
+            reason = f"`{filename[:200]}` is built by something else"
+        unknown.append(UnknownSetting(setting="source", reason=reason))
+        return None, ()
+
+    def _outputs(self) -> dict[str, tuple[Body, Instance]]:
+        """Return the archives of this module by the zip that they write."""
+        if self._archives is None:
+            self._archives = {}
+            for block in self._module.blocks:
+                if block.kind in {"data", "resource"} and block.labels[:1] == ("archive_file",):
+                    body = self._module.configuration.body(block)
+                    instances = self._module.instances(body)
+                    for each in [] if isinstance(instances, Unknown) else instances:
+                        output = _Settings(body, each, Origin(file=block.file)).get("output_path")
+                        if isinstance(output, str):
+                            self._archives.setdefault(posixpath.normpath(output), (body, each))
+        return self._archives
+
+    def _archived(
+        self, archive: tuple[Body, Instance], unknown: list[UnknownSetting]
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Return the directory or file that *archive* packs, and the globs for its files."""
+        settings = _Settings(*archive, Origin(file=archive[0].file))
+        value = next(filter(None, (settings.get("source_dir"), settings.get("source_file"))), None)
+        source = self._source(value, unknown, "the archive is made of text in the description")
+        excludes = settings.get("excludes")
+        if isinstance(excludes, Unknown):
+            unknown.append(UnknownSetting(setting="patterns", reason=excludes.reason))
+        listed = excludes if isinstance(excludes, list) else []
+        return source, tuple(f"!{each}" for each in listed if isinstance(each, str))
+
+    def _source(self, value: Any, unknown: list[UnknownSetting], otherwise: str) -> str | None:
+        reason = otherwise
+        if isinstance(value, Unknown):
+            reason = value.reason
+        elif isinstance(value, str) and value:
+            local = self._local_path(value)
+            files = self._module.configuration.files
+            if local is None:
+                reason = f"`{value[:200]}` is outside the project"
+            elif files.is_directory(local) or (files.is_file(local) and local.endswith(".py")):
+                return local
+            else:
+                reason = f"`{local[:200]}` " + ("is not a directory" if files.is_file(local) else "does not exist")
+        unknown.append(UnknownSetting(setting="source", reason=reason))
+        return None
+
+    def _local_path(self, path: str) -> str | None:
+        """Return *path*, which Terraform resolves in the directory of the root module, relative to the project."""
+        configuration = self._module.configuration
+        return configuration.files.join(configuration.directory, path)
+
+    def _packaged(self, label: _Label, settings: _Settings) -> None:
+        """Read a call of the community module."""
+        if settings.get("create") is False:
+            return
+        paths, translations = self._paths(settings)
+        self._found.translations += translations
+        if settings.get("create_layer") is True:
+            known: list[UnknownSetting] = []
+            source = self._source(paths, known, "")
+            self._found.layers.append(TemplateLayer(name=self._full(label), origin=settings.origin, source=source))
+        if settings.get("create_function") is False or settings.get("create_layer") is True:
+            return
+        reason = _not_python(settings)
+        if reason is not None:
+            self._skip(label, reason, settings)
+            return
+        unknown: list[UnknownSetting] = []
+        source = self._source(paths, unknown, _no_path(settings))
+        variables = settings.get("environment_variables")
+        self._add(label, settings, (source, ()), _names(variables, unknown), unknown)
+
+    def _paths(self, settings: _Settings) -> tuple[Any, list[Translation]]:
+        """Return the only path of ``source_path``, or why there is none, and the settings that lamina replaces."""
+        value = settings.get("source_path")
+        translations = [
+            _translation(name, settings.origin_of(name), {})
+            for name in _replacements()
+            if "." not in name and settings.get(name) not in (None, False, "", {})
+        ]
+        paths: list[Any] = []
+        for entry in value if isinstance(value, list) else [value]:
+            path = entry.get("path") if isinstance(entry, dict) else entry
+            paths += [] if path is None else [path]
+            for key in entry if isinstance(entry, dict) else ():
+                name = f"source_path.{key}"
+                if name in _replacements() and entry[key] not in (None, False, "", []):
+                    origin = settings.origin_of("source_path")
+                    translations.append(_translation(name, origin, self._lock(name, path)))
+        if len(paths) > 1:
+            return Unknown(reason=f"`source_path` has {len(paths)} paths"), translations
+        return paths[0] if paths else None, translations
+
+    def _lock(self, name: str, path: Any) -> dict[str, object]:
+        lock = _replacements()[name].get("lock")
+        local = self._local_path(posixpath.join(path, lock)) if isinstance(path, str) and lock else None
+        exists = local is not None and self._module.configuration.files.is_file(local)
+        return {"lock": local} if exists else {}
+
+
+class _Settings:
+    """The arguments of one instance of a resource or module."""
+
+    def __init__(self, body: Body, instance: Instance, origin: Origin) -> None:
+        self.body, self.instance, self.origin = body, instance, origin
+        self._values: dict[str, Any] = {}
+
+    def get(self, name: str) -> Any:
+        """Return the value of the argument *name*; ``None`` if it is not set."""
+        if name not in self._values:
+            attribute = self.body.attributes.get(name)
+            self._values[name] = None if attribute is None else self.instance.evaluator.value(attribute.expression)
+        return self._values[name]
+
+    def origin_of(self, name: str) -> Origin:
+        """Return the place of the argument *name*."""
+        attribute = self.body.attributes.get(name)
+        return self.origin if attribute is None or attribute.line is None else replace(self.origin, line=attribute.line)
+
+    def text(self, name: str, unknown: list[UnknownSetting]) -> str | None:
+        """Return the string argument *name*, or ``None``."""
+        value = self.get(name)
+        if value is None or (isinstance(value, str) and value):
+            return value
+        reason = value.reason if isinstance(value, Unknown) else f"`{name}` is not a string"
+        unknown.append(UnknownSetting(setting=name, reason=reason))
+        return None
+
+    def number(self, name: str, setting: str, unknown: list[UnknownSetting]) -> int | None:
+        """Return the argument *name*, a whole number, or ``None``. Terraform converts strings."""
+        value = self.get(name)
+        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+            value = int(value)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value
+        reason = value.reason if isinstance(value, Unknown) else f"`{name}` is not a whole number"
+        unknown.append(UnknownSetting(setting=setting, reason=reason))
+        return None
+
+
+@cache
+def _replacements() -> dict[str, dict[str, Any]]:
+    return {name: row for row in read_data("terraform.toml")["setting"] for name in row["names"]}
+
+
+def _translation(name: str, origin: Origin, configuration: dict[str, object]) -> Translation:
+    text = _replacements()[name]["replacement"]
+    return Translation(setting=name, replacement=text, origin=origin, configuration=tuple(configuration.items()))
+
+
+def _may_matter(text: str) -> bool:
+    """Return whether the module call *text* is of a local or the community module, or has a handler."""
+    sources = _SOURCE.findall(text)
+    return len(sources) != 1 or sources[0].startswith(".") or _community(sources[0]) is not None or "handler" in text
+
+
+def _community(source: str) -> str | None:
+    """Return the submodule of the community module that *source* names, ``""`` for the module itself, or ``None``."""
+    plain = source.partition("?")[0].removeprefix("git::").removeprefix("https://").removeprefix("ssh://")
+    plain = plain.replace("git@github.com/", "github.com/").replace("git@github.com:", "github.com/")
+    for prefix in read_data("terraform.toml")["community"]["prefixes"]:
+        rest = plain.removeprefix(prefix).removeprefix(".git")
+        if plain.startswith(prefix) and (not rest or rest.startswith("//")):
+            return rest.rpartition("/")[2]
+    return None
+
+
+def _not_python(settings: _Settings) -> str | None:
+    if settings.get("package_type") == "Image" or settings.get("image_uri") is not None:
+        return "code is a container image"
+    runtime = settings.get("runtime")
+    if runtime is None:
+        return "it sets no runtime"
+    return (
+        None
+        if isinstance(runtime, Unknown) or str(runtime).startswith("python")
+        else f"runtime {str(runtime)[:100]} is not Python"
+    )
+
+
+def _no_path(settings: _Settings) -> str:
+    package = next(filter(settings.get, ("local_existing_package", "s3_existing_package")), None)
+    return f"`{package}` is built by something else" if package else "`source_path` is not set"
+
+
+def _architecture(settings: _Settings, unknown: list[UnknownSetting]) -> str | None:
+    value = settings.get("architectures")
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if value is None:
+        return None
+    if value in ("x86_64", "arm64"):
+        return str(value)
+    reason = value.reason if isinstance(value, Unknown) else "`architectures` is not a list with `x86_64` or `arm64`"
+    unknown.append(UnknownSetting(setting="architecture", reason=reason))
+    return None
+
+
+def _environment(settings: _Settings, unknown: list[UnknownSetting]) -> tuple[str, ...]:
+    blocks = settings.body.blocks
+    bodies = list(blocks.get("environment", ()))
+    for dynamic in blocks.get("dynamic.environment", ()):
+        bodies += dynamic.blocks.get("content", ())
+    nested = settings.get("environment")
+    if isinstance(nested, list) and len(nested) == 1:
+        nested = nested[0]
+    values = [nested.get("variables") if isinstance(nested, dict) else nested]
+    values += [_Settings(body, settings.instance, settings.origin).get("variables") for body in bodies]
+    return tuple(sorted({name for each in values for name in _names(each, unknown)}))
+
+
+def _names(variables: Any, unknown: list[UnknownSetting]) -> tuple[str, ...]:
+    if isinstance(variables, dict):
+        return tuple(sorted(map(str, variables)))
+    if variables is not None:
+        reason = variables.reason if isinstance(variables, Unknown) else "the variables are not a map"
+        unknown.append(UnknownSetting(setting="environment", reason=reason))
+    return ()
+
+
+def _layers(settings: _Settings, unknown: list[UnknownSetting]) -> Iterator[LayerReference]:
+    value = settings.get("layers")
+    for each in value if isinstance(value, list) else [] if value is None else [value]:
+        name = each if isinstance(each, str) and each.startswith("arn:") else None
+        if isinstance(each, Unknown):
+            name = _layer_name(each)
+        if name is not None:
+            yield LayerReference(name=name)
+            continue
+        reason = each.reason if isinstance(each, Unknown) else "a layer is not the ARN of a layer version"
+        unknown.append(UnknownSetting(setting="layers", reason=reason))
+
+
+def _layer_name(reference: Unknown) -> str | None:
+    """Return the name of the layer that *reference* is the ARN of, or ``None``."""
+    path = reference.path
+    if len(path) not in {3, 4} or _REFERENCE_KINDS.get(path[0]) != path[-1] or not isinstance(reference.owner, Module):
+        return None
+    key = "" if len(path) == 3 else f"-{path[2].strip('[]')}"
+    prefix = f"{reference.owner.name}-" if reference.owner.name else ""
+    return f"{prefix}{path[1]}{key}"
+
+
+def _archive(reference: Unknown) -> tuple[Module, tuple[Body, Instance]] | None:
+    """Return the archive whose zip *reference* is, with its module, or ``None``."""
+    path, owner = reference.path, reference.owner
+    header = path[:3] if path[:1] == ("data",) else ("resource", *path[:2])
+    keys = path[len(header) - (path[:1] != ("data",)) : -1]
+    if not isinstance(owner, Module) or path[-1:] != ("output_path",) or len(keys) > 1:
+        return None
+    block = owner.named(*header) if header[1:2] == ("archive_file",) else None
+    if block is None:
+        return None
+    body = owner.configuration.body(block)
+    instances = owner.instances(body)
+    for each in [] if isinstance(instances, Unknown) else instances:
+        if not keys or f"[{each.key}]" == keys[0]:
+            return owner, (body, each)
+    return None
