@@ -167,7 +167,7 @@ class Evaluator:
     def _attr_splat_expr_term(self, _: Tree[Any], parts: list[Tree[Any]]) -> Any:
         value = self.value(parts[0])
         if isinstance(value, Unknown):
-            # `x.*.arn` of a reference has the same path as `x.arn`.
+            # The splat of a reference has the same path as the attribute of one instance.
             for access in trees(parts[1]):
                 value = self._access(value, access)
             return [value] if value.path else value

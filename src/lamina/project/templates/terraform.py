@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.frozen import frozen, replace
 from lamina.core.toml import read_data
 from lamina.project.templates.hcl_values import Unknown
-from lamina.project.templates.terraform_module import Configuration, Instance, Module, root_module
+from lamina.project.templates.terraform_module import Configuration, Instance, TerraformModule, root_module
 from lamina.project.templates.types import (
     LayerReference,
     Origin,
@@ -102,7 +102,7 @@ class _Found:
 class _Reader:
     """The reading of one module."""
 
-    def __init__(self, module: Module, found: _Found) -> None:
+    def __init__(self, module: TerraformModule, found: _Found) -> None:
         self._module, self._found = module, found
         self._archives: dict[str, tuple[Body, Instance]] | None = None
 
@@ -465,19 +465,23 @@ def _layers(settings: _Settings, unknown: list[UnknownSetting]) -> Iterator[Laye
 def _layer_name(reference: Unknown) -> str | None:
     """Return the name of the layer that *reference* is the ARN of, or ``None``."""
     path = reference.path
-    if len(path) not in {3, 4} or _REFERENCE_KINDS.get(path[0]) != path[-1] or not isinstance(reference.owner, Module):
+    if (
+        len(path) not in {3, 4}
+        or _REFERENCE_KINDS.get(path[0]) != path[-1]
+        or not isinstance(reference.owner, TerraformModule)
+    ):
         return None
     key = "" if len(path) == 3 else f"-{path[2].strip('[]')}"
     prefix = f"{reference.owner.name}-" if reference.owner.name else ""
     return f"{prefix}{path[1]}{key}"
 
 
-def _archive(reference: Unknown) -> tuple[Module, tuple[Body, Instance]] | None:
+def _archive(reference: Unknown) -> tuple[TerraformModule, tuple[Body, Instance]] | None:
     """Return the archive whose zip *reference* is, with its module, or ``None``."""
     path, owner = reference.path, reference.owner
     header = path[:3] if path[:1] == ("data",) else ("resource", *path[:2])
     keys = path[len(header) - (path[:1] != ("data",)) : -1]
-    if not isinstance(owner, Module) or path[-1:] != ("output_path",) or len(keys) > 1:
+    if not isinstance(owner, TerraformModule) or path[-1:] != ("output_path",) or len(keys) > 1:
         return None
     block = owner.named(*header) if header[1:2] == ("archive_file",) else None
     if block is None:

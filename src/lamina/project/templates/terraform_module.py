@@ -113,7 +113,7 @@ class Configuration:
         return found
 
 
-class Module:
+class TerraformModule:
     """A module with its variables: the root module, or an instance of a local module."""
 
     def __init__(
@@ -123,7 +123,7 @@ class Module:
         *,
         given: Callable[[str], Any],
         name: str = "",
-        parent: Module | None = None,
+        parent: TerraformModule | None = None,
     ) -> None:
         """Evaluate *directory*. *given* returns the value for a variable, or ``None`` if the caller does not set it."""
         self.configuration, self.directory, self.name = configuration, directory, name
@@ -234,7 +234,7 @@ class Module:
         value = self.configuration.body(block).attributes.get("value")
         return None if value is None else child.evaluator(block.file).value(value.expression)
 
-    def child(self, name: str, key: str | None) -> Module | None:
+    def child(self, name: str, key: str | None) -> TerraformModule | None:
         """Return the instance *key* of the local module *name*, or ``None``."""
         block = self.named("module", name)
         if block is None:
@@ -245,7 +245,7 @@ class Module:
         for each in [] if isinstance(instances, Unknown) else instances:
             if key is None or str(each.key) == key:
                 found = self.call(name if key is None else f"{name}-{key}", str(source), body, each)
-                return found if isinstance(found, Module) else None
+                return found if isinstance(found, TerraformModule) else None
         return None
 
     def source(self, body: Body) -> Any:
@@ -253,7 +253,7 @@ class Module:
         attribute = body.attributes.get("source")
         return None if attribute is None else self.evaluator(body.file).value(attribute.expression)
 
-    def call(self, name: str, source: str, body: Body, instance: Instance) -> Module | Unknown:
+    def call(self, name: str, source: str, body: Body, instance: Instance) -> TerraformModule | Unknown:
         """Return the local module that *body* calls, or why it cannot be read. Raises `TemplateError` for a cycle."""
         files = self.configuration.files
         directory = files.join(self.directory, source)
@@ -277,7 +277,7 @@ class Module:
             return None if attribute is None else instance.evaluator.value(attribute.expression)
 
         full = f"{self.name}-{name}" if self.name else name
-        return Module(self.configuration, directory, given=given, name=full, parent=self)
+        return TerraformModule(self.configuration, directory, given=given, name=full, parent=self)
 
     def _absolute(self, *arguments: Any) -> Any:
         if len(arguments) != 1 or not isinstance(arguments[0], str):
@@ -320,7 +320,7 @@ def _unread(*_: Any) -> Unknown:
     return Unknown(reason="the function `file` is not evaluated")
 
 
-def root_module(configuration: Configuration) -> Module:
+def root_module(configuration: Configuration) -> TerraformModule:
     """Return the root module with the values from the files for variables."""
     assigned = configuration.assignments()
 
@@ -328,7 +328,7 @@ def root_module(configuration: Configuration) -> Module:
         attribute = assigned.get(name)
         return None if attribute is None else module.evaluator(configuration.directory).value(attribute.expression)
 
-    module = Module(configuration, configuration.directory, given=given)
+    module = TerraformModule(configuration, configuration.directory, given=given)
     return module
 
 
