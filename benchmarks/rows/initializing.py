@@ -18,7 +18,10 @@ __all__ = ["BUDGETS", "rows"]
 _SERVICES, _FUNCTIONS = 20, 15
 _KINDS = ("sam", "terraform", "sources")
 # Modules of services have about this many lines.
-_MODULE = "from app import util\n\n\ndef lambda_handler(event, context):\n    return util.X\n" + "def helper():\n    return 1\n" * 60
+_MODULE = (
+    "from app import util\n\n\ndef lambda_handler(event, context):\n    return util.X\n"
+    + "def helper():\n    return 1\n" * 60
+)
 
 BUDGETS = tuple(
     budget
@@ -80,7 +83,9 @@ def _sam() -> str:
 
 
 def _terraform() -> str:
-    blocks = ['data "archive_file" "code" {\n  type = "zip"\n  source_dir = "${path.module}/src"\n  output_path = "code.zip"\n}\n']
+    blocks = [
+        'data "archive_file" "code" {\n  type = "zip"\n  source_dir = "${path.module}/src"\n  output_path = "code.zip"\n}\n'
+    ]
     blocks += [
         f'resource "aws_lambda_function" "function_{number:02}" {{\n'
         f'  function_name = "function-{number:02}"\n'

@@ -113,8 +113,8 @@ def _guess(found: Found, files: TemplateFiles) -> tuple[Guess | None, Guess | No
     if read is None:
         return None, None
     return (
-        None if read.runtime is None else Guess(read.runtime.value, str(read.runtime.origin)),
-        None if read.architecture is None else Guess(read.architecture.value, str(read.architecture.origin)),
+        None if read.runtime is None else Guess(read.runtime, str(read.runtime_origin)),
+        None if read.architecture is None else Guess(read.architecture, str(read.architecture_origin)),
     )
 
 
