@@ -61,9 +61,8 @@ class AssetSources:
         return next((path for path in paths if self._files.is_directory(path) or self._files.is_file(path)), None)
 
     def _match(self, asset: str, module: str) -> Source:
-        content = self._content(asset)
         stem = module.replace(".", "/").strip("/")
-        member = next((name for name in (f"{stem}.py", f"{stem}/__init__.py") if name in content), None)
+        member = next((name for name in (f"{stem}.py", f"{stem}/__init__.py") if self._has(asset, name)), None)
         if not stem or member is None:
             return Undecided(reason=f"the asset `{shown(asset)}` has no module `{shown(module)}`")
         expected = self._member(asset, member)
@@ -102,8 +101,16 @@ class AssetSources:
             if path.startswith(prefix):
                 yield path.removeprefix(prefix), self._fingerprint(path)
 
+    def _has(self, asset: str, name: str) -> bool:
+        # A directory is not listed for this, because it may contain thousands of installed files.
+        if self._files.is_directory(asset):
+            return self._files.is_file(f"{asset}/{name}")
+        return name in self._content(asset)
+
     def _member(self, asset: str, name: str) -> Fingerprint | None:
-        return self._content(asset)[name] or self._fingerprint(f"{asset}/{name}")
+        if self._files.is_directory(asset):
+            return self._fingerprint(f"{asset}/{name}")
+        return self._content(asset).get(name)
 
     def _content(self, asset: str) -> Mapping[str, Fingerprint | None]:
         """Return the files in *asset*, with their fingerprints if it is a zip."""

@@ -142,7 +142,7 @@ def _source(resource: StackResource, files: TemplateFiles, sources: AssetSources
     asset = resource.metadata.get("aws:asset:path")
     code = resource.evaluator.resolve(resource.properties.get(CODE[resource.kind]))
     if not isinstance(asset, str) and isinstance(code, dict) and isinstance(code.get("S3Key"), str):
-        # Without the CLI, `app.synth()` writes no metadata; the key of an asset is its hash.
+        # An app that runs without the CLI writes no metadata; the key of an asset is its hash.
         asset = f"asset.{code['S3Key'].removesuffix('.zip')}"
     if not isinstance(asset, str) or not isinstance(code, dict) or not {"ZipFile", "ImageUri"}.isdisjoint(code):
         return local(resource, code, files)

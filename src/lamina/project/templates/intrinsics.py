@@ -45,7 +45,7 @@ class ResourceReference:
     """The logical ID of the resource."""
 
 
-class Deployment:
+class Evaluation:
     """The stacks that are read together, their exports, and the work that their evaluation has caused so far."""
 
     def __init__(self, file: str) -> None:
@@ -104,20 +104,20 @@ class Evaluator:
     """The values of one template, with its parameters."""
 
     def __init__(
-        self, root: Any, deployment: Deployment, *, stack: tuple[str, ...], given: Mapping[str, Callable[[], Any]]
+        self, root: Any, evaluation: Evaluation, *, stack: tuple[str, ...], given: Mapping[str, Callable[[], Any]]
     ) -> None:
         """Evaluate the template *root* of the nested *stack*. *given* returns the values of parameters."""
         self.resources = section(root, "Resources")
         self._root = root
-        self._deployment = deployment
+        self._evaluation = evaluation
         self._stack = stack
         self._given = given
         self._known: dict[tuple[int, bool], tuple[Any, Any]] = {}
-        deployment.stacks[stack] = self
+        evaluation.stacks[stack] = self
         for output in section(root, "Outputs").values():
             name = section(output, "Export").get("Name")
             if isinstance(name, str):
-                deployment.exports.setdefault(name, (self, output.get("Value")))
+                evaluation.exports.setdefault(name, (self, output.get("Value")))
 
     def resolve(self, node: Any, *, keep: bool = False) -> Any:
         """
@@ -155,7 +155,7 @@ class Evaluator:
             return value
         if not isinstance(value, list):
             return Undecided(reason="the value is not a list")
-        self._deployment.spend(len(value))
+        self._evaluation.spend(len(value))
         return value
 
     def output(self, name: str) -> Any:
@@ -166,14 +166,14 @@ class Evaluator:
         function = self._functions.get(name)
         if function is None:
             return Undecided(reason=f"`{shown(name)}` is evaluated during the deployment")
-        deployment = self._deployment
-        if deployment.depth >= _DEEPEST:
+        evaluation = self._evaluation
+        if evaluation.depth >= _DEEPEST:
             return Undecided(reason="the value is nested too deeply")
-        deployment.depth += 1
+        evaluation.depth += 1
         try:
             return function(self, argument, keep=keep)
         finally:
-            deployment.depth -= 1
+            evaluation.depth -= 1
 
     def _ref(self, name: Any, *, keep: bool) -> Any:
         if not isinstance(name, str):
@@ -231,7 +231,7 @@ class Evaluator:
     def _any(self, argument: Any, *, decisive: bool, name: str) -> Any:
         if not isinstance(argument, list):
             return _invalid(name)
-        self._deployment.spend(len(argument))
+        self._evaluation.spend(len(argument))
         values = [self.resolve(each) for each in argument]
         if any(value is decisive for value in values):
             return decisive
@@ -267,7 +267,7 @@ class Evaluator:
             if length > _LONGEST:
                 return Undecided(reason="the value is longer than 1 MB")
             pieces.append(piece)
-        self._deployment.spend(length)
+        self._evaluation.spend(length)
         return delimiter.join(pieces)
 
     def _select(self, argument: Any, *, keep: bool) -> Any:
@@ -286,7 +286,7 @@ class Evaluator:
         text = self.text(argument[1], keep=keep)
         if isinstance(text, Undecided):
             return text
-        self._deployment.spend(len(text))
+        self._evaluation.spend(len(text))
         return text.split(argument[0], _MOST_PIECES)
 
     def _find_in_map(self, argument: Any, *, keep: bool) -> Any:
@@ -321,7 +321,7 @@ class Evaluator:
                 pieces.append(variables[name])
             else:
                 pieces.append(self._variable(name, keep=keep))
-        self._deployment.spend(len(template) + len(pieces))
+        self._evaluation.spend(len(template) + len(pieces))
         return self._concatenate([*pieces, template[end:]], "", keep=keep)
 
     def _variable(self, name: str, *, keep: bool) -> Any:
@@ -333,7 +333,7 @@ class Evaluator:
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             return _invalid("Fn::GetAtt")
         name, attribute = parts
-        nested = self._deployment.stacks.get((*self._stack, name))
+        nested = self._evaluation.stacks.get((*self._stack, name))
         if nested is not None and attribute.startswith("Outputs."):
             value = nested.output(attribute.removeprefix("Outputs."))
             return (
@@ -347,9 +347,9 @@ class Evaluator:
         name = self.text(argument)
         if isinstance(name, Undecided):
             return name
-        if name not in self._deployment.exports:
+        if name not in self._evaluation.exports:
             return Undecided(reason=f"`{shown(name)}` is imported from another stack")
-        evaluator, node = self._deployment.exports[name]
+        evaluator, node = self._evaluation.exports[name]
         return evaluator.resolve(node, keep=keep)
 
     _functions: ClassVar[dict[str, Callable[..., Any]]] = {

@@ -14,7 +14,7 @@ from lamina.core.frozen import frozen
 from lamina.core.toml import parse
 from lamina.project.templates.documents import load
 from lamina.project.templates.intrinsics import (
-    Deployment,
+    Evaluation,
     Evaluator,
     Undecided,
     expand_tag,
@@ -74,7 +74,7 @@ class Stacks:
         self.resources: list[StackResource] = []
         self.skipped: list[Skipped] = []
         self.transforms: tuple[str, ...] = ()
-        self._deployment = Deployment(path)
+        self._evaluation = Evaluation(path)
         self._files = files
         self._templates = 0
         self._documents: dict[str, Document] = {}
@@ -102,7 +102,7 @@ class Stacks:
         self._templates += 1
         if self._templates > _MOST_TEMPLATES:
             raise TemplateError(f"`{chain[0]}` has more than {_MOST_TEMPLATES} nested templates")
-        evaluator = Evaluator(document.value, self._deployment, stack=stack, given=given)
+        evaluator = Evaluator(document.value, self._evaluation, stack=stack, given=given)
         directory = document.file.rpartition("/")[0] or "."
         common = section(section(document.value, "Globals"), "Function")
         if "Fn::Transform" in document.value:
@@ -199,9 +199,9 @@ class Stacks:
 
     def _substituted(self, node: Any, identifier: str, value: str, depth: int = 0) -> Any:
         """Return a copy of *node* in which *value* takes the place of the loop variable *identifier*."""
-        self._deployment.spend(100)
+        self._evaluation.spend(100)
         if depth > 100:
-            raise TemplateError(f"`{self._deployment.file}`: a loop is nested too deeply")
+            raise TemplateError(f"`{self._evaluation.file}`: a loop is nested too deeply")
         if isinstance(node, dict):
             if node == {"Ref": identifier}:
                 return value
@@ -216,7 +216,7 @@ class Stacks:
     def _replaced(self, text: str, identifier: str, value: str) -> str:
         variables = (f"${{{identifier}}}", f"&{{{identifier}}}")
         length = len(text) + sum(text.count(variable) for variable in variables) * len(value)
-        self._deployment.spend(length)
+        self._evaluation.spend(length)
         return text.replace(variables[0], value).replace(variables[1], value)
 
 
