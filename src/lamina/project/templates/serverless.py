@@ -11,7 +11,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
-from lamina.project.templates.serverless_plugins import facts, python_requirements, translate
+from lamina.project.templates.intrinsics import expand_tag
+from lamina.project.templates.serverless_plugins import python_requirements, translate
 from lamina.project.templates.serverless_variables import UnknownValue, Variables, kind, mismatch, shorten
 from lamina.project.templates.types import (
     LayerReference,
@@ -44,17 +45,6 @@ def read(path: str, files: TemplateFiles) -> Template:
     return _Service(path, files).template()
 
 
-def tag(name: str, value: Any) -> Any:
-    """Return the long form of an intrinsic function's short form, such as ``!Ref``. Raises ValueError for other tags."""
-    known = facts()["tags"]
-    function = name.removeprefix("!")
-    if function in known["plain"]:
-        return {function: value}
-    if function not in known["functions"]:
-        raise ValueError(f"unknown tag `{name}`")
-    return {f"Fn::{function}": value}
-
-
 class _Service:
     """One service description."""
 
@@ -62,7 +52,7 @@ class _Service:
         self._path = path
         self._files = files
         self._directory = path.rpartition("/")[0]
-        self._variables = Variables(path, files, tag=tag)
+        self._variables = Variables(path, files, tag=expand_tag)
         self._top = self._variables.service
         if not isinstance(self._top, dict):
             raise TemplateError(f"`{path}`: expected a mapping, found {kind(self._top)}")
