@@ -710,11 +710,8 @@ custom:
     assert template.functions[0].layers == (LayerReference(name="pythonRequirements"),)
 
 
-def test_tags(tmp_path: Path) -> None:
-    """The tags of CloudFormation have their long form."""
-    assert {"Ref": "a"} == serverless.tag("!Ref", "a")
-    assert {"Condition": "a"} == serverless.tag("!Condition", "a")
-    assert {"Fn::GetAtt": "a.b"} == serverless.tag("!GetAtt", "a.b")
+def test_unknown_tag(tmp_path: Path) -> None:
+    """A tag of neither YAML nor CloudFormation is an error with its line."""
     with pytest.raises(TemplateError) as caught:
         read(tmp_path, "provider: aws\nresources: !Other x\n")
 
