@@ -553,6 +553,44 @@ def test_module_name(path: str, expected: str | None) -> None:
     assert expected == module_name(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("my-function/app.py", "my-function.app"),
+        ("jobs/load-orders.py", "jobs.load-orders"),
+        ("2024/__init__.py", "2024"),
+        ("my-function/_speed.cpython-313-x86_64-linux-gnu.so", "my-function._speed"),
+        ("jobs/load.orders.py", None),
+        ("jobs.d/load.py", None),
+        ("my-function/data.json", None),
+        ("__init__.py", None),
+    ],
+)
+def test_module_name_of_a_handler(path: str, expected: str | None) -> None:
+    """A handler's module can have any name without a dot."""
+    assert expected == module_name(path, any_name=True)
+
+
+def test_dashes_in_the_service(compiler: Compiler, store: Store) -> None:
+    """A handler in a directory and a file with dashes is followed, with its relative imports."""
+    own = Tree(
+        FIRST_PARTY,
+        {"my-function/load-orders.py": "from .helper import x", "my-function/helper.py": "import demo.a"},
+    )
+
+    found = reachable(["my-function.load-orders"], [own, Tree("demo", PACKAGE)], compiler=compiler, store=store)
+
+    assert {"my-function/load-orders.py", "my-function/helper.py"} == found.members(FIRST_PARTY)
+    assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
+
+
+def test_dashes_in_a_distribution(compiler: Compiler, store: Store) -> None:
+    """Files of a distribution whose names are not identifiers are not modules, whatever names them."""
+    found = search("import demo", {"demo/__init__.py": "", "demo/my-data.py": ""}, compiler=compiler, store=store)
+
+    assert {"demo/__init__.py"} == found.members("demo")
+
+
 def test_scan_survives_json() -> None:
     """A scan is unchanged after encoding for the pipe and the store."""
     found = scan(

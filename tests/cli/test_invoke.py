@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -197,3 +198,32 @@ def test_changed_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str], mon
     arguments = ["invoke", "hello", "--project", str(project), "-q"]
     assert (0, "{}\n") == (main([*arguments, "--no-build"]), capsys.readouterr().out)
     assert (0, "2\n") == (main(arguments), capsys.readouterr().out)
+
+
+def test_dashes_in_directory_and_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A handler in a directory and a file with dashes is built with bytecode for its imports, and runs as on Lambda."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    service = make_service(tmp_path)
+    service.requires_python = f">={MINOR}"
+    service.settings |= {"runtime": f'"python{MINOR}"', "source": '["my-jobs"]', "bytecode": '"reachable"'}
+    service.functions = {"slash": "my-jobs/load-orders.handler", "dots": "my-jobs.load-orders.handler"}
+    directory = service.root / "my-jobs"
+    directory.mkdir(parents=True)
+    (directory / "load-orders.py").write_text(
+        "from .amounts import total\ndef handler(event, context):\n    return total\n"
+    )
+    (directory / "amounts.py").write_text("import beta\ntotal = beta.alpha.VALUE\n")
+    project = service.write()
+
+    assert 0 == main(["build", "--project", str(project), "-q"])
+    with zipfile.ZipFile(project / ".lamina" / "layers" / "common.zip") as layer:
+        compiled = {name for name in layer.namelist() if name.endswith(".pyc")}
+    capsys.readouterr()
+
+    tag = f"cpython-{MINOR.replace('.', '')}"
+    assert {f"python/__pycache__/beta.{tag}.pyc", f"python/alpha/__pycache__/__init__.{tag}.pyc"} == compiled
+    for function in ("slash", "dots"):
+        assert (0, "1\n") == (main(["invoke", function, "--project", str(project), "-q"]), capsys.readouterr().out)

@@ -273,7 +273,39 @@ class TestMistakes:
                 "f",
                 '`a/b-c.py` does not have the form "package.module.function"; the function is missing',
             ),
-            ('f = "a..c"', "f", '`a..c` does not have the form "package.module.function"'),
+            (
+                'f = "a/b.py"',
+                "f",
+                '`a/b.py` does not have the form "package.module.function"; the function is missing',
+            ),
+            (
+                'f = "a/my-job"',
+                "f",
+                '`a/my-job` does not have the form "package.module.function"; the function is missing',
+            ),
+            ('f = ".a"', "f", '`.a` does not have the form "package.module.function"; the module is missing'),
+            ('f = ""', "f", '`` does not have the form "package.module.function"; the module is missing'),
+            (
+                'f = "app.my-job"',
+                "f",
+                '`app.my-job` does not have the form "package.module.function"; `my-job` is not a valid function name',
+            ),
+            ('f = "a..c"', "f", '`a..c` does not have the form "package.module.function" (did you mean `a.c`?)'),
+            ('f = "a//b.c"', "f", '`a//b.c` does not have the form "package.module.function" (did you mean `a/b.c`?)'),
+            (
+                'f = "../my-fn/app.c"',
+                "f",
+                '`../my-fn/app.c` does not have the form "package.module.function" (did you mean `my-fn/app.c`?)',
+            ),
+            ('f = "/a/b.c"', "f", '`/a/b.c` does not have the form "package.module.function" (did you mean `a/b.c`?)'),
+            ('f = "a.b."', "f", '`a.b.` does not have the form "package.module.function" (did you mean `a.b`?)'),
+            ('f = "a.b "', "f", "`a.b ` contains a space, which Lambda does not allow in a handler"),
+            ('f = "a b.c"', "f", "`a b.c` contains a space, which Lambda does not allow in a handler"),
+            (
+                f'f = "{"a" * 130}.b"',
+                "f",
+                r"the handler has 132 characters; it must match `[^\s]{1,128}`",
+            ),
             ("f = 3", "f", "expected a string or a table, found an integer"),
             ("f = {}", "f.handler", 'missing required key; example: "service.handlers.report.lambda_handler"'),
             (
@@ -310,6 +342,26 @@ class TestMistakes:
         text = f'[tool.lamina]\nruntime = "python3.12"\nsource = ["service"]\n[tool.lamina.functions]\n{line}\n'
 
         assert mistakes(tmp_path, text) == ((f"tool.lamina.functions.{key}", fact),)
+
+    @pytest.mark.parametrize(
+        "handler",
+        [
+            "app.handler",
+            "my-function/app.lambda_handler",
+            "my-function.app.lambda_handler",
+            "jobs.load-orders.lambda_handler",
+            "functions/2024-11/load+orders.lambda_handler",
+            "class.import.handler",
+        ],
+    )
+    def test_handlers(self, tmp_path: Path, handler: str) -> None:
+        """Every module that Lambda can import is a valid part of a handler."""
+        (tmp_path / "service").mkdir()
+        (tmp_path / "pyproject.toml").write_text(
+            f'[tool.lamina]\nruntime = "python3.12"\nsource = ["service"]\nfunctions.f = "{handler}"\n'
+        )
+
+        assert [handler] == [function.handler for function in load(tmp_path).functions]
 
     def test_ambiguous_layers(self, tmp_path: Path) -> None:
         """If there are several layers and no `common`, every function must set its layers."""

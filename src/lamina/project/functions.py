@@ -203,16 +203,41 @@ def _number(table: Table, name: str) -> int:
 
 
 def _check_handler(table: Table, name: str, handler: str) -> None:
-    """Record a mistake if Lambda cannot import *handler*. Packages may be separated by dots or slashes, as in Lambda."""
-    module, dot, function = handler.rpartition(".")
-    if dot and all(part.isidentifier() for part in (*module.replace("/", ".").split("."), function)):
+    """
+    Record a mistake if Lambda cannot import *handler*.
+
+    Lambda replaces each ``/`` in the module with a dot and passes the result to `importlib.import_module`, so the names of
+    directories and files can contain any character but a dot, such as ``-`` (awslambdaric 4.2, `_get_handler`).
+    """
+    if _is_handler(handler):
         return
+    module, dot, function = handler.rpartition(".")
     fact = f'`{handler}` does not have the form "package.module.function"'
-    if ":" in handler:
+    without_empty = re.sub(r"([./])[./]+", r"\1", handler).strip("./")
+    if any(character.isspace() for character in handler):
+        fact = f"`{handler}` contains a space, which Lambda does not allow in a handler"
+    elif handler and re.fullmatch(_name_pattern("handler"), handler) is None:
+        fact = f"the handler has {len(handler):,} characters; it must match `{_name_pattern('handler')}`"
+    elif ":" in handler:
         dotted = handler.replace(".py:", ".").replace(":", ".").replace("/", ".")
         fact += f" (did you mean `{dotted}`?)"
-    elif handler.endswith(".py"):
+    elif handler.endswith(".py") or (not dot and "/" in handler):
         fact += "; the function is missing"
-    elif not dot:
+    elif not module.strip("./"):
         fact += "; the module is missing"
+    elif without_empty != handler and _is_handler(without_empty):
+        fact += f" (did you mean `{without_empty}`?)"
+    elif not function.isidentifier():
+        fact += f"; `{function}` is not a valid function name"
     table.complain(name, fact)
+
+
+def _is_handler(handler: str) -> bool:
+    module, _, function = handler.rpartition(".")
+    return (
+        re.fullmatch(_name_pattern("handler"), handler) is not None
+        and all(module.replace("/", ".").split("."))
+        and function.isidentifier()
+        and ":" not in module
+        and not handler.endswith(".py")
+    )

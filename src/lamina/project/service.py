@@ -49,7 +49,7 @@ class Function:
 
     name: str
     handler: str
-    """The import path of the handler: ``package.module.function``."""
+    """The import path of the handler: ``package.module.function``, also with ``/`` between packages, as in Lambda."""
     layers: tuple[str, ...]
     memory_mb: int
     """The memory in MB for local invocations. The default is Lambda's own."""

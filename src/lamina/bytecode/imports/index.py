@@ -182,7 +182,7 @@ def _list(code: Code) -> _Known:
     modules: dict[str, str] = {}
     # Python imports a package rather than a module, and an extension module rather than a source.
     for path in sorted(paths, key=lambda path: ("/__init__." not in path, path.endswith(".py"), path)):
-        name = module_name(path)
+        name = module_name(path, any_name=code.distribution == FIRST_PARTY)
         if name is not None:
             modules.setdefault(name, path)
     declarations = [path for path in paths if path.endswith(".dist-info/entry_points.txt") and path.count("/") == 1]

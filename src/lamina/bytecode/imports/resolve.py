@@ -98,8 +98,13 @@ class Reachable:
         return tuple(reversed(names))
 
 
-def module_name(path: str) -> str | None:
-    """Return the dotted name of the module at *path*, relative to the import root, or ``None`` for another file."""
+def module_name(path: str, *, any_name: bool = False) -> str | None:
+    """
+    Return the dotted name of the module at *path*, relative to the import root, or ``None`` for another file.
+
+    Only identifiers can be written in an ``import`` statement. With *any_name*, names such as ``my-function`` count too, which
+    Lambda can import as the module of a handler.
+    """
     stem = path
     for suffix in (".py", *_SUFFIXES):
         if path.endswith(suffix):
@@ -114,7 +119,13 @@ def module_name(path: str) -> str | None:
     parts = stem.split("/")
     if parts[-1] == "__init__":
         parts.pop()
-    return ".".join(parts) if parts and all(part.isidentifier() for part in parts) else None
+    is_name = _is_any_name if any_name else str.isidentifier
+    return ".".join(parts) if parts and all(map(is_name, parts)) else None
+
+
+def _is_any_name(part: str) -> bool:
+    # Python looks for a submodule after every dot.
+    return part != "" and "." not in part
 
 
 class ModuleTree(Protocol):
