@@ -33,6 +33,8 @@ class Service:
         }
     )
     functions: dict[str, str] = field(default_factory=lambda: {"hello": "service.handlers.hello.lambda_handler"})
+    sources: dict[str, str] = field(default_factory=dict)
+    """The `source` of each function that has its own, as TOML."""
     markers: dict[str, str] = field(default_factory=dict)
     comment: str = ""
     requires_python: str = ">=3.12"
@@ -61,8 +63,13 @@ class Service:
     def _pyproject(self) -> str:
         lines = ["[project]", 'name = "greeter"', 'version = "1"', f'requires-python = "{self.requires_python}"', ""]
         lines += ["[tool.lamina]", *(f"{key} = {value}" for key, value in self.settings.items())]
-        lines += ["[tool.lamina.functions]", *(f'{name} = "{handler}"' for name, handler in self.functions.items())]
+        lines += ["[tool.lamina.functions]", *map(self._function, self.functions)]
         return "\n".join(lines) + "\n"
+
+    def _function(self, name: str) -> str:
+        handler = f'"{self.functions[name]}"'
+        source = self.sources.get(name)
+        return f"{name} = {handler if source is None else f'{{ handler = {handler}, source = {source} }}'}"
 
     def _pylock(self) -> str:
         lines = [f"# {self.comment}" if self.comment else "", 'lock-version = "1.0"', 'created-by = "tests"', ""]

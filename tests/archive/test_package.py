@@ -9,16 +9,20 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.archive.handlers import defined_names
+from lamina.archive.handlers import check_handlers, defined_names
 from lamina.archive.package import Packed, _share, pack, packages
 from lamina.archive.zip.zipformat import encode
 from lamina.core.errors import DuplicateMemberError, PackageError
 from lamina.core.values import Package
 from lamina.project.config import load
-from lamina.project.sources import walk
+from lamina.project.sources import PackageSources, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 HANDLER = "def lambda_handler(event, context):\n    return event\n"
 
@@ -51,10 +55,17 @@ def project(root: Path, *, files: dict[str, str] | None = None, minor: int = 9, 
     return root
 
 
-def packed(root: Path, out: Path | None = None) -> Packed:
-    """Pack the project at *root* into *out*."""
-    service = load(root)
-    result = pack(service, walk(root, service.source), out or root / "out")
+def sources(root: Path) -> PackageSources:
+    """Return the sources of the only package of the project at *root*."""
+    (config,) = load(root).packages
+    return PackageSources(config=config, tree=walk(root, config.source))
+
+
+def packed(root: Path, out: Path | None = None, *, provided: Container[str] = ()) -> Packed:
+    """Check the handlers of the project at *root*, and pack it into *out*."""
+    package = sources(root)
+    check_handlers([package], target=load(root).target, provided=provided)
+    result = pack(package, out or root / "out")
     assert result is not None
     return result
 
@@ -142,8 +153,9 @@ class TestPack:
         code = (
             "import os, sys, pathlib; os.umask(0o077); root = pathlib.Path(sys.argv[1])\n"
             "from lamina.project.config import load\nfrom lamina.project.sources import walk\n"
-            "from lamina.archive.package import pack\nservice = load(root)\n"
-            "print(pack(service, walk(root, service.source), root / 'out').sha256)"
+            "from lamina.project.sources import PackageSources\nfrom lamina.archive.package import pack\n"
+            "config, = load(root).packages\npackage = PackageSources(config=config, tree=walk(root, config.source))\n"
+            "print(pack(package, root / 'out').sha256)"
         )
 
         found = subprocess.run(
@@ -167,9 +179,8 @@ class TestPack:
     def test_extra(self, tmp_path: Path) -> None:
         """Extra members are sorted among the sources."""
         root = project(tmp_path)
-        service = load(root)
 
-        pack(service, walk(root, service.source), root / "out", extra=[encode("z.txt", b"z"), encode("a.txt", b"a")])
+        pack(sources(root), root / "out", extra=[encode("z.txt", b"z"), encode("a.txt", b"a")])
 
         with zipfile.ZipFile(root / "out" / "a.zip") as archive:
             assert archive.namelist() == [
@@ -185,10 +196,9 @@ class TestPack:
     def test_extra_over_a_source(self, tmp_path: Path) -> None:
         """An extra member with the path of a source is an error, and a failed build leaves no file."""
         root = project(tmp_path)
-        service = load(root)
 
         with pytest.raises(DuplicateMemberError) as caught:
-            pack(service, walk(root, service.source), root / "out", extra=[encode("service/a.py", b"")])
+            pack(sources(root), root / "out", extra=[encode("service/a.py", b"")])
 
         assert str(caught.value) == "the archive would contain `service/a.py` twice"
         assert list((root / "out").iterdir()) == []
@@ -196,12 +206,11 @@ class TestPack:
     def test_file_that_went_away(self, tmp_path: Path) -> None:
         """The error for a file that disappears during the build names the file."""
         root = project(tmp_path)
-        service = load(root)
-        tree = walk(root, service.source)
+        package = sources(root)
         (root / "service" / "data.bin").unlink()
 
         with pytest.raises(PackageError) as caught:
-            pack(service, tree, root / "out")
+            pack(package, root / "out")
 
         assert str(caught.value) == f"could not read `{root / 'service' / 'data.bin'}`: No such file or directory"
 
@@ -209,7 +218,7 @@ class TestPack:
         """A project with layers only has no packages."""
         (tmp_path / "lamina.toml").write_text('runtime = "python3.12"\n', encoding="utf-8")
 
-        assert pack(load(tmp_path), walk(tmp_path, []), tmp_path / "out") is None
+        assert pack(sources(tmp_path), tmp_path / "out") is None
         assert not (tmp_path / "out").exists()
 
 
@@ -220,7 +229,7 @@ class TestPackages:
         service = load(project(tmp_path, a="service.a.lambda_handler"))
         shared = Packed(sha256="ab", zipped_bytes=zipped, unzipped_bytes=7, files=3, fingerprint="cd")
 
-        assert packages(service, shared, Path("out"), layer_bytes={"common": 100, "other": 1000}) == (
+        assert packages(service.functions, shared, Path("out"), layer_bytes={"common": 100, "other": 1000}) == (
             Package(
                 name="a",
                 handler="service.a.lambda_handler",
@@ -343,9 +352,8 @@ class TestHandlers:
     def test_provided_by_a_layer(self, tmp_path: Path) -> None:
         """A handler can be defined in a layer."""
         root = project(tmp_path, files={"service/f.py": HANDLER}, f="wrapper.handler.handler")
-        service = load(root)
 
-        assert pack(service, walk(root, service.source), root / "out", provided={"wrapper"}) is not None
+        assert packed(root, provided={"wrapper"}).files == 1
 
     def test_compiled(self, tmp_path: Path) -> None:
         """A handler in an extension module is not checked."""

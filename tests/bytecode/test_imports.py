@@ -23,7 +23,7 @@ from lamina.bytecode.imports.index import IMPORTS_AREA, Code
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
 from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
-from lamina.bytecode.imports.search import reachable
+from lamina.bytecode.imports.search import FirstParty, reachable
 from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.store import Store
@@ -32,7 +32,7 @@ from lamina.project.sources import SourceFile
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lamina.bytecode.imports.resolve import Module
     from lamina.bytecode.interpreter import Interpreter
@@ -73,10 +73,28 @@ def store(tmp_path: Path) -> Store:
     return Store.open(tmp_path / "store")
 
 
+def found_in(
+    trees: Sequence[Code],
+    *,
+    compiler: Compiler,
+    store: Store,
+    handlers: Sequence[str] = ("handler",),
+    recorded: Sequence[str] = (),
+    keep: Callable[[str, Compiled], object] | None = None,
+) -> Reachable:
+    """Search in one package: the first of *trees* that is first-party, with the others as wheels."""
+    own = next(tree for tree in trees if tree.distribution == FIRST_PARTY)
+    package = FirstParty(code=own, handlers=handlers, recorded=recorded)
+    (found,) = reachable(
+        [package], [tree for tree in trees if tree is not own], compiler=compiler, store=store, keep=keep
+    )
+    return found
+
+
 def search(handler: str, files: Mapping[str, bytes | str], *, compiler: Compiler, store: Store) -> Reachable:
     """Search for imports from *handler*, a source, through the *files* of one distribution."""
     trees = [Tree(FIRST_PARTY, {"handler.py": handler}), Tree("demo", files)]
-    return reachable(["handler"], trees, compiler=compiler, store=store)
+    return found_in(trees, compiler=compiler, store=store)
 
 
 PACKAGE = {
@@ -178,7 +196,7 @@ def test_quoted_path_counts_in_its_own_distribution(compiler: Compiler, store: S
         Tree("other", {"other/__init__.py": "", "other/part.py": ""}),
     ]
 
-    found = reachable(["handler"], trees, compiler=compiler, store=store)
+    found = found_in(trees, compiler=compiler, store=store)
 
     assert {"demo/__init__.py", "demo/sub/__init__.py", "demo/sub/c.py"} == found.members("demo")
     assert frozenset() == found.members("other")
@@ -198,7 +216,7 @@ def test_computed_names_stay_in_the_distribution(compiler: Compiler, store: Stor
         Tree("other", {"other.py": ""}),
     ]
 
-    found = reachable(["handler"], trees, compiler=compiler, store=store)
+    found = found_in(trees, compiler=compiler, store=store)
 
     assert (frozenset({"demo/__init__.py", "demo/a.py"}), frozenset[str]()) == (
         found.members("demo"),
@@ -264,7 +282,7 @@ def test_namespace_package_of_two_distributions(compiler: Compiler, store: Store
         Tree("two", {"space/two.py": ""}),
     ]
 
-    found = reachable(["handler"], trees, compiler=compiler, store=store)
+    found = found_in(trees, compiler=compiler, store=store)
 
     assert (frozenset({"space/one.py"}), frozenset({"space/two.py"})) == (found.members("one"), found.members("two"))
 
@@ -281,8 +299,8 @@ def test_order_of_arrival_does_not_matter(tmp_path: Path, compiler: Compiler, se
     ]
     shuffled = random.Random(seed).sample(trees, len(trees))  # noqa: S311
 
-    expected = reachable(["handler"], trees, compiler=compiler, store=Store.open(tmp_path / "first"))
-    found = reachable(["handler"], shuffled, compiler=compiler, store=Store.open(tmp_path / "second"))
+    expected = found_in(trees, compiler=compiler, store=Store.open(tmp_path / "first"))
+    found = found_in(shuffled, compiler=compiler, store=Store.open(tmp_path / "second"))
 
     assert {"three/__init__.py", "three/x.py"} == expected.members("three")
     assert {"one/__init__.py", "one/a.py"} < expected.members("one")
@@ -294,7 +312,6 @@ def test_modules_are_scanned_while_wheels_arrive(compiler: Compiler, store: Stor
     first = Tree("demo", PACKAGE)
 
     def arriving() -> Iterator[Code]:
-        yield Tree(FIRST_PARTY, {"handler.py": "import demo.a\nimport late"})
         yield first
         waited_until = time.monotonic() + 30
         while first.asked.count("demo/a.py") == 0 and time.monotonic() < waited_until:
@@ -302,7 +319,8 @@ def test_modules_are_scanned_while_wheels_arrive(compiler: Compiler, store: Stor
         assert ["demo/__init__.py", "demo/a.py"] == first.asked
         yield Tree("late", {"late.py": "import demo.b"})
 
-    found = reachable(["handler"], arriving(), compiler=compiler, store=store)
+    own = FirstParty(code=Tree(FIRST_PARTY, {"handler.py": "import demo.a\nimport late"}), handlers=["handler"])
+    (found,) = reachable([own], arriving(), compiler=compiler, store=store)
 
     assert ["demo/__init__.py", "demo/a.py", "demo/b.py"] == first.asked
     assert {"late.py"} == found.members("late")
@@ -319,7 +337,6 @@ def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store
     broken, late = Broken("demo", {"demo.py": ""}), Tree("late", {"late.py": ""})
 
     def arriving() -> Iterator[Code]:
-        yield Tree(FIRST_PARTY, {"handler.py": "import demo, late"})
         yield broken
         waited_until = time.monotonic() + 30
         while not broken.asked and time.monotonic() < waited_until:
@@ -327,8 +344,9 @@ def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store
         compiler.submit(str, "").result()  # the only thread has handled the error before this
         yield late
 
+    own = FirstParty(code=Tree(FIRST_PARTY, {"handler.py": "import demo, late"}), handlers=["handler"])
     with pytest.raises(CorruptArchiveError, match="is damaged"):
-        reachable(["handler"], arriving(), compiler=compiler, store=store)
+        reachable([own], arriving(), compiler=compiler, store=store)
 
     assert [] == late.asked
 
@@ -340,15 +358,16 @@ def test_thread_that_cannot_start_is_an_error(
     submit = compiler.submit
 
     def refuse(function: Callable[[Module], object], module: Module) -> object:
-        if module.name == "demo":
+        if module.name == "demo.b":
             raise RuntimeError("can't start new thread")
         return submit(function, module)
 
     monkeypatch.setattr(compiler, "submit", refuse)
-    trees = [Tree("demo", PACKAGE), Tree(FIRST_PARTY, {"handler.py": "import demo.a"})]
+    demo = Tree("demo", PACKAGE | {"demo/__init__.py": "import demo.b"})
+    trees = [Tree(FIRST_PARTY, {"handler.py": "import demo"}), demo]
 
     with pytest.raises(RuntimeError, match="start new thread"):
-        reachable(["handler"], trees, compiler=compiler, store=store)
+        found_in(trees, compiler=compiler, store=store)
 
 
 def test_bytecode_of_scanned_modules_is_kept(compiler: Compiler, store: Store) -> None:
@@ -356,9 +375,7 @@ def test_bytecode_of_scanned_modules_is_kept(compiler: Compiler, store: Store) -
     trees = [Tree(FIRST_PARTY, {"handler.py": "import demo.a"}), Tree("demo", PACKAGE)]
     kept: dict[str, Compiled] = {}
 
-    reachable(
-        ["handler"], trees, compiler=compiler, store=store, keep=lambda name, done: kept.update({done.path: done})
-    )
+    found_in(trees, compiler=compiler, store=store, keep=lambda name, done: kept.update({done.path: done}))
 
     sources = [(path, content.encode()) for path, content in PACKAGE.items() if path in kept]
     assert {"demo/__init__.py", "demo/a.py"} == kept.keys()
@@ -369,7 +386,7 @@ def test_own_code_comes_before_a_layer(compiler: Compiler, store: Store) -> None
     """A module of the service hides a distribution's module of the same name, as on Lambda."""
     trees = [Tree(FIRST_PARTY, {"handler.py": "import demo", "demo.py": ""}), Tree("demo", PACKAGE)]
 
-    found = reachable(["handler"], trees, compiler=compiler, store=store)
+    found = found_in(trees, compiler=compiler, store=store)
 
     assert frozenset() == found.members("demo")
 
@@ -394,7 +411,7 @@ def test_entry_points_are_followed_where_they_are_loaded(compiler: Compiler, sto
         ),
     ]
 
-    found = reachable(["handler"], trees, compiler=compiler, store=store)
+    found = found_in(trees, compiler=compiler, store=store)
 
     assert {"plugin/__init__.py", "plugin/x.py"} == found.members("plugin")
 
@@ -418,7 +435,7 @@ def test_recorded_profile_is_merged(compiler: Compiler, store: Store) -> None:
     """The modules in a profile are reached with their imports; names that no longer exist are ignored."""
     trees = [Tree(FIRST_PARTY, {"handler.py": ""}), Tree("demo", PACKAGE | {"demo/a.py": "import demo.b"})]
 
-    found = reachable(["handler"], trees, compiler=compiler, store=store, recorded=["demo.a", "gone.away"])
+    found = found_in(trees, compiler=compiler, store=store, recorded=["demo.a", "gone.away"])
 
     assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == found.members("demo")
 
@@ -490,7 +507,7 @@ def test_sources_are_parsed_by_the_target(
     trees = [Tree(FIRST_PARTY, {"handler.py": source}), Tree("demo", PACKAGE)]
 
     with Compiler(installed_python((3, 12)), jobs=1) as compiler:
-        found = reachable(["handler"], trees, compiler=compiler, store=store)
+        found = found_in(trees, compiler=compiler, store=store)
 
     assert () == found.problems
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
@@ -501,12 +518,8 @@ def test_wheel_is_read_once(compiler: Compiler, store: Store) -> None:
 
     def run(handler: str) -> list[str]:
         demo = Tree("demo", PACKAGE)
-        reachable(
-            ["handler"],
-            [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), demo],
-            compiler=compiler,
-            store=store,
-        )
+        trees = [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), demo]
+        found_in(trees, compiler=compiler, store=store)
         return demo.asked
 
     assert ["demo/__init__.py", "demo/a.py"] == run("import demo.a")
@@ -519,7 +532,7 @@ def test_changed_source_is_read_again(compiler: Compiler, store: Store) -> None:
 
     def run(handler: str) -> frozenset[str]:
         trees = [Tree(FIRST_PARTY, {"handler.py": handler}, key="service"), Tree("demo", PACKAGE)]
-        return reachable(["handler"], trees, compiler=compiler, store=store).members("demo")
+        return found_in(trees, compiler=compiler, store=store).members("demo")
 
     assert {"demo/__init__.py", "demo/a.py"} == run("import demo.a")
     assert {"demo/__init__.py", "demo/b.py"} == run("import demo.b")
@@ -578,7 +591,7 @@ def test_dashes_in_the_service(compiler: Compiler, store: Store) -> None:
         {"my-function/load-orders.py": "from .helper import x", "my-function/helper.py": "import demo.a"},
     )
 
-    found = reachable(["my-function.load-orders"], [own, Tree("demo", PACKAGE)], compiler=compiler, store=store)
+    found = found_in([own, Tree("demo", PACKAGE)], handlers=["my-function.load-orders"], compiler=compiler, store=store)
 
     assert {"my-function/load-orders.py", "my-function/helper.py"} == found.members(FIRST_PARTY)
     assert {"demo/__init__.py", "demo/a.py"} == found.members("demo")
@@ -589,6 +602,65 @@ def test_dashes_in_a_distribution(compiler: Compiler, store: Store) -> None:
     found = search("import demo", {"demo/__init__.py": "", "demo/my-data.py": ""}, compiler=compiler, store=store)
 
     assert {"demo/__init__.py"} == found.members("demo")
+
+
+def package(files: Mapping[str, str], *handlers: str, recorded: Sequence[str] = ()) -> FirstParty:
+    """Return a package with *files*, whose handlers are in the modules *handlers*."""
+    return FirstParty(code=Tree(FIRST_PARTY, files), handlers=handlers or ["app"], recorded=recorded)
+
+
+def test_modules_of_packages_with_the_same_name(compiler: Compiler, store: Store) -> None:
+    """Each package is searched with its own modules, even if another package has modules of the same name."""
+    packages = [
+        package({"app.py": "import helper", "helper.py": "import demo.a"}),
+        package({"app.py": "import helper", "helper.py": "import demo.sub.c"}),
+        package({"app.py": "import helper"}),
+    ]
+    wheels = [Tree("demo", PACKAGE), Tree("helper", {"helper.py": "import demo.b"})]
+
+    first, second, third = reachable(packages, wheels, compiler=compiler, store=store)
+
+    assert {"demo/__init__.py", "demo/a.py"} == first.members("demo")
+    assert {"demo/__init__.py", "demo/sub/__init__.py", "demo/sub/c.py"} == second.members("demo")
+    assert {"demo/__init__.py", "demo/b.py"} == third.members("demo")
+    assert [frozenset(), frozenset(), {"helper.py"}] == [each.members("helper") for each in (first, second, third)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_packages_together_are_as_alone(tmp_path: Path, compiler: Compiler, seed: int) -> None:
+    """What one package reaches does not depend on other packages, on the order of wheels, or on what the store knows."""
+    packages = [
+        package({"app.py": "from two import used\nused()"}, recorded=["one.a"]),
+        package({"app.py": "import two\nimport one", "one.py": "import three.x"}),
+        package({"my-jobs/load-orders.py": "import one"}, "my-jobs.load-orders"),
+    ]
+    wheels = [
+        Tree("one", {"one/__init__.py": "import two", "one/a.py": ""}),
+        Tree("two", {"two/__init__.py": "def used():\n    import three.x"}),
+        Tree("three", {"three/__init__.py": "", "three/x.py": ""}),
+    ]
+    alone = [
+        each
+        for number, own in enumerate(packages)
+        for each in reachable([own], wheels, compiler=compiler, store=Store.open(tmp_path / str(number)))
+    ]
+    store = Store.open(tmp_path / "together")
+    shuffled = random.Random(seed).sample(wheels, len(wheels))  # noqa: S311
+
+    assert {"three/__init__.py", "three/x.py"} == alone[0].members("three") == alone[1].members("three")
+    assert alone == list(reachable(packages, shuffled, compiler=compiler, store=store))
+    assert alone == list(reachable(packages, wheels, compiler=compiler, store=store))
+
+
+def test_wheel_is_read_once_for_several_packages(compiler: Compiler, store: Store) -> None:
+    """A module that several packages reach is scanned once, and compiled once."""
+    demo = Tree("demo", PACKAGE)
+    packages = [package({"app.py": "import demo.a", "x.py": str(number)}) for number in range(5)]
+    kept: list[str] = []
+
+    reachable(packages, [demo], compiler=compiler, store=store, keep=lambda _, done: kept.append(done.path))
+
+    assert ["demo/__init__.py", "demo/a.py"] == sorted(demo.asked) == sorted(kept)
 
 
 def test_scan_survives_json() -> None:
@@ -641,7 +713,7 @@ def test_static_search_covers_what_is_really_imported(compiler: Compiler, store:
         SourceCode(project=service, files=files),
         WheelCode(pin=pin, recipe=Recipe(), fetch=lambda pin: Wheel(pin=pin, path=wheel)),
     ]
-    found = reachable(["handler"], trees, compiler=compiler, store=store)
+    found = found_in(trees, compiler=compiler, store=store)
 
     assert really == really & found.members("demo")
     assert "demo/never.py" not in found.members("demo")

@@ -108,6 +108,44 @@ def test_talks_only_of_what_was_made(service: Service, builds: Builds, said: io.
     assert (2, 0) == (builds.runs, later.runs)
 
 
+def test_functions_with_their_own_sources(service: Service, builds: Builds, said: io.StringIO) -> None:
+    """Each function gets its own package; an edit to one of them builds only that package."""
+    service.functions["report"] = "app.lambda_handler"
+    service.sources["report"] = '["functions/report/*"]'
+    app = service.root / "functions" / "report" / "app.py"
+    app.parent.mkdir(parents=True)
+    app.write_text("def lambda_handler(event, context): ...\n")
+    project = service.write()
+    first = builds.ask(project, app=App(), build=True).builds[0].packages
+    app.write_text("def lambda_handler(event, context): return 1\n")
+
+    second = builds.ask(project, app=App(), build=True).builds[0].packages
+
+    assert 2 == len({package.sha256 for package in first})
+    assert ([True, False]) == [old.sha256 == new.sha256 for old, new in zip(first, second, strict=True)]
+    assert [
+        "lamina: built layer common: not built before; packed 2 functions",
+        "lamina: packed 1 function",
+    ] == [line.rpartition(",")[0] for line in said.getvalue().splitlines()]
+
+
+def test_failure_is_remembered_until_the_source_of_a_function_changes(service: Service, builds: Builds) -> None:
+    """A failed build is repeated after an edit to a function's own source."""
+    service.functions["report"] = "app.lambda_handler"
+    service.sources["report"] = '["functions/report/*"]'
+    app = service.root / "functions" / "report" / "app.py"
+    app.parent.mkdir(parents=True)
+    app.write_text("")
+    project = service.write()
+
+    failed = [builds.ask(project, app=App(), build=True) for _ in range(2)]
+    app.write_text("def lambda_handler(event, context): ...\n")
+    answer = builds.ask(project, app=App(), build=True)
+
+    assert ([True, True], []) == ([bool(each.problems) for each in failed], list(answer.problems))
+    assert 2 == builds.runs
+
+
 def test_reads_the_configuration_only(service: Service, builds: Builds) -> None:
     """If no assets are needed, only the configuration is read: nothing is built or written."""
     project = service.write()

@@ -20,6 +20,7 @@ from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.build import build
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.layers import LayerPlan
+from lamina.pipeline.packages import all_sources
 from lamina.pipeline.plan import closure_of, complete, resolve
 from lamina.project import config
 from lamina.project.options import BuildOptions
@@ -278,9 +279,10 @@ def test_sources_without_local_packages(tmp_path: Path, service: Service) -> Non
     """Without local packages, the sources are those of the project, and nothing is fetched."""
     machine = Machine(service.write(), Store(tmp_path / "store"))
 
-    tree = machine.artifacts.sources(machine.plan.service, (), fetch=False)
+    packages = machine.artifacts.sources(machine.plan.service, (), fetch=False)
 
-    assert tree is not None
+    assert packages is not None
+    (tree,) = (package.tree for package in packages)
     assert ["service/__init__.py", "service/handlers/__init__.py", "service/handlers/hello.py"] == [
         file.path for file in tree.files
     ]
@@ -292,9 +294,9 @@ def test_choice_of_bytecode_waits_for_wheels(tmp_path: Path, service: Service) -
     machine = Machine(service.write(), Store(tmp_path / "store"))
     (layer,) = machine.plan.layers
     closure = closure_of(layer, machine.plan.layers, machine.plan.service)
-    tree = machine.plan.package_plan.tree
+    sources = all_sources(machine.plan.package_plans)
 
-    choice = machine.artifacts.choose_bytecode(machine.plan.service, closure, tree, own=(), fetch=False)
+    choice = machine.artifacts.choose_bytecode(machine.plan.service, closure, sources, own=(), fetch=False)
 
     assert choice is None
     assert [] == machine.fetched()

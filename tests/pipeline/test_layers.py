@@ -55,7 +55,7 @@ def parts_of(pins: tuple[Pin, ...], store: Store) -> list[Contribution]:
     ]
 
 
-NOTHING_LEFT = Left(stats={}, sources=None)
+NOTHING_LEFT = Left(stats={}, sources=())
 
 
 def left(project: Path, plan: LayerPlan, *, target: Target = TARGET) -> Previous:

@@ -20,9 +20,10 @@ from lamina.pipeline.previous import Previous
 from lamina.pipeline.state import Left
 from lamina.project.service import BytecodeMode, Function, LayerConfig, Service
 from lamina.project.snapshot import Snapshot
-from lamina.project.sources import walk
+from lamina.project.sources import PackageSources, walk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 TARGET = Target.of("python3.13", "arm64")
@@ -70,31 +71,39 @@ def layer_of(directory: Path, *, unzipped_bytes: int = 1000, files: dict[str, st
     )
 
 
+def all_planned(service: Service, previous: Previous | None = None) -> tuple[PackagePlan, ...]:
+    previous = previous or Previous(project=service.root, build=None, left=Left(stats={}, sources=()))
+    sources = [PackageSources(config=each, tree=walk(service.root, each.source)) for each in service.packages]
+    return plan_packages(service, sources, previous)
+
+
 def planned(service: Service, previous: Previous | None = None) -> PackagePlan:
-    previous = previous or Previous(project=service.root, build=None, left=Left(stats={}, sources=None))
-    return plan_packages(service, walk(service.root, service.source), previous)
+    """Return the plan of the only package of *service*."""
+    (plan,) = all_planned(service, previous)
+    return plan
 
 
-def packed(service: Service, plan: PackagePlan, layer: Layer) -> tuple[Package, ...]:
+def packed(service: Service, plans: Sequence[PackagePlan], layer: Layer) -> tuple[Package, ...]:
     store = Store(service.root / "store")
     with Toolchain(service.target.python, store) as toolchain:
         directory = service.root / ".lamina" / "functions"
-        return pack_functions(service, plan, directory, [layer], toolchain=toolchain, store=store)
+        return pack_functions(service, plans, directory, [layer], toolchain=toolchain, store=store)
 
 
 def built(service: Service) -> Previous:
     """Build the packages of *service*, and record it."""
-    plan = planned(service)
-    packages = packed(service, plan, layer_of(service.root))
+    plans = all_planned(service)
+    packages = packed(service, plans, layer_of(service.root))
     outputs = [package.path.relative_to(service.root).as_posix() for package in packages]
-    state.remember(service.root, asked={}, inputs=Snapshot(observations=()), sources=plan.key, outputs=outputs)
+    keys = [plan.key for plan in plans]
+    state.remember(service.root, asked={}, inputs=Snapshot(observations=()), sources=keys, outputs=outputs)
     build = Build(service="shop", target=TARGET, layers=(), packages=packages, findings=(), reused=False, seconds=0.0)
     return Previous(project=service.root, build=build, left=Left.of(service.root))
 
 
 def test_packages_hold_the_sources(service: Service) -> None:
     """Every function has its own zip with the same sources."""
-    packages = packed(service, planned(service), layer_of(service.root))
+    packages = packed(service, all_planned(service), layer_of(service.root))
 
     assert ["create", "list"] == [package.name for package in packages]
     for package in packages:
@@ -106,7 +115,7 @@ def test_sizes_include_the_layers(service: Service) -> None:
     """The total size is that of the function with all its layers."""
     service = replace(service, functions=(function("create"), function("list", layers=())))
 
-    packages = packed(service, planned(service), layer_of(service.root, unzipped_bytes=1000))
+    packages = packed(service, all_planned(service), layer_of(service.root, unzipped_bytes=1000))
 
     own = len(HANDLER)
     assert [own + 1000, own] == [package.total_unzipped_bytes for package in packages]
@@ -127,7 +136,7 @@ def test_reused_packages_are_not_written(service: Service) -> None:
     previous = built(service)
     before = (service.root / ".lamina" / "functions" / "create.zip").stat()
 
-    create, _ = packed(service, planned(service, previous), layer_of(service.root, unzipped_bytes=5000))
+    create, _ = packed(service, all_planned(service, previous), layer_of(service.root, unzipped_bytes=5000))
 
     assert before == create.path.stat()
     assert len(HANDLER) + 5000 == create.total_unzipped_bytes
@@ -188,7 +197,7 @@ def test_service_without_functions(service: Service) -> None:
     plan = planned(service)
 
     assert () == plan.reused
-    assert () == packed(service, plan, layer_of(service.root))
+    assert () == packed(service, [plan], layer_of(service.root))
 
 
 @pytest.mark.parametrize("path", ["python/vendor/__init__.py", "python/vendor.py"])
@@ -197,7 +206,7 @@ def test_handler_in_a_layer(service: Service, path: str) -> None:
     service = replace(service, functions=(function("create", "vendor.handler"),))
     layer = layer_of(service.root, files={path: HANDLER})
 
-    (package,) = packed(service, planned(service), layer)
+    (package,) = packed(service, all_planned(service), layer)
 
     assert "vendor.handler" == package.handler
 
@@ -209,6 +218,6 @@ def test_handler_in_no_layer(service: Service, path: str) -> None:
     layer = layer_of(service.root, files={path: HANDLER})
 
     with pytest.raises(PackageError):
-        packed(service, planned(service), layer)
+        packed(service, all_planned(service), layer)
 
     assert not (service.root / ".lamina" / "functions").exists()

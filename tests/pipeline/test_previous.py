@@ -77,7 +77,7 @@ def built(tmp_path: Path) -> Path:
         path.write_bytes(CONTENT)
     (tmp_path / report.BUILD_FILE).write_bytes(report.encode(build, project=tmp_path))
     paths = [".lamina/layers/common.zip", ".lamina/functions/create.zip"]
-    state.remember(tmp_path, asked={}, inputs=Snapshot(observations=()), sources="fingerprint", outputs=paths)
+    state.remember(tmp_path, asked={}, inputs=Snapshot(observations=()), sources=["fingerprint"], outputs=paths)
     return tmp_path
 
 
@@ -119,14 +119,14 @@ def test_outputs_whose_stat_is_recorded_are_not_read(built: Path) -> None:
     """A zip with the recorded stat is reused without hashing it."""
     path = layer_of(built).path
     path.write_bytes(b"no!")
-    state.remember(built, asked={}, inputs=Snapshot(observations=()), sources="", outputs=[".lamina/layers/common.zip"])
+    state.remember(built, asked={}, inputs=Snapshot(observations=()), sources=[], outputs=[".lamina/layers/common.zip"])
 
     assert layer_of(built) == Previous.of(built).layer("common")
 
 
 def test_sources(built: Path) -> None:
     """The digest of the packages' inputs is read from the state."""
-    assert "fingerprint" == Previous.of(built).left.sources
+    assert ("fingerprint",) == Previous.of(built).left.sources
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{}"])

@@ -35,7 +35,7 @@ def remember(root: Path, *, inputs: Snapshot | None = None) -> None:
         root,
         asked=ASKED,
         inputs=take(root, ["input", "absent"]) if inputs is None else inputs,
-        sources="fingerprint",
+        sources=["fingerprint"],
         outputs=[".lamina/output.zip"],
     )
 
@@ -138,12 +138,12 @@ def test_output_that_was_missing_when_it_was_recorded(tmp_path: Path) -> None:
 
 def test_sources_are_remembered(built: Path) -> None:
     """The digest of the packages' inputs is returned as recorded."""
-    assert "fingerprint" == state.Left.of(built).sources
+    assert ("fingerprint",) == state.Left.of(built).sources
 
 
 def test_sources_of_no_build(tmp_path: Path) -> None:
     """Without a state, the digest of the packages' inputs is unknown."""
-    assert state.Left.of(tmp_path).sources is None
+    assert state.Left.of(tmp_path).sources == ()
 
 
 def test_another_target_has_a_record_of_its_own(built: Path) -> None:
@@ -152,10 +152,15 @@ def test_another_target_has_a_record_of_its_own(built: Path) -> None:
     (built / state_file).parent.mkdir()
 
     state.remember(
-        built, asked={}, inputs=Snapshot(observations=()), sources="other", outputs=[], state_file=state_file
+        built,
+        asked={},
+        inputs=Snapshot(observations=()),
+        sources=["other", "another"],
+        outputs=[],
+        state_file=state_file,
     )
 
-    assert ("other", "fingerprint") == (
+    assert (("other", "another"), ("fingerprint",)) == (
         state.Left.of(built, state_file=state_file).sources,
         state.Left.of(built).sources,
     )

@@ -102,6 +102,45 @@ class TestLoad:
             ),
         )
 
+    def test_source_of_functions(self, tmp_path: Path) -> None:
+        """Functions with the same sources share a package; the others get their own."""
+        for name in ("create", "list", "shared"):
+            (tmp_path / "functions" / name).mkdir(parents=True)
+            (tmp_path / "functions" / name / "app.py").touch()
+        text = """
+            [tool.lamina]
+            runtime = "python3.12"
+            source = ["functions/shared/*"]
+            [tool.lamina.functions]
+            a = "app.handler"
+            b = { handler = "app.handler", source = ["functions/create/*", "functions/list"] }
+            c = { handler = "app.handler", source = ["functions/shared/*"] }
+            d = { handler = "app.handler", source = ["functions/list", "functions/create/*"] }
+            e = { handler = "app.handler", source = [] }
+        """
+
+        packages = load(project(tmp_path, text)).packages
+
+        assert [("a", "c"), ("b", "d"), ("e",)] == [
+            tuple(function.name for function in each.functions) for each in packages
+        ]
+        assert [("functions/shared/*",), ("functions/create/*", "functions/list"), ()] == [
+            each.source for each in packages
+        ]
+
+    def test_source_of_every_function(self, tmp_path: Path) -> None:
+        """If every function has its own source, the service needs none."""
+        (tmp_path / "app.py").touch()
+        text = """
+            [tool.lamina]
+            runtime = "python3.12"
+            functions.f = { handler = "app.handler", source = ["app.py"] }
+        """
+
+        (function,) = load(project(tmp_path, text)).functions
+
+        assert ("app.py",) == function.source
+
     def test_least(self, tmp_path: Path) -> None:
         """Only `runtime` is required; the defaults are one layer `common`, reachable bytecode and Lambda's default architecture."""
         root = project(tmp_path / "small", '[tool.lamina]\nruntime = "python3.12"\n')
@@ -413,6 +452,41 @@ class TestMistakes:
         assert mistakes(tmp_path, '[tool.lamina]\nruntime = "python3.12"\nfunctions.f = "a.b"\n') == (
             ("tool.lamina.source", 'missing required key; list the directories of your handlers, such as ["service"]'),
         )
+
+    def test_some_functions_without_source(self, tmp_path: Path) -> None:
+        """The service's source is required for the functions that do not have their own."""
+        text = """
+            [tool.lamina]
+            runtime = "python3.12"
+            functions.f = "a.b"
+            functions.g = { handler = "a.b", source = ["service"] }
+        """
+
+        assert mistakes(tmp_path, text) == (
+            (
+                "tool.lamina.source",
+                'missing required key; list the directories of your handlers, such as ["service"], or set `source` for `f`',
+            ),
+        )
+
+    @pytest.mark.parametrize(
+        ("source", "fact"),
+        [
+            ('["../other"]', "`../other` is outside the project"),
+            ('["servce"]', "no file or directory matches `servce` (did you mean `service`?)"),
+            ('["functions/missing/*"]', "no file or directory matches `functions/missing/*`"),
+            ('"service"', 'expected a list of strings, found a string: write `["service"]`'),
+        ],
+    )
+    def test_source_of_a_function(self, tmp_path: Path, source: str, fact: str) -> None:
+        """The source of a function must exist inside the project."""
+        text = f"""
+            [tool.lamina]
+            runtime = "python3.12"
+            functions.f = {{ handler = "app.handler", source = {source} }}
+        """
+
+        assert mistakes(tmp_path, text) == (("tool.lamina.functions.f.source", fact),)
 
     def test_both_files(self, tmp_path: Path) -> None:
         """Two configurations in one directory are rejected."""

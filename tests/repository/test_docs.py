@@ -214,7 +214,8 @@ def test_every_environment_variable_is_in_the_table() -> None:
 
 def project(root: Path, text: str) -> Path:
     """Write a project configured by *text*, with the files that the examples name."""
-    for path in ("service/__init__.py", "src/service/__init__.py", "uv.lock"):
+    own = [f"functions/{name}/app.py" for name in ("create", "list", "count-quotes", "add-tax")]
+    for path in ("service/__init__.py", "src/service/__init__.py", "shared/__init__.py", "uv.lock", *own):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).touch()
     (root / "pyproject.toml").write_text(text, encoding="utf-8")

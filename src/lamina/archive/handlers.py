@@ -13,47 +13,46 @@ from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from lamina.core.target import Target
-    from lamina.project.service import Function
-    from lamina.project.sources import SourceTree
+    from lamina.project.sources import PackageSources, SourceFile, SourceTree
 
 _SHOWN = 8
 
 
-def check_handlers(
-    functions: Iterable[Function], tree: SourceTree, *, target: Target, provided: Container[str] = ()
-) -> None:
+def check_handlers(packages: Iterable[PackageSources], *, target: Target, provided: Container[str] = ()) -> None:
     """
-    Check that *tree* contains the handler's module of every function, and that the module defines the handler.
+    Check that each of *packages* contains the modules of its functions' handlers, and that these define the handlers.
 
     *provided* contains the names of the top-level modules in the layers. If the handler's module is in a layer only, or is an
     extension module, the handler is not checked. Syntax errors are ignored if the running Python is older than the Python of
     *target*.
     Raises `PackageError` that lists every function whose handler is missing or whose module is not valid Python.
     """
-    origins = {file.path: file.origin for file in tree.files}
-    problems: list[str] = []
-    for function in functions:
-        module, _, name = function.handler.rpartition(".")
-        base = module.replace(".", "/")
-        path = next((path for path in (f"{base}.py", f"{base}/__init__.py") if path in origins), None)
-        if path is not None:
-            problem = _problem_in(path, origins[path], name, target)
-        elif base.split("/")[0] in provided or any(each.startswith(f"{base}.") for each in origins):
-            # The module is in a layer, or is an extension module, whose names cannot be read from source.
-            continue
-        else:
-            problem = _missing(base, name, tree)
-        if problem is not None:
-            problems.append(f"`{function.name}`: {problem}")
+    problems = [problem for package in packages for problem in _problems(package, target, provided)]
     if problems:
         listed = problems[0] if len(problems) == 1 else "\n  ".join((f"{len(problems)} functions", *problems))
         raise PackageError(
             f"handler not found for {listed}",
             hint="correct the handler in the configuration, or add the missing file to `source` or `include`",
         )
+
+
+def _problems(package: PackageSources, target: Target, provided: Container[str]) -> Iterator[str]:
+    files = {file.path: file for file in package.tree.files}
+    for function in package.config.functions:
+        module, _, name = function.handler.rpartition(".")
+        base = module.replace(".", "/")
+        path = next((path for path in (f"{base}.py", f"{base}/__init__.py") if path in files), None)
+        if path is not None:
+            problem = _problem_in(files[path], name, target)
+        elif base.split("/")[0] in provided or any(each.startswith(f"{base}.") for each in files):
+            # The module is in a layer, or is an extension module, whose names cannot be read from source.
+            continue
+        else:
+            problem = _missing(base, name, package.tree)
+        if problem is not None:
+            yield f"`{function.name}`: {problem}"
 
 
 def defined_names(tree: ast.Module) -> tuple[frozenset[str], bool]:
@@ -85,24 +84,28 @@ def _bound(statements: Sequence[ast.AST]) -> Iterator[str]:
 
 
 @cache
-def _parse(path: Path) -> ast.Module:
-    """Parse the module at *path*. The result is cached, because several functions can have handlers in one module."""
+def _parse(file: SourceFile) -> ast.Module:
+    """
+    Parse the module *file*. The result is cached, because several functions can have handlers in one module.
+
+    The key includes the hash of the content, because a process of the CDK can build several times, with edits in between.
+    """
     with warnings.catch_warnings():
         # Ignore warnings such as invalid escape sequences, which linters report.
         warnings.simplefilter("ignore")
-        return ast.parse(path.read_bytes())
+        return ast.parse(file.origin.read_bytes())
 
 
-def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | None:
+def _problem_in(file: SourceFile, name: str, target: Target) -> str | None:
     try:
-        tree = _parse(origin)
+        tree = _parse(file)
     except (SyntaxError, ValueError) as error:
         if sys.version_info[:2] < target.python:
             # The running Python is older than the target's and may not support its syntax.
             return None
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        return f"`{path}` is not valid Python: {reason}{line}"
+        return f"`{file.path}` is not valid Python: {reason}{line}"
     names, open_ended = defined_names(tree)
     if name in names or open_ended:
         return None
@@ -112,10 +115,10 @@ def _problem_in(path: str, origin: Path, name: str, target: Target) -> str | Non
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
     ]
     if not functions:
-        return f"`{path}` does not define `{name}`, and has no public functions"
+        return f"`{file.path}` does not define `{name}`, and has no public functions"
     shown = ", ".join(f"`{each}`" for each in functions[:_SHOWN])
     more = f" and {len(functions) - _SHOWN} more" if len(functions) > _SHOWN else ""
-    return f"`{path}` does not define `{name}`{did_you_mean(name, functions)}; it defines {shown}{more}"
+    return f"`{file.path}` does not define `{name}`{did_you_mean(name, functions)}; it defines {shown}{more}"
 
 
 def _missing(base: str, name: str, tree: SourceTree) -> str:

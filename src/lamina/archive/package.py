@@ -1,8 +1,8 @@
 """
 Write the function packages: zips with the first-party sources and without the distributions in layers.
 
-Every function of a service receives all of ``source``, so the zips are identical. lamina writes the first zip and creates
-hard links for the other functions. File modes depend on the content only, because file systems and umasks differ: 0755
+Functions with the same sources have identical zips. lamina writes the first zip and creates hard links for the other
+functions. File modes depend on the content only, because file systems and umasks differ: 0755
 for scripts (``#!``) and ELF files, 0644 for all other files.
 """
 
@@ -13,7 +13,6 @@ import os
 from heapq import merge
 from typing import TYPE_CHECKING
 
-from lamina.archive.handlers import check_handlers
 from lamina.archive.zip.copying import read_pieces, write_all
 from lamina.archive.zip.zipformat import Entry, encode, write_sorted
 from lamina.core.errors import PackageError
@@ -24,19 +23,19 @@ from lamina.core.values import Package
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.project.service import Function, Service
-    from lamina.project.sources import SourceFile, SourceTree
+    from lamina.project.service import Function
+    from lamina.project.sources import PackageSources, SourceFile
 
 _PROGRAMS = (b"#!", b"\x7fELF")
 
 
 @frozen
 class Packed:
-    """The hashes and sizes of a zip of the sources. All functions of a service use this zip."""
+    """The hashes and sizes of a zip of the sources. All functions of a package use this zip."""
 
     sha256: str
     """The SHA-256 of the zip."""
@@ -47,39 +46,29 @@ class Packed:
     """The SHA-256 of the paths and contents of all source files, without bytecode."""
 
 
-def pack(
-    service: Service,
-    tree: SourceTree,
-    directory: Path,
-    *,
-    extra: Sequence[Entry] = (),
-    provided: Container[str] = (),
-) -> Packed | None:
+def pack(package: PackageSources, directory: Path, *, extra: Sequence[Entry] = ()) -> Packed | None:
     """
-    Write ``<function>.zip`` to *directory* for every function of *service*, atomically.
+    Write ``<function>.zip`` to *directory* for every function of *package*, atomically.
 
-    Return ``None``, and write nothing, if the service has no functions. *extra* contains additional members, such as
-    bytecode. *provided* contains the names of the top-level modules in the layers, because a handler can be in a layer.
-    Raises the errors of `check_handlers`, and `PackageError` if a file is unreadable. Raises `DuplicateMemberError` if
-    *extra* repeats a path of the sources. Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need
-    zip64.
+    Return ``None``, and write nothing, if the package has no functions. *extra* contains additional members, such as
+    bytecode. Raises `PackageError` if a file is unreadable. Raises `DuplicateMemberError` if *extra* repeats a path of the
+    sources. Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need zip64.
     """
-    if not service.functions:
+    if not package.config.functions:
         return None
-    check_handlers(service.functions, tree, target=service.target, provided=provided)
-    first, *others = (directory / f"{function.name}.zip" for function in service.functions)
+    first, *others = (directory / f"{function.name}.zip" for function in package.config.functions)
     with writing(first) as file:
-        packed = _write(file, tree.files, extra)
+        packed = _write(file, package.tree.files, extra)
     for other in others:
         _share(first, other)
     return packed
 
 
 def packages(
-    service: Service, packed: Packed, directory: Path, *, layer_bytes: Mapping[str, int]
+    functions: Iterable[Function], packed: Packed, directory: Path, *, layer_bytes: Mapping[str, int]
 ) -> tuple[Package, ...]:
     """
-    Return the package of each function of *service*. Each zip is in *directory* and has the content of *packed*.
+    Return the package of each of *functions*. Each zip is in *directory* and has the content of *packed*.
 
     *layer_bytes* maps the name of each layer to its unzipped size in bytes.
     """
@@ -99,7 +88,7 @@ def packages(
             console_editable=packed.zipped_bytes <= console_bytes,
         )
 
-    return tuple(package(function) for function in service.functions)
+    return tuple(package(function) for function in functions)
 
 
 class _Hashed:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lamina.bytecode.imports.rules import version as imports_version
@@ -26,12 +25,13 @@ if TYPE_CHECKING:
 
     from lamina.archive.segment import Recipe
     from lamina.bytecode.imports.index import Code
+    from lamina.bytecode.imports.search import FirstParty
     from lamina.bytecode.segment import CompiledModules
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Pin
     from lamina.project.service import Function, Service
-    from lamina.project.sources import SourceTree
+    from lamina.project.sources import PackageSources
 
 REACH_AREA = "reach"
 _FORMAT = 1
@@ -70,14 +70,48 @@ class Closure:
     recipe: Recipe
 
 
+@frozen
+class Start:
+    """The modules of one package where the search for the imports from a layer starts."""
+
+    handlers: tuple[str, ...]
+    """The dotted names of the handlers' modules."""
+    recorded: tuple[str, ...]
+    """The names of modules from the profile."""
+    package: PackageSources
+
+
+def starts(service: Service, closure: Closure, packages: Sequence[PackageSources]) -> tuple[Start, ...]:
+    """
+    Return where the search starts in each of *packages* with a function of *closure*.
+
+    Raises ConfigError if the recorded profile is unreadable.
+    """
+    using = {function.name for function in closure.functions}
+    recorded = profile.read(service.root)
+    found: list[Start] = []
+    for package in packages:
+        functions = [function for function in package.config.functions if function.name in using]
+        modules = {function.handler.replace("/", ".").rpartition(".")[0] for function in functions}
+        known = {module for function in functions for module in recorded.get(function.name, ())}
+        if functions:
+            found.append(Start(handlers=tuple(sorted(modules)), recorded=tuple(sorted(known)), package=package))
+    return tuple(found)
+
+
 def known_choice(
-    service: Service, closure: Closure, tree: SourceTree | None, *, toolchain: Toolchain, store: Store
+    service: Service,
+    closure: Closure,
+    packages: Sequence[PackageSources] | None,
+    *,
+    toolchain: Toolchain,
+    store: Store,
 ) -> BytecodeChoice | None:
     """
     Return the modules of a layer to compile, or ``None`` if `follow` must find them first.
 
     The answer comes from the configuration, or from an earlier result of `follow` in *store*. No wheel and no interpreter
-    is needed. In the mode ``reachable``, the answer is ``None`` without the sources *tree*.
+    is needed. In the mode ``reachable``, the answer is ``None`` without the sources of the *packages*.
     Raises ConfigError if the recorded profile is unreadable, and BytecodeError if lamina does not support bytecode for the
     target.
     """
@@ -87,14 +121,21 @@ def known_choice(
     if service.bytecode is BytecodeMode.ALL or not closure.functions:
         # Without functions there are no imports to follow. Any code may use the layer, so compile everything.
         return BytecodeChoice(mode=BytecodeMode.ALL, magic=magic)
-    kept = None if tree is None else _load(reach_place(service, closure, tree, store), closure.pins)
-    return None if kept is None else _choice(kept, magic)
+    if packages is None:
+        return None
+    found: list[Mapping[str, Sequence[str]]] = []
+    for start in starts(service, closure, packages):
+        kept = _load(reach_place(service, closure, start, store), closure.pins)
+        if kept is None:
+            return None
+        found.append(kept)
+    return _choice(found, magic)
 
 
 def follow(
     service: Service,
     closure: Closure,
-    tree: SourceTree,
+    packages: Sequence[PackageSources],
     wheels: Iterable[Code],
     *,
     toolchain: Toolchain,
@@ -102,51 +143,76 @@ def follow(
     compiled: CompiledModules | None = None,
 ) -> BytecodeChoice:
     """
-    Return the modules of a layer that its handlers can import, found by reading the sources *tree* and *wheels*.
+    Return the modules of a layer that its handlers can import, found by reading the sources of *packages* and *wheels*.
 
-    Reading a wheel starts when *wheels* yields it. With *compiled*, the sources of wheels are also compiled, and it receives
-    their bytecode. The result is kept in *store*. Raises BytecodeError if no interpreter is available, ConfigError if the
-    recorded profile is unreadable, and the errors of reading *tree* and *wheels*.
+    Each package is searched by itself, because modules of two packages can have the same name. Packages with an earlier
+    result in *store* are not searched again. Reading a wheel starts when *wheels* yields it. With *compiled*, the sources of
+    wheels are also compiled, and it receives their bytecode. The results are kept in *store*. Raises BytecodeError if no
+    interpreter is available, ConfigError if the recorded profile is unreadable, and the errors of reading *packages* and
+    *wheels*.
     """
     from lamina.bytecode.imports.search import reachable
-    from lamina.bytecode.modules import SourceCode
 
     hashes = {pin.name: pin.sha256 for pin in closure.pins}
+    kept: list[Mapping[str, Sequence[str]]] = []
+    new: dict[Path, Start] = {}
+    for start in starts(service, closure, packages):
+        place = reach_place(service, closure, start, store)
+        if (modules := _load(place, closure.pins)) is not None:
+            kept.append(modules)
+        else:
+            new[place] = start
     found = reachable(
-        _handlers(closure),
-        chain([SourceCode(project=service.root, files=tree.files)], wheels),
+        [_first_party(service, start) for start in new.values()],
+        wheels,
         compiler=toolchain.compiler,
         store=store,
-        recorded=_recorded(service.root, closure.functions),
         keep=None if compiled is None else lambda name, done: compiled.keep(hashes[name], done),
     )
-    modules = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
-    with store.writing(reach_place(service, closure, tree, store)) as file:
-        file.write(json.dumps(modules, separators=(",", ":")).encode())
-    return _choice(modules, magic_number(toolchain.python))
+    for place, reached in zip(new, found, strict=True):
+        modules = {pin.name: sorted(reached.members(pin.name)) for pin in closure.pins}
+        with store.writing(place) as file:
+            file.write(json.dumps(modules, separators=(",", ":")).encode())
+        kept.append(modules)
+    return _choice(kept, magic_number(toolchain.python))
 
 
-def _choice(modules: Mapping[str, Sequence[str]], magic: str) -> BytecodeChoice:
+def _first_party(service: Service, start: Start) -> FirstParty:
+    from lamina.bytecode.imports.search import FirstParty
+    from lamina.bytecode.modules import SourceCode
+
+    config = start.package.config
+    source = () if config.source == service.source else config.source
+    return FirstParty(
+        code=SourceCode(project=service.root, files=start.package.tree.files, source=source),
+        handlers=start.handlers,
+        recorded=start.recorded,
+    )
+
+
+def _choice(found: Sequence[Mapping[str, Sequence[str]]], magic: str) -> BytecodeChoice:
+    """Return the choice of the modules that any of *found*, one for each package, contains. All have the same distributions."""
+    modules = {name: sorted({path for each in found for path in each[name]}) for name in sorted(found[0])}
     return BytecodeChoice(
         mode=BytecodeMode.REACHABLE,
         magic=magic,
-        modules=tuple((name, tuple(paths)) for name, paths in sorted(modules.items())),
+        modules=tuple((name, tuple(paths)) for name, paths in modules.items()),
     )
 
 
-def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Store) -> Path:
+def reach_place(service: Service, closure: Closure, start: Start, store: Store) -> Path:
     """
-    Return the path in *store* of the file that lists the modules that the handlers can import.
+    Return the path in *store* of the file that lists the modules that the handlers at *start* can import.
 
-    The file name is a hash of every input of the search. Raises ConfigError if the recorded profile is unreadable.
+    The file name is a hash of every input of the search.
     """
     key = _digest(
         [
             _FORMAT,
             *service.target.python,
-            _handlers(closure),
-            _recorded(service.root, closure.functions),
-            sorted([file.path, file.sha256] for file in tree.files if file.path.endswith(".py")),
+            start.handlers,
+            start.recorded,
+            sorted([file.path, file.sha256] for file in start.package.tree.files if file.path.endswith(".py")),
             [pin.sha256 for pin in closure.pins],
             closure.recipe.canonical(),
             imports_version(),
@@ -158,15 +224,6 @@ def reach_place(service: Service, closure: Closure, tree: SourceTree, store: Sto
 def is_reach(path: Path) -> bool:
     """Return whether *path*, a file in a store, is a list of modules that `follow` found."""
     return path.parent.parent.name == REACH_AREA
-
-
-def _handlers(closure: Closure) -> list[str]:
-    return sorted({function.handler.replace("/", ".").rpartition(".")[0] for function in closure.functions})
-
-
-def _recorded(root: Path, functions: Sequence[Function]) -> list[str]:
-    known = profile.read(root)
-    return sorted({module for function in functions for module in known.get(function.name, ())})
 
 
 def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:

@@ -71,10 +71,12 @@ class WheelCode:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCode:
-    """The service's own sources, by path in the function package; implements `lamina.bytecode.imports.index.Code`."""
+    """The service's own sources in one package, by path; implements `lamina.bytecode.imports.index.Code`."""
 
     project: Path
     files: tuple[SourceFile, ...]
+    source: tuple[str, ...] = ()
+    """The entries that list the files, if they are not those of the service."""
 
     @property
     def distribution(self) -> str:
@@ -83,8 +85,8 @@ class SourceCode:
 
     @property
     def key(self) -> str:
-        """The project's path, which distinguishes this service from others on this machine."""
-        return str(self.project)
+        """The project's path, and the package's own entries: they distinguish this package from others on this machine."""
+        return "\n".join((str(self.project), *self.source))
 
     @cached_property
     def _by_path(self) -> dict[str, SourceFile]:

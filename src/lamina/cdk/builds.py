@@ -218,11 +218,12 @@ def _inputs(project: Path, service: Service) -> Snapshot:
     try:
         lock_file = locks.find(project, service.lock)
         paths += [lock_file.path, *locks.searched(lock_file, project, service.lock)]
-        sources = walk(project, service.source, service.include).snapshot.observations
+        trees = [walk(project, package.source, service.include) for package in service.packages]
     except LaminaError:
         # The build itself reports the error.
-        sources = ()
+        trees = []
     looked = take(project, paths)
+    sources = [observation for tree in trees for observation in tree.snapshot.observations]
     return type(looked)(observations=(*looked.observations, *sources))
 
 
@@ -230,7 +231,9 @@ def _summary(result: Result) -> str:
     """Return one line about the layers and packages that were built."""
     made = [layer for each in result.targets for layer in each.plan.decided if layer.reused is None]
     parts = [f"built layer {layer.name}: {layer.reason}" for layer in made]
-    functions = sum(len(each.build.packages) for each in result.targets if each.plan.package_plan.reused is None)
+    functions = sum(
+        len(plan.config.functions) for each in result.targets for plan in each.plan.package_plans if plan.reused is None
+    )
     if functions:
         parts.append(f"packed {functions} function{'' if functions == 1 else 's'}")
     return f"{'; '.join(parts)}, in {result.build.seconds:.2f} s"

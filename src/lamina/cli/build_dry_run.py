@@ -58,8 +58,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
         for target, sizes in zip(plan.targets, estimates, strict=True):
             for layer, size in zip(target.layers, sizes, strict=True):
                 console.say(*_planned(layer, size, target.service, verbose=console.verbose))
-            outcome = _outcome(_packages(target), "packed")
-            console.say(f"{count(len(target.service.functions), 'function')} for {target.service.target}: {outcome}")
+            console.say(*_functions(target))
         missing = sum(pin.size or 0 for pin in plan.missing)
         wheels = count(len(plan.missing), "wheel")
         console.say(f"would download {wheels}{f' ({megabytes(missing)})' if missing else ''}")
@@ -89,11 +88,14 @@ def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...
 
     Raises `PackageError`, as a build does, if a module does not define its handler.
     """
-    packages, layers = plan.packages, [layer.reused for layer in plan.decided if layer.reused is not None]
-    if plan.reused and packages is not None and packages.reused is not None:
-        return (*plan.findings, *checks.check(layers, packages.reused, plan.service))
-    if packages is not None and packages.tree is not None:
-        check_handlers(plan.service.functions, packages.tree, target=plan.service.target, provided=_AnyModule())
+    layers = [layer.reused for layer in plan.decided if layer.reused is not None]
+    packages = plan.packages or ()
+    if plan.reused:
+        reused = {package.name: package for each in packages for package in each.reused or ()}
+        ordered = [reused[function.name] for function in plan.service.functions]
+        return (*plan.findings, *checks.check(layers, ordered, plan.service))
+    read = [sources for each in packages if (sources := each.sources) is not None]
+    check_handlers(read, target=plan.service.target, provided=_AnyModule())
     return (*plan.findings, *estimated_findings(plan, sizes))
 
 
@@ -118,13 +120,33 @@ def _outcome(outcome: tuple[bool | None, str], verb: str) -> str:
     return f"{'may' if reused is None else 'would'} be {verb} ({reason})"
 
 
-def _packages(plan: TargetPlan) -> tuple[bool | None, str]:
-    """Return whether the function packages would be reused (None if that is not known before the build), and the reason."""
+def _functions(plan: TargetPlan) -> Iterator[str]:
+    """Yield a line about the function packages, or if only some would be reused, a line for each outcome."""
+    outcomes = _packages(plan)
+    named: dict[str, list[str]] = {}
+    for function in plan.service.functions:
+        named.setdefault(_outcome(outcomes[function.name], "packed"), []).append(function.name)
+    if not named:
+        yield f"0 functions for {plan.service.target}: {_outcome((True, ''), 'packed')}"
+    for outcome, names in named.items():
+        listed = f" ({', '.join(f'`{name}`' for name in names)})" if len(named) > 1 else ""
+        yield f"{count(len(names), 'function')}{listed} for {plan.service.target}: {outcome}"
+
+
+def _packages(plan: TargetPlan) -> dict[str, tuple[bool | None, str]]:
+    """
+    Return for each function whether its package would be reused, and the reason.
+
+    The first value is None if that is not known before the build.
+    """
     if plan.packages is None:
-        return (
-            None if plan.previous.build else False
-        ), f"local packages not built yet: {', '.join(f'`{pin.name}`' for pin in plan.local)}"
-    return plan.packages.reused is not None, plan.packages.reason
+        reason = f"local packages not built yet: {', '.join(f'`{pin.name}`' for pin in plan.local)}"
+        return {function.name: (None if plan.previous.build else False, reason) for function in plan.service.functions}
+    return {
+        function.name: (each.reused is not None, each.reason)
+        for each in plan.packages
+        for function in each.config.functions
+    }
 
 
 def _share(share: DistributionEstimate, *, reused: bool) -> tuple[str, str, str, str]:
@@ -141,7 +163,7 @@ def _share(share: DistributionEstimate, *, reused: bool) -> tuple[str, str, str,
 
 def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequence[Finding]) -> dict[str, object]:
     target = plan.service.target
-    is_reused, reason = _packages(plan)
+    packages = _packages(plan)
     return {
         "version": report.VERSION,
         "service": plan.service.name,
@@ -160,7 +182,8 @@ def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequenc
             for layer, size in zip(plan.layers, estimates, strict=True)
         ],
         "functions": [
-            {"name": function.name, "reused": is_reused, "reason": reason} for function in plan.service.functions
+            {"name": function.name, "reused": packages[function.name][0], "reason": packages[function.name][1]}
+            for function in plan.service.functions
         ],
         "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in plan.missing],
         "findings": [report.finding_document(finding) for finding in findings],

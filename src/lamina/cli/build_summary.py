@@ -123,10 +123,11 @@ def _sharing(functions: int, zips: int, size: str) -> str:
 
 
 def _left_out(result: Result, *, verbose: bool) -> list[str]:
-    packages = result.plan.packages
-    if packages is None or result.refused or (packages.reused is not None and not verbose):
+    if result.plan.packages is None or result.refused:
         return []
-    left_out = packages.tree.ignored if packages.tree else ()
+    trees = [plan.tree for plan in result.plan.packages if plan.tree is not None and (verbose or plan.reused is None)]
+    # Several packages can contain the same directories.
+    left_out = sorted({each.path: each for tree in trees for each in tree.ignored}.values(), key=lambda each: each.path)
     if not left_out:
         return []
     if verbose:

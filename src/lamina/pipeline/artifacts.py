@@ -29,7 +29,7 @@ from lamina.core.errors import LaminaError
 from lamina.fetch.provider import WheelProvider
 from lamina.pipeline.layers import compose_layer
 from lamina.project.service import BytecodeMode
-from lamina.project.sources import walk
+from lamina.project.sources import PackageSources, walk
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Mapping, Sequence
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerPlan
     from lamina.project.service import Service
-    from lamina.project.sources import SourceTree
 
 _WHEELS_AT_ONCE = 4
 
@@ -67,36 +66,48 @@ class ArtifactProvider:
     def __exit__(self, *_: object) -> None:
         self.toolchain.__exit__()
 
-    def sources(self, service: Service, local: Sequence[SourcePin], *, fetch: bool) -> SourceTree | None:
+    def sources(
+        self, service: Service, local: Sequence[SourcePin], *, fetch: bool
+    ) -> tuple[PackageSources, ...] | None:
         """
-        Return the source tree of *service*, including the content of its *local* packages.
+        Return the sources of each function package of *service*, each including the content of its *local* packages.
 
         Without *fetch*, return ``None`` if a local package must be built first. Raises the errors of building.
         """
-        tree = walk(self._context.project, service.source, service.include)
+        project = self._context.project
+        packages = tuple(
+            PackageSources(config=config, tree=walk(project, config.source, service.include))
+            for config in service.packages
+        )
         if not local:
-            return tree
+            return packages
         wheels = self.wheels.all(local) if fetch else self.wheels.known(local)
         if wheels is None:
             return None
         from lamina.fetch.source.unpack import unpack
 
         inputs = dict.fromkeys(path for pin in local for path in pin.inputs)
-        return unpack(tree, wheels, inputs, root=self._context.project, store=self._store)
+        return unpack(packages, wheels, inputs, root=project, store=self._store)
 
     def choose_bytecode(
-        self, service: Service, closure: Closure, tree: SourceTree | None, *, own: Collection[Pin], fetch: bool
+        self,
+        service: Service,
+        closure: Closure,
+        packages: Sequence[PackageSources] | None,
+        *,
+        own: Collection[Pin],
+        fetch: bool,
     ) -> BytecodeChoice | None:
         """
         Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
-        If imports must be followed, return ``None`` without *tree*. Without *fetch*, also return ``None`` if a wheel of
+        If imports must be followed, return ``None`` without the sources of the *packages*. Without *fetch*, also return ``None`` if a wheel of
         *closure* must be downloaded or built first, and only read the wheels. With *fetch*, wheels of *own*, the layer's own
         pins, are spliced as they arrive, and reached modules are compiled. Raises the errors of `known_choice`, `follow` and
         fetching, such as BytecodeError if the target's interpreter is missing.
         """
-        known = known_choice(service, closure, tree, toolchain=self.toolchain, store=self._imports)
-        if known is not None or tree is None:
+        known = known_choice(service, closure, packages, toolchain=self.toolchain, store=self._imports)
+        if known is not None or packages is None:
             return known
         if not fetch and self.wheels.known(closure.pins) is None:
             return None
@@ -105,7 +116,7 @@ class ArtifactProvider:
             return follow(
                 service,
                 closure,
-                tree,
+                packages,
                 codes,
                 toolchain=self.toolchain,
                 store=self._imports,

@@ -148,7 +148,7 @@ def _build_target(
         layers = tuple(_layer(layer, output / "layers", artifacts, deduplication) for layer in plan.decided)
         packages = pack_functions(
             plan.service,
-            plan.package_plan,
+            plan.package_plans,
             output / "functions",
             layers,
             toolchain=artifacts.toolchain,
@@ -225,8 +225,9 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
 
 def _inputs(result: Result) -> Snapshot:
     """Return a snapshot of every file that decided the result; each file's state is that at the time of reading."""
-    tree = result.plan.package_plan.tree
-    return Snapshot(observations=(*result.plan.inputs.observations, *(tree.snapshot.observations if tree else ())))
+    trees = [plan.tree.snapshot for plan in result.plan.package_plans if plan.tree is not None]
+    # Several packages often contain the same directories.
+    return _joined([result.plan.inputs, *trees])
 
 
 def _record_target(
@@ -245,7 +246,7 @@ def _record_target(
         project,
         asked=context.options.asked(),
         inputs=inputs,
-        sources=result.plan.package_plan.key,
+        sources=[plan.key for plan in result.plan.package_plans],
         outputs=[path.relative_to(project).as_posix() for path in paths],
         state_file=f"{place}/{state.STATE_NAME}",
     )

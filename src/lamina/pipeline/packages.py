@@ -7,21 +7,22 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lamina.archive.handlers import check_handlers
 from lamina.archive.package import pack, packages
 from lamina.bytecode.segment import RECIPE, compile_sources
 from lamina.core.frozen import frozen, replace
 from lamina.project.service import BytecodeMode
-from lamina.project.sources import fingerprint
+from lamina.project.sources import PackageSources, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
     from lamina.pipeline.previous import Previous
-    from lamina.project.service import Service
+    from lamina.project.service import PackageConfig, Service
     from lamina.project.sources import SourceTree
 
 _FORMAT = 1
@@ -29,42 +30,67 @@ _FORMAT = 1
 
 @frozen
 class PackagePlan:
-    """The inputs of the function packages, and the packages to reuse."""
+    """The inputs of one function package, and the zips to reuse."""
 
+    config: PackageConfig
     key: str
     """The digest of sources, handlers and bytecode mode."""
     tree: SourceTree | None
-    """The service's sources and local packages; ``None`` if they were not read, because all packages are reused."""
+    """The package's sources and local packages; ``None`` if they were not read, because all packages are reused."""
     reused: tuple[Package, ...] | None
-    """The last build's packages, one for each function; ``None`` if they have another key or a zip has changed."""
+    """The last build's zips, one for each function; ``None`` if they have another key or a zip has changed."""
     reason: str
-    """A short reason why the packages are reused or built."""
+    """A short reason why the package is reused or built."""
+
+    @property
+    def sources(self) -> PackageSources | None:
+        """The package with its sources; ``None`` if they were not read."""
+        return None if self.tree is None else PackageSources(config=self.config, tree=self.tree)
 
 
-def plan_packages(service: Service, tree: SourceTree, previous: Previous) -> PackagePlan:
-    """Return the plan for the packages of *service*, from its source *tree* and the packages of the *previous* build."""
-    key = _key(service, fingerprint((file.path, file.sha256) for file in tree.files))
-    left = _left(service, previous)
-    if not service.functions or (previous.left.sources == key and left is not None):
-        return PackagePlan(key=key, tree=tree, reused=left, reason="unchanged")
-    reason = "a zip was changed or removed" if previous.left.sources == key else "sources, handlers or bytecode changed"
-    return PackagePlan(key=key, tree=tree, reused=None, reason=reason if previous.build else "not built before")
+def plan_packages(service: Service, sources: Sequence[PackageSources], previous: Previous) -> tuple[PackagePlan, ...]:
+    """Return the plan for each package of *service*, from its *sources* and the packages of the *previous* build."""
+    return tuple(_plan(service, each, previous) for each in sources)
 
 
-def unchanged_packages(service: Service, previous: Previous) -> PackagePlan | None:
-    """Return a plan that reuses all packages of the *previous* build, or ``None`` if one of its zips is missing or changed."""
-    key, left = previous.left.sources, _left(service, previous)
-    return None if key is None or left is None else PackagePlan(key=key, tree=None, reused=left, reason="unchanged")
+def _plan(service: Service, sources: PackageSources, previous: Previous) -> PackagePlan:
+    config, tree = sources.config, sources.tree
+    key = _key(service, config, fingerprint((file.path, file.sha256) for file in tree.files))
+    left, is_known = _left(config, previous), key in previous.left.sources
+    if not config.functions or (is_known and left is not None):
+        return PackagePlan(config=config, key=key, tree=tree, reused=left, reason="unchanged")
+    reason = "a zip was changed or removed" if is_known else "sources, handlers or bytecode changed"
+    return PackagePlan(
+        config=config, key=key, tree=tree, reused=None, reason=reason if previous.build else "not built before"
+    )
 
 
-def _left(service: Service, previous: Previous) -> tuple[Package, ...] | None:
-    packages = [previous.package(function.name) for function in service.functions]
+def unchanged_packages(service: Service, previous: Previous) -> tuple[PackagePlan, ...] | None:
+    """Return plans that reuse all packages of the *previous* build, or ``None`` if one of its zips is missing or changed."""
+    configs, keys = service.packages, previous.left.sources
+    if len(configs) != len(keys):
+        return None
+    plans = [
+        PackagePlan(config=config, key=key, tree=None, reused=_left(config, previous), reason="unchanged")
+        for config, key in zip(configs, keys, strict=True)
+    ]
+    return None if any(plan.reused is None for plan in plans) else tuple(plans)
+
+
+def all_sources(plans: Iterable[PackagePlan]) -> tuple[PackageSources, ...] | None:
+    """Return the sources of all packages of *plans*, or ``None`` if some were not read."""
+    found = [plan.sources for plan in plans]
+    return None if None in found else tuple(sources for sources in found if sources is not None)
+
+
+def _left(config: PackageConfig, previous: Previous) -> tuple[Package, ...] | None:
+    packages = [previous.package(function.name) for function in config.functions]
     return None if None in packages else tuple(package for package in packages if package is not None)
 
 
 def pack_functions(
     service: Service,
-    plan: PackagePlan,
+    plans: Sequence[PackagePlan],
     directory: Path,
     layers: Sequence[Layer],
     *,
@@ -78,24 +104,32 @@ def pack_functions(
     Raises PackageError, the errors of `compile_sources`, and those of writing a zip.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
-    if plan.reused is not None:
-        return tuple(
-            replace(
-                package,
-                layers=function.layers,
-                total_unzipped_bytes=package.unzipped_bytes + sum(layer_bytes[name] for name in function.layers),
-            )
-            for function, package in zip(service.functions, plan.reused, strict=True)
-        )
-    if plan.tree is None:
+    new = all_sources(plan for plan in plans if plan.reused is None)
+    if new is None:
         raise ValueError("the package plan has no sources to pack")
-    extra = compile_sources(service.bytecode, plan.tree, toolchain, store) if service.functions else ()
-    packed = pack(service, plan.tree, directory, extra=extra, provided=_Provided(layers))
-    return packages(service, packed, directory, layer_bytes=layer_bytes) if packed else ()
+    # Check all packages before the first is written, so that one error lists every handler that is missing.
+    check_handlers(new, target=service.target, provided=_Provided(layers))
+    made = list(_reused(plans, layer_bytes))
+    for sources in new:
+        extra = compile_sources(service.bytecode, sources.tree, toolchain, store)
+        packed = pack(sources, directory, extra=extra)
+        made += packages(sources.config.functions, packed, directory, layer_bytes=layer_bytes) if packed else ()
+    by_name = {package.name: package for package in made}
+    return tuple(by_name[function.name] for function in service.functions)
 
 
-def _key(service: Service, sources: str) -> str:
-    handlers = [[function.name, function.handler] for function in service.functions]
+def _reused(plans: Iterable[PackagePlan], layer_bytes: Mapping[str, int]) -> Iterator[Package]:
+    """Yield the packages that are reused, with the current sizes of their layers in *layer_bytes*."""
+    for plan in plans:
+        if plan.reused is None:
+            continue
+        for function, package in zip(plan.config.functions, plan.reused, strict=True):
+            total = package.unzipped_bytes + sum(layer_bytes[name] for name in function.layers)
+            yield replace(package, layers=function.layers, total_unzipped_bytes=total)
+
+
+def _key(service: Service, config: PackageConfig, sources: str) -> str:
+    handlers = [[function.name, function.handler] for function in config.functions]
     bytecode = None if service.bytecode is BytecodeMode.NONE else [RECIPE, *service.target.python]
     return hashlib.sha256(json.dumps([_FORMAT, sources, handlers, bytecode]).encode()).hexdigest()
 

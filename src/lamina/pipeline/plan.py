@@ -29,7 +29,7 @@ from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import configuration, sdk
 from lamina.pipeline.layers import LayerDraft, LayerPlan, known_difference
-from lamina.pipeline.packages import PackagePlan, plan_packages, unchanged_packages
+from lamina.pipeline.packages import PackagePlan, all_sources, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
 from lamina.project.snapshot import Snapshot, take
@@ -61,8 +61,8 @@ class TargetPlan:
     """Whether no input, option or output has changed since the last build, according to file stats."""
     findings: tuple[Finding, ...] = ()
     """Configuration mistakes that are only visible together with the lock file."""
-    packages: PackagePlan | None = None
-    """The plan for the function packages; ``None`` while local packages must still be built."""
+    packages: tuple[PackagePlan, ...] | None = None
+    """The plan for each function package; ``None`` while local packages must still be built."""
 
     @property
     def place(self) -> str:
@@ -75,8 +75,8 @@ class TargetPlan:
         return tuple(layer for layer in self.layers if isinstance(layer, LayerPlan))
 
     @property
-    def package_plan(self) -> PackagePlan:
-        """The plan for the function packages. Raises ValueError if the plan is not complete."""
+    def package_plans(self) -> tuple[PackagePlan, ...]:
+        """The plan for each function package. Raises ValueError if the plan is not complete."""
         if self.packages is None:
             raise ValueError("the plan is not complete, because local packages have not been built yet")
         return self.packages
@@ -85,7 +85,8 @@ class TargetPlan:
     def reused(self) -> bool:
         """Whether every layer and package is reused from the last build, so nothing is built."""
         layers = [layer for layer in self.decided if layer.reused is not None]
-        return len(layers) == len(self.layers) and self.packages is not None and self.packages.reused is not None
+        packages = [] if self.packages is None else [plan for plan in self.packages if plan.reused is not None]
+        return len(layers) == len(self.layers) and self.packages is not None and len(packages) == len(self.packages)
 
 
 @frozen
@@ -144,12 +145,12 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
     service, previous = plan.service, plan.previous
     packages = plan.packages
     if packages is None:
-        tree = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
-        if tree is not None:
-            packages = plan_packages(service, tree, previous)
+        read = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
+        if read is not None:
+            packages = plan_packages(service, read, previous)
         elif plan.is_unchanged:
             packages = unchanged_packages(service, previous)
-    sources = None if packages is None else packages.tree
+    sources = None if packages is None else all_sources(packages)
     layers: list[LayerDraft | LayerPlan] = []
     needed: dict[str, Pin] = {}
     for layer in plan.layers:

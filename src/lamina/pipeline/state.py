@@ -73,15 +73,16 @@ class Left:
 
     stats: Mapping[str, object]
     """The size, modification time and inode of each output when it was written, by path relative to the project."""
-    sources: str | None
-    """The digest of the function packages' inputs; ``None`` if not recorded."""
+    sources: tuple[str, ...]
+    """The digest of the inputs of each function package; empty if not recorded."""
 
     @classmethod
     def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
         """Return the content of the state file, or an empty record if the file is missing or unreadable."""
         state = _read(os.path.join(root, state_file)) or {}
         found = state.get("sources")
-        return cls(stats=_rows(state.get("outputs")), sources=found if isinstance(found, str) else None)
+        keys = found if isinstance(found, list) and all(isinstance(key, str) for key in found) else ()
+        return cls(stats=_rows(state.get("outputs")), sources=tuple(keys))
 
     def has(self, root: str | os.PathLike[str], path: str) -> bool:
         """Return whether the output *path* was recorded and still has the same size, modification time and inode."""
@@ -94,7 +95,7 @@ def remember(
     *,
     asked: Mapping[str, object],
     inputs: Snapshot,
-    sources: str,
+    sources: Iterable[str],
     outputs: Iterable[str],
     state_file: str = STATE_FILE,
 ) -> None:
@@ -102,7 +103,7 @@ def remember(
     Record the inputs and outputs of the build at *root*, atomically.
 
     *asked* are the build's command-line options. *inputs* is a snapshot that was taken before the files were read. *sources*
-    is the digest of the function packages' inputs. *outputs* and *state_file* are relative to *root*. Each target after
+    are the digests of the inputs of the function packages. *outputs* and *state_file* are relative to *root*. Each target after
     the first has its own state file.
     """
     from lamina.core.files import replace_file
@@ -111,7 +112,7 @@ def remember(
         "lamina": __version__,
         "asked": dict(asked),
         "inputs": inputs.to_json(),
-        "sources": sources,
+        "sources": list(sources),
         "outputs": [[path, _stat(str(root), path)] for path in outputs],
     }
     replace_file(root / state_file, json.dumps(state, separators=(",", ":")).encode())

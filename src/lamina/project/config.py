@@ -15,17 +15,17 @@ from lamina.core.frozen import replace
 from lamina.core.names import normalized
 from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
+from lamina.project.entries import read_inside, read_source
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
-from lamina.project.table import Table, did_you_mean, outside
+from lamina.project.table import Table, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-_WILDCARDS = frozenset("*?[")
 _NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
 _BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
@@ -45,8 +45,8 @@ def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
     mistakes: list[tuple[str, str]] = []
     reader = file.table(mistakes)
     target, others = _targets(reader, options)
-    source = _source(reader, project)
-    include = tuple(entry for entry in reader.strings("include") or () if _stays_inside(reader, "include", entry))
+    source = read_source(reader, project) or ()
+    include = read_inside(reader, "include")
     bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
     local, local_by_name = _local(reader)
     sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)
@@ -60,7 +60,7 @@ def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
     lock = _lock(reader, project)
     store = _store(reader)
     layers = read_layers(reader, common)
-    functions = read_functions(reader, layers)
+    functions = read_functions(reader, layers, project)
     for command in _SECTIONS:
         reader.table(command)
     _check_sources_and_functions(reader, source=source, functions=functions)
@@ -240,25 +240,6 @@ def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]
     return (LocalMode.FUNCTION if entry is None else _one_of(reader, "local", LocalMode, LocalMode.FUNCTION)), ()
 
 
-def _stays_inside(reader: Table, name: str, entry: str) -> bool:
-    fact = outside(entry)
-    if fact is not None:
-        reader.complain(name, fact)
-    return fact is None
-
-
-def _source(reader: Table, project: Path) -> tuple[str, ...]:
-    entries = reader.strings("source") or ()
-    for entry in entries:
-        if not _stays_inside(reader, "source", entry):
-            continue
-        plain = _WILDCARDS.isdisjoint(entry)
-        if not ((project / entry).exists() if plain else any(True for _ in project.glob(entry))):
-            known = [path.name for path in project.iterdir() if path.is_dir()]
-            reader.complain("source", f"no file or directory matches `{entry}`{did_you_mean(entry, known)}")
-    return entries
-
-
 def _lock(reader: Table, project: Path) -> Path | None:
     value = reader.string("lock")
     if value is None:
@@ -271,9 +252,21 @@ def _lock(reader: Table, project: Path) -> Path | None:
 
 
 def _check_sources_and_functions(reader: Table, *, source: Iterable[str], functions: Iterable[Function]) -> None:
-    """Record a mistake if only one of `source` and `functions` is set. A project with neither builds layers only."""
-    if "functions" in reader and "source" not in reader and functions:
-        reader.complain("source", 'missing required key; list the directories of your handlers, such as ["service"]')
+    """
+    Record a mistake if only one of `source` and `functions` is set, unless each function has its own `source`.
+
+    A project with neither builds layers only.
+    """
+    without = [function.name for function in functions if function.source is None]
+    if "source" not in reader and without:
+        used = (
+            ""
+            if len(without) == len(tuple(functions))
+            else f", or set `source` for {', '.join(f'`{name}`' for name in without)}"
+        )
+        reader.complain(
+            "source", f'missing required key; list the directories of your handlers, such as ["service"]{used}'
+        )
     if "source" in reader and "functions" not in reader and source:
         reader.complain(
             "functions",

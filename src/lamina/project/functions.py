@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
 from lamina.core.toml import read_data
+from lamina.project.entries import read_source
 from lamina.project.service import Function, LayerConfig
 from lamina.project.table import Table, did_you_mean
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
+    from pathlib import Path
 
 DEFAULT_LAYER = "common"
 """The name of the only layer of a service that configures no layers."""
@@ -110,8 +112,12 @@ def _check_names(tables: Table, *, rule: str, kind: str) -> None:
             tables.complain(name, f"differs from `{other}` only by case; rename one of the two")
 
 
-def read_functions(reader: Table, layers: tuple[LayerConfig, ...]) -> tuple[Function, ...]:
-    """Return the configured functions, and record mistakes. *layers* are the layers that functions can use."""
+def read_functions(reader: Table, layers: tuple[LayerConfig, ...], project: Path) -> tuple[Function, ...]:
+    """
+    Return the configured functions, and record mistakes.
+
+    *layers* are the layers that functions can use. *project* is the directory in which their ``source`` must exist.
+    """
     tables = reader.table("functions")
     if tables is None:
         return ()
@@ -124,11 +130,11 @@ def read_functions(reader: Table, layers: tuple[LayerConfig, ...]) -> tuple[Func
             table = Table({}, key=tables.key(name), mistakes=[])
             functions.append(_function(name, entry, table, _default_layers(tables, name, layers)))
         elif entry is not None:
-            functions.append(_long_form(name, entry, layers))
+            functions.append(_long_form(name, entry, layers, project))
     return tuple(functions)
 
 
-def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Function:
+def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project: Path) -> Function:
     handler = table.string("handler")
     if handler is not None:
         _check_handler(table, "handler", handler)
@@ -151,7 +157,11 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...]) -> Func
                     "layers",
                     f"add `{other}`: layer `{layer.name}` leaves out the distributions of layer `{other}` (`minus`)",
                 )
-    function = _function(name, handler or "", table, own)
+    source = read_source(table, project)
+    if source is None and "source" in table:
+        # The mistake is already recorded. Do not require the service's `source` in addition.
+        source = ()
+    function = replace(_function(name, handler or "", table, own), source=source)
     table.done()
     return function
 

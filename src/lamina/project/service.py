@@ -57,6 +57,17 @@ class Function:
     """The time limit in seconds for local invocations. The default is Lambda's own."""
     environment: tuple[tuple[str, str], ...] = ()
     """The environment variables for local invocations, as pairs of name and value, sorted by name."""
+    source: tuple[str, ...] | None = None
+    """The function's own sources, in the form of `Service.source`; ``None`` if it uses those of the service."""
+
+
+@frozen
+class PackageConfig:
+    """The configuration of one function package: its sources, and the functions that share it."""
+
+    source: tuple[str, ...]
+    """First-party directories, files or globs, relative to the service's root."""
+    functions: tuple[Function, ...]
 
 
 @frozen
@@ -83,7 +94,7 @@ class Service:
     name: str
     target: Target
     source: tuple[str, ...]
-    """First-party directories, files or globs, relative to *root*."""
+    """First-party directories, files or globs, relative to *root*, of the functions without their own."""
     include: tuple[str, ...]
     """First-party paths or globs to package even if an ignore rule leaves them out."""
     bytecode: BytecodeMode
@@ -108,3 +119,20 @@ class Service:
     """The modes of local packages that do not use *local*, by normalised name."""
     is_named: bool = True
     """Whether *name* comes from ``pyproject.toml``. If false, *name* is the directory's name."""
+
+    @property
+    def packages(self) -> tuple[PackageConfig, ...]:
+        """
+        The packages to write, in the order of their first functions: one for each set of sources.
+
+        A service without functions has one package without functions, so that its sources still count as an input.
+        """
+        if not self.functions:
+            return (PackageConfig(source=self.source, functions=()),)
+        sources: dict[frozenset[str], tuple[str, ...]] = {}
+        sharing: dict[frozenset[str], list[Function]] = {}
+        for function in self.functions:
+            source = self.source if function.source is None else function.source
+            sources.setdefault(frozenset(source), source)
+            sharing.setdefault(frozenset(source), []).append(function)
+        return tuple(PackageConfig(source=sources[key], functions=tuple(sharing[key])) for key in sources)

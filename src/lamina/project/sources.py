@@ -33,6 +33,8 @@ from lamina.project.snapshot import Observation, Snapshot, observe
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lamina.project.service import PackageConfig
+
 
 @frozen
 class SourceFile:
@@ -55,12 +57,20 @@ class SourceFile:
 
 @frozen
 class SourceTree:
-    """All first-party files of a service, sorted by path, and the files that were left out."""
+    """All first-party files of a package, sorted by path, and the files that were left out."""
 
     files: tuple[SourceFile, ...]
     ignored: tuple[IgnoredFile, ...]
     snapshot: Snapshot
     """All files, directories and ignore files that the walk read. If none of them changes, the tree does not change."""
+
+
+@frozen
+class PackageSources:
+    """The first-party files of one function package."""
+
+    config: PackageConfig
+    tree: SourceTree
 
 
 def fingerprint(files: Iterable[tuple[str, str]]) -> str:

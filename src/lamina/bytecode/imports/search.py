@@ -1,18 +1,21 @@
 """
 Find the modules that a service's handlers can import.
 
-Modules are scanned in parallel, in any order, while wheels still arrive. This only scans ahead: `resolve` then decides over
-the finished scans, so neither the order nor the number of processes changes the result.
+Each package has its own code, so the same name can be another module in each. The search runs once for each package, with
+the same wheels. Modules are scanned in parallel, in any order, while wheels still arrive. This only scans ahead: `resolve`
+then decides over the finished scans, so neither the order nor the number of processes changes the result.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.bytecode.imports.index import ModuleIndex
 from lamina.bytecode.imports.resolve import ImportSearch, resolve
-from lamina.bytecode.imports.rules import rules
+from lamina.bytecode.imports.rules import FIRST_PARTY, rules
+from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,53 +23,112 @@ if TYPE_CHECKING:
     from lamina.bytecode.compiler import Compiled, Compiler
     from lamina.bytecode.imports.index import Code
     from lamina.bytecode.imports.resolve import Module, Reachable
+    from lamina.bytecode.imports.rules import ImportRule
     from lamina.bytecode.imports.scan import Scan
     from lamina.core.store import Store
 
 
+@frozen
+class FirstParty:
+    """The service's own code in one package, and the modules where the search starts."""
+
+    code: Code
+    handlers: Sequence[str]
+    """The dotted names of the handlers' modules."""
+    recorded: Sequence[str] = ()
+    """The names of modules from a profile, which count as imported."""
+
+
 def reachable(
-    handlers: Sequence[str],
-    trees: Iterable[Code],
+    packages: Sequence[FirstParty],
+    wheels: Iterable[Code],
     *,
     compiler: Compiler,
     store: Store,
-    recorded: Sequence[str] = (),
     keep: Callable[[str, Compiled], object] | None = None,
-) -> Reachable:
+) -> tuple[Reachable, ...]:
     """
-    Return every module in *trees* that the modules *handlers* (dotted names) can import.
+    Return, for each of *packages*, every module in it and in *wheels* that its handlers can import.
 
-    *trees* are the service's own sources and its distributions, in any order; modules are scanned as soon as their tree is
-    yielded. If two trees contain the same module, that of the service counts, or else that of the distribution whose name
-    sorts first, because Lambda puts a function's own code before its layers. *recorded* are the names of modules from a
-    profile, which count as imported. With *keep*, each source of a layer that is scanned is also compiled, and *keep* receives
-    its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to run, and the errors of
-    reading *trees*.
+    *wheels* are in any order; modules are scanned as soon as their wheel is yielded. If a package and a wheel contain the
+    same module, that of the package counts, because Lambda puts a function's own code before its layers. Among wheels, that
+    of the distribution whose name sorts first counts. With *keep*, each source of a wheel that is scanned is also compiled,
+    and *keep* receives its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to
+    run, and the errors of reading *packages* and *wheels*.
     """
+    python, known_rules = compiler.interpreter.version[:2], rules()
     indexes: dict[str, ModuleIndex] = {}
+    own = [ModuleIndex(package.code, store, python=python) for package in packages]
 
-    def scan(module: Module) -> Scan:
-        found, compiled = indexes[module.distribution].scan(module, compiler, compile_too=keep is not None)
+    def scan(index: ModuleIndex, module: Module) -> Scan:
+        found, compiled = index.scan(module, compiler, compile_too=keep is not None)
         if keep is not None and compiled is not None:
             keep(module.distribution, compiled)
         return found
 
-    def scans(wave: Sequence[Module]) -> dict[str, Scan]:
-        found = {module.name: indexes[module.distribution].known(module) for module in wave}
-        unknown = [module for module in wave if found[module.name] is None]
-        found |= zip((module.name for module in unknown), compiler.map(scan, unknown), strict=True)
-        return {name: scan for name, scan in found.items() if scan is not None}
-
-    with _Frontier([*handlers, *recorded], indexes, compiler, scan) as frontier:
-        for tree in trees:
-            indexes[tree.distribution] = index = ModuleIndex(tree, store, python=compiler.interpreter.version[:2])
-            frontier.add(index)
+    searches = [
+        _Search.start(package, index, indexes, known_rules) for package, index in zip(packages, own, strict=True)
+    ]
+    with _Frontier(searches, compiler, scan) as frontier:
+        for search in searches:
+            frontier.add(search.own, [search])
+        for wheel in wheels:
+            indexes[wheel.distribution] = index = ModuleIndex(wheel, store, python=python)
+            frontier.add(index, searches)
         frontier.finish()
     ordered = [indexes[name] for name in sorted(indexes)]
-    result = resolve(handlers, ordered, scans=scans, rules=rules(), recorded=recorded)
-    for index in ordered:
+    found = tuple(
+        resolve(
+            package.handlers,
+            [search.own, *ordered],
+            scans=partial(_scans, search, compiler, scan),
+            rules=known_rules,
+            recorded=package.recorded,
+        )
+        for package, search in zip(packages, searches, strict=True)
+    )
+    for index in (*own, *ordered):
         index.save()
-    return result
+    return found
+
+
+def _scans(
+    search: _Search, compiler: Compiler, scan: Callable[[ModuleIndex, Module], Scan], wave: Sequence[Module]
+) -> dict[str, Scan]:
+    """Return the imports of the modules in *wave* by name. Scan those that are not known."""
+    found = {module.name: search.index_of(module).known(module) for module in wave}
+    unknown = [module for module in wave if found[module.name] is None]
+    results = compiler.map(lambda module: scan(search.index_of(module), module), unknown)
+    found |= zip((module.name for module in unknown), results, strict=True)
+    return {name: each for name, each in found.items() if each is not None}
+
+
+class _Search(NamedTuple):
+    """The search that starts in one package, over the modules found so far."""
+
+    own: ModuleIndex
+    """The modules of the package."""
+    wheels: Mapping[str, ModuleIndex]
+    """The modules of the wheels so far, by distribution. All searches share them."""
+    imports: ImportSearch
+
+    @classmethod
+    def start(
+        cls,
+        package: FirstParty,
+        own: ModuleIndex,
+        wheels: Mapping[str, ModuleIndex],
+        rules: Sequence[ImportRule],
+    ) -> Self:
+        """Start a search at the handlers and recorded modules of *package*."""
+        imports = ImportSearch(rules)
+        for name in (*package.handlers, *package.recorded):
+            imports.reach(name, None)
+        return cls(own, wheels, imports)
+
+    def index_of(self, module: Module) -> ModuleIndex:
+        """Return the index that contains *module*."""
+        return self.own if module.distribution == FIRST_PARTY else self.wheels[module.distribution]
 
 
 class _Frontier:
@@ -77,20 +139,15 @@ class _Frontier:
     """
 
     def __init__(
-        self,
-        names: Iterable[str],
-        indexes: Mapping[str, ModuleIndex],
-        compiler: Compiler,
-        scan: Callable[[Module], Scan],
+        self, searches: Sequence[_Search], compiler: Compiler, scan: Callable[[ModuleIndex, Module], Scan]
     ) -> None:
-        self._search = ImportSearch(rules())
-        for name in names:
-            self._search.reach(name, None)
-        self._indexes = indexes
+        self._searches = searches
         self._compiler = compiler
         self._scan = scan
         self._lock = threading.Condition()
-        self._waiting: list[ModuleIndex] = []
+        self._waiting: list[tuple[ModuleIndex, Sequence[_Search]]] = []
+        self._scanning: dict[tuple[ModuleIndex, str], list[_Search]] = {}
+        """The searches that wait for each module that is being scanned, by its index and path."""
         self._started = self._stopped = False
         self._running = 0
         self._failure: BaseException | None = None
@@ -102,16 +159,17 @@ class _Frontier:
         with self._lock:
             self._stopped = True
 
-    def add(self, index: ModuleIndex) -> None:
-        """Scan the modules of *index* that are reached already, and those that will be."""
+    def add(self, index: ModuleIndex, searches: Sequence[_Search]) -> None:
+        """Scan the modules of *index* that *searches* have reached already, and those that they will reach."""
         with self._lock:
-            self._waiting.append(index)
+            self._waiting.append((index, searches))
             self._started = self._started or index.is_new
             if self._started:
-                for each in self._waiting:
-                    self._search.add(each)
+                for each, through in self._waiting:
+                    for search in through:
+                        search.imports.add(each)
                 self._waiting.clear()
-                self._advance()
+                self._advance(self._searches)
 
     def finish(self) -> None:
         """Wait until everything that is reached has been scanned. Raises the first error of scanning."""
@@ -120,24 +178,35 @@ class _Frontier:
         if self._failure is not None:
             raise self._failure
 
-    def _advance(self) -> None:
+    def _advance(self, searches: Iterable[_Search]) -> None:
         """Follow the scans that are known, and start the others. The caller holds the lock."""
-        while self._search.waiting and not self._stopped:
-            found, self._search.waiting = self._search.waiting, []
-            for module in found:
-                known = self._indexes[module.distribution].known(module)
-                if known is not None:
-                    self._search.read(module.name, known)
-                else:
-                    self._running += 1
-                    self._compiler.submit(self._read, module)
+        for search in searches:
+            imports = search.imports
+            while imports.waiting and not self._stopped:
+                found, imports.waiting = imports.waiting, []
+                for module in found:
+                    self._follow(search, module)
 
-    def _read(self, module: Module) -> None:
+    def _follow(self, search: _Search, module: Module) -> None:
+        index = search.index_of(module)
+        known = index.known(module)
+        if known is not None:
+            search.imports.read(module.name, known)
+        elif (index, module.path) in self._scanning:
+            self._scanning[index, module.path].append(search)
+        else:
+            self._scanning[index, module.path] = [search]
+            self._running += 1
+            self._compiler.submit(partial(self._read, index), module)
+
+    def _read(self, index: ModuleIndex, module: Module) -> None:
         try:
-            found = self._scan(module)
+            found = self._scan(index, module)
             with self._lock:
-                self._search.read(module.name, found)
-                self._advance()
+                searches = self._scanning.pop((index, module.path))
+                for search in searches:
+                    search.imports.read(module.name, found)
+                self._advance(searches)
         except BaseException as error:  # noqa: BLE001 - `finish` raises it
             with self._lock:
                 self._failure = self._failure or error

@@ -18,37 +18,51 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
     from lamina.core.values import Wheel
-    from lamina.project.sources import SourceTree
+    from lamina.project.snapshot import Observation
+    from lamina.project.sources import PackageSources, SourceTree
 
 _AREA = "files"
 
 
 def unpack(
-    tree: SourceTree, wheels: Sequence[Wheel], inputs: Iterable[Path], *, root: Path, store: Store
-) -> SourceTree:
+    packages: Sequence[PackageSources], wheels: Sequence[Wheel], inputs: Iterable[Path], *, root: Path, store: Store
+) -> tuple[PackageSources, ...]:
     """
-    Return *tree*, the sources of the function packages, with the installed files of *wheels* added.
+    Return *packages*, the sources of the function packages, with the installed files of *wheels* added to each.
 
     Metadata is included, scripts are not. *inputs* are the files that the wheels were built from, and *root* is the project's
-    directory. Raises `PackageError` listing every path that has different content in two wheels, or in a wheel and *tree*.
+    directory. Raises `PackageError` listing every path that has different content in two wheels, or in a wheel and a package.
     """
-    files = {file.path: (file, "the sources") for file in tree.files}
-    clashes: list[str] = []
-    for wheel in wheels:
-        for file in _files(wheel, store):
-            known, provider = files.setdefault(file.path, (file, f"`{wheel.pin.name}`"))
-            if known.sha256 != file.sha256:
-                clashes.append(f"`{file.path}` is in {provider} and in `{wheel.pin.name}`")
+    installed = [(f"`{wheel.pin.name}`", tuple(_files(wheel, store))) for wheel in wheels]
+    observed = take(root, inputs).observations
+    clashes: set[str] = set()
+    unpacked = tuple(replace(package, tree=_with(package.tree, installed, observed, clashes)) for package in packages)
     if clashes:
         raise PackageError(
             f"different files have the same path in the function packages: {'; '.join(sorted(clashes))}",
             hint="remove the local package's directory from `source` in `[tool.lamina]`, or add local packages to the layer: "
             'set `local = "layer"` there',
         )
+    return unpacked
+
+
+def _with(
+    tree: SourceTree,
+    installed: Iterable[tuple[str, Sequence[SourceFile]]],
+    observed: Sequence[Observation],
+    clashes: set[str],
+) -> SourceTree:
+    """Return *tree* with the files of *installed*, pairs of a wheel's name and its files. Add conflicts to *clashes*."""
+    files = {file.path: (file, "the sources") for file in tree.files}
+    for name, added in installed:
+        for file in added:
+            known, provider = files.setdefault(file.path, (file, name))
+            if known.sha256 != file.sha256:
+                clashes.add(f"`{file.path}` is in {provider} and in {name}")
     return replace(
         tree,
         files=tuple(files[path][0] for path in sorted(files)),
-        snapshot=Snapshot(observations=(*tree.snapshot.observations, *take(root, inputs).observations)),
+        snapshot=Snapshot(observations=(*tree.snapshot.observations, *observed)),
     )
 
 

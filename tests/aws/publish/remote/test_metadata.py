@@ -101,6 +101,22 @@ class TestMetadata:
         assert published.layer.digest == reader.plan.digest
         assert [] == list(reader.store.directory("wheels").rglob("*.whl"))
 
+    def test_of_functions_with_their_own_sources(self, tmp_path: Path) -> None:
+        """Each package has an entry for the modules that its handlers reach, and the digest is known from all of them."""
+        service = make(tmp_path)
+        service.functions["own"] = "app.lambda_handler"
+        service.sources["own"] = '["functions/own/*"]'
+        (service.root / "functions" / "own").mkdir(parents=True)
+        (service.root / "functions" / "own" / "app.py").write_text(f"import beta\n{HANDLER}")
+        published = publish(service, tmp_path)
+        reader = Reader(published.project, tmp_path / "reader", published.objects())
+
+        kinds = [path.parent.parent.name for path in places(reader, published.store)]
+
+        assert ["reach", "reach", "imports", "imports"] == kinds
+        assert published.layer.digest == reader.plan.digest
+        assert [] == list(reader.store.directory("wheels").rglob("*.whl"))
+
     @pytest.mark.parametrize("bytecode", ["none", "all"])
     def test_of_other_bytecode(self, tmp_path: Path, bytecode: str) -> None:
         """If the configuration alone decides what is compiled, no imports are uploaded."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
-from lamina.bytecode.choice import REACH_AREA, is_metadata, paths_by_name, reach_place
+from lamina.bytecode.choice import REACH_AREA, is_metadata, paths_by_name, reach_place, starts
 from lamina.bytecode.imports.index import IMPORTS_AREA, index_place
 from lamina.core.store import Store
+from lamina.pipeline.packages import all_sources
 from lamina.pipeline.plan import closure_of
 from lamina.project.service import BytecodeMode
 
@@ -84,13 +85,13 @@ def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
 def metadata_paths(plan: TargetPlan, store: Store) -> list[Path]:
     """Return the paths in *store* of the import metadata of the planned layers; empty unless ``bytecode`` is ``reachable``."""
     service = plan.service
-    tree = plan.package_plan.tree
-    if service.bytecode is not BytecodeMode.REACHABLE or tree is None:
+    packages = all_sources(plan.package_plans)
+    if service.bytecode is not BytecodeMode.REACHABLE or packages is None:
         return []
     found: dict[Path, None] = {}
     for closure in (closure_of(layer, plan.layers, service) for layer in plan.layers):
         if closure.functions:
-            found[reach_place(service, closure, tree, store)] = None
+            found |= {reach_place(service, closure, start, store): None for start in starts(service, closure, packages)}
             python, key = service.target.python, closure.recipe.key
             found |= {index_place(pin.name, key(pin.sha256), store, python=python): None for pin in closure.pins}
     return list(found)
