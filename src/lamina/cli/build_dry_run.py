@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     with Console.of(arguments) as console:
         context = BuildContext.open(project, build_options(arguments), reporter=console)
         with context.store.in_use():
-            plan = resolve(context, config.load(project, context.options))
+            plan = resolve(context, config.load(project, context.options, store=context.store))
             console.stage("reading the file indexes of wheels", total=len(plan.missing), unit="wheels")
             estimates = estimate(plan, context)
     if context.options.offline and plan.missing:

@@ -91,7 +91,7 @@ def build(
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
-        service = config.load(project, options)
+        service = config.load(project, options, store=context.store)
         with nullcontext(context) if team_store is None else team_store(context, service) as context:
             return apply(resolve(context, service), context, started_ns=started_ns)
 

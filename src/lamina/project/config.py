@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.frozen import replace
 from lamina.core.names import normalized
+from lamina.core.store import Store
 from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
+from lamina.project.described import read_described
 from lamina.project.entries import read_inside, read_source
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from lamina.project.described import DescribedFunctions
+
 _NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
 _BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
@@ -33,18 +37,26 @@ _BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0
 _SECTIONS = ("deploy", "publish")
 
 
-def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
+def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None = None) -> Service:
     """
     Return the configuration of the service in the directory *project*, with *options* applied.
 
+    Without a ``functions`` table, the functions are those of the project's deploy description. *store* keeps what it says
+    (default: `Store.open`).
     Raises the errors of `lamina.project.file.read`. Raises `ConfigError` if the directory configures a workspace or if an
-    option is invalid, and `InvalidConfigError` with all mistakes if the configuration is invalid.
+    option is invalid, `TemplateError` if the deploy description is invalid, and `InvalidConfigError` with all mistakes if the
+    configuration is invalid.
     """
     file = read(project)
     members.refuse(file)
     mistakes: list[tuple[str, str]] = []
     reader = file.table(mistakes)
-    target, others = _targets(reader, options)
+    described = None
+    if "functions" in reader:
+        reader.string("template")
+    else:
+        described = read_described(reader, project, Store.open() if store is None else store)
+    target, others = _targets(reader, options, described)
     source = read_source(reader, project) or ()
     include = read_inside(reader, "include")
     bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
@@ -58,12 +70,12 @@ def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
     )
     ignore = reader.strings("ignore") or ()
     lock = _lock(reader, project)
-    store = _store(reader)
+    team_store = _store(reader)
     layers = read_layers(reader, common)
-    functions = read_functions(reader, layers, project)
+    functions = read_functions(reader if described is None else described.table(reader, mistakes), layers, project)
     for command in _SECTIONS:
         reader.table(command)
-    _check_sources_and_functions(reader, source=source, functions=functions)
+    _check_sources_and_functions(reader, source=source, functions=functions, described=described)
     reader.done()
     if mistakes or target is None:
         raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
@@ -82,8 +94,8 @@ def load(project: Path, options: BuildOptions = _NOTHING) -> Service:
         lock=lock,
         functions=functions,
         layers=layers,
-        inputs=(file.path,),
-        store=store,
+        inputs=(file.path, *(described.inputs if described is not None else ())),
+        store=team_store,
         sdk=sdk,
         local=local,
         local_by_name=local_by_name,
@@ -131,7 +143,9 @@ def _joined(configured: tuple[str, ...], added: tuple[str, ...]) -> tuple[str, .
     return tuple(dict.fromkeys((*configured, *added)))
 
 
-def _targets(reader: Table, options: BuildOptions) -> tuple[Target | None, tuple[Target, ...]]:
+def _targets(
+    reader: Table, options: BuildOptions, described: DescribedFunctions | None
+) -> tuple[Target | None, tuple[Target, ...]]:
     """
     Return the first target and the other targets. If the configuration is invalid, record mistakes and return ``None, ()``.
 
@@ -144,7 +158,7 @@ def _targets(reader: Table, options: BuildOptions) -> tuple[Target | None, tuple
             # The mistake is already recorded. Read both keys, so that they are not reported as unknown.
             reader.string("runtime"), reader.string("architecture")
             return None, ()
-        return _target(reader, options), ()
+        return _target(reader, options, described), ()
     for key in ("runtime", "architecture"):
         if reader.string(key) is not None:
             reader.complain(key, "conflicts with `targets`; remove one of the two")
@@ -174,18 +188,21 @@ def _named_target(reader: Table, name: str) -> Target | None:
     return Target.of(runtime, architecture) if _try_target(reader, "targets", runtime, architecture) else None
 
 
-def _target(reader: Table, options: BuildOptions) -> Target | None:
+def _target(reader: Table, options: BuildOptions, described: DescribedFunctions | None) -> Target | None:
     """
-    Return the target.
+    Return the target: from *options*, from the configuration, otherwise from what is *described*.
 
     If the configured runtime or architecture is invalid, record the mistake and return ``None``. Raises `ConfigError` if an
     option of the command line is invalid.
     """
-    configured_runtime, configured_architecture = reader.string("runtime"), reader.string("architecture")
-    runtime = options.runtime or configured_runtime
-    architecture = options.architecture or configured_architecture or str(setting("architecture").default)
-    if runtime is None:
-        if "runtime" not in reader:
+    runtime, architecture = reader.string("runtime"), reader.string("architecture")
+    has_mistake = "runtime" in reader and runtime is None and options.runtime is None
+    runtime, architecture = options.runtime or runtime, options.architecture or architecture
+    if described is not None:
+        runtime, architecture = runtime or described.runtime, architecture or described.architecture
+    architecture = architecture or str(setting("architecture").default)
+    if runtime is None or has_mistake:
+        if not has_mistake:
             known = ", ".join(f"`{entry.name}`" for entry in runtimes())
             reader.complain("runtime", f"missing required key; set it to one of {known}")
         runtime = runtimes()[-1].name
@@ -251,7 +268,9 @@ def _lock(reader: Table, project: Path) -> Path | None:
     return path
 
 
-def _check_sources_and_functions(reader: Table, *, source: Iterable[str], functions: Iterable[Function]) -> None:
+def _check_sources_and_functions(
+    reader: Table, *, source: Iterable[str], functions: Iterable[Function], described: DescribedFunctions | None
+) -> None:
     """
     Record a mistake if only one of `source` and `functions` is set, unless each function has its own `source`.
 
@@ -267,7 +286,7 @@ def _check_sources_and_functions(reader: Table, *, source: Iterable[str], functi
         reader.complain(
             "source", f'missing required key; list the directories of your handlers, such as ["service"]{used}'
         )
-    if "source" in reader and "functions" not in reader and source:
+    if "source" in reader and source and described is not None and not described.path:
         reader.complain(
             "functions",
             "missing required table; set each function's handler, such as "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
+from lamina.project.table import Table
 from lamina.project.templates.answers import ask
 from lamina.project.templates.entries import source_entries
 from lamina.project.templates.files import TemplateFiles
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.store import Store
-    from lamina.project.table import Table
     from lamina.project.templates.find import Description
     from lamina.project.templates.types import Template, TemplateFunction
 
@@ -34,6 +34,19 @@ class DescribedFunctions:
     architecture: str | None
     inputs: tuple[Path, ...]
     """Every file and directory that decided the functions, as absolute paths."""
+
+    def table(self, reader: Table, mistakes: list[tuple[str, str]]) -> Table:
+        """
+        Return a table with ``functions``, whose mistakes name the description.
+
+        If *reader*, the configuration, sets ``source``, it takes the place of the functions' own directories.
+        """
+        dropped = {"source"} if "source" in reader else set()
+        functions = {
+            name: {key: value for key, value in row.items() if key not in dropped}
+            for name, row in self.functions.items()
+        }
+        return Table({"functions": functions} if functions else {}, key=self.path, mistakes=mistakes)
 
 
 def read_described(reader: Table, project: Path, store: Store) -> DescribedFunctions:

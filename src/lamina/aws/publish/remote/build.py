@@ -133,7 +133,7 @@ def build_service(
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
-        service = config.load(project, options)
+        service = config.load(project, options, store=context.store)
         plan = resolve(context, service)
         if settings.bucket is not None and not settings.fetches and not options.offline and plan.missing:
             found = _from_bucket(plan, context, connect(), directory, started_ns=started_ns)
