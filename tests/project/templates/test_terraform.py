@@ -180,6 +180,26 @@ resource "aws_lambda_function" "fn" {
     ) == found.functions
 
 
+def test_many_instances(tmp_path: Path) -> None:
+    """Each of 300 functions finds its own archive among 300."""
+    text = """
+locals { names = [for i in range(300) : format("f%03d", i)] }
+data "archive_file" "code" {
+  for_each    = toset(local.names)
+  source_dir  = "src"
+  output_path = "${each.key}.zip"
+}
+resource "aws_lambda_function" "fn" {
+  for_each = toset(local.names)
+  handler  = "app.handler"
+  runtime  = "python3.13"
+  filename = data.archive_file.code[each.key].output_path
+}
+"""
+    expected = tuple(function(f"f{index:03}", 8) for index in range(300))
+    assert expected == template(tmp_path, {"main.tf": text}).functions
+
+
 def test_names_collide(tmp_path: Path) -> None:
     """Keys that several resources use get the resource's name as a prefix."""
     each = (
@@ -204,6 +224,37 @@ def test_count(tmp_path: Path) -> None:
     assert (function("many-0", 9), function("many-1", 9)) == found.functions
     reason = "its instances are unknown: variable `n` has no default"
     assert (Skipped(name="some", reason=reason, origin=Origin(file="main.tf", line=25)),) == found.skipped
+
+
+def test_optional_layer(tmp_path: Path) -> None:
+    """A splat refers to the only instance of a layer."""
+    text = """
+variable "create" { default = true }
+resource "aws_lambda_layer_version" "deps" {
+  count    = var.create ? 1 : 0
+  filename = "deps.zip"
+}
+"""
+    layers = "\n  layers = compact([one(aws_lambda_layer_version.deps[*].arn), null])\n}"
+    found = template(tmp_path, {"main.tf": text + ARCHIVE + FUNCTION.replace("\n}", layers)})
+
+    assert (function("api", 14, layers=(LayerReference(name="deps-0"),)),) == found.functions
+    assert (TemplateLayer(name="deps-0", origin=Origin(file="main.tf", line=3)),) == found.layers
+
+
+def test_dynamic_environment(tmp_path: Path) -> None:
+    """The variables of a dynamic block are read."""
+    block = """
+  dynamic "environment" {
+    for_each = length(local.names) == 0 ? [] : [true]
+    content { variables = local.names }
+  }
+}
+locals { names = { A = 1 } }
+"""
+    found = template(tmp_path, {"main.tf": ARCHIVE + FUNCTION.replace("\n}\n", block)})
+
+    assert (function("api", 8, environment=("A",)),) == found.functions
 
 
 def test_skipped(tmp_path: Path) -> None:
@@ -671,10 +722,15 @@ def test_too_large(tmp_path: Path) -> None:
     """The functions, the instances and the files have limits."""
     with pytest.raises(TemplateError) as raised:
         template(tmp_path, {"main.tf": FUNCTION.replace("filename ", "x = 1 #") * 2000})
-    assert "`main.tf`, line " in str(raised.value)
+    expected = "`main.tf`, line 11286: functions, modules and variables have more than 50,000 words and signs"
+    assert expected == str(raised.value)
     with pytest.raises(TemplateError) as raised:
         template(tmp_path, {"main.tf": 'resource "aws_lambda_function" "a" {\n  count = 10000\n}\n' * 2})
     assert "`main.tf`: there are more than 10,000 functions, layers and modules" == str(raised.value)
+    many = "[for x in range(10000) : [for y in range(10000) : y]][0]"
+    with pytest.raises(TemplateError) as raised:
+        template(tmp_path, {"main.tf": f"{ARCHIVE}{FUNCTION}".replace('"app.handler"', many)})
+    assert "`.`: the Terraform configuration needs too many steps to evaluate" == str(raised.value)
     with pytest.raises(TemplateError) as raised:
         template(tmp_path, {"main.tf": "module" * 100_000})
     assert "`main.tf` has 0.6 MB; lamina reads deploy descriptions of this kind up to 0.5 MB" == str(raised.value)

@@ -171,7 +171,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "basename": lambda path: posixpath.basename(path.rstrip("/")),
     "chomp": lambda text: text.rstrip("\r\n"),
     "coalesce": _coalesce,
-    "compact": lambda values: [each for each in _scalars(values) if each],
+    "compact": lambda values: [each for each in _list(values) if each not in (None, "")],
     "concat": lambda *lists: _bounded(chain.from_iterable(map(_list, lists))),
     "contains": _contains,
     "dirname": lambda path: posixpath.dirname(path) or ".",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 120
 # Evaluating a node takes about 5 µs, joining a million characters less than 1 ms (measured 2026-11).
-_MOST_NODES = 200_000
+_MOST_NODES = 400_000
 _MOST_TEXT = 50 * MOST_CHARACTERS
 
 
@@ -49,8 +49,8 @@ class Names:
 class Budget:
     """The work that evaluating one description may still need."""
 
-    def __init__(self) -> None:
-        self._nodes, self._text = _MOST_NODES, _MOST_TEXT
+    def __init__(self, directory: str) -> None:
+        self._directory, self._nodes, self._text = directory, _MOST_NODES, _MOST_TEXT
         self.depth = 0
 
     def spend(self, *, nodes: int = 1, text: int = 0) -> None:
@@ -58,7 +58,10 @@ class Budget:
         self._nodes -= nodes
         self._text -= text
         if self._nodes < 0 or self._text < 0:
-            raise TemplateError("the Terraform configuration needs too many steps to evaluate")
+            raise TemplateError(
+                f"`{self._directory}`: the Terraform configuration needs too many steps to evaluate",
+                hint="list the functions in `[tool.lamina.functions]` instead",
+            )
 
 
 class Evaluator:

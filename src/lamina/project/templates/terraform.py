@@ -471,9 +471,17 @@ def _layer_name(reference: Unknown) -> str | None:
         or not isinstance(reference.owner, TerraformModule)
     ):
         return None
-    key = "" if len(path) == 3 else f"-{path[2].strip('[]')}"
+    header = ("module", path[1]) if path[0] == "module" else ("resource", *path[:2])
+    key = path[2].strip("[]") if len(path) == 4 else _only_key(reference.owner, header)
     prefix = f"{reference.owner.name}-" if reference.owner.name else ""
-    return f"{prefix}{path[1]}{key}"
+    return f"{prefix}{path[1]}" + ("" if key is None else f"-{key}")
+
+
+def _only_key(module: TerraformModule, header: tuple[str, ...]) -> str | int | None:
+    """Return the key of the only instance of the block *header*: a splat refers to it without a key."""
+    block = module.named(*header)
+    instances = None if block is None else module.instances(module.configuration.body(block))
+    return instances[0].key if isinstance(instances, list) and len(instances) == 1 else None
 
 
 def _archive(reference: Unknown) -> tuple[TerraformModule, tuple[Body, Instance]] | None:
@@ -489,6 +497,7 @@ def _archive(reference: Unknown) -> tuple[TerraformModule, tuple[Body, Instance]
     body = owner.configuration.body(block)
     instances = owner.instances(body)
     for each in [] if isinstance(instances, Unknown) else instances:
+        owner.configuration.budget.spend()
         if not keys or f"[{each.key}]" == keys[0]:
             return owner, (body, each)
     return None

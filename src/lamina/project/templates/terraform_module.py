@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from lamina.project.templates.files import TemplateFiles
 
-# Parsing this much takes about two seconds (measured 2026-11). Lambda functions need 0.5 to 1 kB each.
-_PARSED_BYTES = 150_000
+# Parsing this many words and signs takes up to two seconds and 130 MB (measured 2026-11). A function has 50 to 200.
+_MOST_PARSED = 50_000
+_TOKEN = re.compile(r"\w+|[^\w\s]")
 _SCANNED_BYTES = 1_000_000
 _DEEPEST_MODULE = 5
 _WORDS = re.compile("aws_lambda|archive_file|module|locals|variable|output")
@@ -41,7 +42,7 @@ class Configuration:
     """The blocks of all directories that belong to one root module, and the limits for reading them."""
 
     def __init__(self, directory: str, files: TemplateFiles) -> None:
-        self.directory, self.files, self.budget = directory, files, Budget()
+        self.directory, self.files, self.budget = directory, files, Budget(directory)
         self._directories: dict[str, tuple[Block, ...]] = {}
         self._bodies: dict[int, Body] = {}
         self._scanned = self._parsed = self._instances = 0
@@ -83,10 +84,10 @@ class Configuration:
 
     def parse(self, text: str, file: str, line: int) -> Body:
         """Parse *text*. Raises `TemplateError` if too much was parsed."""
-        self._parsed += len(text)
-        if self._parsed > _PARSED_BYTES:
+        self._parsed += sum(1 for _ in _TOKEN.finditer(text))
+        if self._parsed > _MOST_PARSED:
             raise TemplateError(
-                f"`{file}`, line {line}: the functions, modules and variables have more than {_PARSED_BYTES / 1e3:.0f} kB",
+                f"`{file}`, line {line}: functions, modules and variables have more than {_MOST_PARSED:,} words and signs",
                 hint="list the functions in `[tool.lamina.functions]` instead",
             )
         return parse(text, file, line)
@@ -130,6 +131,7 @@ class TerraformModule:
         self._given, self._parent = given, parent
         self._values: dict[tuple[str, ...], Any] = {}
         self._pending: set[tuple[str, ...]] = set()
+        self._instances: dict[int, list[Instance] | Unknown] = {}
         relative = posixpath.relpath(directory, configuration.directory)
         root = os.path.normpath(configuration.files.root / configuration.directory)
         paths = {"module": relative, "root": ".", "cwd": root}
@@ -162,6 +164,11 @@ class TerraformModule:
 
     def instances(self, body: Body) -> list[Instance] | Unknown:
         """Return the instances that ``for_each`` or ``count`` of *body* create, or why they are unknown."""
+        if id(body) not in self._instances:
+            self._instances[id(body)] = self._expand(body)
+        return self._instances[id(body)]
+
+    def _expand(self, body: Body) -> list[Instance] | Unknown:
         evaluator = self.evaluator(body.file)
         for setting in ("for_each", "count"):
             if setting in body.attributes:
