@@ -722,7 +722,7 @@ def test_too_large(tmp_path: Path) -> None:
     """The functions, the instances and the files have limits."""
     with pytest.raises(TemplateError) as raised:
         template(tmp_path, {"main.tf": FUNCTION.replace("filename ", "x = 1 #") * 2000})
-    expected = "`main.tf`, line 11286: functions, modules and variables have more than 50,000 words and signs"
+    expected = "`main.tf`, line 9718: functions, modules and variables have more than 50,000 words and signs"
     assert expected == str(raised.value)
     with pytest.raises(TemplateError) as raised:
         template(tmp_path, {"main.tf": 'resource "aws_lambda_function" "a" {\n  count = 10000\n}\n' * 2})
