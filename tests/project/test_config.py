@@ -161,7 +161,7 @@ class TestLoad:
         service = load(tmp_path)
 
         assert service.name == "billing"
-        assert service.inputs == (tmp_path / "lamina.toml",)
+        assert service.inputs == (tmp_path / "lamina.toml", tmp_path)
 
     def test_only_layer_is_the_default(self, tmp_path: Path) -> None:
         """A function without `layers` has the service's only layer, whatever its name."""

@@ -8,12 +8,16 @@ writes heredocs as strings, because the grammar's expressions for heredocs need 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
+from lamina.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 FILE_BYTES = 500_000
 """The largest file that is scanned, which takes up to 0.8 s for a file of brackets (measured 2026-11)."""
 _DEEPEST = 60
+_TABLES = 1
 # The first group is a heredoc's `-`, the second its marker. Bounded: real markers are short.
 _CODE = re.compile(r'#|//|/\*|<<(-?)([A-Za-z][\w.-]{0,100})[ \t]*\r?\n|["(){}\[\]]')
 _TEMPLATE = re.compile(r'\\.|\$\$\{|%%\{|[$%]\{|["\n]')
@@ -72,18 +77,39 @@ def error(file: str, line: int | None, problem: str) -> TemplateError:
 @cache
 def _parser() -> Lark:
     """
-    Return a parser with the grammar of python-hcl2.
+    Return a parser with the grammar of python-hcl2, whose tables are kept in the store.
 
-    `hcl2.parser` caches its parser as a pickle beside its own code. lamina neither writes there nor loads pickles, and builds the
-    parser in each process that parses: in 0.7 to 2 s (measured 2026-11).
+    Building the tables takes 0.7 to 2 s, and loading them 0.1 s (measured 2026-11). `hcl2.parser` keeps them as a pickle beside
+    its own code. lamina keeps them as JSON, because it loads no pickles and does not write there.
     """
     import hcl2
+    import lark
     from hcl2.postlexer import PostLexer
-    from lark import Lark
+    from hcl2.version import __version__ as grammar_version
 
-    return Lark.open(
+    store = Store.open()
+    question = json.dumps([_TABLES, grammar_version, lark.__version__])
+    place = store.entry("grammars", hashlib.sha256(question.encode()).hexdigest(), ".json")
+    with suppress(
+        OSError, RecursionError, ValueError, LookupError, TypeError, AttributeError, lark.exceptions.LarkError
+    ):
+        # The tables of another version of lark, or damaged ones, are built again.
+        tables = json.loads(place.read_bytes(), object_pairs_hook=_with_numbers)
+        loaded: Lark = lark.Lark._load_from_dict(tables["data"], tables["memo"], postlex=PostLexer())  # type: ignore[no-untyped-call]  # noqa: SLF001 - lark's standalone parsers call it
+        return loaded
+    parser = lark.Lark.open(
         "hcl2.lark", rel_to=hcl2.__file__, parser="lalr", postlex=PostLexer(), propagate_positions=True, cache=False
     )
+    data, memo = parser.memo_serialize([lark.lexer.TerminalDef, lark.grammar.Rule])
+    with store.writing(place) as file:
+        # `PostLexer` is passed again when the tables are loaded.
+        file.write(json.dumps({"data": data, "memo": memo}, default=lambda _: None).encode())
+    return parser
+
+
+def _with_numbers(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
+    """Return a JSON object whose keys are numbers again where they were, because JSON writes them as strings."""
+    return {int(key) if key.isdigit() else key: value for key, value in pairs}
 
 
 def parse(text: str, file: str, line: int) -> Body:
