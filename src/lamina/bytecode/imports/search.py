@@ -136,6 +136,8 @@ class _Frontier:
     The modules found so far that must be scanned, each scanned as soon as it is found; a context manager.
 
     It starts with the first tree without an index. If all trees have one, few modules are unknown, and `resolve` finds them.
+    A module of a wheel is followed for the first search that reaches it. What only another search finds through that module
+    is left to `resolve`, because many packages often import the same wheels.
     """
 
     def __init__(
@@ -146,8 +148,8 @@ class _Frontier:
         self._scan = scan
         self._lock = threading.Condition()
         self._waiting: list[tuple[ModuleIndex, Sequence[_Search]]] = []
-        self._scanning: dict[tuple[ModuleIndex, str], list[_Search]] = {}
-        """The searches that wait for each module that is being scanned, by its index and path."""
+        self._followed: set[tuple[ModuleIndex, str]] = set()
+        """The modules that a search has reached, each as its index and path."""
         self._started = self._stopped = False
         self._running = 0
         self._failure: BaseException | None = None
@@ -169,7 +171,8 @@ class _Frontier:
                     for search in through:
                         search.imports.add(each)
                 self._waiting.clear()
-                self._advance(self._searches)
+                for search in self._searches:
+                    self._advance(search)
 
     def finish(self) -> None:
         """Wait until everything that is reached has been scanned. Raises the first error of scanning."""
@@ -178,35 +181,29 @@ class _Frontier:
         if self._failure is not None:
             raise self._failure
 
-    def _advance(self, searches: Iterable[_Search]) -> None:
+    def _advance(self, search: _Search) -> None:
         """Follow the scans that are known, and start the others. The caller holds the lock."""
-        for search in searches:
-            imports = search.imports
-            while imports.waiting and not self._stopped:
-                found, imports.waiting = imports.waiting, []
-                for module in found:
-                    self._follow(search, module)
+        imports = search.imports
+        while imports.waiting and not self._stopped:
+            found, imports.waiting = imports.waiting, []
+            for module in found:
+                index = search.index_of(module)
+                if (index, module.path) in self._followed:
+                    continue
+                self._followed.add((index, module.path))
+                known = index.known(module)
+                if known is not None:
+                    imports.read(module.name, known)
+                else:
+                    self._running += 1
+                    self._compiler.submit(partial(self._read, search), module)
 
-    def _follow(self, search: _Search, module: Module) -> None:
-        index = search.index_of(module)
-        known = index.known(module)
-        if known is not None:
-            search.imports.read(module.name, known)
-        elif (index, module.path) in self._scanning:
-            self._scanning[index, module.path].append(search)
-        else:
-            self._scanning[index, module.path] = [search]
-            self._running += 1
-            self._compiler.submit(partial(self._read, index), module)
-
-    def _read(self, index: ModuleIndex, module: Module) -> None:
+    def _read(self, search: _Search, module: Module) -> None:
         try:
-            found = self._scan(index, module)
+            found = self._scan(search.index_of(module), module)
             with self._lock:
-                searches = self._scanning.pop((index, module.path))
-                for search in searches:
-                    search.imports.read(module.name, found)
-                self._advance(searches)
+                search.imports.read(module.name, found)
+                self._advance(search)
         except BaseException as error:  # noqa: BLE001 - `finish` raises it
             with self._lock:
                 self._failure = self._failure or error
