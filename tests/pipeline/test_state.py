@@ -107,9 +107,9 @@ def test_unreadable_file(built: Path, name: str, content: bytes | None) -> None:
     assert state.recall(str(built), ASKED) is None
 
 
-@pytest.mark.parametrize("field", ["inputs", "outputs"])
+@pytest.mark.parametrize("field", ["inputs", "outputs", "sources"])
 def test_record_without_a_field(built: Path, field: str) -> None:
-    """A state without a list of inputs or outputs counts as no build."""
+    """A state without a list of inputs, outputs or packages counts as no build."""
     edit(built, **{field: None})
 
     assert state.recall(str(built), ASKED) is None

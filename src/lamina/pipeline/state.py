@@ -54,6 +54,9 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
     if state is None or state.get("lamina") != __version__ or state.get("asked") != dict(asked):
         return None
     inputs = Snapshot.from_json(state.get("inputs"))
+    if not isinstance(state.get("sources"), list):
+        # A development version of lamina wrote the state in another format.
+        return None
     if inputs is None or not intact(root, state.get("outputs")) or not inputs.unchanged(root):
         return None
     document = _read(os.path.join(root, _BUILD_FILE))
