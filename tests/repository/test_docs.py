@@ -321,6 +321,10 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
         if "[tool.lamina]\n" not in text:
             text = f'[tool.lamina]\nruntime = "python3.13"\n{text}'
         root = project(tmp_path / str(number), text)
+        if "template" in table:
+            template = root / table["template"]
+            template.parent.mkdir(parents=True, exist_ok=True)
+            template.write_text("Transform: AWS::Serverless-2016-10-31\nResources: {}\n")
         config.load(root)
         publishing.load(root)
         deploying.load(root)

@@ -384,6 +384,13 @@ def prepare(page: str, reader: Reader, place: Place, emulator: Emulator) -> None
             run("lamina", "deploy", "-q", "--create", "--role", "arn:aws:iam::000000000000:role/any")
         case "private-indexes":
             shutil.copytree(place.root / "wheels", reader.project / "wheels")
+        case "start-in-an-existing-repository":
+            reader.project = reader.directory / "repositories"
+            lock = reader.project / "shop"
+            lock.mkdir(parents=True)
+            shutil.copy(reader.directory / "quotes" / "uv.lock", lock)
+            text = (reader.directory / "quotes" / "pyproject.toml").read_text("utf-8")
+            (lock / "pyproject.toml").write_text(text.partition("[tool.lamina]")[0], "utf-8")
         case "workspaces":
             root = reader.directory / "repository"
             for name in ("billing", "orders"):

@@ -50,7 +50,10 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     project = _project(here)
     if explicit is not None:
         path = Path(os.path.normpath(here / explicit))
-        return LockFile(path=path, kind=_kind(path), project=project)
+        kind = _kind(path)
+        # A requirements file belongs to the manifest beside it, and not to one in a directory above, as for other tools.
+        beside = path.parent if (path.parent / "pyproject.toml").is_file() else here
+        return LockFile(path=path, kind=kind, project=beside if kind == "requirements.txt" else project)
     directories = tuple(_upwards(here))
     for directory in directories:
         names = _names(directory)

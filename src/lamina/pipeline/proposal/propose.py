@@ -13,13 +13,13 @@ from lamina.core.target import Target
 from lamina.core.text import count
 from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import Guess, choose_architecture, choose_runtime
-from lamina.pipeline.proposal.services import Group, absolute, group_handlers, group_templates
+from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
 from lamina.project.file import configures
 from lamina.project.templates.answers import ask
 from lamina.project.templates.entries import source_entries
 from lamina.project.templates.files import TemplateFiles
-from lamina.project.templates.find import Description, Found, describe, find
+from lamina.project.templates.find import Description, FoundDescriptions, describe, find
 from lamina.project.templates.types import Origin, Skipped
 
 if TYPE_CHECKING:
@@ -54,11 +54,13 @@ def propose(
     """
     root = Path(os.path.abspath(root))
     files = TemplateFiles(root)
-    found = find(files) if template is None else Found(descriptions=(describe(template, files),), skipped=())
+    found = (
+        find(files) if template is None else FoundDescriptions(descriptions=(describe(template, files),), skipped=())
+    )
     templates = _read(found.descriptions, root, store)
     groups, incomplete = group_templates(templates, files)
     if not groups:
-        groups = group_handlers(root, files) or {".": Group(directory=".")}
+        groups = group_handlers(root, files) or {".": ServiceGroup(directory=".")}
     configured = [] if again else [each for each in groups if configures(absolute(root, each))]
     if len(configured) == len(groups):
         raise _already_configured(root, configured)
@@ -103,7 +105,7 @@ def _read(descriptions: Iterable[Description], root: Path, store: Store) -> list
     return [each for each in templates if each.functions or each.skipped or each.translations]
 
 
-def _guess(found: Found, files: TemplateFiles) -> tuple[Guess | None, Guess | None]:
+def _guess(found: FoundDescriptions, files: TemplateFiles) -> tuple[Guess | None, Guess | None]:
     """Return the runtime and architecture in the sources of a CDK app that has not been synthesized."""
     if not any(each.kind == "cdk-app" for each in found.descriptions):
         return None, None
@@ -120,7 +122,7 @@ def _guess(found: Found, files: TemplateFiles) -> tuple[Guess | None, Guess | No
 
 def _service(
     root: Path,
-    group: Group,
+    group: ServiceGroup,
     guess: tuple[Guess | None, Guess | None],
     *,
     today: dt.date,
@@ -248,7 +250,7 @@ def _settings(translations: Iterable[Translation]) -> tuple[tuple[str, object], 
     return tuple(settings.items())
 
 
-def _notes(group: Group, functions: Sequence[ProposedFunction]) -> list[str]:
+def _notes(group: ServiceGroup, functions: Sequence[ProposedFunction]) -> list[str]:
     notes = list(dict.fromkeys(group.guesses))
     notes += [
         f"{setting} of `{function.name}` is unknown: {reason} ({function.origin})"

@@ -32,7 +32,7 @@ _DECLARES = re.compile(rb"^\s*\[(?:project|dependency-groups|tool\.(?:poetry|pdm
 
 
 @dataclass(kw_only=True, slots=True)
-class Group:
+class ServiceGroup:
     """The functions of one service, as the repository describes them."""
 
     directory: str
@@ -49,9 +49,9 @@ class Group:
 
 def group_templates(
     templates: Sequence[Template], files: TemplateFiles
-) -> tuple[dict[str, Group], tuple[Skipped, ...]]:
+) -> tuple[dict[str, ServiceGroup], tuple[Skipped, ...]]:
     """Return the services of *templates* by directory, and the functions that lack a handler or a source."""
-    groups: dict[str, Group] = {}
+    groups: dict[str, ServiceGroup] = {}
     skipped: list[Skipped] = []
     for template in templates:
         placed: list[tuple[TemplateFunction, str]] = []
@@ -63,7 +63,7 @@ def group_templates(
             else:
                 placed.append((found, _code_directory(found)))
         for directory, functions, requirements in _divide(template, placed, files):
-            group = groups.setdefault(directory, Group(directory=directory))
+            group = groups.setdefault(directory, ServiceGroup(directory=directory))
             group.templates.append(template)
             group.requirements += [path for path in requirements if path not in group.requirements]
             for function in functions:
@@ -72,7 +72,7 @@ def group_templates(
     return groups, tuple(skipped)
 
 
-def group_handlers(root: Path, files: TemplateFiles) -> dict[str, Group]:
+def group_handlers(root: Path, files: TemplateFiles) -> dict[str, ServiceGroup]:
     """Return the services whose handlers were found in the sources below *root*, by directory."""
     homes = {"."} | {
         directory
@@ -84,7 +84,7 @@ def group_handlers(root: Path, files: TemplateFiles) -> dict[str, Group]:
     for directory, project in projects.items():
         others = {other for other in projects.values() if other != project}
         if handlers := discover(project, without=others):
-            groups[directory] = Group(directory=directory, handlers=list(handlers))
+            groups[directory] = ServiceGroup(directory=directory, handlers=list(handlers))
     return groups
 
 
@@ -180,7 +180,7 @@ def _common(directories: Sequence[str]) -> str:
     return os.path.commonpath([os.path.normpath(os.path.join("/", each)) for each in directories]).strip("/") or "."
 
 
-def _add(group: Group, function: TemplateFunction) -> None:
+def _add(group: ServiceGroup, function: TemplateFunction) -> None:
     """Add *function* to *group*, unless another template describes the same one; number a name that is taken."""
     same = next((each for each in group.functions if each.name == function.name), None)
     if same is not None and (same.handler, same.source) == (function.handler, function.source):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _SERVERLESS = ("serverless.yml", "serverless.yaml", "serverless.json")
 _SERVERLESS_PROGRAMS = ("serverless.ts", "serverless.js", "serverless.mjs", "serverless.cjs")
+_TEMPLATE_SUFFIXES = (".yaml", ".yml", ".json", ".template")
 _HEAD_BYTES = 16_384
 _CLOUDFORMATION_HEAD = re.compile(rb"AWSTemplateFormatVersion|AWS::Serverless-2016-10-31|AWS::(?:Serverless|Lambda)::")
 _CLOUDFORMATION = re.compile(rb"AWS::(?:Serverless::|Lambda::Function|CloudFormation::Stack)")
@@ -41,7 +42,7 @@ class Description:
 
 
 @frozen
-class Found:
+class FoundDescriptions:
     """The deploy descriptions of a repository."""
 
     descriptions: tuple[Description, ...]
@@ -50,7 +51,7 @@ class Found:
     """Descriptions that lamina cannot read."""
 
 
-def find(files: TemplateFiles) -> Found:
+def find(files: TemplateFiles) -> FoundDescriptions:
     """Return the deploy descriptions below the root of *files*, except in directories that git or a rule leaves out."""
     directories: dict[str, list[str]] = {}
     for path in files.walk():
@@ -62,10 +63,10 @@ def find(files: TemplateFiles) -> Found:
         here = _in_directory(directory, directories[directory], files)
         found += here.descriptions
         skipped += here.skipped
-    return Found(descriptions=tuple(found), skipped=tuple(skipped))
+    return FoundDescriptions(descriptions=tuple(found), skipped=tuple(skipped))
 
 
-def beside(files: TemplateFiles) -> Found:
+def beside(files: TemplateFiles) -> FoundDescriptions:
     """Return the deploy descriptions in the root directory of *files* itself."""
     return _in_directory("", files.names("."), files)
 
@@ -92,6 +93,9 @@ def describe(path: str, files: TemplateFiles) -> Description:
     if name.endswith((".tf", ".tf.json")):
         return Description(kind="terraform", path=directory or ".")
     kind = _kind(path, name, files)
+    if kind is None and name.endswith(_TEMPLATE_SUFFIXES):
+        # The user says that it is a template. The reader tells what is wrong with it.
+        kind = "cloudformation"
     if kind is None:
         raise TemplateError(
             _none(path),
@@ -104,7 +108,7 @@ def _none(path: str) -> str:
     return f"`{path}` is not a deploy description that lamina reads"
 
 
-def _in_directory(directory: str, names: Iterable[str], files: TemplateFiles) -> Found:
+def _in_directory(directory: str, names: Iterable[str], files: TemplateFiles) -> FoundDescriptions:
     found: list[Description] = []
     skipped: list[Skipped] = []
     names = sorted(names)
@@ -129,14 +133,14 @@ def _in_directory(directory: str, names: Iterable[str], files: TemplateFiles) ->
         found.append(Description(kind="terraform", path=directory or "."))
     elif not any(name.endswith((".tf", ".tf.json")) for name in names):
         found += plans
-    return Found(descriptions=tuple(found), skipped=tuple(skipped))
+    return FoundDescriptions(descriptions=tuple(found), skipped=tuple(skipped))
 
 
 def _kind(path: str, name: str, files: TemplateFiles) -> str | None:
     """Return the kind of the file *path*, or ``None`` if it is no description."""
     if name in _SERVERLESS:
         return "serverless"
-    if not name.endswith((".yaml", ".yml", ".json", ".template")) or name.endswith(".tf.json"):
+    if not name.endswith(_TEMPLATE_SUFFIXES) or name.endswith(".tf.json"):
         return None
     head = files.head(path, _HEAD_BYTES)
     if name.endswith(".json") and _PLAN_HEAD.search(head) is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FILE_BYTES = 500_000
 """The largest file that is scanned, which takes up to 0.8 s for a file of brackets (measured 2026-11)."""
 _DEEPEST = 60
+_AREA = "grammars"
 _TABLES = 1
 # The first group is a heredoc's `-`, the second its marker. Bounded: real markers are short.
 _CODE = re.compile(r'#|//|/\*|<<(-?)([A-Za-z][\w.-]{0,100})[ \t]*\r?\n|["(){}\[\]]')
@@ -89,7 +90,7 @@ def _parser() -> Lark:
 
     store = Store.open()
     question = json.dumps([_TABLES, grammar_version, lark.__version__])
-    place = store.entry("grammars", hashlib.sha256(question.encode()).hexdigest(), ".json")
+    place = store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
     with suppress(
         OSError, RecursionError, ValueError, LookupError, TypeError, AttributeError, lark.exceptions.LarkError
     ):

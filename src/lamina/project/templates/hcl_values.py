@@ -64,7 +64,7 @@ class Budget:
             )
 
 
-class Evaluator:
+class HclEvaluator:
     """The evaluation of expressions with one set of names."""
 
     def __init__(
@@ -286,7 +286,7 @@ class Evaluator:
                 result[key] = value
         return result
 
-    def _iterate(self, parts: list[Tree[Any]]) -> Iterator[Evaluator | Unknown]:
+    def _iterate(self, parts: list[Tree[Any]]) -> Iterator[HclEvaluator | Unknown]:
         """Yield an evaluator for each element that the condition of a ``for`` expression accepts."""
         *variables, collection = trees(parts[0])
         names, condition = [word(each) for each in variables], parts[-1] if parts[-1].data == "for_cond" else None
@@ -304,9 +304,9 @@ class Evaluator:
             if accepted:
                 yield inner
 
-    def bind(self, names: Mapping[str, Any]) -> Evaluator:
+    def bind(self, names: Mapping[str, Any]) -> HclEvaluator:
         """Return an evaluator that knows *names*, too."""
-        return Evaluator(
+        return HclEvaluator(
             {**self._names, **names},
             file=self._file,
             budget=self._budget,

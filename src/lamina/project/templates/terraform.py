@@ -119,7 +119,7 @@ class _Reader:
                 case _:
                     pass
 
-    def _each(self, block: Block, name: str, read: Callable[[_Label, _Settings], None]) -> None:
+    def _each(self, block: Block, name: str, read: Callable[[_Label, _Arguments], None]) -> None:
         body = self._module.configuration.body(block)
         instances = self._module.instances(body)
         origin = Origin(file=block.file, line=block.line)
@@ -129,7 +129,7 @@ class _Reader:
             )
             return
         for instance in instances:
-            read(_Label.of(name, instance.key), _Settings(body, instance, origin))
+            read(_Label.of(name, instance.key), _Arguments(body, instance, origin))
 
     def _call(self, block: Block, name: str) -> None:
         source = self._module.source(self._module.configuration.body(block))
@@ -143,12 +143,12 @@ class _Reader:
         else:
             self._each(block, name, lambda label, settings: self._foreign(label, settings, source))
 
-    def _foreign(self, label: _Label, settings: _Settings, source: str) -> None:
+    def _foreign(self, label: _Label, settings: _Arguments, source: str) -> None:
         runtime = settings.get("runtime")
         if settings.get("handler") is not None and isinstance(runtime, str) and runtime.startswith("python"):
             self._skip(label, f"module `{label.long}` from `{source}` is not known to lamina", settings)
 
-    def _local(self, label: _Label, settings: _Settings, name: str, source: str) -> None:
+    def _local(self, label: _Label, settings: _Arguments, name: str, source: str) -> None:
         key = settings.instance.key
         inner = self._module.call(name if key is None else f"{name}-{key}", source, settings.body, settings.instance)
         if isinstance(inner, Unknown):
@@ -164,10 +164,10 @@ class _Reader:
         self._found.skipped += [replace(each, name=f"{label.long}-{each.name}") for each in found.skipped]
         self._found.translations += found.translations
 
-    def _skip(self, label: _Label, reason: str, settings: _Settings) -> None:
+    def _skip(self, label: _Label, reason: str, settings: _Arguments) -> None:
         self._found.skipped.append(Skipped(name=label.long, reason=reason, origin=settings.origin))
 
-    def _function(self, label: _Label, settings: _Settings) -> None:
+    def _function(self, label: _Label, settings: _Arguments) -> None:
         reason = _not_python(settings)
         if reason is not None:
             self._skip(label, reason, settings)
@@ -179,7 +179,7 @@ class _Reader:
     def _add(
         self,
         label: _Label,
-        settings: _Settings,
+        settings: _Arguments,
         code: tuple[str | None, tuple[str, ...]],
         environment: tuple[str, ...],
         unknown: list[UnknownSetting],
@@ -201,7 +201,7 @@ class _Reader:
         )
         self._found.functions.append((label, function))
 
-    def _layer(self, label: _Label, settings: _Settings) -> None:
+    def _layer(self, label: _Label, settings: _Arguments) -> None:
         source, _ = self._code(settings, [], zips=True)
         self._found.layers.append(TemplateLayer(name=self._full(label), origin=settings.origin, source=source))
 
@@ -209,7 +209,7 @@ class _Reader:
         return f"{self._module.name}-{label.long}" if self._module.name else label.long
 
     def _code(
-        self, settings: _Settings, unknown: list[UnknownSetting], *, zips: bool = False
+        self, settings: _Arguments, unknown: list[UnknownSetting], *, zips: bool = False
     ) -> tuple[str | None, tuple[str, ...]]:
         filename = settings.get("filename")
         if filename is None:
@@ -242,7 +242,7 @@ class _Reader:
                     body = self._module.configuration.body(block)
                     instances = self._module.instances(body)
                     for each in [] if isinstance(instances, Unknown) else instances:
-                        output = _Settings(body, each, Origin(file=block.file)).get("output_path")
+                        output = _Arguments(body, each, Origin(file=block.file)).get("output_path")
                         if isinstance(output, str):
                             self._archives.setdefault(posixpath.normpath(output), (body, each))
         return self._archives
@@ -251,7 +251,7 @@ class _Reader:
         self, archive: tuple[Body, Instance], unknown: list[UnknownSetting]
     ) -> tuple[str | None, tuple[str, ...]]:
         """Return the directory or file that *archive* packs, and the globs for its files."""
-        settings = _Settings(*archive, Origin(file=archive[0].file))
+        settings = _Arguments(*archive, Origin(file=archive[0].file))
         value = next(filter(None, (settings.get("source_dir"), settings.get("source_file"))), None)
         source = self._source(value, unknown, "the archive is made of text in the description")
         excludes = settings.get("excludes")
@@ -281,7 +281,7 @@ class _Reader:
         configuration = self._module.configuration
         return configuration.files.join(configuration.directory, path)
 
-    def _packaged(self, label: _Label, settings: _Settings) -> None:
+    def _packaged(self, label: _Label, settings: _Arguments) -> None:
         """Read a call of the community module."""
         if settings.get("create") is False:
             return
@@ -302,7 +302,7 @@ class _Reader:
         variables = settings.get("environment_variables")
         self._add(label, settings, (source, ()), _names(variables, unknown), unknown)
 
-    def _paths(self, settings: _Settings) -> tuple[Any, list[Translation]]:
+    def _paths(self, settings: _Arguments) -> tuple[Any, list[Translation]]:
         """Return the only path of ``source_path``, or why there is none, and the settings that lamina replaces."""
         value = settings.get("source_path")
         translations = [
@@ -330,7 +330,7 @@ class _Reader:
         return {"lock": local} if exists else {}
 
 
-class _Settings:
+class _Arguments:
     """The arguments of one instance of a resource or module."""
 
     def __init__(self, body: Body, instance: Instance, origin: Origin) -> None:
@@ -397,7 +397,7 @@ def _community(source: str) -> str | None:
     return None
 
 
-def _not_python(settings: _Settings) -> str | None:
+def _not_python(settings: _Arguments) -> str | None:
     if settings.get("package_type") == "Image" or settings.get("image_uri") is not None:
         return "code is a container image"
     runtime = settings.get("runtime")
@@ -410,12 +410,12 @@ def _not_python(settings: _Settings) -> str | None:
     )
 
 
-def _no_path(settings: _Settings) -> str:
+def _no_path(settings: _Arguments) -> str:
     package = next(filter(settings.get, ("local_existing_package", "s3_existing_package")), None)
     return f"`{package}` is built by something else" if package else "`source_path` is not set"
 
 
-def _architecture(settings: _Settings, unknown: list[UnknownSetting]) -> str | None:
+def _architecture(settings: _Arguments, unknown: list[UnknownSetting]) -> str | None:
     value = settings.get("architectures")
     value = value[0] if isinstance(value, list) and len(value) == 1 else value
     if value is None:
@@ -427,7 +427,7 @@ def _architecture(settings: _Settings, unknown: list[UnknownSetting]) -> str | N
     return None
 
 
-def _environment(settings: _Settings, unknown: list[UnknownSetting]) -> tuple[str, ...]:
+def _environment(settings: _Arguments, unknown: list[UnknownSetting]) -> tuple[str, ...]:
     blocks = settings.body.blocks
     bodies = list(blocks.get("environment", ()))
     for dynamic in blocks.get("dynamic.environment", ()):
@@ -436,7 +436,7 @@ def _environment(settings: _Settings, unknown: list[UnknownSetting]) -> tuple[st
     if isinstance(nested, list) and len(nested) == 1:
         nested = nested[0]
     values = [nested.get("variables") if isinstance(nested, dict) else nested]
-    values += [_Settings(body, settings.instance, settings.origin).get("variables") for body in bodies]
+    values += [_Arguments(body, settings.instance, settings.origin).get("variables") for body in bodies]
     return tuple(sorted({name for each in values for name in _names(each, unknown)}))
 
 
@@ -449,7 +449,7 @@ def _names(variables: Any, unknown: list[UnknownSetting]) -> tuple[str, ...]:
     return ()
 
 
-def _layers(settings: _Settings, unknown: list[UnknownSetting]) -> Iterator[LayerReference]:
+def _layers(settings: _Arguments, unknown: list[UnknownSetting]) -> Iterator[LayerReference]:
     value = settings.get("layers")
     for each in value if isinstance(value, list) else [] if value is None else [value]:
         name = each if isinstance(each, str) and each.startswith("arn:") else None

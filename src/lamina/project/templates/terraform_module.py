@@ -13,7 +13,7 @@ from lamina.core.frozen import frozen
 from lamina.project.ignore import Glob
 from lamina.project.templates.hcl import FILE_BYTES, Attribute, Block, Body, error, parse, scan
 from lamina.project.templates.hcl_functions import MOST
-from lamina.project.templates.hcl_values import Budget, Evaluator, Names, Unknown
+from lamina.project.templates.hcl_values import Budget, HclEvaluator, Names, Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +35,7 @@ class Instance:
 
     key: str | int | None
     """The key of ``for_each`` or the index of ``count``; ``None`` without both."""
-    evaluator: Evaluator
+    evaluator: HclEvaluator
 
 
 class Configuration:
@@ -152,9 +152,9 @@ class TerraformModule:
         """Return the block with the type and labels *header*."""
         return next((each for each in self.blocks if (each.kind, *each.labels) == header), None)
 
-    def evaluator(self, file: str, names: Mapping[str, Any] | None = None) -> Evaluator:
+    def evaluator(self, file: str, names: Mapping[str, Any] | None = None) -> HclEvaluator:
         """Return an evaluator for expressions of *file*, with *names* such as ``each``."""
-        return Evaluator(
+        return HclEvaluator(
             {**self._names, **(names or {})},
             file=file,
             budget=self.configuration.budget,
