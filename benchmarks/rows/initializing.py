@@ -1,14 +1,20 @@
-"""Measure `lamina init` on a repository with 300 functions in 20 services: with SAM templates, with Terraform, and without templates."""
+"""
+Measure `lamina init`: on a repository with 300 functions in 20 services, and on hostile or large deploy descriptions.
+
+The repository has SAM templates, Terraform files, or only sources. A hostile description must end in an error within two seconds.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from benchmarks.bench import remove
-from benchmarks.values import Budget, Measure, Row
+from benchmarks.values import Budget, Measure, Row, Runner, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from benchmarks.bench import Bench
@@ -17,6 +23,18 @@ __all__ = ["BUDGETS", "rows"]
 
 _SERVICES, _FUNCTIONS = 20, 15
 _KINDS = ("sam", "terraform", "sources")
+# The file of each description that is hostile or large.
+_DOCUMENTS = {
+    "aliases": "template.yaml",
+    "values": "template.yaml",
+    "yaml-50-mb": "template.yaml",
+    "nested": "template.json",
+    "json-20-mb": "template.json",
+    "terraform-brackets": "main.tf",
+    "terraform-50-mb": "main.tf",
+}
+_SAM = "Transform: AWS::Serverless-2016-10-31\n"
+_LAMBDA = 'resource "aws_lambda_function" "a" {\n'
 # Modules of services have about this many lines.
 _MODULE = (
     "from app import util\n\n\ndef lambda_handler(event, context):\n    return util.X\n"
@@ -30,12 +48,19 @@ BUDGETS = tuple(
         Budget(what=f"300 functions in 20 services, {kind}", row=f"init-{kind}", measure=Measure.SECONDS, at_most=3),
         Budget(what="peak memory", row=f"init-{kind}", measure=Measure.BYTES, at_most=300_000_000),
     )
+) + tuple(
+    budget
+    for name in _DOCUMENTS
+    for budget in (
+        Budget(what=f"init, {name}", row=f"init-{name}", measure=Measure.SECONDS, at_most=2),
+        Budget(what="peak memory", row=f"init-{name}", measure=Measure.BYTES, at_most=300_000_000),
+    )
 )
 
 
 def rows(bench: Bench) -> Sequence[Row]:
     """Create a repository of each kind, and return its row. Each run starts with an empty store and writes nothing."""
-    return [_row(bench, kind) for kind in _KINDS]
+    return [*(_row(bench, kind) for kind in _KINDS), *(_document(bench, name) for name in _DOCUMENTS)]
 
 
 def _row(bench: Bench, kind: str) -> Row:
@@ -44,12 +69,66 @@ def _row(bench: Bench, kind: str) -> Row:
     for number in range(_SERVICES):
         _write_service(directory / "services" / f"service-{number:02}", kind)
     init = bench.lamina("init", "--dry-run", "--json", "--quiet", "--project", str(directory), store=store)
+
+    def measure(run: Runner) -> Sample:
+        result = run(init)
+        services = json.loads(result.output)["services"]
+        if sum(len(service["functions"]) for service in services) != _SERVICES * _FUNCTIONS:
+            raise RuntimeError("a function was not found")
+        return result.sample
+
     return Row(
         name=f"init-{kind}",
         title=f"lamina init, 300 functions in 20 services, {kind}",
-        run=lambda run: run(init).sample,
+        run=measure,
         prepare=lambda: remove(store),
     )
+
+
+def _document(bench: Bench, name: str) -> Row:
+    directory, store = bench.work / f"init-{name}", bench.work / f"init-{name}-store"
+    remove(directory)
+    directory.mkdir(parents=True)
+    (directory / _DOCUMENTS[name]).write_text(_text(name), "utf-8")
+    init = bench.lamina("init", "--dry-run", "--json", "--quiet", "--project", str(directory), store=store)
+    return Row(
+        name=f"init-{name}",
+        title=f"lamina init, {name}",
+        run=lambda run: run(replace(init, ok=(0, 2))).sample,
+        prepare=lambda: remove(store),
+    )
+
+
+def _text(name: str) -> str:
+    texts: Mapping[str, Callable[[], str]] = {
+        "aliases": lambda: _SAM + _aliases(),
+        "values": lambda: _SAM + "".join(f"k{number}: b\n" for number in range(95_000)),
+        "yaml-50-mb": lambda: _SAM + "a: b\n" * 10_000_000,
+        "nested": lambda: '{"Transform": "AWS::Serverless-2016-10-31", "a": ' + "[" * 1_000_000,
+        "json-20-mb": _large_json,
+        "terraform-brackets": lambda: _LAMBDA + "x = [[[]]]\n" * 40_000,
+        "terraform-50-mb": lambda: _LAMBDA + "x = 1\n" * 8_000_000,
+    }
+    return texts[name]()
+
+
+def _aliases() -> str:
+    lines = ["a0: &a0 {x: 1}"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 90)]
+    return "\n".join(lines)
+
+
+def _large_json() -> str:
+    resources = {
+        f"Table{number}": {"Type": "AWS::DynamoDB::Table", "Properties": {"Description": "x" * 2_000}}
+        for number in range(9_500)
+    }
+    function = {
+        "Type": "AWS::Serverless::Function",
+        "Properties": {"CodeUri": ".", "Handler": "app.handler", "Runtime": "python3.13"},
+    }
+    template = {"Transform": "AWS::Serverless-2016-10-31", "Resources": {**resources, "Function": function}}
+    return json.dumps(template, indent=1)
 
 
 def _write_service(place: Path, kind: str) -> None:

@@ -85,6 +85,7 @@ def discover(project: Path, *, without: Collection[Path] = ()) -> tuple[Handler,
 
 def _python_files(root: Path, without: Collection[Path]) -> Iterator[Path]:
     ignore = GitIgnore(root)
+    floor = root if ignore.ignoring(root, is_directory=True) else None
     for directory, directories, files in os.walk(root):
         here = Path(directory)
         directories[:] = sorted(
@@ -93,13 +94,13 @@ def _python_files(root: Path, without: Collection[Path]) -> Iterator[Path]:
             if rule_for(name, is_directory=True) is None
             and here / name not in without
             and not (here / name / "pyvenv.cfg").exists()
-            and ignore.ignoring(here / name, is_directory=True) is None
+            and ignore.ignoring(here / name, is_directory=True, floor=floor) is None
         )
         for name in sorted(files):
             if (
                 name.endswith(_SUFFIX)
                 and rule_for(name, is_directory=False) is None
-                and ignore.ignoring(here / name, is_directory=False) is None
+                and ignore.ignoring(here / name, is_directory=False, floor=floor) is None
             ):
                 yield here / name
 

@@ -871,9 +871,10 @@ def test_the_valid_description(tmp_path: Path) -> None:
 
 
 def test_wrong_types(tmp_path: Path) -> None:
-    """With any wrong value at any place, the only error is a `TemplateError`."""
-    for place in PLACES:
-        for value in HOSTILE:
+    """With wrong values at any place, the only error is a `TemplateError`."""
+    for number, place in enumerate(PLACES):
+        # A quarter of the values for each place, another one for the next place, so that the test takes seconds.
+        for value in HOSTILE[number % 4 :: 4]:
             survives(tmp_path, mutated(place, value))
 
 

@@ -40,8 +40,8 @@ def propose_lock(
     try:
         found = formats.find(directory)
     except LockNotFoundError:
-        command = _lock_command(directory, document, target)
-        return ProposedLock(path=None if command is None else directory, command=command)
+        # Without dependencies, an empty requirements file is the lock.
+        return ProposedLock(path=None, command=_lock_command(directory, document, target) or f"touch {REQUIREMENTS}")
     except LockError:
         # Several locks of the same kind: the build explains how to choose one.
         return ProposedLock(path=None)

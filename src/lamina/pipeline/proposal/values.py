@@ -38,7 +38,7 @@ class ProposedLock:
     """The lock of a proposed service."""
 
     path: Path | None
-    """The lock file to use, which may not exist yet; ``None`` if the project declares no dependencies."""
+    """The lock file to use; ``None`` if *command* decides its path."""
     configured: str | None = None
     """The value for ``lock``, relative to the service; ``None`` if lamina finds the lock by itself."""
     command: str | None = None

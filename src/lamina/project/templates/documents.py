@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.files import TemplateFiles
 
 _DEEPEST = 100
-_MOST_NODES = 400_000
+_MOST_NODES = 200_000
 _MERGE = "<<"
 _YAML = "tag:yaml.org,2002:"
 # The tags of YAML 1.1's schema (https://yaml.org/type/, read 2026-11-28).

@@ -104,6 +104,8 @@ class TemplateFiles:
     def walk(self, *, depth: int = 8) -> Iterator[str]:
         """Yield the paths of all files up to *depth* directories deep, except in directories that git or a rule leaves out."""
         ignore = GitIgnore(self.root)
+        # In an ignored directory, such as a checkout inside another repository, only the rules below it apply.
+        floor = self.root if ignore.ignoring(self.root, is_directory=True) else None
         waiting = [("", depth)]
         while waiting:
             directory, left = waiting.pop()
@@ -115,7 +117,7 @@ class TemplateFiles:
                     continue
                 if not absolute.is_dir():
                     yield path
-                elif left and rule_for(name, is_directory=True) is None and not _is_left_out(absolute, ignore):
+                elif left and rule_for(name, is_directory=True) is None and not _is_left_out(absolute, ignore, floor):
                     inner.append((path, left - 1))
             waiting += reversed(inner)
         for observation in ignore.consulted:
@@ -163,5 +165,6 @@ class TemplateFiles:
         return known
 
 
-def _is_left_out(directory: Path, ignore: GitIgnore) -> bool:
-    return (directory / "pyvenv.cfg").exists() or ignore.ignoring(directory, is_directory=True) is not None
+def _is_left_out(directory: Path, ignore: GitIgnore, floor: Path | None) -> bool:
+    ignored = ignore.ignoring(directory, is_directory=True, floor=floor)
+    return ignored is not None or (directory / "pyvenv.cfg").exists()
