@@ -136,7 +136,7 @@ class TestCommand:
                     "target": {"runtime": "python3.13", "architecture": "x86_64"},
                     "runtime_from": ".python-version",
                     "architecture_from": NOTHING,
-                    "lock": {"path": None, "command": None},
+                    "lock": {"path": None, "command": "touch requirements.txt"},
                     "source": ["app.py"],
                     "functions": [
                         {

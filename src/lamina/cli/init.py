@@ -96,8 +96,6 @@ def _text(proposal: Proposal) -> str:
 def _service_notes(service: ProposedService) -> Iterator[str]:
     yield f"runtime {service.target.runtime}: {service.runtime_reason}"
     yield f"architecture {service.target.architecture}: {service.architecture_reason}"
-    if service.lock.command is not None:
-        yield f"nothing is locked yet: run `{service.lock.command}` in `{service.directory}`"
     yield from service.notes
 
 
