@@ -24,7 +24,7 @@ from lamina.project.templates.types import Origin, Skipped
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from lamina.core.store import Store
     from lamina.project.discovery import Handler
@@ -74,10 +74,17 @@ def propose(
     return Proposal(
         root=root,
         services=tuple(services),
+        workspace=_workspace(root, groups),
         skipped=(*found.skipped, *(each for one in templates for each in one.skipped), *incomplete, *others),
         translations=tuple(each for one in templates for each in one.translations),
         configured=tuple(absolute(root, each) for each in configured),
     )
+
+
+def _workspace(root: Path, directories: Collection[str]) -> Path | None:
+    """Return the file that will list the services in *directories*, or ``None`` if none is needed or it already exists."""
+    path = root / _STANDALONE
+    return None if len(directories) < 2 or "." in directories or path.exists() else path
 
 
 def _already_configured(root: Path, configured: Sequence[str]) -> ConfigError:

@@ -78,14 +78,8 @@ class Proposal:
     """Packaging settings of other tools, and what takes their place."""
     configured: tuple[Path, ...] = ()
     """Services that already have a configuration, which stays as it is."""
-
-    @property
-    def workspace(self) -> Path | None:
-        """The file to write the workspace's members to, or ``None`` if there is a single service or it has members."""
-        directories = {service.directory for service in self.services} | set(self.configured)
-        if len(directories) < 2 or self.root in directories or (self.root / "lamina.toml").exists():
-            return None
-        return self.root / "lamina.toml"
+    workspace: Path | None = None
+    """The file to write the workspace's members to, or ``None`` if there is a single service or the file exists."""
 
     @property
     def members(self) -> tuple[str, ...]:
