@@ -138,13 +138,20 @@ def _divide(
     if len(contents) <= 1:
         functions = [each for several in loose.values() for each in several]
         if functions:
-            chosen = [path for key in loose for path in key][:1]
+            chosen = _named_requirements(template, files) or [path for key in loose for path in key][:1]
             yield _common([base, *(code for _, code in functions)]), [each for each, _ in functions], [*chosen, *shared]
         return
     for requirements_key, several in loose.items():
         places = [PurePosixPath(path).parent.as_posix() for path in requirements_key]
         directory = places[0] if places else _common([code for _, code in several])
         yield directory, [function for function, _ in several], [*requirements_key, *shared]
+
+
+def _named_requirements(template: Template, files: TemplateFiles) -> list[str]:
+    """Return the requirements files that *template* names, such as ``custom.pythonRequirements.fileName``."""
+    settings = [pair for translation in template.translations for pair in translation.configuration]
+    named = [value for key, value in settings if key == "lock" and isinstance(value, str)]
+    return [path for path in dict.fromkeys(named) if path.endswith((".txt", ".in")) and files.is_file(path)]
 
 
 def _home(code: str, files: TemplateFiles) -> tuple[str | None, str | None]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.hcl import Block, Body
 
 _SOURCE = re.compile(r'\bsource\s*=\s*"([^"\n]*)"')
+_REQUIREMENTS = "source_path.pip_requirements"
 _REFERENCE_KINDS = {"aws_lambda_layer_version": "arn", "module": "lambda_layer_arn"}
 
 
@@ -318,16 +319,19 @@ class _Reader:
                 name = f"source_path.{key}"
                 if name in _replacements() and entry[key] not in (None, False, "", []):
                     origin = settings.origin_of("source_path")
-                    translations.append(_translation(name, origin, self._lock(name, path)))
-        if len(paths) > 1:
-            return Unknown(reason=f"`source_path` has {len(paths)} paths"), translations
-        return paths[0] if paths else None, translations
+                    translations.append(_translation(name, origin, self._lock(name, path, entry[key])))
+        return paths, translations
 
-    def _lock(self, name: str, path: Any) -> dict[str, object]:
+    def _lock(self, name: str, path: Any, value: Any) -> dict[str, object]:
+        files = self._module.configuration.files
         lock = _replacements()[name].get("lock")
-        local = self._local_path(posixpath.join(path, lock)) if isinstance(path, str) and lock else None
-        exists = local is not None and self._module.configuration.files.is_file(local)
-        return {"lock": local} if exists else {}
+        if name == _REQUIREMENTS and isinstance(value, str):
+            # The path of a requirements file, or of a directory with a `requirements.txt`.
+            local = self._local_path(value)
+            local = f"{local}/requirements.txt" if local is not None and files.is_directory(local) else local
+        else:
+            local = self._local_path(posixpath.join(path, lock)) if isinstance(path, str) and lock else None
+        return {"lock": local} if local is not None and files.is_file(local) else {}
 
 
 class _Arguments:
