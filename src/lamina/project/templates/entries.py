@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.types import TemplateFunction
 
 # A pattern for everything in one directory.
-_PACKAGE = re.compile(r"(?:\./)?([\w-]+)(?:/\*\*(?:/\*(?:\.py)?)?|/)?")
+_PACKAGE = re.compile(r"(?:\./)?([\w-]+)(?:/(?:\*\*/?)?(?:\*(?:\.py)?)?)?")
 
 
 def source_entries(function: TemplateFunction, directory: str) -> tuple[str, ...]:
