@@ -547,13 +547,20 @@ module "several" {
   runtime     = "python3.13"
   source_path = ["src", { path = "lib" }]
 }
+module "partly" {
+  source      = "terraform-aws-modules/lambda/aws"
+  handler     = "app.handler"
+  runtime     = "python3.13"
+  source_path = ["src", { path = "lost" }]
+}
 """
-    found = template(tmp_path, {"main.tf": text})
+    found = template(tmp_path, {"main.tf": text, "lib/names.py": ""})
 
     reason = "module `fn` from `cloudposse/lambda-function/aws` is not known to lamina"
     assert (Skipped(name="fn", reason=reason, origin=Origin(file="main.tf", line=6)),) == found.skipped
     assert (
-        function("several", 11, source=None, unknown=unknown(source="`source_path` has 2 paths")),
+        function("several", 11, source="src", more=("lib",)),
+        function("partly", 17, source=None, unknown=unknown(source="`lost` does not exist")),
     ) == found.functions
 
 

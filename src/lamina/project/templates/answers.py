@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
 
 _AREA = "templates"
-_FORMAT = 1
+_FORMAT = 2
 
 READERS: Final[Mapping[str, tuple[str, str]]] = {
     "cloudformation": ("cloudformation", "read"),
@@ -121,6 +121,7 @@ def _function(row: Any) -> TemplateFunction:
     return TemplateFunction(
         **_placed(row)
         | {
+            "more": tuple(row["more"]),
             "patterns": tuple(row["patterns"]),
             "environment": tuple(row["environment"]),
             "layers": tuple(LayerReference(**each) for each in row["layers"]),

@@ -15,6 +15,10 @@ _PACKAGE = re.compile(r"(?:\./)?([\w-]+)(?:/(?:\*\*/?)?(?:\*(?:\.py)?)?)?")
 
 def source_entries(function: TemplateFunction, directory: str) -> tuple[str, ...]:
     """Return the ``source`` entries for the code of *function*, relative to the service in *directory*."""
+    if function.more:
+        # Patterns are relative to the first directory, and do not apply to the others.
+        paths = (relative(path, directory) for path in (function.source or ".", *function.more))
+        return tuple(_all_of(path) for path in paths)
     source = relative(function.source or ".", directory)
     if source.endswith(".py"):
         return (source,)
@@ -24,7 +28,12 @@ def source_entries(function: TemplateFunction, directory: str) -> tuple[str, ...
         if all(packages):
             start = "" if source == "." else f"{source}/"
             return tuple(sorted({f"{start}{package[1]}" for package in packages if package is not None}))
-    return (".",) if source == "." else (f"{source}/*",)
+    return (_all_of(source),)
+
+
+def _all_of(source: str) -> str:
+    """Return the entry for everything in the directory *source*, or for the file *source*."""
+    return source if source == "." or source.endswith(".py") else f"{source}/*"
 
 
 def relative(path: str, directory: str) -> str:

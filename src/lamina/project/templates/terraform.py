@@ -184,6 +184,8 @@ class _Reader:
         code: tuple[str | None, tuple[str, ...]],
         environment: tuple[str, ...],
         unknown: list[UnknownSetting],
+        *,
+        more: tuple[str, ...] = (),
     ) -> None:
         source, patterns = code
         function = TemplateFunction(
@@ -191,6 +193,7 @@ class _Reader:
             origin=settings.origin,
             handler=settings.text("handler", unknown),
             source=source,
+            more=more,
             patterns=patterns,
             runtime=settings.text("runtime", unknown),
             architecture=_architecture(settings, unknown),
@@ -289,8 +292,7 @@ class _Reader:
         paths, translations = self._paths(settings)
         self._found.translations += translations
         if settings.get("create_layer") is True:
-            known: list[UnknownSetting] = []
-            source = self._source(paths, known, "")
+            source, _ = self._sources(paths, [], "")
             self._found.layers.append(TemplateLayer(name=self._full(label), origin=settings.origin, source=source))
         if settings.get("create_function") is False or settings.get("create_layer") is True:
             return
@@ -299,12 +301,20 @@ class _Reader:
             self._skip(label, reason, settings)
             return
         unknown: list[UnknownSetting] = []
-        source = self._source(paths, unknown, _no_path(settings))
+        source, more = self._sources(paths, unknown, _no_path(settings))
         variables = settings.get("environment_variables")
-        self._add(label, settings, (source, ()), _names(variables, unknown), unknown)
+        self._add(label, settings, (source, ()), _names(variables, unknown), unknown, more=more)
 
-    def _paths(self, settings: _Arguments) -> tuple[Any, list[Translation]]:
-        """Return the only path of ``source_path``, or why there is none, and the settings that lamina replaces."""
+    def _sources(
+        self, paths: list[Any], unknown: list[UnknownSetting], otherwise: str
+    ) -> tuple[str | None, tuple[str, ...]]:
+        """Return the first of *paths* and the others, relative to the project; nothing if one of them is unknown."""
+        found = [self._source(path, unknown, otherwise) for path in paths or [None]]
+        known = [path for path in dict.fromkeys(found) if path is not None]
+        return (known[0], tuple(known[1:])) if len(known) == len(set(found)) else (None, ())
+
+    def _paths(self, settings: _Arguments) -> tuple[list[Any], list[Translation]]:
+        """Return the paths in ``source_path``, and the settings that lamina replaces."""
         value = settings.get("source_path")
         translations = [
             _translation(name, settings.origin_of(name), {})

@@ -77,6 +77,8 @@ class TemplateFunction:
 
     It can also be a single ``.py`` file.
     """
+    more: tuple[str, ...] = ()
+    """Further directories and ``.py`` files that Lambda unpacks into the same directory as *source*."""
     patterns: tuple[str, ...] = ()
     """Globs relative to *source* that choose its files; those that start with ``!`` leave files out. Empty: all files."""
     runtime: str | None = None
