@@ -114,11 +114,12 @@ def _read(descriptions: Iterable[Description], root: Path, store: Store) -> list
 
 def _guess(found: FoundDescriptions, files: TemplateFiles) -> tuple[Guess | None, Guess | None]:
     """Return the runtime and architecture in the sources of a CDK app that has not been synthesized."""
-    if not any(each.kind == "cdk-app" for each in found.descriptions):
+    app = next((each.path for each in found.descriptions if each.kind == "cdk-app"), None)
+    if app is None:
         return None, None
     from lamina.project.templates.cdk import guess
 
-    read = guess(files)
+    read = guess(files, app)
     if read is None:
         return None, None
     return (

@@ -259,9 +259,9 @@ def _layers(resources: Sequence[StackResource]) -> tuple[tuple[TemplateLayer, ..
     return tuple(layers.values()), {(*each.stack, each.name): name for each, name in zip(own, names, strict=True)}
 
 
-def guess(files: TemplateFiles) -> CdkGuess | None:
-    """Return the runtime and architecture in the sources of the CDK app, or ``None`` if there is no ``cdk.json``."""
-    if not files.is_file("cdk.json"):
+def guess(files: TemplateFiles, app: str = "cdk.json") -> CdkGuess | None:
+    """Return the runtime and architecture in the sources of the CDK app, or ``None`` if there is no file *app*."""
+    if not files.is_file(app):
         return None
     places: dict[str, dict[str, Origin]] = {"runtime": {}, "architecture": {}}
     left = _MOST_SOURCE_BYTES
