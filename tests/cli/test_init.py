@@ -156,6 +156,11 @@ class TestCommand:
             ],
             "skipped": [],
             "translations": [],
+            "next": [
+                f"(cd {os.path.relpath(root)} && touch requirements.txt)",
+                f"lamina build --project {root}",
+                f"lamina invoke app --project {os.path.relpath(root)}",
+            ],
         }
 
     def test_twice(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
         return _show_changes(proposal, console, as_json=args.json)
     if not args.dry_run:
         write(proposal)
-    print(_report(proposal, written=not args.dry_run) if args.json else _text(proposal), end="")
+    written = not args.dry_run
+    print(_report(proposal, written=written, project=args.project) if args.json else _text(proposal), end="")
     for service in proposal.services:
         console.say(f"{'would write' if args.dry_run else 'wrote'} this configuration to `{service.path}`")
         for note in _service_notes(service):
@@ -119,15 +120,25 @@ def _next_commands(proposal: Proposal, project: str | None) -> Iterator[str]:
             yield service.lock.command if place == "." else f"(cd {shlex.quote(place)} && {service.lock.command})"
     chosen = "" if project is None else f" --project {shlex.quote(project)}"
     yield f"lamina build{chosen}"
+    if any(service.directory == proposal.root for service in proposal.services):
+        # A build of the root, which is a service itself, does not include the services below it.
+        others = (service for service in proposal.services if service.directory != proposal.root)
+        for option in map(_project, others):
+            yield f"lamina build{option}"
     for service in proposal.services:
         if service.functions:
-            place = os.path.relpath(service.directory)
-            option = "" if place == "." else f" --project {shlex.quote(place)}"
+            option = _project(service)
             yield f"lamina invoke {service.functions[0].name}{option}"
             break
 
 
-def _report(proposal: Proposal, *, written: bool) -> str:
+def _project(service: ProposedService) -> str:
+    """Return the option that chooses *service* from the current directory, after a space, or nothing if it is there."""
+    place = os.path.relpath(service.directory)
+    return "" if place == "." else f" --project {shlex.quote(place)}"
+
+
+def _report(proposal: Proposal, *, written: bool, project: str | None) -> str:
     from lamina.pipeline.proposal.text import service_text
 
     def shown(path: Path | None) -> str | None:
@@ -176,6 +187,7 @@ def _report(proposal: Proposal, *, written: bool) -> str:
             }
             for each in proposal.translations
         ],
+        "next": list(_next_commands(proposal, project)),
     }
     return json.dumps(content, indent=2) + "\n"
 
