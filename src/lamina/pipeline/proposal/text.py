@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
 
 _PYPROJECT = "pyproject.toml"
+_COMMON = "layers.common."
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -31,7 +32,9 @@ def service_text(service: ProposedService) -> str:
         lines.append(f"lock = {_value(service.lock.configured)}")
     if service.source:
         lines.append(f"source = {_value(service.source)}")
-    lines += [f"{key} = {_value(value)}" for key, value in service.settings]
+    # A table can be written only once: its keys are here, or below its header.
+    tables = _has_layers(service)
+    lines += [f"{key} = {_value(value)}" for key, value in service.settings if not (tables and key.startswith(_COMMON))]
     lines += _functions(service, prefix)
     return "\n".join(lines) + "\n"
 
@@ -101,9 +104,16 @@ def _functions(service: ProposedService, prefix: str) -> Iterator[str]:
     if layers:
         start = f"{prefix}.layers" if prefix else "layers"
         yield from ("", f"[{start}.common]")
+        settings = [(key, value) for key, value in service.settings if key.startswith(_COMMON)]
+        yield from (f"{key.removeprefix(_COMMON)} = {_value(value)}" for key, value in settings)
         for name, function in sorted(layers.items()):
             kind = "groups" if name in function.groups else "extras"
             yield from ("", f"[{start}.{_key(name)}]", f"{kind} = {_value((name,))}", 'minus = ["common"]')
+
+
+def _has_layers(service: ProposedService) -> bool:
+    """Return whether a function has a layer of its own, besides the layer `common`."""
+    return any(function.groups or function.extras for function in service.functions)
 
 
 def _is_long(function: ProposedFunction, service: ProposedService) -> bool:
