@@ -66,11 +66,12 @@ class _Module:
         return parts[:-1] if parts[-1] == "__init__" else parts
 
 
-def discover(project: Path, *, without: Collection[Path] = ()) -> tuple[Handler, ...]:
+def discover(project: Path, *, without: Collection[Path] = (), name: str | None = None) -> tuple[Handler, ...]:
     """
     Return the handlers in *project*, sorted by name. Skip files that an ignore rule or git leaves out.
 
-    *without* are directories, as absolute paths, that belong to other projects.
+    *without* are directories, as absolute paths, that belong to other projects. *name* is the project's: the name of its
+    only handler, if the handler's module and directories have only general names, such as ``app``.
     """
     root = Path(os.path.abspath(project))
     modules = _Modules(module for path in _python_files(root, without) if (module := _read(root, path)) is not None)
@@ -80,7 +81,7 @@ def discover(project: Path, *, without: Collection[Path] = ()) -> tuple[Handler,
             place = modules.root_of(module)
             if module.dotted(place):
                 found.append((module, place))
-    return _named(found, modules)
+    return _named(found, modules, name)
 
 
 def _python_files(root: Path, without: Collection[Path]) -> Iterator[Path]:
@@ -225,12 +226,16 @@ def _source(module: _Module, root: tuple[str, ...], modules: _Modules) -> tuple[
     return tuple(sorted({"/".join(each.path[: len(root) + 1]) for each in modules.reached([module], root)}))
 
 
-def _named(found: Sequence[tuple[_Module, tuple[str, ...]]], modules: _Modules) -> tuple[Handler, ...]:
+def _named(
+    found: Sequence[tuple[_Module, tuple[str, ...]]], modules: _Modules, project: str | None
+) -> tuple[Handler, ...]:
     handlers: dict[str, Handler] = {}
     for module, root in sorted(found, key=lambda each: (each[0].dotted(each[1]), each[0].path)):
         dotted = module.dotted(root)
         whole = module.dotted(())
-        specific = [part for part in whole if part not in {*_GENERIC, _SOURCE_ROOT}] or list(dotted)
+        specific = [part for part in whole if part not in {*_GENERIC, _SOURCE_ROOT}]
+        if not specific:
+            specific = [project] if project is not None and len(found) == 1 else list(dotted)
         name = function_name(specific[-1:])
         # Prefix a repeated name with the parent directory's name. If it is still repeated, append a number.
         if name.lower() in handlers:

@@ -83,7 +83,8 @@ def group_handlers(root: Path, files: TemplateFiles) -> dict[str, ServiceGroup]:
     groups = {}
     for directory, project in projects.items():
         others = {other for other in projects.values() if other != project}
-        if handlers := discover(project, without=others):
+        name = None if directory == "." else project.name
+        if handlers := discover(project, without=others, name=name):
             groups[directory] = ServiceGroup(directory=directory, handlers=list(handlers))
     return groups
 
