@@ -97,8 +97,7 @@ class TestCommand:
         assert captured.out == WRITTEN
         assert captured.err == (
             f"wrote this configuration to `{root / 'pyproject.toml'}`\n"
-            'note: runtime python3.13: requires-python = "==3.13.*"\n'
-            f"note: architecture x86_64: {NOTHING}\n"
+            f'note: runtime python3.13 (requires-python = "==3.13.*"), architecture x86_64 ({NOTHING})\n'
             "next:\n"
             f"  (cd {os.path.relpath(root)} && uv lock --python 3.13)\n"
             f"  lamina build --project {root}\n"
@@ -302,7 +301,7 @@ class TestRuntime:
         """The runtime comes from `.python-version`, or else from the project's Python requirement."""
         proposal = only(grow(tmp_path, files))
 
-        assert (proposal.target, proposal.runtime_reason) == (Target.of(runtime, "x86_64"), reason)
+        assert (proposal.target, proposal.runtime.reason) == (Target.of(runtime, "x86_64"), reason)
 
     def test_oldest_supported(self, tmp_path: Path) -> None:
         """Of several allowed runtimes, the oldest that Lambda supports on that day is chosen."""
@@ -323,7 +322,7 @@ class TestRuntime:
         """Without a usable Python requirement, a supported runtime is the default, and lamina says so."""
         service = only(grow(tmp_path, {"pyproject.toml": text}))
 
-        assert service.runtime_reason == NOTHING
+        assert service.runtime.reason == NOTHING
         assert service.target.runtime in {runtime.name for runtime in runtimes()}
 
     def test_not_toml(self, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         runtime=args.runtime,
         architecture=args.architecture,
         template=args.template,
-        again=args.diff,
+        again=args.diff or args.dry_run,
     )
     if args.diff:
         return _show_changes(proposal, console, as_json=args.json)
@@ -95,29 +95,44 @@ def _text(proposal: Proposal) -> str:
 
 
 def _service_notes(service: ProposedService) -> Iterator[str]:
-    yield f"runtime {service.target.runtime}: {service.runtime_reason}"
-    yield f"architecture {service.target.architecture}: {service.architecture_reason}"
+    yield (
+        f"runtime {service.target.runtime} ({service.runtime.reason}), "
+        f"architecture {service.target.architecture} ({service.architecture.reason})"
+    )
     yield from service.notes
 
 
 def _repository_notes(proposal: Proposal) -> Iterator[str]:
-    reasons: dict[str, list[str]] = {}
-    for skipped in proposal.skipped:
-        reasons.setdefault(skipped.reason, []).append(f"`{skipped.name}` ({skipped.origin})")
-    for reason, names in reasons.items():
-        yield f"skipped {', '.join(names)}: {reason}"
+    yield from proposal.notes
+    yield from _skipped_notes(proposal)
     for translation in proposal.translations:
-        yield f"`{translation.setting}` ({translation.origin}): {translation.replacement}"
+        written = ", ".join(f"`{key}`" for key, _ in translation.configuration)
+        replacement = f"translated to {written}" if written else translation.replacement
+        yield f"`{translation.setting}` ({translation.origin}): {replacement}"
     for directory in proposal.configured:
         yield f"`{directory.relative_to(proposal.root).as_posix()}` is already configured and stays as it is"
 
 
+def _skipped_notes(proposal: Proposal) -> Iterator[str]:
+    reasons: dict[str, list[str]] = {}
+    for skipped in proposal.skipped:
+        reasons.setdefault(skipped.reason, []).append(f"`{skipped.name}` ({skipped.origin})")
+    yield from (f"skipped {', '.join(names)}: {reason}" for reason, names in reasons.items())
+
+
 def _next_commands(proposal: Proposal, project: str | None) -> Iterator[str]:
     """Yield the commands that lead from the written configuration to a local run of a function."""
+    places: dict[str, list[str]] = {}
     for service in proposal.services:
         if service.lock.command is not None:
-            place = os.path.relpath(service.directory)
-            yield service.lock.command if place == "." else f"(cd {shlex.quote(place)} && {service.lock.command})"
+            places.setdefault(service.lock.command, []).append(os.path.relpath(service.directory))
+    for command, directories in places.items():
+        if directories == ["."]:
+            yield command
+        elif len(directories) == 1:
+            yield f"(cd {shlex.quote(directories[0])} && {command})"
+        else:
+            yield f'for directory in {shlex.join(directories)}; do (cd "$directory" && {command}); done'
     chosen = "" if project is None else f" --project {shlex.quote(project)}"
     yield f"lamina build{chosen}"
     if any(service.directory == proposal.root for service in proposal.services):
@@ -152,8 +167,8 @@ def _report(proposal: Proposal, *, written: bool, project: str | None) -> str:
             {
                 "path": shown(service.path),
                 "target": {"runtime": service.target.runtime, "architecture": str(service.target.architecture)},
-                "runtime_from": service.runtime_reason,
-                "architecture_from": service.architecture_reason,
+                "runtime_from": service.runtime.reason,
+                "architecture_from": service.architecture.reason,
                 "lock": {"path": shown(service.lock.path), "command": service.lock.command},
                 "source": list(service.source),
                 "functions": [
@@ -193,15 +208,19 @@ def _report(proposal: Proposal, *, written: bool, project: str | None) -> str:
 
 
 def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int:
+    from lamina.core.errors import ConfigError
     from lamina.pipeline.proposal.changes import changes
-    from lamina.project.config import load
-    from lamina.project.file import configures
+    from lamina.project.file import read
+    from lamina.project.members import is_service
 
+    skipped = {each.name for each in proposal.skipped}
     rows = [
-        (service, changes(load(service.directory), service))
+        (service, changes(read(service.directory), service, skipped=skipped))
         for service in proposal.services
-        if configures(service.directory)
+        if is_service(service.directory)
     ]
+    if not rows:
+        raise ConfigError(f"no service in `{proposal.root}` is configured", hint="run `lamina init` to configure it")
     different = any(lines for _, lines in rows)
     if as_json:
         services = [
@@ -215,8 +234,8 @@ def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int
     if not different:
         console.say("the configuration agrees with the repository")
     for service in proposal.services:
-        if not configures(service.directory):
+        if not is_service(service.directory):
             console.note(f"`{service.directory}` is not configured; run `lamina init` to add it")
-    for note in _repository_notes(proposal):
+    for note in _skipped_notes(proposal):
         console.note(note)
     return 1 if different else 0

@@ -1,4 +1,4 @@
-"""Normalise distribution names, and convert ``file:`` URLs to paths."""
+"""Normalise the names of distributions, make valid names of functions, and convert ``file:`` URLs to paths."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LONGEST_FUNCTION_NAME = 64  # Lambda, CreateFunction (2026-11)
 
 
 def normalized(name: str) -> str:
@@ -22,3 +28,17 @@ def path_of(url: str) -> Path:
     from urllib.request import url2pathname
 
     return Path(url2pathname(path))
+
+
+def valid_function_name(name: str) -> str:
+    """Return *name* with dashes in place of characters that the name of a Lambda function cannot have."""
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:_LONGEST_FUNCTION_NAME].strip("-") or "function"
+
+
+def unused(name: str, taken: Iterable[str]) -> str:
+    """Return *name*, with a number if *taken*, which are in lower case, contain it."""
+    known = set(taken)
+    candidate, number = name, 2
+    while candidate.lower() in known:
+        candidate, number = f"{name[: _LONGEST_FUNCTION_NAME - 4]}-{number}", number + 1
+    return candidate

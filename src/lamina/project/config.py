@@ -72,11 +72,19 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     lock = _lock(reader, project)
     team_store = _store(reader)
     layers = read_layers(reader, common)
-    functions = read_functions(reader if described is None else described.table(reader, mistakes), layers, project)
+    described_mistakes: list[tuple[str, str]] = []
+    table = reader if described is None else described.table(reader, described_mistakes)
+    functions = read_functions(table, layers, project)
     for command in _SECTIONS:
         reader.table(command)
     _check_sources_and_functions(reader, source=source, functions=functions, described=described)
     reader.done()
+    if described is not None and described_mistakes:
+        raise InvalidConfigError(
+            file=described.path,
+            mistakes=described_mistakes,
+            hint="correct the template, or run `lamina init` to configure the functions",
+        )
     if mistakes or target is None:
         raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
     service = Service(
@@ -261,11 +269,9 @@ def _lock(reader: Table, project: Path) -> Path | None:
     value = reader.string("lock")
     if value is None:
         return None
-    # The lock file may be outside the project: a workspace has one lock file for all its members.
-    path = project / value
-    if not path.is_file():
-        reader.complain("lock", f"file `{value}` not found")
-    return path
+    # The lock file may be outside the project: a workspace has one lock file for all its members. Finding the lock reports a
+    # missing file: `lamina init` names a lock before it exists.
+    return project / value
 
 
 def _check_sources_and_functions(

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
+from lamina.core.names import unused, valid_function_name
 from lamina.project.table import Table
-from lamina.project.templates.answers import ask
+from lamina.project.templates.answers import ask_all
 from lamina.project.templates.entries import source_entries
 from lamina.project.templates.files import TemplateFiles
-from lamina.project.templates.find import beside, describe
+from lamina.project.templates.find import describe, find_in_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +38,7 @@ class DescribedFunctions:
 
     def table(self, reader: Table, mistakes: list[tuple[str, str]]) -> Table:
         """
-        Return a table with ``functions``, whose mistakes name the description.
+        Return a table with ``functions``.
 
         If *reader*, the configuration, sets ``source``, it takes the place of the functions' own directories.
         """
@@ -46,7 +47,7 @@ class DescribedFunctions:
             name: {key: value for key, value in row.items() if key not in dropped}
             for name, row in self.functions.items()
         }
-        return Table({"functions": functions} if functions else {}, key=self.path, mistakes=mistakes)
+        return Table({"functions": functions} if functions else {}, key="", mistakes=mistakes)
 
 
 def read_described(reader: Table, project: Path, store: Store) -> DescribedFunctions:
@@ -56,14 +57,14 @@ def read_described(reader: Table, project: Path, store: Store) -> DescribedFunct
     A mistake is recorded in *reader* for each function that lacks a handler or a source, and if there are several
     descriptions. Raises TemplateError if the description is invalid.
     """
-    files = TemplateFiles(project)
+    files = TemplateFiles(project, store)
     named = reader.string("template")
     if named is not None:
         found: tuple[Description, ...] = (describe(named, files),)
     else:
         # `cdk.out` is used only if it is configured: it may be older than the sources.
-        found = tuple(each for each in beside(files).descriptions if each.kind not in _SYNTHESIZED)
-    answers = [ask(each.kind, each.path, project, store) for each in found if each.kind != "cdk-app"]
+        found = tuple(each for each in find_in_root(files).descriptions if each.kind not in _SYNTHESIZED)
+    answers, _ = ask_all(found, project, store, searched=False)
     templates = [answer.template for answer in answers if answer.template.functions]
     if len(templates) > 1:
         listed = ", ".join(f"`{template.path}`" for template in templates)
@@ -82,6 +83,7 @@ def read_described(reader: Table, project: Path, store: Store) -> DescribedFunct
 
 
 def _rows(template: Template, reader: Table) -> Iterable[tuple[str, dict[str, object]]]:
+    names: set[str] = set()
     for function in template.functions:
         missing = [name for name in ("handler", "source") if getattr(function, name) is None]
         for name in missing:
@@ -89,7 +91,9 @@ def _rows(template: Template, reader: Table) -> Iterable[tuple[str, dict[str, ob
             fact = f"`{function.name}` ({function.origin}): unknown {name}: {reason}; add the functions by hand"
             reader.complain("functions", fact)
         if not missing:
-            yield function.name, _row(function)
+            name = unused(valid_function_name(function.name), names)
+            names.add(name.lower())
+            yield name, _row(function)
 
 
 def _row(function: TemplateFunction) -> dict[str, object]:
@@ -103,9 +107,26 @@ def _row(function: TemplateFunction) -> dict[str, object]:
 
 def _one(template: Template, setting: str, reader: Table) -> str | None:
     """Return the value of *setting* that all functions have. Record a mistake if it is not configured and they differ."""
-    values = {function.name: getattr(function, setting) for function in template.functions}
-    known = sorted({value for value in values.values() if value is not None})
-    if len(known) > 1 and setting not in reader and "targets" not in reader:
+    values = [
+        function.target_architecture if setting == "architecture" else function.runtime
+        for function in template.functions
+    ]
+    known = sorted({value for value in values if value is not None})
+    if "targets" in reader:
+        return None
+    if setting in reader:
+        configured = reader.string(setting)
+        for function in template.functions:
+            own = function.target_architecture if setting == "architecture" else function.runtime
+            if own not in {None, configured} and getattr(function, setting) is not None:
+                fact = f"`{function.name}` ({function.origin}) uses `{own}`; add `[tool.lamina.functions]` without it"
+                reader.complain(setting, fact)
+        return None
+    for function in template.functions:
+        if (reason := function.why_unknown(setting)) is not None:
+            reader.complain(setting, f"missing required key; `{function.name}` ({function.origin}): {reason}")
+            return None
+    if len(known) > 1:
         listed = ", ".join(f"`{value}`" for value in known)
         reader.complain(setting, f"missing required key; the functions in `{template.path}` use {listed}")
     return known[0] if known else None

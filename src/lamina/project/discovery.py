@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import sys
 import warnings
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.core.names import unused, valid_function_name
 from lamina.project.ignore import GitIgnore, rule_for
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ _HANDLER_NAMES = ("lambda_handler", "handler")
 # Module names that are too general for a function's name. The name of the parent directory is used instead.
 _GENERIC = frozenset({"app", "main", "index", "handler", "handlers", "lambda_function", "__init__", "lambda_handler"})
 _SOURCE_ROOT = "src"
-_LONGEST_NAME = 64
 _SUFFIX = ".py"
 
 
@@ -204,6 +203,9 @@ def _handler_in(body: Sequence[ast.stmt]) -> str | None:
 
 def _takes_two(arguments: ast.arguments) -> bool:
     positional = [*arguments.posonlyargs, *arguments.args]
+    if [argument.arg for argument in positional] == ["signum", "frame"]:
+        # A signal handler, as the documentation of `signal` writes it.
+        return False
     least = len(positional) - len(arguments.defaults)
     return least <= 2 and (len(positional) >= 2 or arguments.vararg is not None)
 
@@ -236,10 +238,10 @@ def _named(
         specific = [part for part in whole if part not in {*_GENERIC, _SOURCE_ROOT}]
         if not specific:
             specific = [project] if project is not None and len(found) == 1 else list(dotted)
-        name = function_name(specific[-1:])
+        name = _function_name(specific[-1:])
         # Prefix a repeated name with the parent directory's name. If it is still repeated, append a number.
         if name.lower() in handlers:
-            name = function_name(specific[-2:])
+            name = _function_name(specific[-2:])
         candidate = unused(name, handlers)
         handlers[candidate.lower()] = Handler(
             name=candidate,
@@ -251,20 +253,6 @@ def _named(
     return tuple(sorted(handlers.values(), key=lambda handler: handler.name))
 
 
-def unused(name: str, taken: Iterable[str]) -> str:
-    """Return *name*, with a number if *taken*, which are in lower case, contain it."""
-    known = set(taken)
-    candidate, number = name, 2
-    while candidate.lower() in known:
-        candidate, number = f"{name[: _LONGEST_NAME - 4]}-{number}", number + 1
-    return candidate
-
-
-def function_name(parts: Iterable[str]) -> str:
+def _function_name(parts: Iterable[str]) -> str:
     """Return a valid name of a Lambda function made of *parts*, such as ``get-order``."""
-    return valid_name("-".join(parts).replace("_", "-"))
-
-
-def valid_name(name: str) -> str:
-    """Return *name* with dashes in place of characters that the name of a Lambda function cannot have."""
-    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:_LONGEST_NAME].strip("-") or "function"
+    return valid_function_name("-".join(parts).replace("_", "-"))

@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from lamina.project.functions import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
-    from lamina.pipeline.proposal.values import ProposedService
-    from lamina.project.service import Function, Service
-
-
-def changes(configured: Service, proposed: ProposedService) -> tuple[str, ...]:
-    """Return what differs between the *configured* service and the one *proposed* now, one line for each difference."""
-    return tuple(_changes(configured, proposed))
+    from lamina.pipeline.proposal.values import ProposedFunction, ProposedService
+    from lamina.project.file import ConfigFile
 
 
-def _changes(configured: Service, proposed: ProposedService) -> Iterator[str]:
-    if configured.target.runtime != proposed.target.runtime:
-        yield f"~ runtime: {configured.target.runtime} → {proposed.target.runtime} ({proposed.runtime_reason})"
-    if configured.target.architecture != proposed.target.architecture:
-        reason = proposed.architecture_reason
-        yield f"~ architecture: {configured.target.architecture} → {proposed.target.architecture} ({reason})"
-    known = {function.name: function for function in configured.functions}
-    for function in proposed.functions:
+def changes(file: ConfigFile, proposed: ProposedService, *, skipped: Collection[str] = ()) -> tuple[str, ...]:
+    """
+    Return what differs between the configuration *file* and the service *proposed* now, one line for each difference.
+
+    Only what a template says is compared. The configuration need not be valid: sources may have moved, and the lock may be
+    missing. *skipped* are the functions in templates that lamina could not take over.
+    """
+    return tuple(_changes(file.values, proposed, skipped))
+
+
+def _changes(values: Mapping[str, Any], proposed: ProposedService, skipped: Collection[str]) -> Iterator[str]:
+    for name, decision in (("runtime", proposed.runtime), ("architecture", proposed.architecture)):
+        before = values.get(name, decision.value)
+        if decision.is_described and "targets" not in values and before != decision.value:
+            yield f"~ {name}: {before} → {decision.value} ({decision.reason})"
+    functions = values.get("functions")
+    if not isinstance(functions, dict):
+        # The builds read the functions from the template.
+        return
+    known = {name: each if isinstance(each, dict) else {"handler": each} for name, each in functions.items()}
+    described = [function for function in proposed.functions if function.is_described]
+    for function in described:
         if function.name not in known:
             yield f"+ {function.name} = {function.handler} ({function.origin})"
             continue
-        for setting, before, now in _settings(configured, known[function.name], proposed, function.name):
-            yield f"~ {function.name}: {setting} {before} → {now} ({function.origin})"
-    names = {function.name for function in proposed.functions}
-    yield from (
-        f"- {function.name} = {function.handler}" for function in configured.functions if function.name not in names
-    )
+        row = {"source": values.get("source", []), **known[function.name]}
+        for name, before, after in _settings(row, function):
+            yield f"~ {function.name}: {name} {before} → {after} ({function.origin})"
+    names = {*skipped, *(function.name for function in described)}
+    if described:
+        yield from (f"- {name} = {row.get('handler')}" for name, row in known.items() if name not in names)
 
 
-def _settings(
-    service: Service, configured: Function, proposal: ProposedService, name: str
-) -> Iterator[tuple[str, object, object]]:
-    proposed = next(function for function in proposal.functions if function.name == name)
-    source = service.source if configured.source is None else configured.source
-    for setting, before, now in (
-        ("handler", configured.handler, proposed.handler),
-        ("source", ", ".join(source), ", ".join(proposed.source) if proposed.source != (".",) else None),
-        ("memory", configured.memory_mb, proposed.memory_mb),
-        ("timeout", configured.timeout_seconds, proposed.timeout_seconds),
+def _settings(row: Mapping[str, Any], proposed: ProposedFunction) -> Iterator[tuple[str, object, object]]:
+    source = row["source"]
+    for name, before, now in (
+        ("handler", row.get("handler"), proposed.handler),
+        # `source = ["."]` is often narrowed by hand.
+        ("source", _listed(source), _listed(proposed.source) if proposed.source != (".",) else None),
+        ("memory", row.get("memory", setting("memory").default), proposed.memory_mb),
+        ("timeout", row.get("timeout", setting("timeout").default), proposed.timeout_seconds),
     ):
         if now is not None and before != now:
-            yield setting, before, now
+            yield name, before, now
+
+
+def _listed(source: Any) -> str:
+    return ", ".join(map(str, source)) if isinstance(source, list | tuple) else str(source)

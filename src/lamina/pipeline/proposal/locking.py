@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 REQUIREMENTS = "requirements.txt"
 _LOCKED_REQUIREMENTS = "requirements-lock.txt"
 _HASH = re.compile(rb"\s--hash[=\s]\s*sha256:")
-_REQUIREMENT = re.compile(rb"^\s*[A-Za-z0-9]", re.MULTILINE)
+_REQUIREMENT = re.compile(rb"^\s*(?:[A-Za-z0-9]|-[rce]\b|--(?:requirement|constraint|editable)\b)", re.MULTILINE)
 # The oldest glibc 2.x minor version that uv has a platform name of its own for, except manylinux2014 (uv 0.9, 2026-11).
 _OLDEST_NAMED_GLIBC = 28
 

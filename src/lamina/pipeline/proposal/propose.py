@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections import Counter
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,17 @@ from lamina.core.errors import ConfigError
 from lamina.core.target import Target
 from lamina.core.text import count
 from lamina.pipeline.proposal.locking import named_like, propose_lock
-from lamina.pipeline.proposal.runtime import Guess, choose_architecture, choose_runtime
+from lamina.pipeline.proposal.runtime import choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
-from lamina.project.file import configures
-from lamina.project.templates.answers import ask
-from lamina.project.templates.entries import source_entries
+from lamina.project.functions import setting
+from lamina.project.members import configured as configured_members
+from lamina.project.members import is_service
+from lamina.project.templates.answers import ask_all
+from lamina.project.templates.cdk import CdkGuess, guess
+from lamina.project.templates.entries import source_entries, unapplied_patterns
 from lamina.project.templates.files import TemplateFiles
-from lamina.project.templates.find import Description, FoundDescriptions, describe, find
+from lamina.project.templates.find import FoundDescriptions, describe, find
 from lamina.project.templates.types import Origin, Skipped
 
 if TYPE_CHECKING:
@@ -28,10 +32,12 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
     from lamina.project.discovery import Handler
-    from lamina.project.templates.types import Template, TemplateFunction, Translation
+    from lamina.project.templates.types import TemplateFunction, Translation
 
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
+# Keys that lamina decides from all functions of a service.
+_DECIDED = frozenset({"architecture", "lock", "runtime", "source"})
 
 
 def propose(
@@ -53,29 +59,40 @@ def propose(
     TOML. Raises TemplateError if a deploy description is invalid.
     """
     root = Path(os.path.abspath(root))
-    files = TemplateFiles(root)
+    files = TemplateFiles(root, store)
     found = (
-        find(files) if template is None else FoundDescriptions(descriptions=(describe(template, files),), skipped=())
+        find(files)
+        if template is None
+        else FoundDescriptions(descriptions=(describe(_below(root, template), files),), skipped=())
     )
-    templates = _read(found.descriptions, root, store)
+    answers, failed = ask_all(found.descriptions, root, store, searched=template is None)
+    templates = [answer.template for answer in answers]
     groups, incomplete = group_templates(templates, files)
     if not groups:
         groups = group_handlers(root, files) or {".": ServiceGroup(directory=".")}
-    configured = [] if again else [each for each in groups if configures(absolute(root, each))]
+    configured = [] if again else [each for each in groups if is_service(absolute(root, each))]
     if len(configured) == len(groups):
         raise _already_configured(root, configured)
-    guess = _guess(found, files)
+    guessed, unsynthesized = _guess(found, files)
     services, others = [], []
     for directory, group in sorted(groups.items()):
         if directory not in configured:
-            service, unfit = _service(root, group, guess, today=today, runtime=runtime, architecture=architecture)
+            service, unfit = _service(root, group, guessed, today=today, runtime=runtime, architecture=architecture)
             services.append(service)
             others += unfit
     return Proposal(
         root=root,
         services=tuple(services),
         workspace=_workspace(root, groups),
-        skipped=(*found.skipped, *(each for one in templates for each in one.skipped), *incomplete, *others),
+        notes=_unlisted(root, [service.directory for service in services]),
+        skipped=(
+            *found.skipped,
+            *failed,
+            *unsynthesized,
+            *(each for one in templates for each in one.skipped),
+            *incomplete,
+            *others,
+        ),
         translations=tuple(each for one in templates for each in one.translations),
         configured=tuple(absolute(root, each) for each in configured),
     )
@@ -87,6 +104,28 @@ def _workspace(root: Path, directories: Collection[str]) -> Path | None:
     return None if len(directories) < 2 or "." in directories or path.exists() else path
 
 
+def _below(root: Path, template: str) -> str:
+    """Return the path *template*, as the user typed it, relative to *root*."""
+    return os.path.relpath(os.path.abspath(template), root).replace(os.sep, "/")
+
+
+def _unlisted(root: Path, directories: Sequence[Path]) -> tuple[str, ...]:
+    """Return a note for each of *directories* that the workspace at *root* does not list among its members."""
+    try:
+        members = configured_members(root)
+    except ConfigError:
+        # The root has no configuration, so there is no list.
+        return ()
+    if members is None:
+        return ()
+    names = [directory.relative_to(root).as_posix() for directory in directories]
+    return tuple(
+        f"add `{name}` to `members` in `{root / members.file}`, so that `lamina build` includes it"
+        for name in names
+        if not any(fnmatchcase(name, member.strip("/")) for member in members.members)
+    )
+
+
 def _already_configured(root: Path, configured: Sequence[str]) -> ConfigError:
     directory = absolute(root, configured[0])
     existing = _STANDALONE if (directory / _STANDALONE).exists() else _PYPROJECT
@@ -96,42 +135,23 @@ def _already_configured(root: Path, configured: Sequence[str]) -> ConfigError:
     )
 
 
-def _read(descriptions: Iterable[Description], root: Path, store: Store) -> list[Template]:
-    """Return the templates, without those that another template includes as a nested stack or a module."""
-    templates: list[Template] = []
-    seen: set[str] = set()
-    for description in descriptions:
-        if description.kind == "cdk-app" or description.path in seen:
-            continue
-        answer = ask(description.kind, description.path, root, store)
-        inner = {each.path for each in answer.inputs.observations if each.kind in {"file", "directory"}}
-        seen |= inner - ({"."} if description.path != "." else set())
-        # A nested template that was read before its parent is dropped now.
-        templates = [each for each in templates if each.path not in inner or each.tool is not answer.template.tool]
-        templates.append(answer.template)
-    return [each for each in templates if each.functions or each.skipped or each.translations]
-
-
-def _guess(found: FoundDescriptions, files: TemplateFiles) -> tuple[Guess | None, Guess | None]:
-    """Return the runtime and architecture in the sources of a CDK app that has not been synthesized."""
+def _guess(found: FoundDescriptions, files: TemplateFiles) -> tuple[CdkGuess, list[Skipped]]:
+    """Return the runtime and architecture in the sources of a CDK app without ``cdk.out``, and what is missing."""
     app = next((each.path for each in found.descriptions if each.kind == "cdk-app"), None)
     if app is None:
-        return None, None
-    from lamina.project.templates.cdk import guess
-
-    read = guess(files, app)
-    if read is None:
-        return None, None
-    return (
-        None if read.runtime is None else Guess(read.runtime, str(read.runtime_origin)),
-        None if read.architecture is None else Guess(read.architecture, str(read.architecture_origin)),
-    )
+        return CdkGuess(), []
+    read = guess(files, app) or CdkGuess()
+    reasons = [
+        "it has no `cdk.out`: run `cdk synth` and `lamina init` again to read the functions of the app",
+        *(each.reason for each in read.unknown),
+    ]
+    return read, [Skipped(name=app, reason=reason, origin=Origin(file=app)) for reason in reasons]
 
 
 def _service(
     root: Path,
     group: ServiceGroup,
-    guess: tuple[Guess | None, Guess | None],
+    guessed: CdkGuess,
     *,
     today: dt.date,
     runtime: str | None,
@@ -141,11 +161,11 @@ def _service(
     directory = absolute(root, group.directory)
     pyproject = directory / _PYPROJECT
     document = _document(pyproject) if pyproject.is_file() else {}
-    chosen = choose_runtime(runtime, group.functions, directory, document, guess=guess[0], today=today)
-    machine = choose_architecture(architecture, group.functions, guess=guess[1])
+    chosen = choose_runtime(runtime, group.functions, directory, document, root=root, guess=guessed, today=today)
+    machine = choose_architecture(architecture, group.functions, guess=guessed)
     target = Target.of(chosen.value, machine.value)
     fitting, skipped = _fitting(group.functions, target, forced=(runtime is not None, architecture is not None))
-    functions = [_described(each, group.directory, document) for each in fitting]
+    functions = [_described(each, group, document) for each in fitting]
     functions += [_discovered(each, document) for each in group.handlers]
     source = _shared_source(functions)
     if group.handlers:
@@ -157,8 +177,8 @@ def _service(
             directory=directory,
             path=pyproject if pyproject.is_file() else directory / _STANDALONE,
             target=target,
-            runtime_reason=chosen.reason,
-            architecture_reason=machine.reason,
+            runtime=chosen,
+            architecture=machine,
             source=source,
             functions=tuple(functions),
             lock=lock,
@@ -183,18 +203,18 @@ def _fitting(
     fitting, skipped = [], []
     for function in functions:
         other_runtime = not forced[0] and function.runtime not in {None, target.runtime}
-        other_architecture = not forced[1] and function.architecture not in {None, str(target.architecture)}
+        other_architecture = not forced[1] and function.target_architecture not in {None, str(target.architecture)}
         if other_runtime or other_architecture:
-            other = function.runtime if other_runtime else function.architecture
-            reason = f"it uses {other}, and most functions of the service use {target}; give it a service of its own"
+            other = function.runtime if other_runtime else function.target_architecture
+            reason = f"uses {other}, but the service is for {target}; give the function a service of its own"
             skipped.append(Skipped(name=function.name, reason=reason, origin=function.origin))
         else:
             fitting.append(function)
     return fitting, skipped
 
 
-def _described(function: TemplateFunction, directory: str, document: dict[str, Any]) -> ProposedFunction:
-    source = source_entries(function, directory)
+def _described(function: TemplateFunction, group: ServiceGroup, document: dict[str, Any]) -> ProposedFunction:
+    source = source_entries(function, group.directory)
     names = (function.name, Path(function.source or ".").name)
     groups, extras = named_like(document, names)
     return ProposedFunction(
@@ -202,13 +222,22 @@ def _described(function: TemplateFunction, directory: str, document: dict[str, A
         handler=function.handler or "",
         source=source,
         origin=function.origin,
-        memory_mb=function.memory_mb,
-        timeout_seconds=function.timeout_seconds,
+        memory_mb=_within("memory", function.memory_mb, function, group),
+        timeout_seconds=_within("timeout", function.timeout_seconds, function, group),
         environment=function.environment,
         groups=groups,
         extras=extras,
         arns=tuple(layer.name for layer in function.layers if layer.is_arn),
     )
+
+
+def _within(name: str, value: int | None, function: TemplateFunction, group: ServiceGroup) -> int | None:
+    """Return *value*, or ``None`` with a note if Lambda does not support it for the setting *name*."""
+    limits = setting(name)
+    if value is None or limits.least <= value <= limits.most:
+        return value
+    group.guesses.append(f"`{function.name}` sets {name} {value:,} ({function.origin}), which Lambda does not support")
+    return None
 
 
 def _discovered(handler: Handler, document: dict[str, Any]) -> ProposedFunction:
@@ -218,6 +247,7 @@ def _discovered(handler: Handler, document: dict[str, Any]) -> ProposedFunction:
         handler=handler.handler,
         source=handler.source,
         origin=Origin(file=handler.file),
+        is_described=False,
         groups=groups,
         extras=extras,
     )
@@ -253,7 +283,7 @@ def _settings(translations: Iterable[Translation]) -> tuple[tuple[str, object], 
             known = settings.get(key)
             if isinstance(known, tuple) and isinstance(value, tuple | list):
                 settings[key] = tuple(dict.fromkeys((*known, *value)))
-            elif known is None and key not in {"lock", "source"}:
+            elif known is None and key not in _DECIDED:
                 settings[key] = tuple(value) if isinstance(value, list) else value
     return tuple(settings.items())
 
@@ -278,7 +308,17 @@ def _notes(group: ServiceGroup, functions: Sequence[ProposedFunction]) -> list[s
     ]
     own = sorted({f"`{layer.name}` ({layer.origin})" for template in group.templates for layer in template.layers})
     if own:
-        notes.append(f"the layer `common` of lamina takes the place of {', '.join(own)}")
+        added = (
+            "; Python code in it is added to the functions that use it"
+            if any(each.more for each in group.functions)
+            else ""
+        )
+        notes.append(f"lamina's layer `common` takes the place of {', '.join(own)}{added}")
+    for pattern in dict.fromkeys(each for function in group.functions for each in unapplied_patterns(function)):
+        notes.append(
+            f"`{pattern}` is not applied, so these files are packaged: list what to package in `source`, or add the files to "
+            "`.gitignore`"
+        )
     variables = sorted({name for proposed in functions for name in proposed.environment})
     if variables:
         listed = ", ".join(f"`{name}`" for name in variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.target import Runtime
+    from lamina.project.templates.cdk import CdkGuess
     from lamina.project.templates.types import TemplateFunction
 
 _PATCHES = range(60)
@@ -28,13 +30,8 @@ class Decision(NamedTuple):
 
     value: str
     reason: str
-
-
-class Guess(NamedTuple):
-    """A runtime or architecture that the sources of a CDK app name."""
-
-    value: str
-    place: str
+    is_described: bool = False
+    """Whether a template decided it."""
 
 
 def choose_runtime(
@@ -43,7 +40,8 @@ def choose_runtime(
     directory: Path,
     document: dict[str, Any],
     *,
-    guess: Guess | None,
+    root: Path,
+    guess: CdkGuess,
     today: dt.date,
 ) -> Decision:
     """
@@ -51,15 +49,17 @@ def choose_runtime(
 
     The order is: the *option* ``--runtime``, the template's *functions*, the *guess* from a CDK app's sources,
     ``.python-version``, ``requires-python`` or Poetry's ``python`` in *document* (``pyproject.toml``), ``Pipfile``. A
-    requirement stands for the oldest runtime that it allows and that Lambda still supports *today*.
+    requirement stands for the oldest runtime that it allows and that Lambda still supports *today*. ``.python-version`` is
+    searched up to the directory *root*.
     """
     if option:
         return Decision(option, "--runtime")
-    if (described := _most_common((each.runtime, each) for each in functions)) is not None:
+    known = {each.name for each in runtimes()}
+    if (described := _most_common((each.runtime, each) for each in functions if each.runtime in known)) is not None:
         return described
-    if guess is not None:
-        return Decision(guess.value, f"{guess.place}, a guess from the app's sources")
-    if (pinned := _pinned(directory)) is not None:
+    if guess.runtime is not None:
+        return Decision(guess.runtime, f"{guess.runtime_origin}, a guess from the app's sources")
+    if (pinned := _pinned(directory, root)) is not None:
         return pinned
     for key, requirement, allows in _requirements(directory, document):
         if (found := _oldest(allows, today)) is not None:
@@ -67,14 +67,15 @@ def choose_runtime(
     return Decision(_on_this_machine(today), NOTHING)
 
 
-def choose_architecture(option: str | None, functions: Sequence[TemplateFunction], *, guess: Guess | None) -> Decision:
+def choose_architecture(option: str | None, functions: Sequence[TemplateFunction], *, guess: CdkGuess) -> Decision:
     """Return the architecture from *option*, the template's *functions* or the *guess*; otherwise Lambda's default."""
     if option:
         return Decision(option, "--architecture")
-    if (described := _most_common((each.architecture, each) for each in functions)) is not None:
+    described = _most_common((each.target_architecture, each) for each in functions)
+    if described is not None and any(each.architecture is not None for each in functions):
         return described
-    if guess is not None:
-        return Decision(guess.value, f"{guess.place}, a guess from the app's sources")
+    if guess.architecture is not None:
+        return Decision(guess.architecture, f"{guess.architecture_origin}, a guess from the app's sources")
     return Decision(str(setting("architecture").default), NOTHING)
 
 
@@ -83,17 +84,18 @@ def _most_common(values: Iterable[tuple[str | None, TemplateFunction]]) -> Decis
     if not known:
         return None
     value = Counter(value for value, _ in known).most_common(1)[0][0]
-    return Decision(value, str(next(function.origin for each, function in known if each == value)))
+    return Decision(value, str(next(function.origin for each, function in known if each == value)), is_described=True)
 
 
-def _pinned(directory: Path) -> Decision | None:
+def _pinned(directory: Path, root: Path) -> Decision | None:
     for place in (directory, *directory.parents):
         path = place / ".python-version"
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
             version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", text, re.MULTILINE)
-            return Decision(f"python{version[1]}", ".python-version") if version else None
-        if (place / ".git").exists():
+            name = os.path.relpath(path, root).replace(os.sep, "/")
+            return Decision(f"python{version[1]}", name) if version else None
+        if place == root:
             break
     return None
 

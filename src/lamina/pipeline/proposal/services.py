@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import replace
+from lamina.core.names import unused, valid_function_name
 from lamina.pipeline.proposal.locking import REQUIREMENTS
-from lamina.project.discovery import discover, unused, valid_name
+from lamina.project.discovery import discover
 from lamina.project.templates.types import Skipped
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.files import TemplateFiles
     from lamina.project.templates.types import Template, TemplateFunction
 
-_MANIFESTS = ("lamina.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
+_MANIFESTS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
 _PYPROJECT = "pyproject.toml"
 _LARGEST_PYPROJECT = 1_000_000
 _DECLARES = re.compile(rb"^\s*\[(?:project|dependency-groups|tool\.(?:poetry|pdm|lamina)[\].])", re.MULTILINE)
@@ -192,8 +193,13 @@ def _add(group: ServiceGroup, function: TemplateFunction) -> None:
     """Add *function* to *group*, unless another template describes the same one; number a name that is taken."""
     same = next((each for each in group.functions if each.name == function.name), None)
     if same is not None and (same.handler, same.source) == (function.handler, function.source):
+        settings = ("runtime", "architecture", "memory_mb", "timeout_seconds")
+        if any(getattr(same, setting) != getattr(function, setting) for setting in settings):
+            group.guesses.append(
+                f"`{function.name}` has other settings in {function.origin} than in {same.origin}, which count"
+            )
         return
-    name = unused(valid_name(function.name), {each.name.lower() for each in group.functions})
+    name = unused(valid_function_name(function.name), {each.name.lower() for each in group.functions})
     group.functions.append(replace(function, name=name))
 
 

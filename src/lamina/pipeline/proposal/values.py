@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.target import Target
+    from lamina.pipeline.proposal.runtime import Decision
     from lamina.project.templates.types import Origin, Skipped, Translation
 
 
@@ -31,6 +32,8 @@ class ProposedFunction:
     """The dependency groups and extras that are named like the function."""
     arns: tuple[str, ...] = ()
     """The ARNs of layers that the template attaches."""
+    is_described: bool = True
+    """Whether a template describes the function. Otherwise it was found in the sources."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +56,9 @@ class ProposedService:
     path: Path
     """The file to write: ``pyproject.toml``, or ``lamina.toml`` if there is no ``pyproject.toml``."""
     target: Target
-    runtime_reason: str
+    runtime: Decision
     """What decided the runtime: a line of a template, a file, a setting or an option."""
-    architecture_reason: str
+    architecture: Decision
     source: tuple[str, ...]
     """The service's ``source``; functions with other entries have their own."""
     functions: tuple[ProposedFunction, ...]
@@ -78,6 +81,8 @@ class Proposal:
     """Packaging settings of other tools, and what takes their place."""
     configured: tuple[Path, ...] = ()
     """Services that already have a configuration, which stays as it is."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about the repository, one sentence each."""
     workspace: Path | None = None
     """The file to write the workspace's members to, or ``None`` if there is a single service or the file exists."""
 

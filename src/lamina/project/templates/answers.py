@@ -13,7 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina import __version__
-from lamina.core.frozen import as_dict
+from lamina.core.errors import TemplateError
+from lamina.core.frozen import as_dict, replace
 from lamina.project.snapshot import Snapshot
 from lamina.project.templates.files import JSON_BYTES, TemplateFiles
 from lamina.project.templates.types import (
@@ -30,13 +31,14 @@ from lamina.project.templates.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from lamina.core.store import Store
+    from lamina.project.templates.find import Description
 
 _AREA = "templates"
-_FORMAT = 2
+_FORMAT = 3
 
 READERS: Final[Mapping[str, tuple[str, str]]] = {
     "cloudformation": ("cloudformation", "read"),
@@ -54,7 +56,7 @@ def ask(kind: str, path: str, root: Path, store: Store) -> TemplateAnswer:
 
     Raises `TemplateError` if the description is invalid.
     """
-    files = TemplateFiles(root)
+    files = TemplateFiles(root, store)
     place = _place(kind, path, files, store)
     kept = _recall(place, files)
     if kept is not None:
@@ -66,6 +68,62 @@ def ask(kind: str, path: str, root: Path, store: Store) -> TemplateAnswer:
     with store.writing(place) as file:
         file.write(json.dumps(document, separators=(",", ":")).encode())
     return answer
+
+
+def ask_all(
+    descriptions: Iterable[Description], root: Path, store: Store, *, searched: bool
+) -> tuple[tuple[TemplateAnswer, ...], tuple[Skipped, ...]]:
+    """
+    Return what *descriptions* say, without those that another one includes, and those that are invalid.
+
+    *descriptions* are in the order of their depth, which saves reading modules and nested templates twice. The code of an own
+    layer is added to the functions that use it. Raises `TemplateError` if a description is invalid, unless they were *searched*
+    and another one has functions.
+    """
+    answers: dict[str, TemplateAnswer] = {}
+    failures: list[tuple[str, TemplateError]] = []
+    included: set[str] = set()
+    for description in descriptions:
+        if description.path in included or description.kind == "cdk-app":
+            continue
+        try:
+            answer = ask(description.kind, description.path, root, store)
+        except TemplateError as error:
+            failures.append((description.path, error))
+            continue
+        answers[description.path] = answer
+        included |= {*answer.template.includes} - {description.path}
+    kept = [_with_layer_code(answer, root) for path, answer in answers.items() if path not in included]
+    if failures and not (searched and any(answer.template.functions for answer in kept)):
+        raise failures[0][1]
+    skipped = [Skipped(name=path, reason=str(error), origin=Origin(file=path)) for path, error in failures]
+    return tuple(kept), tuple(skipped)
+
+
+def _with_layer_code(answer: TemplateAnswer, root: Path) -> TemplateAnswer:
+    """Add the Python code in own layers to the functions that use them, because lamina's layers contain distributions only."""
+    files = TemplateFiles(root)
+    template = answer.template
+    code = {layer.name: _code_of(layer.source, files) for layer in template.layers if layer.source is not None}
+    if not any(code.values()):
+        return answer
+    functions = tuple(
+        replace(
+            function,
+            more=(*function.more, *(path for layer in function.layers if (path := code.get(layer.name)) is not None)),
+        )
+        for function in template.functions
+    )
+    inputs = Snapshot(observations=(*answer.inputs.observations, *files.snapshot.observations))
+    return TemplateAnswer(template=replace(template, functions=functions), inputs=inputs)
+
+
+def _code_of(layer: str, files: TemplateFiles) -> str | None:
+    """Return the directory in *layer* whose Python modules functions can import, or ``None`` if it has none."""
+    for directory in (f"{layer}/python", layer):
+        if any(path.startswith(f"{directory}/") and path.endswith(".py") for path in files.paths):
+            return directory
+    return None
 
 
 def _place(kind: str, path: str, files: TemplateFiles, store: Store) -> Path:
@@ -105,6 +163,7 @@ def _template(row: Any) -> Template:
     return Template(
         tool=Tool(row["tool"]),
         path=row["path"],
+        includes=tuple(row["includes"]),
         functions=tuple(_function(each) for each in row["functions"]),
         layers=tuple(TemplateLayer(**_placed(each)) for each in row["layers"]),
         skipped=tuple(Skipped(**_placed(each)) for each in row["skipped"]),

@@ -82,6 +82,7 @@ def read(path: str, files: TemplateFiles) -> Template:
         layers=tuple(each for each in results if isinstance(each, TemplateLayer)),
         skipped=(*stacks.skipped, *(each for each in results if isinstance(each, Skipped))),
         translations=_translations(resources),
+        includes=tuple(dict.fromkeys(stacks.included)),
     )
 
 

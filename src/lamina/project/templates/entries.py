@@ -6,29 +6,47 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from lamina.project.ignore import rule_for
+
 if TYPE_CHECKING:
     from lamina.project.templates.types import TemplateFunction
 
-# A pattern for everything in one directory.
-_PACKAGE = re.compile(r"(?:\./)?([\w-]+)(?:/(?:\*\*/?)?(?:\*(?:\.py)?)?)?")
+# A pattern for everything in one directory, or for all of its Python files.
+_PACKAGE = re.compile(r"([\w-]+)(?:/(?:\*\*/?)?(?:\*(?:\.py)?)?)?")
 
 
 def source_entries(function: TemplateFunction, directory: str) -> tuple[str, ...]:
     """Return the ``source`` entries for the code of *function*, relative to the service in *directory*."""
-    if function.more:
-        # Patterns are relative to the first directory, and do not apply to the others.
-        paths = (relative(path, directory) for path in (function.source or ".", *function.more))
-        return tuple(_all_of(path) for path in paths)
     source = relative(function.source or ".", directory)
-    if source.endswith(".py"):
-        return (source,)
     kept = [pattern for pattern in function.patterns if not pattern.startswith("!")]
-    if kept and "**" not in kept:
-        packages = [_PACKAGE.fullmatch(pattern) for pattern in kept]
-        if all(packages):
-            start = "" if source == "." else f"{source}/"
-            return tuple(sorted({f"{start}{package[1]}" for package in packages if package is not None}))
-    return (_all_of(source),)
+    if kept and "**" not in kept and not source.endswith(".py"):
+        start = "" if source == "." else f"{source}/"
+        entries = sorted({start + _entry(pattern.removeprefix("./")) for pattern in kept})
+    else:
+        entries = [_all_of(source)]
+    return (*entries, *(_all_of(relative(path, directory)) for path in function.more))
+
+
+def unapplied_patterns(function: TemplateFunction) -> tuple[str, ...]:
+    """Return the patterns that leave out files which lamina packages: ``source`` has no such patterns."""
+    return tuple(
+        pattern
+        for pattern in function.patterns
+        if pattern.startswith("!") and not any(map(_is_left_out, pattern.strip("!./").split("/")))
+    )
+
+
+def _is_left_out(name: str) -> bool:
+    return any(rule_for(name, is_directory=is_directory, in_project_root=True) for is_directory in (True, False))
+
+
+def _entry(pattern: str) -> str:
+    """Return the entry for the files that *pattern* chooses, with the same paths in the package."""
+    package = _PACKAGE.fullmatch(pattern)
+    if package is not None:
+        return package[1]
+    # The paths of an entry are relative to the directory before its first `**`, or else to the parent directory.
+    return f"**/{pattern}" if "/" in pattern else pattern
 
 
 def _all_of(source: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import TemplateError
+from lamina.core.store import Store
 from lamina.project.ignore import GitIgnore, rule_for
 from lamina.project.snapshot import Snapshot, observe
 
@@ -29,8 +31,9 @@ class TemplateFiles:
     tells later whether the answer is still right.
     """
 
-    def __init__(self, root: Path) -> None:
-        """Read below *root*, the directory of the project or of the workspace."""
+    def __init__(self, root: Path, store: Store | None = None) -> None:
+        """Read below *root*, the directory of the project or of the workspace. *store* keeps the tables of parsers."""
+        self.store = Store.open() if store is None else store
         self.root = Path(os.path.abspath(root))
         self._real_root = os.path.realpath(root)
         self._observed: dict[str, Observation] = {}
@@ -97,9 +100,21 @@ class TemplateFiles:
         except OSError:
             return ()
 
+    @cached_property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all files, except in directories that git or an ignore rule leaves out."""
+        return tuple(self.walk())
+
     def find(self, name: str) -> tuple[str, ...]:
         """Return the paths of all files called *name*, except in directories that git or an ignore rule leaves out."""
-        return tuple(path for path in self.walk() if path.rpartition("/")[2] == name)
+        return self._by_name.get(name, ())
+
+    @cached_property
+    def _by_name(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for path in self.paths:
+            found.setdefault(path.rpartition("/")[2], []).append(path)
+        return {name: tuple(paths) for name, paths in found.items()}
 
     def walk(self, *, depth: int = 8) -> Iterator[str]:
         """Yield the paths of all files up to *depth* directories deep, except in directories that git or a rule leaves out."""

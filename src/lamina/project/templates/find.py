@@ -23,7 +23,8 @@ _SERVERLESS = ("serverless.yml", "serverless.yaml", "serverless.json")
 _SERVERLESS_PROGRAMS = ("serverless.ts", "serverless.js", "serverless.mjs", "serverless.cjs")
 _TEMPLATE_SUFFIXES = (".yaml", ".yml", ".json", ".template")
 _HEAD_BYTES = 16_384
-_CLOUDFORMATION_HEAD = re.compile(rb"AWSTemplateFormatVersion|AWS::Serverless-2016-10-31|AWS::(?:Serverless|Lambda)::")
+# A template has one of these keys at the top, which other files that mention functions have not.
+_CLOUDFORMATION_HEAD = re.compile(rb'^[ \t{]*"?(?:AWSTemplateFormatVersion|Transform|Resources)"?[ \t]*:', re.MULTILINE)
 _CLOUDFORMATION = re.compile(rb"AWS::(?:Serverless::|Lambda::Function|CloudFormation::Stack)")
 _PLAN_HEAD = re.compile(rb'^\s*\{\s*"format_version"')
 _TERRAFORM = re.compile(
@@ -54,7 +55,7 @@ class FoundDescriptions:
 def find(files: TemplateFiles) -> FoundDescriptions:
     """Return the deploy descriptions below the root of *files*, except in directories that git or a rule leaves out."""
     directories: dict[str, list[str]] = {}
-    for path in files.walk():
+    for path in files.paths:
         directory, _, name = path.rpartition("/")
         directories.setdefault(directory, []).append(name)
     found: list[Description] = []
@@ -66,8 +67,11 @@ def find(files: TemplateFiles) -> FoundDescriptions:
     return FoundDescriptions(descriptions=tuple(found), skipped=tuple(skipped))
 
 
-def beside(files: TemplateFiles) -> FoundDescriptions:
-    """Return the deploy descriptions in the root directory of *files* itself."""
+def find_in_root(files: TemplateFiles) -> FoundDescriptions:
+    """Return the deploy descriptions in the root directory of *files* itself, and observe every file that may become one."""
+    for name in files.names("."):
+        if name.endswith((*_TEMPLATE_SUFFIXES, ".tf")):
+            files.is_file(name)
     return _in_directory("", files.names("."), files)
 
 
@@ -146,7 +150,6 @@ def _kind(path: str, name: str, files: TemplateFiles) -> str | None:
     if name.endswith(".json") and _PLAN_HEAD.search(head) is not None:
         return "terraform-plan"
     if _CLOUDFORMATION_HEAD.search(head) is not None:
-        files.is_file(path)  # a changed template changes the answer
         if len(head) < _HEAD_BYTES and _CLOUDFORMATION.search(head) is None:
             return None
         return "cloudformation"

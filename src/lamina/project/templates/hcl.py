@@ -21,6 +21,7 @@ from lamina.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from lark import Lark, Tree
 
@@ -76,9 +77,9 @@ def error(file: str, line: int | None, problem: str) -> TemplateError:
 
 
 @cache
-def _parser() -> Lark:
+def _parser(root: Path) -> Lark:
     """
-    Return a parser with the grammar of python-hcl2, whose tables are kept in the store.
+    Return a parser with the grammar of python-hcl2, whose tables are kept in the store at *root*.
 
     Building the tables takes 0.7 to 2 s, and loading them 0.1 s (measured 2026-11). `hcl2.parser` keeps them as a pickle beside
     its own code. lamina keeps them as JSON, because it loads no pickles and does not write there.
@@ -88,7 +89,7 @@ def _parser() -> Lark:
     from hcl2.postlexer import PostLexer
     from hcl2.version import __version__ as grammar_version
 
-    store = Store.open()
+    store = Store.open(root)
     question = json.dumps([_TABLES, grammar_version, lark.__version__])
     place = store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
     with suppress(
@@ -113,22 +114,22 @@ def _with_numbers(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
     return {int(key) if key.isdigit() else key: value for key, value in pairs}
 
 
-def parse(text: str, file: str, line: int) -> Body:
+def parse(text: str, file: str, line: int, store: Store) -> Body:
     """Return the content of *text*, which `scan` has returned and which starts on *line* of *file*."""
     from lark.exceptions import UnexpectedInput
 
     try:
-        tree = _parser().parse(text + "\n")
+        tree = _parser(store.root).parse(text + "\n")
     except UnexpectedInput as failure:
         at = failure.line if failure.line > 0 else text.count("\n") + 1
         raise error(file, line + at - 1, "unexpected text") from None
     return _body(_subtree(tree, "body"), file, line - 1)
 
 
-def parse_template(text: str, file: str) -> Any:
+def parse_template(text: str, file: str, store: Store) -> Any:
     """Return the expression of the string *text* in a JSON file, which can have interpolations."""
     quoted = '"' + _Scan(text, file, template=True).run() + '"'
-    return parse(f"value = {quoted}", file, 1).attributes["value"].expression
+    return parse(f"value = {quoted}", file, 1, store).attributes["value"].expression
 
 
 def scan(text: str, file: str) -> tuple[str, list[Block]]:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from lark import Tree
 
+    from lamina.core.store import Store
+
 _DEEPEST = 120
 # Evaluating a node takes about 5 µs, joining a million characters less than 1 ms (measured 2026-11).
 _MOST_NODES = 400_000
@@ -49,7 +51,8 @@ class Names:
 class Budget:
     """The work that evaluating one description may still need."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, store: Store) -> None:
+        self.store = store
         self._directory, self._nodes, self._text = directory, _MOST_NODES, _MOST_TEXT
         self.depth = 0
 
@@ -96,7 +99,7 @@ class HclEvaluator:
             return [self.value(each) for each in node]
         if isinstance(node, str) and ("${" in node or "%{" in node):
             self._budget.spend(nodes=20 + len(node))
-            return self.value(parse_template(node, self._file))
+            return self.value(parse_template(node, self._file, self._budget.store))
         return node
 
     def _tree(self, tree: Tree[Any]) -> Any:

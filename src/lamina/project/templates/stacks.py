@@ -74,6 +74,7 @@ class Stacks:
         self.resources: list[StackResource] = []
         self.skipped: list[Skipped] = []
         self.transforms: tuple[str, ...] = ()
+        self.included: list[str] = []
         self._evaluation = Evaluation(path)
         self._files = files
         self._templates = 0
@@ -109,6 +110,9 @@ class Stacks:
             self._skip("Fn::Transform", "the included template is not read", document.origin("Fn::Transform"))
         for path, name, body in self._expanded(document, evaluator):
             if not isinstance(body, dict) or not isinstance(body.get("Type"), str):
+                continue
+            if isinstance(condition := body.get("Condition"), str) and evaluator.condition(condition) is False:
+                self._skip(name, f"its condition `{shown(condition)}` is false", document.origin(*path))
                 continue
             resource = StackResource(
                 name=name,
@@ -147,6 +151,7 @@ class Stacks:
         except TemplateError as error:
             self._skip(resource.name, str(error), origin)
             return
+        self.included.append(location)
         passed = resource.evaluator.resolve(resource.properties.get("Parameters"))
         given = {
             str(key): _later(resource.evaluator, value)

@@ -61,6 +61,7 @@ def read(path: str, files: TemplateFiles) -> Template:
         layers=tuple(found.layers),
         skipped=(*found.skipped, *skipped),
         translations=tuple(dict.fromkeys(found.translations)),
+        includes=tuple(each for each in configuration.directories if each != path),
     )
 
 

@@ -42,10 +42,15 @@ class Configuration:
     """The blocks of all directories that belong to one root module, and the limits for reading them."""
 
     def __init__(self, directory: str, files: TemplateFiles) -> None:
-        self.directory, self.files, self.budget = directory, files, Budget(directory)
+        self.directory, self.files, self.budget = directory, files, Budget(directory, files.store)
         self._directories: dict[str, tuple[Block, ...]] = {}
         self._bodies: dict[int, Body] = {}
         self._scanned = self._parsed = self._instances = 0
+
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """The directories of all modules that were read so far."""
+        return tuple(self._directories)
 
     def blocks(self, directory: str) -> tuple[Block, ...]:
         """Return the top-level blocks of *directory* that can matter."""
@@ -90,7 +95,7 @@ class Configuration:
                 f"`{file}`, line {line}: functions, modules and variables have more than {_MOST_PARSED:,} words and signs",
                 hint="list the functions in `[tool.lamina.functions]` instead",
             )
-        return parse(text, file, line)
+        return parse(text, file, line, self.files.store)
 
     def count(self, file: str) -> None:
         """Count an instance of a resource or module. Raises `TemplateError` if there are too many."""

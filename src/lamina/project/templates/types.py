@@ -11,6 +11,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.project.functions import setting
 
 if TYPE_CHECKING:
     from lamina.project.snapshot import Snapshot
@@ -92,9 +93,16 @@ class TemplateFunction:
     layers: tuple[LayerReference, ...] = ()
     unknown: tuple[UnknownSetting, ...] = ()
 
-    def why_unknown(self, setting: str) -> str | None:
-        """Return why *setting* is unknown, or ``None`` if it is known or not set."""
-        return next((each.reason for each in self.unknown if each.setting == setting), None)
+    @property
+    def target_architecture(self) -> str | None:
+        """The architecture that Lambda will use: the default if none is set; ``None`` if only the deployment decides it."""
+        if self.architecture is None and self.why_unknown("architecture") is None:
+            return str(setting("architecture").default)
+        return self.architecture
+
+    def why_unknown(self, name: str) -> str | None:
+        """Return why the setting *name* is unknown, or ``None`` if it is known or not set."""
+        return next((each.reason for each in self.unknown if each.setting == name), None)
 
 
 @frozen
@@ -143,6 +151,8 @@ class Template:
     layers: tuple[TemplateLayer, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     translations: tuple[Translation, ...] = ()
+    includes: tuple[str, ...] = ()
+    """The nested templates and the directories of local modules that this description includes, relative to the project."""
 
 
 @frozen
