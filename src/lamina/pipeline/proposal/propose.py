@@ -68,7 +68,10 @@ def propose(
     answers, failed = ask_all(found.descriptions, root, store, searched=template is None)
     templates = [answer.template for answer in answers]
     groups, incomplete = group_templates(templates, files)
+    described: tuple[TemplateFunction, ...] = ()
     if not groups:
+        # Functions without a known source still set the runtime and the architecture.
+        described = tuple(function for each in templates for function in each.functions)
         groups = group_handlers(root, files) or {".": ServiceGroup(directory=".")}
     configured = [] if again else [each for each in groups if is_service(absolute(root, each))]
     if len(configured) == len(groups):
@@ -77,7 +80,9 @@ def propose(
     services, others = [], []
     for directory, group in sorted(groups.items()):
         if directory not in configured:
-            service, unfit = _service(root, group, guessed, today=today, runtime=runtime, architecture=architecture)
+            service, unfit = _service(
+                root, group, guessed, described=described, today=today, runtime=runtime, architecture=architecture
+            )
             services.append(service)
             others += unfit
     return Proposal(
@@ -153,16 +158,22 @@ def _service(
     group: ServiceGroup,
     guessed: CdkGuess,
     *,
+    described: Sequence[TemplateFunction],
     today: dt.date,
     runtime: str | None,
     architecture: str | None,
 ) -> tuple[ProposedService, list[Skipped]]:
-    """Return the configuration of one service, and the functions that do not fit its target."""
+    """
+    Return the configuration of one service, and the functions that do not fit its target.
+
+    *described* are functions that decide the target if *group* has none.
+    """
     directory = absolute(root, group.directory)
     pyproject = directory / _PYPROJECT
     document = _document(pyproject) if pyproject.is_file() else {}
-    chosen = choose_runtime(runtime, group.functions, directory, document, root=root, guess=guessed, today=today)
-    machine = choose_architecture(architecture, group.functions, guess=guessed)
+    deciding = group.functions or described
+    chosen = choose_runtime(runtime, deciding, directory, document, root=root, guess=guessed, today=today)
+    machine = choose_architecture(architecture, deciding, guess=guessed)
     target = Target.of(chosen.value, machine.value)
     fitting, skipped = _fitting(group.functions, target, forced=(runtime is not None, architecture is not None))
     functions = [_described(each, group, document) for each in fitting]
