@@ -454,6 +454,34 @@ resource "aws_lambda_function" "built" {
         },
     ),
     Repository(
+        name="zips that a script builds",
+        files={
+            "main.tf": "".join(
+                f'resource "aws_lambda_function" "{name}" {{\n  function_name = "{name}"\n  handler = "app.handler"\n'
+                f'  filename = "build/{name}.zip"\n{_SETTINGS}}}\n'
+                for name in ("create", "report")
+            ),
+            "functions/create/app.py": handler("create", "alpha", "names"),
+            "functions/create/names.py": module("creating"),
+            "functions/report/app.py": handler("report", "names"),
+            "functions/report/names.py": module("reporting"),
+            "pylock.toml": locked("alpha"),
+        },
+        services={
+            ".": Service(
+                functions={
+                    "create": Function("app.handler", "functions/create/*", "create alpha creating"),
+                    "report": Function("app.handler", "functions/report/*", "report reporting"),
+                }
+            )
+        },
+        skipped={
+            name: f"its source is unknown: `build/{name}.zip` is built by something else; 2 files fit the handler "
+            "`app.handler`"
+            for name in ("create", "report")
+        },
+    ),
+    Repository(
         name="functions for other runtimes, and a Python that this machine lacks",
         files={
             "main.tf": _archive("code", 'source_dir = "src"')
