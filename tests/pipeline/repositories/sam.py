@@ -180,6 +180,27 @@ REPOSITORIES = (
         },
     ),
     Repository(
+        name="a project for each function, and one lock for all",
+        files={
+            "template.yaml": _GLOBALS
+            + _function("Create", "services/orders/src", "orders.app.handler")
+            + _function("Invoice", "services/billing", "app.handler"),
+            "pyproject.toml": "[tool.ruff]\nline-length = 100\n",
+            "pylock.toml": locked("alpha", "beta"),
+            "services/orders/pyproject.toml": project("alpha"),
+            "services/orders/src/orders/app.py": handler("create", "alpha", "orders.names"),
+            "services/orders/src/orders/names.py": module("names"),
+            "services/billing/pyproject.toml": project("beta"),
+            "services/billing/app.py": handler("invoice", "beta"),
+        },
+        services={
+            "services/billing": Service(functions={"Invoice": Function("app.handler", ".", "invoice beta")}),
+            "services/orders": Service(
+                functions={"Create": Function("orders.app.handler", "src/*", "create alpha names")}
+            ),
+        },
+    ),
+    Repository(
         name="two templates with the same names in one project",
         files={
             "stacks/orders.yaml": _GLOBALS + _function("Function", "../src/orders", "app.handler"),
