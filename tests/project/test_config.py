@@ -282,7 +282,6 @@ class TestMistakes:
             ('groups = [""]', "groups", "the list contains an empty string"),
             ("exclude = true", "exclude", "expected a list of strings, found a boolean"),
             ("lock = 2026-01-01", "lock", "expected a string, found a date or time"),
-            ('lock = "uv.lock"', "lock", "file `uv.lock` not found"),
             ("layers = []", "layers", "expected a table, found a list"),
             ("layers = {}", "layers", "the table is empty; remove it to build one layer named `common`"),
             ("layers.a = 1", "layers.a", "expected a table, found an integer"),

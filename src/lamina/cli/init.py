@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli.console import Console
+from lamina.core.text import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -52,15 +53,17 @@ def run(args: argparse.Namespace) -> int:
     from lamina.pipeline.proposal.text import write
 
     console = Console.of(args)
-    proposal = propose(
-        Path(args.project or "."),
-        store=Store.open(),
-        today=dt.datetime.now(tz=dt.UTC).date(),
-        runtime=args.runtime,
-        architecture=args.architecture,
-        template=args.template,
-        again=args.diff or args.dry_run,
-    )
+    with console:
+        console.stage("reading the repository")
+        proposal = propose(
+            Path(args.project or "."),
+            store=Store.open(),
+            today=dt.datetime.now(tz=dt.UTC).date(),
+            runtime=args.runtime,
+            architecture=args.architecture,
+            template=args.template,
+            again=args.diff or args.dry_run,
+        )
     if args.diff:
         return _show_changes(proposal, console, as_json=args.json)
     if not args.dry_run:
@@ -70,15 +73,15 @@ def run(args: argparse.Namespace) -> int:
     for service in proposal.services:
         console.say(f"{'would write' if args.dry_run else 'wrote'} this configuration to `{service.path}`")
         for note in _service_notes(service):
-            console.note(note)
+            console.note(printable(note))
         if not service.functions:
             console.warn(
                 "no handlers found, so only layers are built",
                 hint="to build function packages, add `source` and `[tool.lamina.functions]`",
             )
     for note in _repository_notes(proposal):
-        console.note(note)
-    if not args.dry_run:
+        console.note(printable(note))
+    if not args.dry_run or any(service.lock.command is not None for service in proposal.services):
         console.say("next:\n  " + "\n  ".join(_next_commands(proposal, args.project)))
     return 0
 
@@ -231,11 +234,11 @@ def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int
     for service, lines in () if as_json else rows:
         if lines:
             print(f"{service.path.relative_to(proposal.root).as_posix()}\n  " + "\n  ".join(lines))
-    if not different:
+    if not different and len(rows) == len(proposal.services):
         console.say("the configuration agrees with the repository")
     for service in proposal.services:
         if not is_service(service.directory):
             console.note(f"`{service.directory}` is not configured; run `lamina init` to add it")
     for note in _skipped_notes(proposal):
-        console.note(note)
-    return 1 if different else 0
+        console.note(printable(note))
+    return 1 if different or len(rows) < len(proposal.services) else 0

@@ -145,7 +145,7 @@ def _kind(path: Path) -> str:
     if not path.is_file():
         raise LockNotFoundError(
             f"the configured lock file `{path}` does not exist",
-            hint=f"correct `lock` in `[tool.lamina]`, or {_MAKE_ONE}",
+            hint=f"correct `lock` in `[tool.lamina]`, or {_MAKE_ONE}; `lamina init --dry-run` shows the command for the target",
         )
     if path.name in READERS:
         return path.name

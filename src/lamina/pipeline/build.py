@@ -92,6 +92,8 @@ def build(
     context = BuildContext.open(project, options, store=store, reporter=reporter)
     with context.store.in_use():
         service = config.load(project, options, store=context.store)
+        for note in service.notes:
+            reporter.note(note)
         with nullcontext(context) if team_store is None else team_store(context, service) as context:
             return apply(resolve(context, service), context, started_ns=started_ns)
 

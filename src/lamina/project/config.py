@@ -102,6 +102,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         lock=lock,
         functions=functions,
         layers=layers,
+        notes=described.notes if described is not None else (),
         inputs=(file.path, *(described.inputs if described is not None else ())),
         store=team_store,
         sdk=sdk,

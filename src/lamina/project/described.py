@@ -33,6 +33,8 @@ class DescribedFunctions:
     """The functions in the form of the configuration's table ``functions``."""
     runtime: str | None
     architecture: str | None
+    notes: tuple[str, ...]
+    """The functions of the description that are not built, with the reasons."""
     inputs: tuple[Path, ...]
     """Every file and directory that decided the functions, as absolute paths."""
 
@@ -78,6 +80,11 @@ def read_described(reader: Table, project: Path, store: Store) -> DescribedFunct
         functions={} if template is None else dict(_rows(template, reader)),
         runtime=None if template is None else _one(template, "runtime", reader),
         architecture=None if template is None else _one(template, "architecture", reader),
+        notes=tuple(
+            f"`{each.name}` ({each.origin}) is not built: {each.reason}"
+            for answer in answers
+            for each in answer.template.skipped
+        ),
         inputs=tuple({project / seen.path: None for snapshot in snapshots for seen in snapshot.observations}),
     )
 

@@ -29,6 +29,7 @@ _HANDLER_NAMES = ("lambda_handler", "handler")
 _GENERIC = frozenset({"app", "main", "index", "handler", "handlers", "lambda_function", "__init__", "lambda_handler"})
 _SOURCE_ROOT = "src"
 _SUFFIX = ".py"
+_LARGEST_MODULE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,7 +94,7 @@ def _python_files(root: Path, without: Collection[Path]) -> Iterator[Path]:
             for name in directories
             if rule_for(name, is_directory=True) is None
             and here / name not in without
-            and not (here / name / "pyvenv.cfg").exists()
+            and not os.path.exists(here / name / "pyvenv.cfg")
             and ignore.ignoring(here / name, is_directory=True, floor=floor) is None
         )
         for name in sorted(files):
@@ -111,6 +112,9 @@ def _read(root: Path, path: Path) -> _Module | None:
     if "." in parts[-1].removesuffix(_SUFFIX):
         return None
     try:
+        # Parsing needs 150 times the size in memory. A larger file holds data.
+        if not path.is_file() or path.stat().st_size > _LARGEST_MODULE:
+            return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())

@@ -213,14 +213,20 @@ def _number(table: Table, name: str) -> int:
 
 
 def _check_handler(table: Table, name: str, handler: str) -> None:
+    """Record a mistake if Lambda cannot import *handler*."""
+    if (fact := handler_mistake(handler)) is not None:
+        table.complain(name, fact)
+
+
+def handler_mistake(handler: str) -> str | None:
     """
-    Record a mistake if Lambda cannot import *handler*.
+    Return why Lambda cannot import *handler*, or ``None`` if it can.
 
     Lambda replaces each ``/`` in the module with a dot and passes the result to `importlib.import_module`, so the names of
     directories and files can contain any character but a dot, such as ``-`` (awslambdaric 4.2, `_get_handler`).
     """
     if _is_handler(handler):
-        return
+        return None
     module, dot, function = handler.rpartition(".")
     fact = f'`{handler}` does not have the form "package.module.function"'
     without_empty = re.sub(r"([./])[./]+", r"\1", handler).strip("./")
@@ -239,7 +245,7 @@ def _check_handler(table: Table, name: str, handler: str) -> None:
         fact += f" (did you mean `{without_empty}`?)"
     elif not function.isidentifier():
         fact += f"; `{function}` is not a valid function name"
-    table.complain(name, fact)
+    return fact
 
 
 def _is_handler(handler: str) -> bool:

@@ -117,6 +117,8 @@ class Service:
     local: LocalMode = LocalMode.FUNCTION
     local_by_name: tuple[tuple[str, LocalMode], ...] = ()
     """The modes of local packages that do not use *local*, by normalised name."""
+    notes: tuple[str, ...] = ()
+    """What a build tells the user about the configuration, one sentence each."""
     is_named: bool = True
     """Whether *name* comes from ``pyproject.toml``. If false, *name* is the directory's name."""
 

@@ -20,6 +20,7 @@ from pipeline.repositories.repository import (
     project,
 )
 
+_UNSYNTHESIZED = "it has no `cdk.out`: run `cdk synth` and `lamina init` again to read the functions of the app"
 _PYTHON_APP = {
     ".gitignore": "__pycache__\n.venv\ncdk.out\n",
     "cdk.json": '{"app": "python3 app.py"}\n',
@@ -317,6 +318,7 @@ REPOSITORIES = (
             "pylock.toml": locked("alpha"),
         },
         services={".": Service(functions={"lambda": Function("index.handler", "lambda/*", "create alpha creating")})},
+        skipped={"cdk.json": _UNSYNTHESIZED},
     ),
     Repository(
         name="a TypeScript app in infra that was not synthesized",
@@ -336,6 +338,7 @@ REPOSITORIES = (
                 }
             )
         },
+        skipped={"infra/cdk.json": _UNSYNTHESIZED},
     ),
     Repository(
         name="a Python that this machine lacks",

@@ -257,7 +257,7 @@ REPOSITORIES = (
                 functions={"Create": Function("app.handler", "create/*", "create alpha")},
                 lock="requirements-lock.txt",
                 command=f"{COMPILE} libraries/requirements.txt -o requirements-lock.txt",
-                notes=("the layer `common` of lamina takes the place of `Libraries` (template.yaml:13)",),
+                notes=("lamina's layer `common` takes the place of `Libraries` (template.yaml:13)",),
             ),
         },
         translations={
@@ -464,10 +464,10 @@ Resources:
         skipped={
             "Page": "runtime nodejs22.x is not Python",
             "Picture": "code is a container image",
-            "Old": f"it uses {OTHER_RUNTIME}, and most functions of the service use {RUNTIME} on {ARCHITECTURE}; "
-            "give it a service of its own",
-            "Moved": f"it uses {OTHER_ARCHITECTURE}, and most functions of the service use {RUNTIME} on {ARCHITECTURE}; "
-            "give it a service of its own",
+            "Old": f"uses {OTHER_RUNTIME}, but the service is for {RUNTIME} on {ARCHITECTURE}; "
+            "give the function a service of its own",
+            "Moved": f"uses {OTHER_ARCHITECTURE}, but the service is for {RUNTIME} on {ARCHITECTURE}; "
+            "give the function a service of its own",
         },
     ),
     Repository(

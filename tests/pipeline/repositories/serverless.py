@@ -263,7 +263,7 @@ functions:
                 functions={"create": Function("app.handler", ".", "create alpha")},
                 lock="requirements-lock.txt",
                 command=f"{COMPILE} requirements.txt -o requirements-lock.txt",
-                notes=("the layer `common` of lamina takes the place of `pythonRequirements` (serverless.yml:8)",),
+                notes=("lamina's layer `common` takes the place of `pythonRequirements` (serverless.yml:8)",),
             )
         },
         translations={
@@ -272,7 +272,7 @@ functions:
             "custom.pythonRequirements.slim": "not needed: lamina leaves the wheels' files unchanged; list files to leave out in "
             "`exclude`",
             "custom.pythonRequirements.slimPatterns": "set `exclude` to these patterns",
-            "custom.pythonRequirements.noDeploy": "set `sdk` for the AWS SDK, and `without` of the layer for other distributions",
+            "custom.pythonRequirements.noDeploy": "list these distributions in `without` of the layer",
             "custom.pythonRequirements.dockerizePip": "not needed: lamina selects wheels for the target without Docker",
         },
         locks={"requirements-lock.txt": locked("alpha", "beta")},
@@ -301,7 +301,7 @@ functions:
             )
         },
         translations={
-            "custom.pythonRequirements.noDeploy": "set `sdk` for the AWS SDK, and `without` of the layer for other distributions",
+            "custom.pythonRequirements.noDeploy": "list these distributions in `without` of the layer",
         },
     ),
     Repository(

@@ -502,8 +502,8 @@ resource "aws_lambda_function" "built" {
             )
         },
         skipped={
-            "new": f"it uses {RUNTIME}, and most functions of the service use {OTHER_RUNTIME} on {ARCHITECTURE}; "
-            "give it a service of its own"
+            "new": f"uses {RUNTIME}, but the service is for {OTHER_RUNTIME} on {ARCHITECTURE}; "
+            "give the function a service of its own"
         },
     ),
     Repository(

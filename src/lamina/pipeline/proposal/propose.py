@@ -59,6 +59,8 @@ def propose(
     TOML. Raises TemplateError if a deploy description is invalid.
     """
     root = Path(os.path.abspath(root))
+    if not root.is_dir():
+        raise ConfigError(f"no directory `{root}`", hint="pass the directory of your project with `--project`")
     files = TemplateFiles(root, store)
     found = (
         find(files)
@@ -203,7 +205,9 @@ def _service(
 def _document(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
-    except ValueError as error:
+    except OSError as error:
+        raise ConfigError(f"could not read `{path}`: {error.strerror}") from error
+    except (RecursionError, ValueError) as error:
         raise ConfigError(f"`{path}` is not valid TOML: {error}") from error
 
 

@@ -91,7 +91,8 @@ def _pinned(directory: Path, root: Path) -> Decision | None:
     for place in (directory, *directory.parents):
         path = place / ".python-version"
         if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="replace")
+            with path.open(encoding="utf-8", errors="replace") as file:
+                text = file.read(4_096)
             version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", text, re.MULTILINE)
             name = os.path.relpath(path, root).replace(os.sep, "/")
             return Decision(f"python{version[1]}", name) if version else None

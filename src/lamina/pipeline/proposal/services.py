@@ -17,6 +17,7 @@ from lamina.core.frozen import replace
 from lamina.core.names import unused, valid_function_name
 from lamina.pipeline.proposal.locking import REQUIREMENTS
 from lamina.project.discovery import discover
+from lamina.project.functions import handler_mistake
 from lamina.project.templates.types import Skipped
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _MANIFESTS = ("uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile.lock", "Pipfile")
 _PYPROJECT = "pyproject.toml"
 _LARGEST_PYPROJECT = 1_000_000
-_DECLARES = re.compile(rb"^\s*\[(?:project|dependency-groups|tool\.(?:poetry|pdm|lamina)[\].])", re.MULTILINE)
+_DECLARES = re.compile(rb"^[ \t]*\[(?:project|dependency-groups|tool\.(?:poetry|pdm|lamina)[\].])", re.MULTILINE)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -96,6 +97,10 @@ def _complete(
     """Return *function* with a source, searched for by its handler if the template does not tell it, or the reason why not."""
     if function.handler is None:
         return None, f"its handler is unknown: {function.why_unknown('handler') or 'the template sets none'}"
+    if (mistake := handler_mistake(function.handler)) is not None:
+        return None, mistake
+    if function.source is not None and "\\" in function.source:
+        return None, f"the name of its directory `{function.source}` contains a backslash"
     if function.source is not None:
         return function, ""
     reason = function.why_unknown("source") or "the template does not name a directory"
@@ -200,6 +205,8 @@ def _add(group: ServiceGroup, function: TemplateFunction) -> None:
             )
         return
     name = unused(valid_function_name(function.name), {each.name.lower() for each in group.functions})
+    if name != function.name:
+        group.guesses.append(f"`{function.name}` ({function.origin}) is named `{name}` here")
     group.functions.append(replace(function, name=name))
 
 

@@ -51,7 +51,8 @@ def write(proposal: Proposal) -> None:
     Each file is replaced atomically. Existing formatting, line ends and modes are kept. Raises ConfigError if a result would not
     be valid TOML, as with an inline ``tool`` table, or if writing fails; nothing is written if one of the results is invalid.
     """
-    contents = [_appended(service.path, service_text(service)) for service in proposal.services]
+    root = Path(os.path.realpath(proposal.root))
+    contents = [_appended(service.path, service_text(service), root) for service in proposal.services]
     if proposal.workspace is not None:
         contents.append((proposal.workspace, workspace_text(proposal).encode()))
     for path, content in contents:
@@ -64,21 +65,25 @@ def write(proposal: Proposal) -> None:
             raise ConfigError(f"failed to write `{path}`: {error.strerror}") from error
 
 
-def _appended(path: Path, text: str) -> tuple[Path, bytes]:
+def _appended(path: Path, text: str, root: Path) -> tuple[Path, bytes]:
     """Return the file to write and its content: that of *path*, followed by *text*."""
     # If the path is a symbolic link, replace the target file and keep the link.
     real = Path(os.path.realpath(path))
+    if not real.is_relative_to(root):
+        raise ConfigError(
+            f"`{path}` is a symbolic link out of `{root}`", hint="copy the file into the project, or pass its directory"
+        )
     before = real.read_bytes() if real.exists() else b""
     newline = b"\r\n" if b"\r\n" in before else b"\n"
-    addition = text.encode().replace(b"\n", newline)
-    if before:
-        addition = (newline if before.endswith(b"\n") else newline * 2) + addition
     try:
+        addition = text.encode().replace(b"\n", newline)
+        if before:
+            addition = (newline if before.endswith(b"\n") else newline * 2) + addition
         tomllib.loads((before + addition).decode("utf-8"))
     except ValueError as error:
         raise ConfigError(
             f"failed to add a `[tool.lamina]` table to `{path}`: {error}",
-            hint="add the table by hand: run `lamina init --dry-run` to print it",
+            hint="correct the file, or add the table by hand: run `lamina init --dry-run` to print it",
         ) from error
     return real, before + addition
 
@@ -137,4 +142,4 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())} }}"
     # The escapes of JSON strings are valid in TOML, except for those of surrogates, which no file name on disk needs.
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -132,7 +132,7 @@ def _place(kind: str, path: str, files: TemplateFiles, store: Store) -> Path:
         content = files.names(path)
     else:
         content = hashlib.sha256(files.read(path, limit=JSON_BYTES)).hexdigest()
-    question = json.dumps([_FORMAT, __version__, kind, path, content])
+    question = json.dumps([_FORMAT, __version__, str(files.root), kind, path, content])
     return store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
 
 
@@ -142,10 +142,25 @@ def _recall(place: Path, files: TemplateFiles) -> TemplateAnswer | None:
         inputs = Snapshot.from_json(kept["inputs"])
         if inputs is None or not inputs.unchanged(files.root):
             return None
-        return TemplateAnswer(template=_template(kept["template"]), inputs=inputs)
+        template = _template(kept["template"])
+        if not all(map(_has_its_types, template.functions)):
+            return None
+        return TemplateAnswer(template=template, inputs=inputs)
     except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError):
         # A missing or damaged entry only means that the description is read again.
         return None
+
+
+def _has_its_types(function: Any) -> bool:
+    texts = (function.name, function.handler, function.source, function.runtime, function.architecture)
+    several = (*function.patterns, *function.environment, *function.more, *(layer.name for layer in function.layers))
+    numbers = (function.memory_mb, function.timeout_seconds)
+    return (
+        isinstance(function.name, str)
+        and all(isinstance(each, str | None) for each in texts)
+        and all(isinstance(each, str) for each in several)
+        and all(isinstance(each, int | None) for each in numbers)
+    )
 
 
 def _row(value: Any) -> Any:
@@ -162,7 +177,7 @@ def _row(value: Any) -> Any:
 def _template(row: Any) -> Template:
     return Template(
         tool=Tool(row["tool"]),
-        path=row["path"],
+        path=str(row["path"]),
         includes=tuple(row["includes"]),
         functions=tuple(_function(each) for each in row["functions"]),
         layers=tuple(TemplateLayer(**_placed(each)) for each in row["layers"]),

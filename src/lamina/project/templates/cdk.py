@@ -290,12 +290,16 @@ def _mentions(path: str, text: str) -> Iterator[tuple[str, str, int]]:
     """Yield the setting, the value and the line of each runtime and architecture outside comments and strings."""
     if "Runtime." not in text and "Architecture." not in text:
         return
+    seen: set[str] = set()
     for match in _expression(python=path.endswith(".py")).finditer(text):
+        setting, value = "", ""
         if match["major"] is not None:
-            yield "runtime", f"python{match['major']}.{match['minor']}", text.count("\n", 0, match.start()) + 1
+            setting, value = "runtime", f"python{match['major']}.{match['minor']}"
         elif match["architecture"] is not None:
-            value = {"ARM_64": "arm64", "X86_64": "x86_64"}[match["architecture"]]
-            yield "architecture", value, text.count("\n", 0, match.start()) + 1
+            setting, value = "architecture", {"ARM_64": "arm64", "X86_64": "x86_64"}[match["architecture"]]
+        if setting and value not in seen:
+            seen.add(value)
+            yield setting, value, text.count("\n", 0, match.start()) + 1
 
 
 @cache

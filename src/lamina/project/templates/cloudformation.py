@@ -42,6 +42,9 @@ CONTENT = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVer
 """The resource types of layers, and the property with the content."""
 _ARCHITECTURES = ("x86_64", "arm64")
 _LARGEST = 1_000_000
+# Far above what Lambda accepts: 5 layers, and 4 kB of variables.
+_MOST_LAYERS = 50
+_MOST_VARIABLES = 1_000
 
 
 @frozen
@@ -104,7 +107,7 @@ def read_function(
     if reason is not None:
         return Skipped(name=shown(name), reason=reason, origin=resource.origin())
     if isinstance(source, Undecided):
-        settings.forget("source", source.reason)
+        settings.mark_unknown("source", source.reason)
     return TemplateFunction(
         name=name,
         origin=resource.origin(),
@@ -141,7 +144,7 @@ class _Settings:
         self._properties = properties(resource)
         self._layers = layers
 
-    def forget(self, setting: str, reason: str) -> None:
+    def mark_unknown(self, setting: str, reason: str) -> None:
         """Record that *setting* is unknown for *reason*."""
         self.unknown.append(UnknownSetting(setting=setting, reason=reason))
 
@@ -153,12 +156,12 @@ class _Settings:
     def text(self, setting: str, key: str) -> str | None:
         """Return the string in the required property *key*; record *setting* as unknown if it has none."""
         if self.value(key) is None:
-            self.forget(setting, f"`{key}` is not set")
+            self.mark_unknown(setting, f"`{key}` is not set")
             return None
         text = self._evaluator.text(self._properties[key])
         if isinstance(text, str):
             return text
-        self.forget(setting, text.reason)
+        self.mark_unknown(setting, text.reason)
         return None
 
     def number(self, setting: str, key: str) -> int | None:
@@ -167,11 +170,11 @@ class _Settings:
             return None
         text = self._evaluator.text(self._properties[key])
         if isinstance(text, Undecided):
-            self.forget(setting, text.reason)
+            self.mark_unknown(setting, text.reason)
         elif text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= _LARGEST:
             return int(text)
         else:
-            self.forget(setting, f"`{key}` is not a whole number: `{shown(text)}`")
+            self.mark_unknown(setting, f"`{key}` is not a whole number: `{shown(text)}`")
         return None
 
     def architecture(self) -> str | None:
@@ -181,9 +184,9 @@ class _Settings:
         items = self._evaluator.items(self._properties["Architectures"])
         first = items if isinstance(items, Undecided) else self._evaluator.text(items[0]) if items else None
         if isinstance(first, Undecided):
-            self.forget("architecture", first.reason)
+            self.mark_unknown("architecture", first.reason)
         elif first is not None and first not in _ARCHITECTURES:
-            self.forget("architecture", f"`{shown(first)}` is not an architecture of Lambda")
+            self.mark_unknown("architecture", f"`{shown(first)}` is not an architecture of Lambda")
         else:
             return first
         return None
@@ -199,7 +202,10 @@ class _Settings:
             reason = (
                 variables.reason if isinstance(variables, Undecided) else "`Environment` has no mapping `Variables`"
             )
-            self.forget("environment", reason)
+            self.mark_unknown("environment", reason)
+            return ()
+        if len(variables) > _MOST_VARIABLES:
+            self.mark_unknown("environment", f"there are {len(variables):,} variables")
             return ()
         set_names = (name for name, value in variables.items() if self._evaluator.resolve(value) is not NO_VALUE)
         return tuple(sorted(set_names))
@@ -210,7 +216,10 @@ class _Settings:
             return ()
         items = self._evaluator.items(self._properties["Layers"])
         if isinstance(items, Undecided):
-            self.forget("layers", items.reason)
+            self.mark_unknown("layers", items.reason)
+            return ()
+        if len(items) > _MOST_LAYERS:
+            self.mark_unknown("layers", f"there are {len(items):,} layers")
             return ()
         found = [self._layer(item) for item in items]
         return tuple(layer for layer in found if layer is not None)
@@ -225,7 +234,7 @@ class _Settings:
             return LayerReference(name=value)
         text = value if isinstance(value, str) else self._evaluator.text(node, keep=True)
         reason = text.reason if isinstance(text, Undecided) else f"`{shown(text)}` is neither an ARN nor a layer"
-        self.forget("layers", reason)
+        self.mark_unknown("layers", reason)
         return None
 
 

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 _DEEPEST = 100
 _MOST_NODES = 200_000
+_LONGEST_NUMBER = 100
 _MERGE = "<<"
+# Each list, object and value needs up to 200 bytes of memory. A plan of 20 MB has about 300,000 lists and objects.
+_MOST_CONTAINERS = 500_000
+_MOST_COMMAS = 2_000_000
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_MOST_MISSES = 100
 _YAML = "tag:yaml.org,2002:"
 # The tags of YAML 1.1's schema (https://yaml.org/type/, read 2026-11-28).
 _STANDARD = frozenset(
@@ -111,8 +117,14 @@ def _load_json(path: str, text: str) -> Document:
     def refuse(constant: str) -> Any:
         raise ValueError(f"`{constant}` is not a JSON value")
 
+    if text.count("[") + text.count("{") > _MOST_CONTAINERS or text.count(",") > _MOST_COMMAS:
+        raise TemplateError(f"`{path}`: the document has too many values")
     try:
-        return Document(path, json.loads(text, parse_constant=refuse), text)
+        value = json.loads(text, parse_constant=refuse)
+        if _SURROGATE.search(text) is not None:
+            # An unpaired surrogate cannot be written anywhere. The error is a ValueError.
+            json.dumps(value, ensure_ascii=False).encode()
+        return Document(path, value, text)
     except json.JSONDecodeError as error:
         raise TemplateError(f"`{path}`, line {error.lineno}: not valid JSON: {error.msg}") from error
     except ValueError as error:
@@ -265,6 +277,8 @@ class _Scalars:
             return event.value
         tag = event.tag or self._resolver.resolve(self._node, event.value, (plain, quoted))
         if tag in {f"{_YAML}str", f"{_YAML}timestamp", f"{_YAML}merge", f"{_YAML}value"}:
+            return event.value
+        if len(event.value) > _LONGEST_NUMBER:
             return event.value
         try:
             return self._constructor.construct_object(self._node(tag, event.value))

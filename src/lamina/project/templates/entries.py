@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from glob import escape
 from typing import TYPE_CHECKING
 
 from lamina.project.ignore import rule_for
@@ -20,7 +21,7 @@ def source_entries(function: TemplateFunction, directory: str) -> tuple[str, ...
     source = relative(function.source or ".", directory)
     kept = [pattern for pattern in function.patterns if not pattern.startswith("!")]
     if kept and "**" not in kept and not source.endswith(".py"):
-        start = "" if source == "." else f"{source}/"
+        start = "" if source == "." else f"{escape(source)}/"
         entries = sorted({start + _entry(pattern.removeprefix("./")) for pattern in kept})
     else:
         entries = [_all_of(source)]
@@ -51,7 +52,8 @@ def _entry(pattern: str) -> str:
 
 def _all_of(source: str) -> str:
     """Return the entry for everything in the directory *source*, or for the file *source*."""
-    return source if source == "." or source.endswith(".py") else f"{source}/*"
+    # A directory's name may contain characters that have a meaning in globs.
+    return source if source == "." or source.endswith(".py") else f"{escape(source)}/*"
 
 
 def relative(path: str, directory: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from functools import cached_property
 from pathlib import Path
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
 
 YAML_BYTES = 4_000_000
 """The largest YAML file that is read. CloudFormation accepts at most 1 MB (AWS, "CloudFormation quotas", 2026-11)."""
-JSON_BYTES = 64_000_000
+JSON_BYTES = 40_000_000
 """The largest JSON file that is read. Plans of Terraform are larger than templates."""
+
+
+_LONGEST_PATH = 4_096
 
 
 class TemplateFiles:
@@ -56,12 +60,16 @@ class TemplateFiles:
                 f"`{path}` has {size / 1e6:,.1f} MB; lamina reads deploy descriptions of this kind up to {limit / 1e6:,.1f} MB",
                 hint="list the functions in `[tool.lamina.functions]` instead",
             )
-        self._observe(path)
+        observed = self._observe(path)
         try:
             with absolute.open("rb") as file:
-                return file.read(limit + 1)[: limit + 1]
+                content = file.read(limit + 1)
         except OSError as error:
             raise TemplateError(f"could not read `{path}`: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != observed.content:
+            # An answer from the new content would be kept for the old one.
+            raise TemplateError(f"`{path}` changed while it was read", hint="run the command again")
+        return content
 
     def text(self, path: str, *, limit: int = YAML_BYTES) -> str:
         """Return the content of the UTF-8 file *path*. Raises the errors of `read`, and `TemplateError` for other encodings."""
@@ -144,6 +152,8 @@ class TemplateFiles:
 
         An absolute path inside the root is accepted, because synthesized templates contain such paths.
         """
+        if len(path) > _LONGEST_PATH:
+            return None
         joined = os.path.normpath(os.path.join(self.root, base, path))
         relative = os.path.relpath(joined, self.root).replace(os.sep, "/")
         return None if relative == ".." or relative.startswith("../") or "\0" in relative else relative
@@ -182,4 +192,4 @@ class TemplateFiles:
 
 def _is_left_out(directory: Path, ignore: GitIgnore, floor: Path | None) -> bool:
     ignored = ignore.ignoring(directory, is_directory=True, floor=floor)
-    return ignored is not None or (directory / "pyvenv.cfg").exists()
+    return ignored is not None or os.path.exists(directory / "pyvenv.cfg")

@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 _SERVERLESS = ("serverless.yml", "serverless.yaml", "serverless.json")
 _SERVERLESS_PROGRAMS = ("serverless.ts", "serverless.js", "serverless.mjs", "serverless.cjs")
 _TEMPLATE_SUFFIXES = (".yaml", ".yml", ".json", ".template")
+_USUAL_NAMES = ("template.", "sam.")
 _HEAD_BYTES = 16_384
+_LARGEST_HEAD_BYTES = 1_000_000
 # A template has one of these keys at the top, which other files that mention functions have not.
 _CLOUDFORMATION_HEAD = re.compile(rb'^[ \t{]*"?(?:AWSTemplateFormatVersion|Transform|Resources)"?[ \t]*:', re.MULTILINE)
-_CLOUDFORMATION = re.compile(rb"AWS::(?:Serverless::|Lambda::Function|CloudFormation::Stack)")
+_CLOUDFORMATION = re.compile(rb"AWS::(?:Serverless(?:::|-)|Lambda::Function|CloudFormation::Stack)")
 _PLAN_HEAD = re.compile(rb'^\s*\{\s*"format_version"')
 _TERRAFORM = re.compile(
-    rb"aws_lambda_function|terraform-aws-lambda|terraform-aws-modules/lambda|^\s*module\s", re.MULTILINE
+    rb"aws_lambda_function|terraform-aws-lambda|terraform-aws-modules/lambda|^[ \t]*module[ \t]", re.MULTILINE
 )
 
 
@@ -146,11 +148,13 @@ def _kind(path: str, name: str, files: TemplateFiles) -> str | None:
         return "serverless"
     if not name.endswith(_TEMPLATE_SUFFIXES) or name.endswith(".tf.json"):
         return None
-    head = files.head(path, _HEAD_BYTES)
+    # A file with a usual name may begin with a long comment.
+    size = _LARGEST_HEAD_BYTES if name.startswith(_USUAL_NAMES) else _HEAD_BYTES
+    head = files.head(path, size)
     if name.endswith(".json") and _PLAN_HEAD.search(head) is not None:
         return "terraform-plan"
     if _CLOUDFORMATION_HEAD.search(head) is not None:
-        if len(head) < _HEAD_BYTES and _CLOUDFORMATION.search(head) is None:
+        if len(head) < size and _CLOUDFORMATION.search(head) is None:
             return None
         return "cloudformation"
     return None

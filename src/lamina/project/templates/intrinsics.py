@@ -191,6 +191,8 @@ class Evaluator:
 
     def _parameter(self, name: str, declared: Any) -> Any:
         kind = declared.get("Type") if isinstance(declared, dict) else None
+        if isinstance(declared, dict) and str(declared.get("NoEcho")).lower() == "true":
+            return Undecided(reason=f"parameter `{shown(name)}` is secret (`NoEcho`)")
         if name in self._given:
             value = self._given[name]()
         elif isinstance(declared, dict) and declared.get("Default") is not None:

@@ -106,8 +106,5 @@ def _configuration(convert: str | None, values: list[str], place: Callable[[str]
 
 
 def _no_deploy(names: list[str]) -> _Pairs:
-    sdk = facts()["sdk"]
-    uses_runtime = not set(names).isdisjoint(sdk["decisive"])
-    others = tuple(name for name in names if not (uses_runtime and name in sdk["included"]))
-    pairs: list[tuple[str, object]] = [("sdk", "runtime")] if uses_runtime else []
-    return (*pairs, ("layers.common.without", others)) if others else tuple(pairs)
+    # `sdk = "runtime"` would also leave out the dependencies of boto3, which the plugin keeps.
+    return (("layers.common.without", tuple(names)),) if names else ()

@@ -36,6 +36,9 @@ _DEEPEST = 10
 _MOST_TEMPLATES = 200
 _MOST_RESOURCES = 10_000
 _LOOP = "Fn::ForEach::"
+# Deep headers need quadratic time to parse.
+_SAMCONFIG_BYTES = 200_000
+_LONGEST_LINE = 20_000
 
 
 @frozen
@@ -258,7 +261,10 @@ def _overrides(path: str, files: TemplateFiles) -> dict[str, Callable[[], Any]]:
     if not files.is_file(name):
         return {}
     try:
-        configuration = parse(files.text(name))
+        text = files.text(name, limit=_SAMCONFIG_BYTES)
+        if any(len(line) > _LONGEST_LINE for line in text.splitlines()):
+            raise TemplateError(f"`{name}` has a line with more than {_LONGEST_LINE:,} characters")
+        configuration = parse(text)
     except (ValueError, RecursionError) as error:
         raise TemplateError(f"`{name}`: not valid TOML: {error}") from error
     values: dict[str, str] = {}
