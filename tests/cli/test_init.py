@@ -241,7 +241,9 @@ class TestWrite:
         with pytest.raises(ConfigError) as caught:
             write(proposal)
 
-        assert caught.value.hint == "correct the file, or add the table by hand: run `lamina init --dry-run` to print it"
+        assert (
+            caught.value.hint == "correct the file, or add the table by hand: run `lamina init --dry-run` to print it"
+        )
         assert (tmp_path / "pyproject.toml").read_text(encoding="utf-8") == text
 
 

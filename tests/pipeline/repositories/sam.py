@@ -216,7 +216,8 @@ REPOSITORIES = (
                 functions={
                     "Function": Function("app.handler", "src/billing/*", "billing names"),
                     "Function-2": Function("app.handler", "src/orders/*", "orders alpha"),
-                }
+                },
+                notes=("`Function` (stacks/orders.yaml:7) is named `Function-2` here",),
             )
         },
     ),
