@@ -575,6 +575,21 @@ class TestHostile:
         with pytest.raises(TemplateError):
             described(tmp_path, text)
 
+    def test_escaped_keys(self, tmp_path: Path) -> None:
+        """Keys written with escapes have no line, and searching them ends after a few."""
+        template = {"Transform": "AWS::Serverless-2016-10-31", "Resources": {}}
+        bodies = ",".join(
+            f'"\\u0046{number}":{{"Type":"AWS::Serverless::Function","Properties":{{"Handler":"a.h","Runtime":"python3.13"}}}}'
+            for number in range(400)
+        )
+        text = json.dumps(template).replace('"Resources": {}', f'"Resources": {{{bodies}}}')
+        (tmp_path / "t.json").write_text(text, "utf-8")
+
+        functions = read("t.json", TemplateFiles(tmp_path)).functions
+
+        assert len(functions) == 400
+        assert {each.origin.line for each in functions} == {1}
+
     def test_self_reference(self, tmp_path: Path) -> None:
         """Conditions that refer to each other are undecided."""
         text = properties("Timeout: !If [A, 1, 2]").replace(

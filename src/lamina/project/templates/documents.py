@@ -29,7 +29,7 @@ _MERGE = "<<"
 _MOST_CONTAINERS = 500_000
 _MOST_COMMAS = 2_000_000
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_MOST_MISSES = 100
+_MOST_MISSES = 10
 _YAML = "tag:yaml.org,2002:"
 # The tags of YAML 1.1's schema (https://yaml.org/type/, read 2026-11-28).
 _STANDARD = frozenset(
@@ -64,6 +64,7 @@ class Document:
         # The end and the line of each key that was found in the text, and the last of them below each parent.
         self._found: dict[tuple[str, ...], tuple[int, int]] = {(): (0, 1)}
         self._last: dict[tuple[str, ...], tuple[int, int]] = {}
+        self._misses = 0
 
     def origin(self, *keys: str) -> Origin:
         """Return the place of the value at the path *keys*, or of the closest parent whose place is known."""
@@ -94,11 +95,15 @@ class Document:
         return line
 
     def _search(self, key: str, start: tuple[int, int] | None) -> tuple[int, int] | None:
-        if start is None or self._text is None:
+        if start is None or self._text is None or self._misses > _MOST_MISSES:
             return None
         position, line = start
         found = re.compile(re.escape(json.dumps(key)) + r"\s*:").search(self._text, position)
-        return None if found is None else (found.end(), line + self._text.count("\n", position, found.start()))
+        if found is None:
+            # Each miss has searched the rest of the document.
+            self._misses += 1
+            return None
+        return found.end(), line + self._text.count("\n", position, found.start())
 
 
 def load(path: str, files: TemplateFiles, *, tag: Callable[[str, Any], Any] | None = None) -> Document:
