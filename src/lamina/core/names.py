@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container
 
 _LONGEST_FUNCTION_NAME = 64  # Lambda, CreateFunction (2026-11)
 
@@ -35,10 +35,9 @@ def valid_function_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:_LONGEST_FUNCTION_NAME].strip("-") or "function"
 
 
-def unused(name: str, taken: Iterable[str]) -> str:
+def unused(name: str, taken: Container[str]) -> str:
     """Return *name*, with a number if *taken*, which are in lower case, contain it."""
-    known = set(taken)
     candidate, number = name, 2
-    while candidate.lower() in known:
+    while candidate.lower() in taken:
         candidate, number = f"{name[: _LONGEST_FUNCTION_NAME - 4]}-{number}", number + 1
     return candidate

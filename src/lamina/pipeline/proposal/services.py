@@ -45,6 +45,10 @@ class ServiceGroup:
     """Handlers that were found in sources, if there is no template."""
     requirements: list[str] = field(default_factory=list)
     """The requirements files that the functions and layers of a template use, relative to the root."""
+    by_name: dict[str, TemplateFunction] = field(default_factory=dict)
+    """The first of *functions* by its name in the template."""
+    taken: set[str] = field(default_factory=set)
+    """The names of *functions* in lower case."""
     guesses: list[str] = field(default_factory=list)
     """What lamina guessed about the functions, one sentence each."""
 
@@ -196,7 +200,7 @@ def _common(directories: Sequence[str]) -> str:
 
 def _add(group: ServiceGroup, function: TemplateFunction) -> None:
     """Add *function* to *group*, unless another template describes the same one; number a name that is taken."""
-    same = next((each for each in group.functions if each.name == function.name), None)
+    same = group.by_name.get(function.name)
     if same is not None and (same.handler, same.source) == (function.handler, function.source):
         settings = ("runtime", "architecture", "memory_mb", "timeout_seconds")
         if any(getattr(same, setting) != getattr(function, setting) for setting in settings):
@@ -204,10 +208,13 @@ def _add(group: ServiceGroup, function: TemplateFunction) -> None:
                 f"`{function.name}` has other settings in {function.origin} than in {same.origin}, which count"
             )
         return
-    name = unused(valid_function_name(function.name), {each.name.lower() for each in group.functions})
+    name = unused(valid_function_name(function.name), group.taken)
+    group.taken.add(name.lower())
     if name != function.name:
         group.guesses.append(f"`{function.name}` ({function.origin}) is named `{name}` here")
-    group.functions.append(replace(function, name=name))
+    named = replace(function, name=name)
+    group.by_name.setdefault(function.name, named)
+    group.functions.append(named)
 
 
 def absolute(root: Path, directory: str) -> Path:
