@@ -231,6 +231,16 @@ class TestSeveral:
 
         assert [(each.name, each.handler) for each in service.functions] == [("f", "a.handler")]
 
+    def test_above(self, tmp_path: Path) -> None:
+        """A template above the directory is mentioned, up to the root of the repository."""
+        root = grow(tmp_path, {**FILES, "template.yaml": sam(function("A")), ".git/config": ""})
+
+        found = proposal(root / "src")
+
+        assert found.notes == (
+            f"`../template.yaml` may describe functions too: to read it, run `lamina init` in `{root}`",
+        )
+
     def test_broken_beside_a_good_one(self, tmp_path: Path) -> None:
         """A template that does not parse, such as a skeleton, does not stop the others, and is named."""
         files = {

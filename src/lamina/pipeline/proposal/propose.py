@@ -23,7 +23,7 @@ from lamina.project.templates.answers import ask_all
 from lamina.project.templates.cdk import CdkGuess, guess
 from lamina.project.templates.entries import source_entries, unapplied_patterns
 from lamina.project.templates.files import TemplateFiles
-from lamina.project.templates.find import FoundDescriptions, describe, find
+from lamina.project.templates.find import FoundDescriptions, describe, find, find_in_root
 from lamina.project.templates.types import Origin, Skipped
 
 if TYPE_CHECKING:
@@ -91,7 +91,10 @@ def propose(
         root=root,
         services=tuple(services),
         workspace=_workspace(root, groups),
-        notes=_unlisted(root, [service.directory for service in services]),
+        notes=(
+            *_unlisted(root, [service.directory for service in services]),
+            *(() if found.descriptions else _above(root, store)),
+        ),
         skipped=(
             *found.skipped,
             *failed,
@@ -131,6 +134,18 @@ def _unlisted(root: Path, directories: Sequence[Path]) -> tuple[str, ...]:
         for name in names
         if not any(fnmatchcase(name, member.strip("/")) for member in members.members)
     )
+
+
+def _above(root: Path, store: Store) -> tuple[str, ...]:
+    """Return a note about the closest template above *root*, up to the repository's root, if there is one."""
+    repository = next((each for each in (root, *root.parents) if (each / ".git").exists()), root)
+    for directory in root.parents:
+        if not directory.is_relative_to(repository):
+            break
+        for description in find_in_root(TemplateFiles(directory, store)).descriptions:
+            path = os.path.relpath(directory / description.path, root).replace(os.sep, "/")
+            return (f"`{path}` may describe functions too: to read it, run `lamina init` in `{directory}`",)
+    return ()
 
 
 def _already_configured(root: Path, configured: Sequence[str]) -> ConfigError:
