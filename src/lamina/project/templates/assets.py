@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import TemplateError
 from lamina.project.templates.files import JSON_BYTES
-from lamina.project.templates.intrinsics import Undecided, shown
+from lamina.project.templates.settings import Unknown, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,17 +34,17 @@ class AssetSources:
         self._fingerprints: dict[str, Fingerprint | None] = {}
         self._index: dict[str, list[str]] | None = None
 
-    def find(self, asset: str, directory: str, handler: str | Undecided) -> Source:
+    def find(self, asset: str, directory: str, handler: str | Unknown) -> Source:
         """
         Return the directory that contains the module of *handler* and most other files of *asset*.
 
         *asset* is relative to *directory* or absolute, as the template writes it.
         """
-        if isinstance(handler, Undecided):
-            return Undecided(reason=f"the handler is unknown: {handler.reason}")
+        if isinstance(handler, Unknown):
+            return Unknown(reason=f"the handler is unknown: {handler.reason}")
         path = self._located(asset, directory)
         if path is None:
-            return Undecided(reason=f"the asset `{shown(asset)}` does not exist; run `cdk synth` again")
+            return Unknown(reason=f"the asset `{shown(asset)}` does not exist; run `cdk synth` again")
         if self._files.is_directory(path) and not f"{path}/".startswith(f"{self._output}/"):
             # Without staging, the asset is the source directory itself.
             return path
@@ -64,7 +64,7 @@ class AssetSources:
         stem = module.replace(".", "/").strip("/")
         member = next((name for name in (f"{stem}.py", f"{stem}/__init__.py") if self._has(asset, name)), None)
         if not stem or member is None:
-            return Undecided(reason=f"the asset `{shown(asset)}` has no module `{shown(module)}`")
+            return Unknown(reason=f"the asset `{shown(asset)}` has no module `{shown(module)}`")
         expected = self._member(asset, member)
         candidates = [
             path.removesuffix(member).rstrip("/") or "."
@@ -72,7 +72,7 @@ class AssetSources:
             if f"/{path}".endswith(f"/{member}") and self._fingerprint(path) == expected
         ]
         if not candidates:
-            return Undecided(
+            return Unknown(
                 reason=f"no directory of the project has the same `{shown(member)}` as the asset; run `cdk synth` again"
             )
         return candidates[0] if len(candidates) == 1 else self._best(asset, candidates)
@@ -85,7 +85,7 @@ class AssetSources:
         if len({frozenset(self._below(each)) for each in best}) == 1:
             return best[0]
         listed = ", ".join(f"`{shown(each)}`" for each in best[:5])
-        return Undecided(reason=f"several directories contain the asset's files: {listed}")
+        return Unknown(reason=f"several directories contain the asset's files: {listed}")
 
     def _agreeing(self, asset: str, directory: str) -> Iterator[str]:
         content = self._content(asset)

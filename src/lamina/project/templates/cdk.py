@@ -22,7 +22,8 @@ from lamina.project.templates.cloudformation import (
     read_function,
 )
 from lamina.project.templates.documents import load
-from lamina.project.templates.intrinsics import section, shown
+from lamina.project.templates.intrinsics import section
+from lamina.project.templates.settings import shown
 from lamina.project.templates.stacks import Stacks
 from lamina.project.templates.types import (
     Origin,

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
-from lamina.project.templates.intrinsics import (
-    NO_VALUE,
-    ResourceReference,
-    Undecided,
-    function_name,
-    shown,
-)
+from lamina.project.templates.intrinsics import NO_VALUE, ResourceReference, function_name
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.stacks import Stacks
 from lamina.project.templates.types import (
     LayerReference,
@@ -54,7 +49,7 @@ class Elsewhere:
     reason: str
 
 
-Source = str | Undecided | Elsewhere
+Source = str | Unknown | Elsewhere
 """The directory of a function's code or a layer's content, or why there is none."""
 
 
@@ -106,7 +101,7 @@ def read_function(
     reason = _unsupported(settings, source)
     if reason is not None:
         return Skipped(name=shown(name), reason=reason, origin=resource.origin())
-    if isinstance(source, Undecided):
+    if isinstance(source, Unknown):
         settings.mark_unknown("source", source.reason)
     return TemplateFunction(
         name=name,
@@ -169,7 +164,7 @@ class _Settings:
         if self.value(key) is None:
             return None
         text = self._evaluator.text(self._properties[key])
-        if isinstance(text, Undecided):
+        if isinstance(text, Unknown):
             self.mark_unknown(setting, text.reason)
         elif text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= _LARGEST:
             return int(text)
@@ -182,8 +177,8 @@ class _Settings:
         if self.value("Architectures") is None:
             return None
         items = self._evaluator.items(self._properties["Architectures"])
-        first = items if isinstance(items, Undecided) else self._evaluator.text(items[0]) if items else None
-        if isinstance(first, Undecided):
+        first = items if isinstance(items, Unknown) else self._evaluator.text(items[0]) if items else None
+        if isinstance(first, Unknown):
             self.mark_unknown("architecture", first.reason)
         elif first is not None and first not in _ARCHITECTURES:
             self.mark_unknown("architecture", f"`{shown(first)}` is not an architecture of Lambda")
@@ -199,9 +194,7 @@ class _Settings:
         if variables is None or variables is NO_VALUE:
             return ()
         if not isinstance(variables, dict):
-            reason = (
-                variables.reason if isinstance(variables, Undecided) else "`Environment` has no mapping `Variables`"
-            )
+            reason = variables.reason if isinstance(variables, Unknown) else "`Environment` has no mapping `Variables`"
             self.mark_unknown("environment", reason)
             return ()
         if len(variables) > _MOST_VARIABLES:
@@ -215,7 +208,7 @@ class _Settings:
         if self.value("Layers") is None:
             return ()
         items = self._evaluator.items(self._properties["Layers"])
-        if isinstance(items, Undecided):
+        if isinstance(items, Unknown):
             self.mark_unknown("layers", items.reason)
             return ()
         if len(items) > _MOST_LAYERS:
@@ -233,7 +226,7 @@ class _Settings:
         if isinstance(value, str) and value.startswith("arn:"):
             return LayerReference(name=value)
         text = value if isinstance(value, str) else self._evaluator.text(node, keep=True)
-        reason = text.reason if isinstance(text, Undecided) else f"`{shown(text)}` is neither an ARN nor a layer"
+        reason = text.reason if isinstance(text, Unknown) else f"`{shown(text)}` is neither an ARN nor a layer"
         self.mark_unknown("layers", reason)
         return None
 
@@ -286,16 +279,16 @@ def local(resource: StackResource, written: Any, files: TemplateFiles) -> Source
         kinds |= dict.fromkeys(("S3Bucket", "Bucket"), "code is in S3")
         return next(
             (Elsewhere(reason=reason) for key, reason in kinds.items() if key in value),
-            Undecided(reason="the code is not a path"),
+            Unknown(reason="the code is not a path"),
         )
     text = resource.evaluator.text(value)
-    if isinstance(text, Undecided):
+    if isinstance(text, Unknown):
         return text
     if "://" in text:
         return Elsewhere(reason=f"code is not in the project: `{shown(text)}`")
     path = files.join(resource.directory, text)
     if path is None:
-        return Undecided(reason=f"`{shown(text)}` is outside the project")
+        return Unknown(reason=f"`{shown(text)}` is outside the project")
     return path
 
 
@@ -306,8 +299,8 @@ def _existing(path: Source, files: TemplateFiles) -> Source:
     if path.lower().endswith((".zip", ".jar")):
         return Elsewhere(reason=f"code is an archive: `{shown(path)}`")
     if not files.is_file(path):
-        return Undecided(reason=f"`{shown(path)}` does not exist")
-    return path if path.endswith(".py") else Undecided(reason=f"`{shown(path)}` is not a directory")
+        return Unknown(reason=f"`{shown(path)}` does not exist")
+    return path if path.endswith(".py") else Unknown(reason=f"`{shown(path)}` is not a directory")
 
 
 def _layer(resource: StackResource, name: str, files: TemplateFiles) -> TemplateLayer | Skipped:

@@ -14,6 +14,7 @@ from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.project.templates.hcl import parse_template, trees, unescape, word
 from lamina.project.templates.hcl_functions import MOST, MOST_CHARACTERS, call
+from lamina.project.templates.settings import Unknown, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,16 +30,18 @@ _MOST_TEXT = 50 * MOST_CHARACTERS
 
 
 @frozen
-class Unknown:
-    """A value that only Terraform knows, and why."""
+class UnknownReference(Unknown):
+    """A reference whose value only Terraform knows."""
 
-    reason: str
-    path: tuple[str, ...] = ()
+    path: tuple[str, ...]
     """The reference, such as ``("data", "archive_file", "x", "output_path")``; an instance's key is in brackets."""
-    owner: Any = None
+    owner: Any
     """The module in which *path* is valid."""
-    missing: bool = False
-    """Whether Terraform would report an error, which `try` handles."""
+
+
+@frozen
+class MissingValue(Unknown):
+    """A value whose absence Terraform would report as an error, which `try` handles."""
 
 
 class Names:
@@ -115,10 +118,10 @@ class HclEvaluator:
         name = str(tree.children[0])
         return self._names[name] if name in self._names else self._reference((name,))
 
-    def _reference(self, path: tuple[str, ...], owner: Any = None) -> Unknown:
+    def _reference(self, path: tuple[str, ...], owner: Any = None) -> UnknownReference:
         kind = "the data source" if path[0] == "data" else "the reference"
-        shown = ".".join(path).replace(".[", "[")[:100]
-        return Unknown(reason=f"only the deployment knows {kind} `{shown}`", path=path, owner=owner or self._owner)
+        reason = f"only the deployment knows {kind} `{shown('.'.join(path).replace('.[', '['))}`"
+        return UnknownReference(reason=reason, path=path, owner=owner or self._owner)
 
     def _literal_value(self, tree: Tree[Any], _: list[Tree[Any]]) -> Any:
         return {"true": True, "false": False}.get(str(tree.children[0]))
@@ -176,7 +179,7 @@ class HclEvaluator:
             # The splat of a reference has the same path as the attribute of one instance.
             for access in trees(parts[1]):
                 value = self._access(value, access)
-            return [value] if value.path else value
+            return [value] if isinstance(value, UnknownReference) else value
         result = []
         for each in value if isinstance(value, list) else [] if value is None else [value]:
             item = each
@@ -201,7 +204,7 @@ class HclEvaluator:
         if isinstance(value, Names):
             return value.find(str(key))
         if isinstance(value, Unknown):
-            if not value.path or len(value.path) > 20:
+            if not isinstance(value, UnknownReference) or len(value.path) > 20:
                 return value
             path = (*value.path, str(key) if attribute else f"[{key}]")
             found = None if value.owner is None else value.owner.resolve(path)
@@ -258,13 +261,14 @@ class HclEvaluator:
         return _checked(name, found, self._budget)
 
     def _try(self, name: str, arguments: list[Tree[Any]]) -> Any:
-        value: Any = Unknown(reason="no argument of `try` has a value", missing=True)
+        value: Any = MissingValue(reason="no argument of `try` has a value")
         for argument in arguments:
             value = self.value(argument)
-            if not (isinstance(value, Unknown) and value.missing):
+            if not isinstance(value, MissingValue):
                 break
         if name == "can":
-            return value if isinstance(value, Unknown) and not value.missing else not isinstance(value, Unknown)
+            known = not isinstance(value, MissingValue)
+            return value if known and isinstance(value, Unknown) else known
         return value
 
     def _for_tuple_expr(self, _: Tree[Any], parts: list[Tree[Any]]) -> Any:
@@ -326,7 +330,7 @@ def _element(value: Any, key: Any) -> Any:
             return value[int(key)]
     except (LookupError, ValueError, TypeError):
         pass
-    return Unknown(reason=f"the value has no element `{str(key)[:100]}`", missing=True)
+    return MissingValue(reason=f"the value has no element `{shown(str(key))}`")
 
 
 def _checked(name: str, value: Any, budget: Budget) -> Any:
@@ -340,9 +344,8 @@ def _checked(name: str, value: Any, budget: Budget) -> Any:
     if value is NotImplemented:
         return Unknown(reason=f"the function `{name}` is not evaluated")
     if isinstance(value, ValueError):
-        return Unknown(
-            reason=f"the function `{name}` cannot be evaluated: {value}", missing=isinstance(value, KeyError)
-        )
+        kind = MissingValue if isinstance(value, KeyError) else Unknown
+        return kind(reason=f"the function `{name}` cannot be evaluated: {value}")
     return value
 
 

@@ -1,7 +1,7 @@
 """
 Evaluate CloudFormation's intrinsic functions, as far as the template alone decides their result.
 
-Every other result is an `Undecided` with the reason. Each function of a template is evaluated at most once, and only if a
+Every other result is `Unknown`, with the reason. Each function of a template is evaluated at most once, and only if a
 setting needs it. The total work is limited, because a small document with aliases can describe an enormous value.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
+from lamina.project.templates.settings import Unknown, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,13 +27,6 @@ _LONGEST = 1_000_000
 _MOST_WORK = 50_000_000
 _MOST_PIECES = 10_000
 _PLACEHOLDER = re.compile(r"\$\{(!?)([^{}]*)\}")
-
-
-@frozen
-class Undecided:
-    """A value that the template does not decide."""
-
-    reason: str
 
 
 @frozen
@@ -80,12 +74,6 @@ def _facts() -> dict[str, Any]:
     return facts
 
 
-def shown(text: str) -> str:
-    """Return *text* as messages show it: at most 100 characters, in one line."""
-    line = " ".join(text[:400].split())
-    return line if len(line) <= 100 and len(text) <= 400 else f"{line[:99]}…"
-
-
 def section(root: Any, key: str) -> Mapping[str, Any]:
     """Return the mapping at *key* of *root*; an empty mapping if either is not a mapping."""
     found = root.get(key) if isinstance(root, dict) else None
@@ -123,7 +111,7 @@ class Evaluator:
         """
         Return *node* with its outermost function evaluated; the members of lists and mappings stay as they are.
 
-        *keep* leaves pseudo parameters such as ``${AWS::Region}`` in strings, instead of returning `Undecided`.
+        *keep* leaves pseudo parameters such as ``${AWS::Region}`` in strings, instead of returning `Unknown`.
         """
         name = function_name(node)
         if name is None:
@@ -131,30 +119,30 @@ class Evaluator:
         key = (id(node), keep)
         if key not in self._known:
             # The node is stored too, so that its id is not used again.
-            self._known[key] = (node, Undecided(reason="the value refers to itself"))
+            self._known[key] = (node, Unknown(reason="the value refers to itself"))
             self._known[key] = (node, self._evaluate(name, node[name], keep=keep))
         return self._known[key][1]
 
-    def text(self, node: Any, *, keep: bool = False) -> str | Undecided:
+    def text(self, node: Any, *, keep: bool = False) -> str | Unknown:
         """Return the string that *node* evaluates to."""
         value = self.resolve(node, keep=keep)
         if isinstance(value, bool):
             return str(value).lower()
-        if isinstance(value, str | Undecided):
+        if isinstance(value, str | Unknown):
             return value
         if isinstance(value, int | float) and abs(value) < _LARGEST:
             return str(value)
         if isinstance(value, ResourceReference):
-            return Undecided(reason=f"resource `{shown(value.name)}` is known only after the deployment")
-        return Undecided(reason="the value is not a string")
+            return Unknown(reason=f"resource `{shown(value.name)}` is known only after the deployment")
+        return Unknown(reason="the value is not a string")
 
-    def items(self, node: Any) -> list[Any] | Undecided:
+    def items(self, node: Any) -> list[Any] | Unknown:
         """Return the items of the list that *node* evaluates to."""
         value = self.resolve(node)
-        if isinstance(value, Undecided):
+        if isinstance(value, Unknown):
             return value
         if not isinstance(value, list):
-            return Undecided(reason="the value is not a list")
+            return Unknown(reason="the value is not a list")
         self._evaluation.spend(len(value))
         return value
 
@@ -165,10 +153,10 @@ class Evaluator:
     def _evaluate(self, name: str, argument: Any, *, keep: bool) -> Any:
         function = self._functions.get(name)
         if function is None:
-            return Undecided(reason=f"`{shown(name)}` is evaluated during the deployment")
+            return Unknown(reason=f"`{shown(name)}` is evaluated during the deployment")
         evaluation = self._evaluation
         if evaluation.depth >= _DEEPEST:
-            return Undecided(reason="the value is nested too deeply")
+            return Unknown(reason="the value is nested too deeply")
         evaluation.depth += 1
         try:
             return function(self, argument, keep=keep)
@@ -177,43 +165,43 @@ class Evaluator:
 
     def _ref(self, name: Any, *, keep: bool) -> Any:
         if not isinstance(name, str):
-            return Undecided(reason="`Ref` does not name a parameter or a resource")
+            return Unknown(reason="`Ref` does not name a parameter or a resource")
         if name == "AWS::NoValue":
             return NO_VALUE
         if name.startswith("AWS::"):
-            return f"${{{name}}}" if keep else Undecided(reason=f"`{shown(name)}` is known only during the deployment")
+            return f"${{{name}}}" if keep else Unknown(reason=f"`{shown(name)}` is known only during the deployment")
         parameters = section(self._root, "Parameters")
         if name in parameters:
             return self._parameter(name, parameters[name])
         if name in self.resources:
             return ResourceReference(stack=self._stack, name=name)
-        return Undecided(reason=f"`{shown(name)}` is neither a parameter nor a resource of the template")
+        return Unknown(reason=f"`{shown(name)}` is neither a parameter nor a resource of the template")
 
     def _parameter(self, name: str, declared: Any) -> Any:
         kind = declared.get("Type") if isinstance(declared, dict) else None
         if isinstance(declared, dict) and str(declared.get("NoEcho")).lower() == "true":
-            return Undecided(reason=f"parameter `{shown(name)}` is secret (`NoEcho`)")
+            return Unknown(reason=f"parameter `{shown(name)}` is secret (`NoEcho`)")
         if name in self._given:
             value = self._given[name]()
         elif isinstance(declared, dict) and declared.get("Default") is not None:
             value = declared["Default"]
         else:
-            return Undecided(reason=f"parameter `{shown(name)}` has no default")
+            return Unknown(reason=f"parameter `{shown(name)}` has no default")
         if isinstance(kind, str) and kind.startswith("AWS::SSM::Parameter::Value"):
-            return Undecided(reason=f"parameter `{shown(name)}` is read from SSM during the deployment")
+            return Unknown(reason=f"parameter `{shown(name)}` is read from SSM during the deployment")
         if isinstance(kind, str) and kind.startswith(("CommaDelimitedList", "List<")) and isinstance(value, str):
             return [piece.strip() for piece in value.split(",", _MOST_PIECES)]
         if isinstance(value, dict | list) and name not in self._given:
-            return Undecided(reason=f"the default of parameter `{shown(name)}` is not a string")
+            return Unknown(reason=f"the default of parameter `{shown(name)}` is not a string")
         return value
 
-    def condition(self, name: Any) -> bool | Undecided:
+    def condition(self, name: Any) -> bool | Unknown:
         """Return the value of the condition *name*."""
         value = self.resolve(section(self._root, "Conditions").get(name)) if isinstance(name, str) else None
         if isinstance(value, bool):
             return value
-        why = f": {value.reason}" if isinstance(value, Undecided) else ""
-        return Undecided(reason=f"condition `{shown(str(name))}` is undecided{why}")
+        why = f": {value.reason}" if isinstance(value, Unknown) else ""
+        return Unknown(reason=f"condition `{shown(str(name))}` is undecided{why}")
 
     def _named_condition(self, name: Any, **_: bool) -> Any:
         return self.condition(name)
@@ -222,13 +210,13 @@ class Evaluator:
         if not isinstance(argument, list) or len(argument) != 3:
             return _invalid("Fn::If")
         condition = self.condition(argument[0])
-        return condition if isinstance(condition, Undecided) else self.resolve(argument[2 - condition], keep=keep)
+        return condition if isinstance(condition, Unknown) else self.resolve(argument[2 - condition], keep=keep)
 
     def _equals(self, argument: Any, **_: bool) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:
             return _invalid("Fn::Equals")
         left, right = self.text(argument[0]), self.text(argument[1])
-        return next((each for each in (left, right) if isinstance(each, Undecided)), left == right)
+        return next((each for each in (left, right) if isinstance(each, Unknown)), left == right)
 
     def _any(self, argument: Any, *, decisive: bool, name: str) -> Any:
         if not isinstance(argument, list):
@@ -239,7 +227,7 @@ class Evaluator:
             return decisive
         if all(value is (not decisive) for value in values):
             return not decisive
-        return next((value for value in values if isinstance(value, Undecided)), _invalid(name))
+        return next((value for value in values if isinstance(value, Unknown)), _invalid(name))
 
     def _and(self, argument: Any, **_: bool) -> Any:
         return self._any(argument, decisive=False, name="Fn::And")
@@ -251,23 +239,23 @@ class Evaluator:
         if not isinstance(argument, list) or len(argument) != 1:
             return _invalid("Fn::Not")
         value = self.resolve(argument[0])
-        return not value if isinstance(value, bool) else value if isinstance(value, Undecided) else _invalid("Fn::Not")
+        return not value if isinstance(value, bool) else value if isinstance(value, Unknown) else _invalid("Fn::Not")
 
     def _join(self, argument: Any, *, keep: bool) -> Any:
         if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
             return _invalid("Fn::Join")
         items = self.items(argument[1])
-        return items if isinstance(items, Undecided) else self._concatenate(items, argument[0], keep=keep)
+        return items if isinstance(items, Unknown) else self._concatenate(items, argument[0], keep=keep)
 
-    def _concatenate(self, nodes: list[Any], delimiter: str, *, keep: bool) -> str | Undecided:
+    def _concatenate(self, nodes: list[Any], delimiter: str, *, keep: bool) -> str | Unknown:
         pieces, length = [], 0
         for node in nodes:
             piece = self.text(node, keep=keep)
-            if isinstance(piece, Undecided):
+            if isinstance(piece, Unknown):
                 return piece
             length += len(piece) + len(delimiter)
             if length > _LONGEST:
-                return Undecided(reason="the value is longer than 1 MB")
+                return Unknown(reason="the value is longer than 1 MB")
             pieces.append(piece)
         self._evaluation.spend(length)
         return delimiter.join(pieces)
@@ -276,8 +264,8 @@ class Evaluator:
         if not isinstance(argument, list) or len(argument) != 2:
             return _invalid("Fn::Select")
         index, items = self.text(argument[0]), self.items(argument[1])
-        if isinstance(index, Undecided) or isinstance(items, Undecided):
-            return index if isinstance(index, Undecided) else items
+        if isinstance(index, Unknown) or isinstance(items, Unknown):
+            return index if isinstance(index, Unknown) else items
         if not re.fullmatch("[0-9]{1,6}", index) or int(index) >= len(items):
             return _invalid("Fn::Select")
         return self.resolve(items[int(index)], keep=keep)
@@ -286,7 +274,7 @@ class Evaluator:
         if not isinstance(argument, list) or len(argument) != 2 or not argument[0] or not isinstance(argument[0], str):
             return _invalid("Fn::Split")
         text = self.text(argument[1], keep=keep)
-        if isinstance(text, Undecided):
+        if isinstance(text, Unknown):
             return text
         self._evaluation.spend(len(text))
         return text.split(argument[0], _MOST_PIECES)
@@ -295,7 +283,7 @@ class Evaluator:
         if not isinstance(argument, list) or not 3 <= len(argument) <= 4:
             return _invalid("Fn::FindInMap")
         keys = [self.text(each) for each in argument[:3]]
-        undecided = next((each for each in keys if isinstance(each, Undecided)), None)
+        undecided = next((each for each in keys if isinstance(each, Unknown)), None)
         if undecided is not None:
             return undecided
         value: Any = section(self._root, "Mappings")
@@ -304,7 +292,7 @@ class Evaluator:
         if value is None and len(argument) == 4 and isinstance(argument[3], dict):
             value = argument[3].get("DefaultValue")
         if value is None:
-            return Undecided(reason=f"mapping `{shown('.'.join(map(str, keys)))}` does not exist")
+            return Unknown(reason=f"mapping `{shown('.'.join(map(str, keys)))}` does not exist")
         return self.resolve(value, keep=keep)
 
     def _sub(self, argument: Any, *, keep: bool) -> Any:
@@ -338,19 +326,17 @@ class Evaluator:
         nested = self._evaluation.stacks.get((*self._stack, name))
         if nested is not None and attribute.startswith("Outputs."):
             value = nested.output(attribute.removeprefix("Outputs."))
-            return (
-                value if value is not None else Undecided(reason=f"stack `{shown(name)}` has no `{shown(attribute)}`")
-            )
+            return value if value is not None else Unknown(reason=f"stack `{shown(name)}` has no `{shown(attribute)}`")
         if name not in self.resources:
-            return Undecided(reason=f"`{shown(name)}` is not a resource of the template")
+            return Unknown(reason=f"`{shown(name)}` is not a resource of the template")
         return ResourceReference(stack=self._stack, name=name)
 
     def _import_value(self, argument: Any, *, keep: bool) -> Any:
         name = self.text(argument)
-        if isinstance(name, Undecided):
+        if isinstance(name, Unknown):
             return name
         if name not in self._evaluation.exports:
-            return Undecided(reason=f"`{shown(name)}` is imported from another stack")
+            return Unknown(reason=f"`{shown(name)}` is imported from another stack")
         evaluator, node = self._evaluation.exports[name]
         return evaluator.resolve(node, keep=keep)
 
@@ -372,5 +358,5 @@ class Evaluator:
     }
 
 
-def _invalid(name: str) -> Undecided:
-    return Undecided(reason=f"the arguments of `{name}` are invalid")
+def _invalid(name: str) -> Unknown:
+    return Unknown(reason=f"the arguments of `{name}` are invalid")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import TemplateError
 from lamina.project.templates.intrinsics import expand_tag
 from lamina.project.templates.serverless_plugins import python_requirements, translate
-from lamina.project.templates.serverless_variables import UnknownValue, Variables, kind, mismatch, shorten
+from lamina.project.templates.serverless_variables import Variables, kind, mismatch
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.types import (
     LayerReference,
     Skipped,
@@ -66,7 +67,7 @@ class _Service:
     def template(self) -> Template:
         name = self._variables.get(self._provider, "name")
         if isinstance(name, str) and name != "aws":
-            reason = f"provider `{shorten(name)}` is not AWS"
+            reason = f"provider `{shown(name)}` is not AWS"
             skipped = Skipped(name="provider", reason=reason, origin=self._variables.origin(self._top, "provider"))
             return Template(tool=Tool.SERVERLESS, path=self._path, skipped=(skipped,))
         layers = tuple(self._layers())
@@ -157,8 +158,8 @@ class _Service:
         for package in (self._variables.get(body, "package"), self._package):
             artifact = self._variables.get(package, "artifact") if isinstance(package, dict) else None
             if artifact is not None:
-                shown = f" `{shorten(artifact)}`" if isinstance(artifact, str) else ""
-                return f"code is a prebuilt package{shown}"
+                named = f" `{shown(artifact)}`" if isinstance(artifact, str) else ""
+                return f"code is a prebuilt package{named}"
         return None
 
     def _is_individual(self, body: Any) -> Any:
@@ -171,7 +172,7 @@ class _Service:
         # The plugin ignores `module` in a package that functions share (its lib/inject.js, read 2026-11-28).
         individual = self._variables.get(self._package, "individually") if module is not None else False
         for each in (individual, module):
-            if isinstance(each, UnknownValue):
+            if isinstance(each, Unknown):
                 settings.note("source", each.reason)
                 return None
         written = settings.text("source", module) if individual is True else "."
@@ -179,19 +180,17 @@ class _Service:
             return None
         source = self._place(written)
         if source is None:
-            settings.note("source", f"`{shorten(written)}` is outside the project")
+            settings.note("source", f"`{shown(written)}` is outside the project")
         elif not self._files.is_directory(source):
-            settings.note("source", f"`{shorten(written)}` is not a directory")
+            settings.note("source", f"`{shown(written)}` is not a directory")
             return None
         return source
 
     def _patterns(self, body: Any, source: str | None, settings: _FunctionSettings) -> tuple[str, ...]:
         """Return the patterns for the function's package, in the order in which they apply."""
         individual = self._is_individual(body)
-        if isinstance(individual, UnknownValue) or self._patterns_left < 0:
-            reason = (
-                individual.reason if isinstance(individual, UnknownValue) else f"more than {_MOST_PATTERNS:,} patterns"
-            )
+        if isinstance(individual, Unknown) or self._patterns_left < 0:
+            reason = individual.reason if isinstance(individual, Unknown) else f"more than {_MOST_PATTERNS:,} patterns"
             settings.note("patterns", reason)
             return ()
         packages = [self._package, self._variables.get(body, "package")] if individual is True else [self._package]
@@ -259,7 +258,7 @@ class _FunctionSettings:
         value = self.text("architecture", self.inherited("architecture"))
         if value in {None, "arm64", "x86_64"}:
             return value
-        self.note("architecture", f"`{shorten(value or '')}` is not an architecture of Lambda")
+        self.note("architecture", f"`{shown(value or '')}` is not an architecture of Lambda")
         return None
 
     def environment(self) -> tuple[str, ...]:
@@ -290,9 +289,9 @@ class _FunctionSettings:
         if isinstance(reference, str) and reference in names:
             return LayerReference(name=names[reference])
         if isinstance(reference, str):
-            self.note("layers", f"`layers` has no layer with the logical ID `{shorten(reference)}`")
+            self.note("layers", f"`layers` has no layer with the logical ID `{shown(reference)}`")
         elif isinstance(value, dict):
-            self.note("layers", f"CloudFormation evaluates `{shorten(next(iter(value), '{}'))}`")
+            self.note("layers", f"CloudFormation evaluates `{shown(next(iter(value), '{}'))}`")
         else:
             self.note("layers", mismatch("an ARN or a reference", value))
         return None
@@ -307,15 +306,15 @@ def _layer_id(name: str) -> str:
 def _why_not_python(runtime: Any) -> str | None:
     if runtime is None:
         return "no runtime is set, and the Serverless Framework's default is Node.js"
-    if isinstance(runtime, UnknownValue) or (isinstance(runtime, str) and runtime.startswith("python")):
+    if isinstance(runtime, Unknown) or (isinstance(runtime, str) and runtime.startswith("python")):
         return None
-    return f"runtime {shorten(runtime) if isinstance(runtime, str) else kind(runtime)} is not Python"
+    return f"runtime {shown(runtime) if isinstance(runtime, str) else kind(runtime)} is not Python"
 
 
 def _why_no_source(path: Any) -> str:
     if not isinstance(path, str):
         return mismatch("`path` or `package.artifact`", path)
-    return f"`{shorten(path)}` is not a file in the project"
+    return f"`{shown(path)}` is not a file in the project"
 
 
 def _choice(patterns: list[str]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.toml import read_data
-from lamina.project.templates.serverless_variables import UnknownValue, shorten
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.types import Skipped, Translation
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ def translate(variables: Variables, place: Callable[[str], str | None]) -> Itera
     """
     yield from _plugins(variables)
     settings = python_requirements(variables)
-    if isinstance(settings, UnknownValue):
+    if isinstance(settings, Unknown):
         origin = variables.origin(variables.service, "custom")
         yield Skipped(name=f"custom.{_KEY}", reason=settings.reason, origin=origin)
     if not isinstance(settings, dict):
         return
     rows = {name: row for row in facts()["python_requirements"]["setting"] for name in row["names"]}
     for key in settings:
-        origin, name = variables.origin(settings, key), f"custom.{_KEY}.{shorten(key)}"
+        origin, name = variables.origin(settings, key), f"custom.{_KEY}.{shown(key)}"
         if key in rows:
             # Without `slim`, the patterns have no effect.
             is_slim = key != "slimPatterns" or variables.get(settings, "slim") in (True, "true")

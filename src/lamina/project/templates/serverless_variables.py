@@ -2,7 +2,7 @@
 Evaluate the variables of the Serverless Framework, such as ``${self:custom.table}``, as far as files decide their values.
 
 The language is documented at https://www.serverless.com/framework/docs/guides/variables (read 2026-11-28). A value that
-depends on the machine or on AWS is an `UnknownValue`. Options and environment variables count as not set, so their defaults
+depends on the machine or on AWS is `Unknown`. Options and environment variables count as not set, so their defaults
 apply. Members of mappings and lists are evaluated when they are read, and each string is evaluated once, so that the work
 does not grow faster than the files.
 """
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.project.templates.documents import Document, Mapping, load
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.types import Origin
 
 if TYPE_CHECKING:
@@ -35,13 +36,6 @@ _LITERAL = re.compile(r"'[^']*'|\"(?:[^\"\\]|\\.)*\"|-?[0-9]{1,15}(?:\.[0-9]{1,1
 # The characters that end a text, an address and a parameter.
 _TEXT, _ADDRESS, _PARAMETER = (re.compile(r"\$\{" + end) for end in ("", "|[,}]", r"|\)"))
 _SPACES = re.compile(r"\s*")
-
-
-@frozen
-class UnknownValue:
-    """A value that the files do not decide."""
-
-    reason: str
 
 
 @frozen
@@ -83,21 +77,21 @@ class Variables:
         if not isinstance(written, str):
             return written
         if written in self._running:
-            return UnknownValue(reason=f"`{shorten(written)}` refers to itself")
+            return Unknown(reason=f"`{shown(written)}` refers to itself")
         if written not in self._values:
             self._values[written] = self._evaluate(written)
         return self._values[written]
 
     def _evaluate(self, written: str) -> Any:
         if len(written) > _LONGEST:
-            return UnknownValue(reason=f"the text is longer than {_LONGEST:,} characters")
+            return Unknown(reason=f"the text is longer than {_LONGEST:,} characters")
         if "${" not in written:
             return written
         self._running.add(written)
         try:
             return self._join(_Parser(written).pieces(_TEXT))
         except ValueError as error:
-            return UnknownValue(reason=f"`{shorten(written)}` is not valid: {error}")
+            return Unknown(reason=f"`{shown(written)}` is not valid: {error}")
         finally:
             self._running.remove(written)
 
@@ -105,10 +99,10 @@ class Variables:
         """Return the value at the path *keys* in *container*; ``None`` if it is missing or null."""
         value = self.value(container)
         for key in keys:
-            if value is None or isinstance(value, UnknownValue):
+            if value is None or isinstance(value, Unknown):
                 break
             if not isinstance(value, dict):
-                return UnknownValue(reason=mismatch(f"a mapping with `{shorten(key)}`", value))
+                return Unknown(reason=mismatch(f"a mapping with `{shown(key)}`", value))
             value = self.value(value.get(key))
         return value
 
@@ -147,11 +141,11 @@ class Variables:
         most = min(_LONGEST, self._characters)
         for piece in found:
             text = piece if isinstance(piece, str) else _text(self._variable(piece))
-            if isinstance(text, UnknownValue):
+            if isinstance(text, Unknown):
                 return text
             most -= len(text)
             if most < 0:
-                return UnknownValue(reason="the text with all variables replaced is too long")
+                return Unknown(reason="the text with all variables replaced is too long")
             texts.append(text)
         joined = "".join(texts)
         self._characters -= len(joined)
@@ -160,7 +154,7 @@ class Variables:
     def _variable(self, sources: tuple[_Address, ...]) -> Any:
         """Return the value of the first of *sources* that has one."""
         if self._depth >= _DEEPEST:
-            return UnknownValue(reason=f"variables refer to each other more than {_DEEPEST} levels deep")
+            return Unknown(reason=f"variables refer to each other more than {_DEEPEST} levels deep")
         self._depth += 1
         try:
             results = []
@@ -172,7 +166,7 @@ class Variables:
             # Like `${sls:stage}`, the option is the stage of the provider by default.
             if any(source.kind == "opt" and source.address == ("stage",) for source in sources):
                 return self._stage()
-            return UnknownValue(reason=results[0].reason)
+            return Unknown(reason=results[0].reason)
         finally:
             self._depth -= 1
 
@@ -181,7 +175,7 @@ class Variables:
             return self._variable(source.literal) if isinstance(source.literal, tuple) else source.literal
         address, parameter = _text(self._join(source.address)), self._join(source.parameter)
         for each in (address, parameter):
-            if isinstance(each, UnknownValue):
+            if isinstance(each, Unknown):
                 return each
         return self._lookup(source.kind, _text(parameter), address)
 
@@ -191,26 +185,26 @@ class Variables:
             case "self":
                 value = self._self(address)
             case "file":
-                value = parameter if isinstance(parameter, UnknownValue) else self._file(parameter, address)
+                value = parameter if isinstance(parameter, Unknown) else self._file(parameter, address)
             case "param":
                 value = self._parameter(address)
             case "env":
-                value = _Absent(reason=f"environment variable `{shorten(address)}` has no default")
+                value = _Absent(reason=f"environment variable `{shown(address)}` has no default")
             case "opt":
-                value = _Absent(reason=f"option `--{shorten(address)}` has no default")
+                value = _Absent(reason=f"option `--{shown(address)}` has no default")
             case "sls" if address == "stage":
                 value = self._stage()
             case "strToBool":
                 value = _boolean(parameter)
             case _:
-                value = UnknownValue(reason=f"the deployment decides `{source}:{shorten(address)}`")
+                value = Unknown(reason=f"the deployment decides `{source}:{shown(address)}`")
         return value
 
     def _self(self, address: str) -> Any:
         value = self._walk(self.service, address.split(".") if address else [])
         if value is None and address == "provider.stage":
             return _STAGE
-        return _Absent(reason=f"`{shorten(address)}` has no value") if value is None else value
+        return _Absent(reason=f"`{shown(address)}` has no value") if value is None else value
 
     def _walk(self, start: Any, keys: list[str]) -> Any:
         value = self.value(start)
@@ -220,7 +214,7 @@ class Variables:
             elif isinstance(value, list) and re.fullmatch(r"[0-9]{1,6}", key) and int(key) < len(value):
                 value = self.value(value[int(key)])
             else:
-                return value if isinstance(value, UnknownValue) else None
+                return value if isinstance(value, Unknown) else None
         return value
 
     def _stage(self) -> Any:
@@ -235,23 +229,23 @@ class Variables:
     def _parameter(self, name: str) -> Any:
         # The order of https://www.serverless.com/framework/docs/guides/parameters (read 2026-11-28).
         stage = _text(self._stage())
-        if isinstance(stage, UnknownValue):
+        if isinstance(stage, Unknown):
             return stage
         for each in (stage, "default"):
             for keys in (["params", each, name], ["stages", each, "params", name]):
                 value = self._walk(self.service, keys)
                 if value is not None:
                     return value
-        return _Absent(reason=f"parameter `{shorten(name)}` has no value in the file")
+        return _Absent(reason=f"parameter `{shown(name)}` has no value in the file")
 
     def _file(self, written: str, address: str) -> Any:
-        document = self._document(written.strip("'\""), shorten(written))
+        document = self._document(written.strip("'\""), shown(written))
         if not isinstance(document, Document):
             return document
         value = self._walk(document.value, address.split(".") if address else [])
-        return _Absent(reason=f"`{shorten(written)}` has no `{shorten(address)}`") if value is None else value
+        return _Absent(reason=f"`{shown(written)}` has no `{shown(address)}`") if value is None else value
 
-    def _document(self, written: str, shown: str) -> Document | UnknownValue | _Absent:
+    def _document(self, written: str, name: str) -> Document | Unknown | _Absent:
         """Return the content of the file *written*, or why there is none."""
         path = self._files.join(self._directory, written)
         problem = None
@@ -264,13 +258,13 @@ class Variables:
         elif path not in self._documents and len(self._documents) >= _MOST_FILES:
             problem = f"is one of more than {_MOST_FILES} files"
         if problem is not None or path is None:
-            return UnknownValue(reason=f"`{shown}` {problem}")
+            return Unknown(reason=f"`{name}` {problem}")
         try:
             if not self._files.is_file(path):
-                return _Absent(reason=f"`{shown}` does not exist")
+                return _Absent(reason=f"`{name}` does not exist")
             return self._documents.get(path) or self._documents.setdefault(path, self._load(path))
         except TemplateError as error:
-            return UnknownValue(reason=str(error))
+            return Unknown(reason=str(error))
 
 
 class _Parser:
@@ -348,8 +342,8 @@ class _Parser:
     def _literal(self) -> Any:
         found = _LITERAL.match(self._text, self._at)
         if found is None:
-            shown = shorten(self._text[self._at : self._at + 200])
-            raise ValueError(f"a value is expected at `{shown}`; texts need quotes")
+            at = shown(self._text[self._at : self._at + 200])
+            raise ValueError(f"a value is expected at `{at}`; texts need quotes")
         self._at = found.end()
         text = found.group()
         # The other literals are those of JSON.
@@ -366,13 +360,7 @@ def kind(value: Any) -> str:
 
 def mismatch(expected: str, value: Any) -> str:
     """Return why *value* is not what is *expected*, such as ``a text``."""
-    return value.reason if isinstance(value, UnknownValue) else f"expected {expected}, found {kind(value)}"
-
-
-def shorten(text: str) -> str:
-    """Return *text* on one line and with at most 100 characters, for messages."""
-    line = " ".join(text[:200].split())
-    return line if len(line) <= 100 and len(text) <= 200 else f"{line[:100]}…"
+    return value.reason if isinstance(value, Unknown) else f"expected {expected}, found {kind(value)}"
 
 
 def _stripped(pieces: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -384,18 +372,18 @@ def _stripped(pieces: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _text(value: Any) -> Any:
-    """Return a scalar as the text that a variable inserts; an `UnknownValue` for other types."""
-    if isinstance(value, str | UnknownValue):
+    """Return a scalar as the text that a variable inserts; `Unknown` for other types."""
+    if isinstance(value, str | Unknown):
         return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float) and abs(value) < 1e15:
         return str(int(value) if value == int(value) else value)
-    return UnknownValue(reason=f"a variable in a text is {kind(value)}")
+    return Unknown(reason=f"a variable in a text is {kind(value)}")
 
 
 def _boolean(value: Any) -> Any:
-    if isinstance(value, UnknownValue):
+    if isinstance(value, Unknown):
         return value
     words = {"true": True, "1": True, "false": False, "0": False}
-    return words.get(value.lower(), UnknownValue(reason=f"`{shorten(value)}` is not a boolean"))
+    return words.get(value.lower(), Unknown(reason=f"`{shown(value)}` is not a boolean"))

@@ -13,14 +13,8 @@ from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.core.toml import parse
 from lamina.project.templates.documents import load
-from lamina.project.templates.intrinsics import (
-    Evaluation,
-    Evaluator,
-    Undecided,
-    expand_tag,
-    section,
-    shown,
-)
+from lamina.project.templates.intrinsics import Evaluation, Evaluator, expand_tag, section
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.types import Skipped
 
 if TYPE_CHECKING:
@@ -142,7 +136,7 @@ class Stacks:
     def _nest(self, resource: StackResource, chain: tuple[str, ...]) -> None:
         location = self._location(resource)
         origin = resource.origin()
-        if isinstance(location, Undecided):
+        if isinstance(location, Unknown):
             self._skip(resource.name, location.reason, origin)
             return
         if location in chain:
@@ -162,21 +156,21 @@ class Stacks:
         }
         self._read(document, (*resource.stack, resource.name), given, (*chain, location))
 
-    def _location(self, resource: StackResource) -> str | Undecided:
+    def _location(self, resource: StackResource) -> str | Unknown:
         """Return the path of the nested template of *resource*."""
         key = NESTED[resource.kind]
         # The metadata of a synthesized CDK template names the file that will be uploaded.
         written = resource.metadata.get("aws:asset:path")
         if not isinstance(written, str):
             written = resource.evaluator.resolve(resource.properties.get(key))
-        if isinstance(written, Undecided):
-            return Undecided(reason=f"the location of the nested template is unknown: {written.reason}")
+        if isinstance(written, Unknown):
+            return Unknown(reason=f"the location of the nested template is unknown: {written.reason}")
         if not isinstance(written, str) or "://" in written:
-            return Undecided(reason="the nested template is not a local file")
+            return Unknown(reason="the nested template is not a local file")
         path = self._files.join(resource.directory, written)
         if path is None:
-            return Undecided(reason=f"the nested template `{shown(written)}` is outside the project")
-        return path if self._files.is_file(path) else Undecided(reason=f"`{shown(path)}` does not exist")
+            return Unknown(reason=f"the nested template `{shown(written)}` is outside the project")
+        return path if self._files.is_file(path) else Unknown(reason=f"`{shown(path)}` does not exist")
 
     def _expanded(self, document: Document, evaluator: Evaluator) -> Iterator[tuple[tuple[str, ...], str, Any]]:
         """Yield the path, the logical ID and the body of each resource, with loops expanded."""
@@ -193,9 +187,9 @@ class Stacks:
         self, name: str, loop: Any, evaluator: Evaluator, origin: Origin, depth: int
     ) -> Iterator[tuple[str, Any]]:
         values = (
-            _loop_values(loop, evaluator) if depth < _DEEPEST else Undecided(reason="the loops are nested too deeply")
+            _loop_values(loop, evaluator) if depth < _DEEPEST else Unknown(reason="the loops are nested too deeply")
         )
-        if isinstance(values, Undecided):
+        if isinstance(values, Unknown):
             self._skip(name, f"the collection of the loop is unknown: {values.reason}", origin)
             return
         for value in values:
@@ -228,7 +222,7 @@ class Stacks:
         return text.replace(variables[0], value).replace(variables[1], value)
 
 
-def _loop_values(loop: Any, evaluator: Evaluator) -> list[str] | Undecided:
+def _loop_values(loop: Any, evaluator: Evaluator) -> list[str] | Unknown:
     if (
         not isinstance(loop, list)
         or len(loop) != 3
@@ -236,12 +230,12 @@ def _loop_values(loop: Any, evaluator: Evaluator) -> list[str] | Undecided:
         or not isinstance(loop[2], dict)
         or "Ref" in loop[2]
     ):
-        return Undecided(reason="the loop is invalid")
+        return Unknown(reason="the loop is invalid")
     items = evaluator.items(loop[1])
-    if isinstance(items, Undecided):
+    if isinstance(items, Unknown):
         return items
     values = [evaluator.text(item) for item in items]
-    undecided = next((value for value in values if isinstance(value, Undecided)), None)
+    undecided = next((value for value in values if isinstance(value, Unknown)), None)
     return undecided or [value for value in values if isinstance(value, str)]
 
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen, replace
 from lamina.core.toml import read_data
-from lamina.project.templates.hcl_values import Unknown
+from lamina.project.templates.hcl_values import UnknownReference
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.terraform_module import Configuration, Instance, TerraformModule, root_module
 from lamina.project.templates.types import (
     LayerReference,
@@ -221,7 +222,7 @@ class _Reader:
             stored = settings.get("s3_bucket") is not None or settings.get("s3_key") is not None
             reason = "the code is an object in S3" if stored else "`filename` is not set"
         elif isinstance(filename, Unknown):
-            archive = _archive(filename)
+            archive = _archive(filename) if isinstance(filename, UnknownReference) else None
             if archive is not None:
                 return _Reader(archive[0], self._found)._archived(archive[1], unknown)  # noqa: SLF001
             reason = filename.reason
@@ -234,7 +235,7 @@ class _Reader:
             local = self._local_path(filename)
             if zips and local is not None and self._module.configuration.files.is_file(local):
                 return local, ()
-            reason = f"`{filename[:200]}` is built by something else"
+            reason = f"`{shown(filename)}` is built by something else"
         unknown.append(UnknownSetting(setting="source", reason=reason))
         return None, ()
 
@@ -273,11 +274,11 @@ class _Reader:
             local = self._local_path(value)
             files = self._module.configuration.files
             if local is None:
-                reason = f"`{value[:200]}` is outside the project"
+                reason = f"`{shown(value)}` is outside the project"
             elif files.is_directory(local) or (files.is_file(local) and local.endswith(".py")):
                 return local
             else:
-                reason = f"`{local[:200]}` " + ("is not a directory" if files.is_file(local) else "does not exist")
+                reason = f"`{shown(local)}` " + ("is not a directory" if files.is_file(local) else "does not exist")
         unknown.append(UnknownSetting(setting="source", reason=reason))
         return None
 
@@ -421,7 +422,7 @@ def _not_python(settings: _Arguments) -> str | None:
     return (
         None
         if isinstance(runtime, Unknown) or str(runtime).startswith("python")
-        else f"runtime {str(runtime)[:100]} is not Python"
+        else f"runtime {shown(str(runtime))} is not Python"
     )
 
 
@@ -468,7 +469,7 @@ def _layers(settings: _Arguments, unknown: list[UnknownSetting]) -> Iterator[Lay
     value = settings.get("layers")
     for each in value if isinstance(value, list) else [] if value is None else [value]:
         name = each if isinstance(each, str) and each.startswith("arn:") else None
-        if isinstance(each, Unknown):
+        if isinstance(each, UnknownReference):
             name = _layer_name(each)
         if name is not None:
             yield LayerReference(name=name)
@@ -477,7 +478,7 @@ def _layers(settings: _Arguments, unknown: list[UnknownSetting]) -> Iterator[Lay
         unknown.append(UnknownSetting(setting="layers", reason=reason))
 
 
-def _layer_name(reference: Unknown) -> str | None:
+def _layer_name(reference: UnknownReference) -> str | None:
     """Return the name of the layer that *reference* is the ARN of, or ``None``."""
     path = reference.path
     if (
@@ -499,7 +500,7 @@ def _only_key(module: TerraformModule, header: tuple[str, ...]) -> str | int | N
     return instances[0].key if isinstance(instances, list) and len(instances) == 1 else None
 
 
-def _archive(reference: Unknown) -> tuple[TerraformModule, tuple[Body, Instance]] | None:
+def _archive(reference: UnknownReference) -> tuple[TerraformModule, tuple[Body, Instance]] | None:
     """Return the archive whose zip *reference* is, with its module, or ``None``."""
     path, owner = reference.path, reference.owner
     header = path[:3] if path[:1] == ("data",) else ("resource", *path[:2])

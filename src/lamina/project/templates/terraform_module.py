@@ -13,7 +13,8 @@ from lamina.core.frozen import frozen
 from lamina.project.ignore import Glob
 from lamina.project.templates.hcl import FILE_BYTES, Attribute, Block, Body, error, parse, scan
 from lamina.project.templates.hcl_functions import MOST
-from lamina.project.templates.hcl_values import Budget, HclEvaluator, Names, Unknown
+from lamina.project.templates.hcl_values import Budget, HclEvaluator, Names
+from lamina.project.templates.settings import Unknown, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -310,7 +311,7 @@ class TerraformModule:
             or pattern.count("*") > 8
             or len(pattern) > 300
         ):
-            return Unknown(reason=f"`fileset` with `{pattern[:100]}` is not evaluated")
+            return Unknown(reason=f"`fileset` with `{shown(pattern)}` is not evaluated")
         return sorted(self._matching(directory, Glob(pattern)))
 
     def _matching(self, directory: str, glob: Glob, depth: int = 8) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.project.templates.documents import load
+from lamina.project.templates.settings import shown
 from lamina.project.templates.types import (
     LayerReference,
     Origin,
@@ -165,7 +166,7 @@ def _not_python(values: dict[str, Any]) -> str | None:
     runtime = values.get("runtime")
     if runtime is None or (isinstance(runtime, str) and runtime.startswith("python")):
         return None
-    return f"runtime {str(runtime)[:100]} is not Python"
+    return f"runtime {shown(str(runtime))} is not Python"
 
 
 def _text(values: dict[str, Any], name: str, unknown: list[UnknownSetting]) -> str | None:
@@ -205,5 +206,5 @@ def _layers(values: dict[str, Any], unknown: list[UnknownSetting]) -> Iterator[L
 def _code(values: dict[str, Any]) -> str:
     filename = values.get("filename")
     if isinstance(filename, str):
-        return f"`{filename[:200]}` is built by something else"
+        return f"`{shown(filename)}` is built by something else"
     return "the code is an object in S3" if values.get("s3_bucket") else _PENDING
