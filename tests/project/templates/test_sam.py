@@ -298,7 +298,7 @@ class TestIntrinsics:
             ("!Select [7, [1]]", "the arguments of `Fn::Select` are invalid"),
             ("!Split 1", "the arguments of `Fn::Split` are invalid"),
             ("[1]", "the value is not a string"),
-            ("much", "`MemorySize` is not a whole number: `much`"),
+            ("much", "`much` is not a whole number from 0 to 1,000,000"),
         ],
     )
     def test_unknown(self, tmp_path: Path, expression: str, reason: str) -> None:
@@ -462,8 +462,8 @@ class TestUnknown:
         function = only(described(tmp_path, "Resources: {A: {Type: AWS::Serverless::Function}}"))
 
         assert function.unknown == (
-            UnknownSetting(setting="handler", reason="`Handler` is not set"),
-            UnknownSetting(setting="runtime", reason="`Runtime` is not set"),
+            UnknownSetting(setting="handler", reason="`handler` is not set"),
+            UnknownSetting(setting="runtime", reason="`runtime` is not set"),
         )
 
 

@@ -377,8 +377,8 @@ custom:
         "`layers` has no layer with the logical ID `Other`",
         "CloudFormation evaluates `Fn::ImportValue`",
         "the deployment decides `cf:stack.LayerArn`",
-        "expected a list of at most 5 layers, found a text",
-        "expected an ARN or a reference, found a number",
+        "`common` is not the ARN of a layer",
+        "expected the ARN of a layer, found a number",
     ]
 
 
@@ -415,7 +415,7 @@ functions:
             UnknownSetting(setting="patterns", reason="`package.js` is a program, which lamina does not run"),
             UnknownSetting(setting="architecture", reason="`sparc` is not an architecture of Lambda"),
             UnknownSetting(setting="memory", reason="the deployment decides `ssm:/memory`"),
-            UnknownSetting(setting="timeout", reason="expected a number, found a list"),
+            UnknownSetting(setting="timeout", reason="expected a whole number from 0 to 1,000,000, found a list"),
             UnknownSetting(setting="environment", reason="`./env.js` is a program, which lamina does not run"),
             UnknownSetting(setting="layers", reason="the deployment decides `cf:stack.Layers`"),
         ),

@@ -257,7 +257,7 @@ locals { names = { A = 1 } }
 
 
 def test_skipped(tmp_path: Path) -> None:
-    """Functions with another runtime, images and override files are skipped."""
+    """Functions with another runtime, images and override files are skipped; a missing runtime is unknown."""
     text = """resource "aws_lambda_function" "node" {
   runtime = "nodejs22.x"
 }
@@ -272,14 +272,14 @@ resource "aws_lambda_function" "bare" {
     assert (
         Skipped(name="node", reason="runtime nodejs22.x is not Python", origin=Origin(file="main.tf", line=1)),
         Skipped(name="image", reason="code is a container image", origin=Origin(file="main.tf", line=4)),
-        Skipped(name="bare", reason="it sets no runtime", origin=Origin(file="main.tf", line=7)),
         Skipped(
             name="main_override.tf",
             reason="lamina does not read override files",
             origin=Origin(file="main_override.tf"),
         ),
     ) == found.skipped
-    assert () == found.functions
+    missing = unknown(source="`filename` is not set", handler="`handler` is not set", runtime="`runtime` is not set")
+    assert (function("bare", 7, handler=None, source=None, runtime=None, unknown=missing),) == found.functions
 
 
 @pytest.mark.parametrize(
@@ -354,18 +354,15 @@ locals {
             runtime=None,
             source=None,
             layers=(LayerReference(name="x"),),
-            unknown=(
-                *unknown(
-                    source="only the deployment knows the reference `aws_s3_object.x.id`",
-                    environment="variable `open` has no default",
-                    handler="variable `hidden` is sensitive",
-                    runtime="variable `open` has no default",
-                    architecture="`local.a` refers to itself",
-                    memory="`memory_size` is not a whole number",
-                    timeout="the function `timestamp` is not evaluated",
-                    layers="variable `open` has no default",
-                ),
-                *unknown(layers="a layer is not the ARN of a layer version"),
+            unknown=unknown(
+                source="only the deployment knows the reference `aws_s3_object.x.id`",
+                environment="variable `open` has no default",
+                handler="variable `hidden` is sensitive",
+                runtime="variable `open` has no default",
+                architecture="`local.a` refers to itself",
+                memory="`1.5` is not a whole number from 0 to 1,000,000",
+                timeout="the function `timestamp` is not evaluated",
+                layers="variable `open` has no default",
             ),
         ),
     ) == found.functions
@@ -634,7 +631,7 @@ UNKNOWN = [
     ("terraform.workspace", "only the deployment knows `terraform.workspace`"),
     ("module.x.y[0].z", "only the deployment knows the reference `module.x.y[0].z`"),
     ('file("x")', "the function `file` is not evaluated"),
-    ("[1, 2]", "`handler` is not a string"),
+    ("[1, 2]", "expected a text, found a list"),
     ("1 / 0", "`/` cannot be evaluated with these values"),
     ("{}.a", "the value has no element `a`"),
     ('upper(["a"])', "the function `upper` cannot be evaluated: the arguments do not fit, or they are not known"),

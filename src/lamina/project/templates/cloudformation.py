@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
 from lamina.project.templates.intrinsics import NO_VALUE, ResourceReference, function_name
-from lamina.project.templates.settings import Unknown, shown
+from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
 from lamina.project.templates.stacks import Stacks
 from lamina.project.templates.types import (
     LayerReference,
@@ -20,13 +20,13 @@ from lamina.project.templates.types import (
     TemplateLayer,
     Tool,
     Translation,
-    UnknownSetting,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from lamina.project.templates.files import TemplateFiles
+    from lamina.project.templates.intrinsics import Evaluator
     from lamina.project.templates.stacks import StackResource
 
 # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/transform-aws-serverless.html (2026-11-28)
@@ -35,11 +35,6 @@ CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Lambda::Function": "Code"}
 """The resource types of functions, and the property with the code."""
 CONTENT = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 """The resource types of layers, and the property with the content."""
-_ARCHITECTURES = ("x86_64", "arm64")
-_LARGEST = 1_000_000
-# Far above what Lambda accepts: 5 layers, and 4 kB of variables.
-_MOST_LAYERS = 50
-_MOST_VARIABLES = 1_000
 
 
 @frozen
@@ -97,138 +92,77 @@ def read_function(
     resource: StackResource, name: str, source: Source, layers: Mapping[tuple[str, ...], str]
 ) -> TemplateFunction | Skipped:
     """Return the function *resource*, or why lamina does not build it. *layers* has the names of the known layers."""
-    settings = _Settings(resource, layers)
-    reason = _unsupported(settings, source)
+    written = _Properties(resource)
+    reason = _unsupported(written, source)
     if reason is not None:
         return Skipped(name=shown(name), reason=reason, origin=resource.origin())
+    settings = FunctionSettings()
     if isinstance(source, Unknown):
         settings.mark_unknown("source", source.reason)
     return TemplateFunction(
         name=name,
         origin=resource.origin(),
-        handler=settings.text("handler", "Handler"),
+        handler=settings.text("handler", written.text("Handler")),
         source=source if isinstance(source, str) else None,
-        runtime=settings.text("runtime", "Runtime"),
-        architecture=settings.architecture(),
-        memory_mb=settings.number("memory", "MemorySize"),
-        timeout_seconds=settings.number("timeout", "Timeout"),
-        environment=settings.environment(),
-        layers=settings.layers(),
-        unknown=tuple(settings.unknown),
+        runtime=settings.text("runtime", written.text("Runtime")),
+        architecture=settings.architecture(written.architectures()),
+        memory_mb=settings.number("memory", written.text("MemorySize")),
+        timeout_seconds=settings.number("timeout", written.text("Timeout")),
+        environment=written.environment(settings),
+        layers=settings.layers(written.items("Layers"), lambda node: _reference(node, resource.evaluator, layers)),
+        unknown=settings.unknown,
     )
 
 
-def _unsupported(settings: _Settings, source: Source) -> str | None:
+def _unsupported(written: _Properties, source: Source) -> str | None:
     """Return why lamina does not build the function, or ``None``."""
-    runtime = settings.value("Runtime")
-    if settings.value("PackageType") == "Image" or settings.value("ImageUri") is not None:
+    if written.value("PackageType") == "Image" or written.value("ImageUri") is not None:
         return "code is a container image"
-    if isinstance(runtime, str) and not runtime.startswith("python"):
-        return f"runtime {shown(runtime)} is not Python"
-    if settings.value("InlineCode") is not None:
+    reason = not_python(written.text("Runtime"))
+    if reason is None and written.value("InlineCode") is not None:
         return "code is inline in the template"
-    return source.reason if isinstance(source, Elsewhere) else None
+    return source.reason if reason is None and isinstance(source, Elsewhere) else reason
 
 
-class _Settings:
-    """The settings of one function, and the reasons for the unknown ones."""
+class _Properties:
+    """The properties of one function, evaluated on access; ``None`` if they are not set."""
 
-    def __init__(self, resource: StackResource, layers: Mapping[tuple[str, ...], str]) -> None:
-        self.unknown: list[UnknownSetting] = []
+    def __init__(self, resource: StackResource) -> None:
         self._evaluator = resource.evaluator
-        self._properties = properties(resource)
-        self._layers = layers
-
-    def mark_unknown(self, setting: str, reason: str) -> None:
-        """Record that *setting* is unknown for *reason*."""
-        self.unknown.append(UnknownSetting(setting=setting, reason=reason))
+        self._written = properties(resource)
 
     def value(self, key: str) -> Any:
-        """Return the value of the property *key*; ``None`` if it is not set."""
-        value = self._evaluator.resolve(self._properties.get(key))
+        """Return the value of *key*; the members of collections are not evaluated."""
+        value = self._evaluator.resolve(self._written.get(key))
         return None if value is NO_VALUE else value
 
-    def text(self, setting: str, key: str) -> str | None:
-        """Return the string in the required property *key*; record *setting* as unknown if it has none."""
-        if self.value(key) is None:
-            self.mark_unknown(setting, f"`{key}` is not set")
-            return None
-        text = self._evaluator.text(self._properties[key])
-        if isinstance(text, str):
-            return text
-        self.mark_unknown(setting, text.reason)
-        return None
+    def text(self, key: str) -> str | Unknown | None:
+        return None if self.value(key) is None else self._evaluator.text(self._written[key])
 
-    def number(self, setting: str, key: str) -> int | None:
-        """Return the whole number in the property *key*."""
-        if self.value(key) is None:
-            return None
-        text = self._evaluator.text(self._properties[key])
-        if isinstance(text, Unknown):
-            self.mark_unknown(setting, text.reason)
-        elif text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= _LARGEST:
-            return int(text)
-        else:
-            self.mark_unknown(setting, f"`{key}` is not a whole number: `{shown(text)}`")
-        return None
+    def items(self, key: str) -> list[Any] | Unknown | None:
+        return None if self.value(key) is None else self._evaluator.items(self._written[key])
 
-    def architecture(self) -> str | None:
-        """Return the instruction set architecture."""
-        if self.value("Architectures") is None:
-            return None
-        items = self._evaluator.items(self._properties["Architectures"])
-        first = items if isinstance(items, Unknown) else self._evaluator.text(items[0]) if items else None
-        if isinstance(first, Unknown):
-            self.mark_unknown("architecture", first.reason)
-        elif first is not None and first not in _ARCHITECTURES:
-            self.mark_unknown("architecture", f"`{shown(first)}` is not an architecture of Lambda")
-        else:
-            return first
-        return None
+    def architectures(self) -> list[str | Unknown] | Unknown | None:
+        items = self.items("Architectures")
+        return [self._evaluator.text(each) for each in items[:2]] if isinstance(items, list) else items
 
-    def environment(self) -> tuple[str, ...]:
+    def environment(self, settings: FunctionSettings) -> tuple[str, ...]:
         """Return the sorted names of the environment variables."""
         variables = self.value("Environment")
         if isinstance(variables, dict):
             variables = self._evaluator.resolve(variables.get("Variables"))
-        if variables is None or variables is NO_VALUE:
-            return ()
-        if not isinstance(variables, dict):
-            reason = variables.reason if isinstance(variables, Unknown) else "`Environment` has no mapping `Variables`"
-            self.mark_unknown("environment", reason)
-            return ()
-        if len(variables) > _MOST_VARIABLES:
-            self.mark_unknown("environment", f"there are {len(variables):,} variables")
-            return ()
-        set_names = (name for name, value in variables.items() if self._evaluator.resolve(value) is not NO_VALUE)
-        return tuple(sorted(set_names))
+        names = settings.names(None if variables is NO_VALUE else variables)
+        return tuple(name for name in names if self._evaluator.resolve(variables[name]) is not NO_VALUE)
 
-    def layers(self) -> tuple[LayerReference, ...]:
-        """Return the layers in order; unknown ones are left out and recorded."""
-        if self.value("Layers") is None:
-            return ()
-        items = self._evaluator.items(self._properties["Layers"])
-        if isinstance(items, Unknown):
-            self.mark_unknown("layers", items.reason)
-            return ()
-        if len(items) > _MOST_LAYERS:
-            self.mark_unknown("layers", f"there are {len(items):,} layers")
-            return ()
-        found = [self._layer(item) for item in items]
-        return tuple(layer for layer in found if layer is not None)
 
-    def _layer(self, node: Any) -> LayerReference | None:
-        value = self._evaluator.resolve(node, keep=True)
-        if value is NO_VALUE:
-            return None
-        if isinstance(value, ResourceReference) and (*value.stack, value.name) in self._layers:
-            return LayerReference(name=self._layers[(*value.stack, value.name)])
-        if isinstance(value, str) and value.startswith("arn:"):
-            return LayerReference(name=value)
-        text = value if isinstance(value, str) else self._evaluator.text(node, keep=True)
-        reason = text.reason if isinstance(text, Unknown) else f"`{shown(text)}` is neither an ARN nor a layer"
-        self.mark_unknown("layers", reason)
+def _reference(node: Any, evaluator: Evaluator, layers: Mapping[tuple[str, ...], str]) -> Any:
+    """Return the layer that *node* refers to, or its value."""
+    value = evaluator.resolve(node, keep=True)
+    if value is NO_VALUE:
         return None
+    if isinstance(value, ResourceReference) and (*value.stack, value.name) in layers:
+        return LayerReference(name=layers[(*value.stack, value.name)])
+    return evaluator.text(value) if isinstance(value, ResourceReference) else value
 
 
 def properties(resource: StackResource) -> Mapping[str, Any]:
@@ -307,7 +241,7 @@ def _layer(resource: StackResource, name: str, files: TemplateFiles) -> Template
     runtimes = resource.evaluator.resolve(resource.properties.get("CompatibleRuntimes"))
     if isinstance(runtimes, list) and runtimes and all(isinstance(each, str) for each in runtimes):
         named = [each for each in runtimes if isinstance(each, str)]
-        if not any(each.startswith("python") for each in named):
+        if all(map(not_python, named)):
             reason = f"runtime {shown(', '.join(named))} is not Python"
             return Skipped(name=shown(name), reason=reason, origin=resource.origin())
     written = resource.properties.get(CONTENT[resource.kind])

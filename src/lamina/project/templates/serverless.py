@@ -7,14 +7,13 @@ The properties are documented at https://www.serverless.com/framework/docs/provi
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.project.templates.intrinsics import expand_tag
 from lamina.project.templates.serverless_plugins import python_requirements, translate
-from lamina.project.templates.serverless_variables import Variables, kind, mismatch
-from lamina.project.templates.settings import Unknown, shown
+from lamina.project.templates.serverless_variables import Variables
+from lamina.project.templates.settings import FunctionSettings, Unknown, kind, mismatch, not_python, shown
 from lamina.project.templates.types import (
     LayerReference,
     Skipped,
@@ -23,7 +22,6 @@ from lamina.project.templates.types import (
     TemplateLayer,
     Tool,
     Translation,
-    UnknownSetting,
 )
 
 if TYPE_CHECKING:
@@ -35,8 +33,6 @@ if TYPE_CHECKING:
 _MOST_FUNCTIONS = 10_000
 _MOST_VALUES = 500
 _MOST_PATTERNS = 100_000
-# Lambda's quota; see quotas.toml.
-_MOST_LAYERS = 5
 # The layer that serverless-python-requirements creates (its lib/layer.js, read 2026-11-28).
 _REQUIREMENTS_LAYER = "pythonRequirements"
 
@@ -124,33 +120,53 @@ class _Service:
 
     def _function(self, name: str, written: Any, origin: Origin) -> TemplateFunction | None:
         body = self._variables.value(written)
-        settings = _FunctionSettings(self._variables, body, self._provider)
-        reason = self._why_skipped(body, settings)
+        reason = self._why_skipped(body)
         if reason is not None:
             self._skip(name, reason, origin)
             return None
+        settings = FunctionSettings()
         return TemplateFunction(
             name=name,
             origin=origin,
-            runtime=settings.text("runtime", settings.inherited("runtime")),
+            runtime=settings.text("runtime", self._inherited(body, "runtime")),
             handler=settings.text("handler", self._variables.get(body, "handler")),
             source=(source := self._source(body, settings)),
             patterns=self._patterns(body, source, settings),
-            architecture=settings.architecture(),
-            memory_mb=settings.number("memory", "memorySize"),
-            timeout_seconds=settings.number("timeout", "timeout"),
-            environment=settings.environment(),
-            layers=settings.layers(self._layer_names),
-            unknown=settings.unknown(),
+            architecture=settings.architecture(self._inherited(body, "architecture")),
+            memory_mb=settings.number("memory", self._inherited(body, "memorySize")),
+            timeout_seconds=settings.number("timeout", self._inherited(body, "timeout")),
+            environment=settings.names(*(self._variables.get(each, "environment") for each in (self._provider, body))),
+            layers=settings.layers(self._inherited(body, "layers"), self._layer),
+            unknown=settings.unknown,
         )
 
-    def _why_skipped(self, body: Any, settings: _FunctionSettings) -> str | None:
+    def _inherited(self, body: Any, key: str) -> Any:
+        """Return the function's setting *key*, or that of the provider."""
+        own = self._variables.get(body, key)
+        return self._variables.get(self._provider, key) if own is None else own
+
+    def _layer(self, written: Any) -> Any:
+        """Return the layer of the service that *written* refers to, or the value of *written*."""
+        value = self._variables.value(written)
+        if not isinstance(value, dict):
+            return value
+        reference = self._variables.get(value, "Ref")
+        if not isinstance(reference, str):
+            return Unknown(reason=f"CloudFormation evaluates `{shown(next(iter(value), '{}'))}`")
+        if reference not in self._layer_names:
+            return Unknown(reason=f"`layers` has no layer with the logical ID `{shown(reference)}`")
+        return LayerReference(name=self._layer_names[reference])
+
+    def _why_skipped(self, body: Any) -> str | None:
         """Return why lamina cannot build the function, or ``None``."""
         if not isinstance(body, dict):
             return mismatch("a mapping", body)
         if self._variables.get(body, "image") is not None:
             return "code is a container image"
-        return _why_not_python(settings.inherited("runtime")) or self._why_no_code(body)
+        runtime = self._inherited(body, "runtime")
+        if runtime in (None, ""):
+            return "no runtime is set, and the Serverless Framework's default is Node.js"
+        return not_python(runtime) or self._why_no_code(body)
 
     def _why_no_code(self, body: Any) -> str | None:
         if self._variables.get(body, "handler") is None:
@@ -166,42 +182,38 @@ class _Service:
         own = self._variables.get(body, "package", "individually")
         return self._variables.get(self._package, "individually") if own in (None, False) else own
 
-    def _source(self, body: Any, settings: _FunctionSettings) -> str | None:
+    def _source(self, body: Any, settings: FunctionSettings) -> str | None:
         """Return the directory with the function's code."""
-        module = self._variables.get(body, "module")
+        module = self._variables.get(body, "module") or None
         # The plugin ignores `module` in a package that functions share (its lib/inject.js, read 2026-11-28).
         individual = self._variables.get(self._package, "individually") if module is not None else False
         for each in (individual, module):
             if isinstance(each, Unknown):
-                settings.note("source", each.reason)
+                settings.mark_unknown("source", each.reason)
                 return None
         written = settings.text("source", module) if individual is True else "."
         if written is None:
             return None
         source = self._place(written)
         if source is None:
-            settings.note("source", f"`{shown(written)}` is outside the project")
+            settings.mark_unknown("source", f"`{shown(written)}` is outside the project")
         elif not self._files.is_directory(source):
-            settings.note("source", f"`{shown(written)}` is not a directory")
+            settings.mark_unknown("source", f"`{shown(written)}` is not a directory")
             return None
         return source
 
-    def _patterns(self, body: Any, source: str | None, settings: _FunctionSettings) -> tuple[str, ...]:
+    def _patterns(self, body: Any, source: str | None, settings: FunctionSettings) -> tuple[str, ...]:
         """Return the patterns for the function's package, in the order in which they apply."""
         individual = self._is_individual(body)
         if isinstance(individual, Unknown) or self._patterns_left < 0:
             reason = individual.reason if isinstance(individual, Unknown) else f"more than {_MOST_PATTERNS:,} patterns"
-            settings.note("patterns", reason)
+            settings.mark_unknown("patterns", reason)
             return ()
         packages = [self._package, self._variables.get(body, "package")] if individual is True else [self._package]
-        patterns = [
-            _negated(pattern)
-            for package in packages
-            for pattern in settings.texts("patterns", self._variables.get(package, "exclude"))
-        ]
+        patterns = [_negated(pattern) for package in packages for pattern in self._texts(settings, package, "exclude")]
         for package in packages:
             for key in ("include", "patterns"):
-                patterns += settings.texts("patterns", self._variables.get(package, key))
+                patterns += self._texts(settings, package, key)
         self._patterns_left -= len(patterns)
         if "patterns" in settings.reasons:
             return ()
@@ -209,106 +221,22 @@ class _Service:
         module = "" if source is None or source == base else source.removeprefix(f"{base}/")
         return _choice([_relative(pattern, module) for pattern in patterns])
 
-
-class _FunctionSettings:
-    """The settings of one function, with those of the provider as defaults, and what is unknown about them."""
-
-    def __init__(self, variables: Variables, body: Any, provider: Any) -> None:
-        self._variables = variables
-        self._body = body
-        self._provider = provider
-        self.reasons: dict[str, str] = {}
-
-    def note(self, setting: str, reason: str) -> None:
-        """Record why *setting* is unknown; the first reason counts."""
-        self.reasons.setdefault(setting, reason)
-
-    def unknown(self) -> tuple[UnknownSetting, ...]:
-        return tuple(UnknownSetting(setting=setting, reason=reason) for setting, reason in self.reasons.items())
-
-    def inherited(self, key: str) -> Any:
-        own = self._variables.get(self._body, key)
-        return self._variables.get(self._provider, key) if own is None else own
-
-    def text(self, setting: str, value: Any) -> str | None:
-        if value is None or isinstance(value, str):
-            return value
-        self.note(setting, mismatch("a text", value))
-        return None
-
-    def texts(self, setting: str, value: Any) -> list[str]:
-        """Return the texts in a list, or the single text. Nothing is returned for the other members."""
+    def _texts(self, settings: FunctionSettings, package: Any, key: str) -> list[str]:
+        """Return the patterns in the list, or the single pattern, at *key* of *package*."""
+        value = self._variables.get(package, key)
         values = value if isinstance(value, list) else [value]
         if len(values) > _MOST_VALUES:
-            self.note(setting, f"more than {_MOST_VALUES} values")
+            settings.mark_unknown("patterns", f"more than {_MOST_VALUES} values")
             return []
-        found = (self.text(setting, self._variables.value(each)) for each in values)
+        written = (self._variables.value(each) for each in values)
+        found = (settings.text("patterns", each) for each in written if each not in (None, ""))
         return [each for each in found if each is not None]
-
-    def number(self, setting: str, key: str) -> int | None:
-        value = self.inherited(key)
-        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value):
-            return int(value)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-        self.note(setting, mismatch("a number", value))
-        return None
-
-    def architecture(self) -> str | None:
-        value = self.text("architecture", self.inherited("architecture"))
-        if value in {None, "arm64", "x86_64"}:
-            return value
-        self.note("architecture", f"`{shown(value or '')}` is not an architecture of Lambda")
-        return None
-
-    def environment(self) -> tuple[str, ...]:
-        names: set[str] = set()
-        for container in (self._provider, self._body):
-            value = self._variables.get(container, "environment")
-            if isinstance(value, dict) and len(value) <= _MOST_VALUES:
-                names |= value.keys()
-            elif value is not None:
-                self.note("environment", mismatch(f"a mapping with at most {_MOST_VALUES} names", value))
-        return tuple(sorted(names))
-
-    def layers(self, names: dict[str, str]) -> tuple[LayerReference, ...]:
-        """Return the layers of the function; *names* has the name of each layer in the description by its logical ID."""
-        value = self.inherited("layers")
-        if value is None:
-            return ()
-        if not isinstance(value, list) or len(value) > _MOST_LAYERS:
-            self.note("layers", mismatch(f"a list of at most {_MOST_LAYERS} layers", value))
-            return ()
-        found = (self._layer(self._variables.value(each), names) for each in value)
-        return tuple(each for each in found if each)
-
-    def _layer(self, value: Any, names: dict[str, str]) -> LayerReference | None:
-        if isinstance(value, str) and value.startswith("arn:"):
-            return LayerReference(name=value)
-        reference = self._variables.get(value, "Ref") if isinstance(value, dict) else None
-        if isinstance(reference, str) and reference in names:
-            return LayerReference(name=names[reference])
-        if isinstance(reference, str):
-            self.note("layers", f"`layers` has no layer with the logical ID `{shown(reference)}`")
-        elif isinstance(value, dict):
-            self.note("layers", f"CloudFormation evaluates `{shown(next(iter(value), '{}'))}`")
-        else:
-            self.note("layers", mismatch("an ARN or a reference", value))
-        return None
 
 
 def _layer_id(name: str) -> str:
     """Return the logical ID of the layer *name* (lib/plugins/aws/lib/naming.js of the framework, read 2026-11-28)."""
     spelled = name.replace("-", "Dash").replace("_", "Underscore")
     return f"{spelled[:1].upper()}{spelled[1:]}LambdaLayer"
-
-
-def _why_not_python(runtime: Any) -> str | None:
-    if runtime is None:
-        return "no runtime is set, and the Serverless Framework's default is Node.js"
-    if isinstance(runtime, Unknown) or (isinstance(runtime, str) and runtime.startswith("python")):
-        return None
-    return f"runtime {shown(runtime) if isinstance(runtime, str) else kind(runtime)} is not Python"
 
 
 def _why_no_source(path: Any) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.project.templates.documents import Document, Mapping, load
-from lamina.project.templates.settings import Unknown, shown
+from lamina.project.templates.settings import Unknown, kind, mismatch, shown
 from lamina.project.templates.types import Origin
 
 if TYPE_CHECKING:
@@ -348,19 +348,6 @@ class _Parser:
         text = found.group()
         # The other literals are those of JSON.
         return text[1:-1] if text.startswith("'") else json.loads(text, strict=False)
-
-
-def kind(value: Any) -> str:
-    """Return the type of *value* as messages name it, such as ``a list``."""
-    if value is None:
-        return "nothing"
-    names = {dict: "a mapping", list: "a list", str: "a text", bool: "a boolean", int: "a number", float: "a number"}
-    return next((name for each, name in names.items() if isinstance(value, each)), "another value")
-
-
-def mismatch(expected: str, value: Any) -> str:
-    """Return why *value* is not what is *expected*, such as ``a text``."""
-    return value.reason if isinstance(value, Unknown) else f"expected {expected}, found {kind(value)}"
 
 
 def _stripped(pieces: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.frozen import frozen, replace
 from lamina.core.toml import read_data
 from lamina.project.templates.hcl_values import UnknownReference
-from lamina.project.templates.settings import Unknown, shown
+from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
 from lamina.project.templates.terraform_module import Configuration, Instance, TerraformModule, root_module
+from lamina.project.templates.terraform_plan import unsupported
 from lamina.project.templates.types import (
     LayerReference,
     Origin,
@@ -27,7 +28,6 @@ from lamina.project.templates.types import (
     TemplateLayer,
     Tool,
     Translation,
-    UnknownSetting,
 )
 
 if TYPE_CHECKING:
@@ -139,23 +139,24 @@ class _Reader:
         if not isinstance(source, str):
             return
         if source.startswith(("./", "../")):
-            self._each(block, name, lambda label, settings: self._local(label, settings, name, source))
+            self._each(block, name, lambda label, arguments: self._local(label, arguments, name, source))
         elif (submodule := _community(source)) is not None:
             if submodule not in read_data("terraform.toml")["community"]["others"]:
                 self._each(block, name, self._packaged)
         else:
-            self._each(block, name, lambda label, settings: self._foreign(label, settings, source))
+            self._each(block, name, lambda label, arguments: self._foreign(label, arguments, source))
 
-    def _foreign(self, label: _Label, settings: _Arguments, source: str) -> None:
-        runtime = settings.get("runtime")
-        if settings.get("handler") is not None and isinstance(runtime, str) and runtime.startswith("python"):
-            self._skip(label, f"module `{label.long}` from `{source}` is not known to lamina", settings)
+    def _foreign(self, label: _Label, arguments: _Arguments, source: str) -> None:
+        runtime = arguments.get("runtime")
+        is_known = isinstance(runtime, str) and runtime != ""
+        if arguments.get("handler") is not None and is_known and not_python(runtime) is None:
+            self._skip(label, f"module `{label.long}` from `{source}` is not known to lamina", arguments)
 
-    def _local(self, label: _Label, settings: _Arguments, name: str, source: str) -> None:
-        key = settings.instance.key
-        inner = self._module.call(name if key is None else f"{name}-{key}", source, settings.body, settings.instance)
+    def _local(self, label: _Label, arguments: _Arguments, name: str, source: str) -> None:
+        key = arguments.instance.key
+        inner = self._module.call(name if key is None else f"{name}-{key}", source, arguments.body, arguments.instance)
         if isinstance(inner, Unknown):
-            self._skip(label, inner.reason, settings)
+            self._skip(label, inner.reason, arguments)
             return
         found = _Found()
         _Reader(inner, found).run()
@@ -167,76 +168,76 @@ class _Reader:
         self._found.skipped += [replace(each, name=f"{label.long}-{each.name}") for each in found.skipped]
         self._found.translations += found.translations
 
-    def _skip(self, label: _Label, reason: str, settings: _Arguments) -> None:
-        self._found.skipped.append(Skipped(name=label.long, reason=reason, origin=settings.origin))
+    def _skip(self, label: _Label, reason: str, arguments: _Arguments) -> None:
+        self._found.skipped.append(Skipped(name=label.long, reason=reason, origin=arguments.origin))
 
-    def _function(self, label: _Label, settings: _Arguments) -> None:
-        reason = _not_python(settings)
+    def _function(self, label: _Label, arguments: _Arguments) -> None:
+        reason = unsupported(arguments.get)
         if reason is not None:
-            self._skip(label, reason, settings)
+            self._skip(label, reason, arguments)
             return
-        unknown: list[UnknownSetting] = []
-        code = self._code(settings, unknown)
-        self._add(label, settings, code, _environment(settings, unknown), unknown)
+        settings = FunctionSettings()
+        code = self._code(arguments, settings)
+        self._add(label, arguments, settings, code, _variables(arguments))
 
     def _add(
         self,
         label: _Label,
-        settings: _Arguments,
+        arguments: _Arguments,
+        settings: FunctionSettings,
         code: tuple[str | None, tuple[str, ...]],
-        environment: tuple[str, ...],
-        unknown: list[UnknownSetting],
+        variables: list[Any],
         *,
         more: tuple[str, ...] = (),
     ) -> None:
         source, patterns = code
         function = TemplateFunction(
             name=label.long,
-            origin=settings.origin,
-            handler=settings.text("handler", unknown),
+            origin=arguments.origin,
+            environment=settings.names(*variables),
+            handler=settings.text("handler", arguments.get("handler")),
             source=source,
             more=more,
             patterns=patterns,
-            runtime=settings.text("runtime", unknown),
-            architecture=_architecture(settings, unknown),
-            memory_mb=settings.number("memory_size", "memory", unknown),
-            timeout_seconds=settings.number("timeout", "timeout", unknown),
-            environment=environment,
-            layers=tuple(_layers(settings, unknown)),
-            unknown=tuple(unknown),
+            runtime=settings.text("runtime", arguments.get("runtime")),
+            architecture=settings.architecture(arguments.get("architectures")),
+            memory_mb=settings.number("memory", arguments.get("memory_size")),
+            timeout_seconds=settings.number("timeout", arguments.get("timeout")),
+            layers=settings.layers(arguments.get("layers"), _layer),
+            unknown=settings.unknown,
         )
         self._found.functions.append((label, function))
 
-    def _layer(self, label: _Label, settings: _Arguments) -> None:
-        source, _ = self._code(settings, [], zips=True)
-        self._found.layers.append(TemplateLayer(name=self._full(label), origin=settings.origin, source=source))
+    def _layer(self, label: _Label, arguments: _Arguments) -> None:
+        source, _ = self._code(arguments, FunctionSettings(), zips=True)
+        self._found.layers.append(TemplateLayer(name=self._full(label), origin=arguments.origin, source=source))
 
     def _full(self, label: _Label) -> str:
         return f"{self._module.name}-{label.long}" if self._module.name else label.long
 
     def _code(
-        self, settings: _Arguments, unknown: list[UnknownSetting], *, zips: bool = False
+        self, arguments: _Arguments, settings: FunctionSettings, *, zips: bool = False
     ) -> tuple[str | None, tuple[str, ...]]:
-        filename = settings.get("filename")
+        filename = arguments.get("filename")
         if filename is None:
-            stored = settings.get("s3_bucket") is not None or settings.get("s3_key") is not None
+            stored = arguments.get("s3_bucket") is not None or arguments.get("s3_key") is not None
             reason = "the code is an object in S3" if stored else "`filename` is not set"
         elif isinstance(filename, Unknown):
             archive = _archive(filename) if isinstance(filename, UnknownReference) else None
             if archive is not None:
-                return _Reader(archive[0], self._found)._archived(archive[1], unknown)  # noqa: SLF001
+                return _Reader(archive[0], self._found)._archived(archive[1], settings)  # noqa: SLF001
             reason = filename.reason
         elif not isinstance(filename, str):
             reason = "`filename` is not a string"
         else:
             named = self._outputs().get(posixpath.normpath(filename))
             if named is not None:
-                return self._archived(named, unknown)
+                return self._archived(named, settings)
             local = self._local_path(filename)
             if zips and local is not None and self._module.configuration.files.is_file(local):
                 return local, ()
             reason = f"`{shown(filename)}` is built by something else"
-        unknown.append(UnknownSetting(setting="source", reason=reason))
+        settings.mark_unknown("source", reason)
         return None, ()
 
     def _outputs(self) -> dict[str, tuple[Body, Instance]]:
@@ -254,19 +255,19 @@ class _Reader:
         return self._archives
 
     def _archived(
-        self, archive: tuple[Body, Instance], unknown: list[UnknownSetting]
+        self, archive: tuple[Body, Instance], settings: FunctionSettings
     ) -> tuple[str | None, tuple[str, ...]]:
         """Return the directory or file that *archive* packs, and the globs for its files."""
-        settings = _Arguments(*archive, Origin(file=archive[0].file))
-        value = next(filter(None, (settings.get("source_dir"), settings.get("source_file"))), None)
-        source = self._source(value, unknown, "the archive is made of text in the description")
-        excludes = settings.get("excludes")
+        arguments = _Arguments(*archive, Origin(file=archive[0].file))
+        value = next(filter(None, (arguments.get("source_dir"), arguments.get("source_file"))), None)
+        source = self._source(value, settings, "the archive is made of text in the description")
+        excludes = arguments.get("excludes")
         if isinstance(excludes, Unknown):
-            unknown.append(UnknownSetting(setting="patterns", reason=excludes.reason))
+            settings.mark_unknown("patterns", excludes.reason)
         listed = excludes if isinstance(excludes, list) else []
         return source, tuple(f"!{each}" for each in listed if isinstance(each, str))
 
-    def _source(self, value: Any, unknown: list[UnknownSetting], otherwise: str) -> str | None:
+    def _source(self, value: Any, settings: FunctionSettings, otherwise: str) -> str | None:
         reason = otherwise
         if isinstance(value, Unknown):
             reason = value.reason
@@ -279,7 +280,7 @@ class _Reader:
                 return local
             else:
                 reason = f"`{shown(local)}` " + ("is not a directory" if files.is_file(local) else "does not exist")
-        unknown.append(UnknownSetting(setting="source", reason=reason))
+        settings.mark_unknown("source", reason)
         return None
 
     def _local_path(self, path: str) -> str | None:
@@ -287,41 +288,40 @@ class _Reader:
         configuration = self._module.configuration
         return configuration.files.join(configuration.directory, path)
 
-    def _packaged(self, label: _Label, settings: _Arguments) -> None:
+    def _packaged(self, label: _Label, arguments: _Arguments) -> None:
         """Read a call of the community module."""
-        if settings.get("create") is False:
+        if arguments.get("create") is False:
             return
-        paths, translations = self._paths(settings)
+        paths, translations = self._paths(arguments)
         self._found.translations += translations
-        if settings.get("create_layer") is True:
-            source, _ = self._sources(paths, [], "")
-            self._found.layers.append(TemplateLayer(name=self._full(label), origin=settings.origin, source=source))
-        if settings.get("create_function") is False or settings.get("create_layer") is True:
+        if arguments.get("create_layer") is True:
+            source, _ = self._sources(paths, FunctionSettings(), "")
+            self._found.layers.append(TemplateLayer(name=self._full(label), origin=arguments.origin, source=source))
+        if arguments.get("create_function") is False or arguments.get("create_layer") is True:
             return
-        reason = _not_python(settings)
+        reason = unsupported(arguments.get)
         if reason is not None:
-            self._skip(label, reason, settings)
+            self._skip(label, reason, arguments)
             return
-        unknown: list[UnknownSetting] = []
-        source, more = self._sources(paths, unknown, _no_path(settings))
-        variables = settings.get("environment_variables")
-        self._add(label, settings, (source, ()), _names(variables, unknown), unknown, more=more)
+        settings = FunctionSettings()
+        source, more = self._sources(paths, settings, _no_path(arguments))
+        self._add(label, arguments, settings, (source, ()), [arguments.get("environment_variables")], more=more)
 
     def _sources(
-        self, paths: list[Any], unknown: list[UnknownSetting], otherwise: str
+        self, paths: list[Any], settings: FunctionSettings, otherwise: str
     ) -> tuple[str | None, tuple[str, ...]]:
         """Return the first of *paths* and the others, relative to the project; nothing if one of them is unknown."""
-        found = [self._source(path, unknown, otherwise) for path in paths or [None]]
+        found = [self._source(path, settings, otherwise) for path in paths or [None]]
         known = [path for path in dict.fromkeys(found) if path is not None]
         return (known[0], tuple(known[1:])) if len(known) == len(set(found)) else (None, ())
 
-    def _paths(self, settings: _Arguments) -> tuple[list[Any], list[Translation]]:
-        """Return the paths in ``source_path``, and the settings that lamina replaces."""
-        value = settings.get("source_path")
+    def _paths(self, arguments: _Arguments) -> tuple[list[Any], list[Translation]]:
+        """Return the paths in ``source_path``, and the arguments that lamina replaces."""
+        value = arguments.get("source_path")
         translations = [
-            _translation(name, settings.origin_of(name), {})
+            _translation(name, arguments.origin_of(name), {})
             for name in _replacements()
-            if "." not in name and settings.get(name) not in (None, False, "", {})
+            if "." not in name and arguments.get(name) not in (None, False, "", {})
         ]
         paths: list[Any] = []
         for entry in value if isinstance(value, list) else [value]:
@@ -330,7 +330,7 @@ class _Reader:
             for key in entry if isinstance(entry, dict) else ():
                 name = f"source_path.{key}"
                 if name in _replacements() and entry[key] not in (None, False, "", []):
-                    origin = settings.origin_of("source_path")
+                    origin = arguments.origin_of("source_path")
                     translations.append(_translation(name, origin, self._lock(name, path, entry[key])))
         return paths, translations
 
@@ -365,26 +365,6 @@ class _Arguments:
         attribute = self.body.attributes.get(name)
         return self.origin if attribute is None or attribute.line is None else replace(self.origin, line=attribute.line)
 
-    def text(self, name: str, unknown: list[UnknownSetting]) -> str | None:
-        """Return the string argument *name*, or ``None``."""
-        value = self.get(name)
-        if value is None or (isinstance(value, str) and value):
-            return value
-        reason = value.reason if isinstance(value, Unknown) else f"`{name}` is not a string"
-        unknown.append(UnknownSetting(setting=name, reason=reason))
-        return None
-
-    def number(self, name: str, setting: str, unknown: list[UnknownSetting]) -> int | None:
-        """Return the argument *name*, a whole number, or ``None``. Terraform converts strings."""
-        value = self.get(name)
-        if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
-            value = int(value)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value
-        reason = value.reason if isinstance(value, Unknown) else f"`{name}` is not a whole number"
-        unknown.append(UnknownSetting(setting=setting, reason=reason))
-        return None
-
 
 @cache
 def _replacements() -> dict[str, dict[str, Any]]:
@@ -413,69 +393,28 @@ def _community(source: str) -> str | None:
     return None
 
 
-def _not_python(settings: _Arguments) -> str | None:
-    if settings.get("package_type") == "Image" or settings.get("image_uri") is not None:
-        return "code is a container image"
-    runtime = settings.get("runtime")
-    if runtime is None:
-        return "it sets no runtime"
-    return (
-        None
-        if isinstance(runtime, Unknown) or str(runtime).startswith("python")
-        else f"runtime {shown(str(runtime))} is not Python"
-    )
-
-
-def _no_path(settings: _Arguments) -> str:
-    package = next(filter(settings.get, ("local_existing_package", "s3_existing_package")), None)
+def _no_path(arguments: _Arguments) -> str:
+    package = next(filter(arguments.get, ("local_existing_package", "s3_existing_package")), None)
     return f"`{package}` is built by something else" if package else "`source_path` is not set"
 
 
-def _architecture(settings: _Arguments, unknown: list[UnknownSetting]) -> str | None:
-    value = settings.get("architectures")
-    value = value[0] if isinstance(value, list) and len(value) == 1 else value
-    if value is None:
-        return None
-    if value in ("x86_64", "arm64"):
-        return str(value)
-    reason = value.reason if isinstance(value, Unknown) else "`architectures` is not a list with `x86_64` or `arm64`"
-    unknown.append(UnknownSetting(setting="architecture", reason=reason))
-    return None
-
-
-def _environment(settings: _Arguments, unknown: list[UnknownSetting]) -> tuple[str, ...]:
-    blocks = settings.body.blocks
+def _variables(arguments: _Arguments) -> list[Any]:
+    """Return the variables of each ``environment`` block."""
+    blocks = arguments.body.blocks
     bodies = list(blocks.get("environment", ()))
     for dynamic in blocks.get("dynamic.environment", ()):
         bodies += dynamic.blocks.get("content", ())
-    nested = settings.get("environment")
+    nested = arguments.get("environment")
     if isinstance(nested, list) and len(nested) == 1:
         nested = nested[0]
     values = [nested.get("variables") if isinstance(nested, dict) else nested]
-    values += [_Arguments(body, settings.instance, settings.origin).get("variables") for body in bodies]
-    return tuple(sorted({name for each in values for name in _names(each, unknown)}))
+    return values + [_Arguments(body, arguments.instance, arguments.origin).get("variables") for body in bodies]
 
 
-def _names(variables: Any, unknown: list[UnknownSetting]) -> tuple[str, ...]:
-    if isinstance(variables, dict):
-        return tuple(sorted(map(str, variables)))
-    if variables is not None:
-        reason = variables.reason if isinstance(variables, Unknown) else "the variables are not a map"
-        unknown.append(UnknownSetting(setting="environment", reason=reason))
-    return ()
-
-
-def _layers(settings: _Arguments, unknown: list[UnknownSetting]) -> Iterator[LayerReference]:
-    value = settings.get("layers")
-    for each in value if isinstance(value, list) else [] if value is None else [value]:
-        name = each if isinstance(each, str) and each.startswith("arn:") else None
-        if isinstance(each, UnknownReference):
-            name = _layer_name(each)
-        if name is not None:
-            yield LayerReference(name=name)
-            continue
-        reason = each.reason if isinstance(each, Unknown) else "a layer is not the ARN of a layer version"
-        unknown.append(UnknownSetting(setting="layers", reason=reason))
+def _layer(value: Any) -> Any:
+    """Return the layer of the configuration that *value* refers to, or *value*."""
+    name = _layer_name(value) if isinstance(value, UnknownReference) else None
+    return value if name is None else LayerReference(name=name)
 
 
 def _layer_name(reference: UnknownReference) -> str | None:

@@ -12,20 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.project.templates.documents import load
-from lamina.project.templates.settings import shown
+from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
 from lamina.project.templates.types import (
-    LayerReference,
     Origin,
     Skipped,
     Template,
     TemplateFunction,
     TemplateLayer,
     Tool,
-    UnknownSetting,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lamina.project.templates.files import TemplateFiles
 
@@ -118,28 +116,30 @@ class _Plan:
             self.layers.append(TemplateLayer(name=_address(resource), origin=self._origin, source=source))
 
     def _function(self, name: str, values: dict[str, Any]) -> None:
-        reason = _not_python(values)
+        reason = unsupported(values.get)
         if reason is not None:
             self.skipped.append(Skipped(name=name, reason=reason, origin=self._origin))
             return
-        unknown: list[UnknownSetting] = []
+        settings = FunctionSettings()
         filename = values.get("filename")
         source = self._archives.get(filename) if isinstance(filename, str) else None
         if source is None:
-            unknown.append(UnknownSetting(setting="source", reason=_code(values)))
+            settings.mark_unknown("source", _code(values))
+        blocks = [each for each in _list(values.get("environment")) if isinstance(each, dict)]
         self.functions.append(
             TemplateFunction(
                 name=name,
                 origin=self._origin,
                 source=source,
-                handler=_text(values, "handler", unknown),
-                runtime=_text(values, "runtime", unknown),
-                architecture=_architecture(values),
-                memory_mb=_number(values, "memory_size"),
-                timeout_seconds=_number(values, "timeout"),
-                environment=_environment(values.get("environment")),
-                layers=tuple(_layers(values, unknown)),
-                unknown=tuple(unknown),
+                handler=settings.text("handler", _planned(values.get("handler"))),
+                runtime=settings.text("runtime", _planned(values.get("runtime"))),
+                architecture=settings.architecture(values.get("architectures")),
+                memory_mb=settings.number("memory", values.get("memory_size")),
+                timeout_seconds=settings.number("timeout", values.get("timeout")),
+                environment=settings.names(*(each.get("variables") for each in blocks)),
+                # A plan leaves out a list with a value that is not known yet, such as the ARN of a new layer version.
+                layers=settings.layers(_planned(values.get("layers")), _planned),
+                unknown=settings.unknown,
             )
         )
 
@@ -160,47 +160,16 @@ def _address(resource: dict[str, Any]) -> str:
     )[:200]
 
 
-def _not_python(values: dict[str, Any]) -> str | None:
-    if values.get("package_type") == "Image" or values.get("image_uri"):
+def unsupported(get: Callable[[str], Any]) -> str | None:
+    """Return why lamina does not build the function whose arguments *get* returns, or ``None``."""
+    if get("package_type") == "Image" or get("image_uri") not in (None, ""):
         return "code is a container image"
-    runtime = values.get("runtime")
-    if runtime is None or (isinstance(runtime, str) and runtime.startswith("python")):
-        return None
-    return f"runtime {shown(str(runtime))} is not Python"
+    return not_python(get("runtime"))
 
 
-def _text(values: dict[str, Any], name: str, unknown: list[UnknownSetting]) -> str | None:
-    value = values.get(name)
-    if isinstance(value, str) and value:
-        return value
-    unknown.append(UnknownSetting(setting=name, reason=_PENDING if value is None else f"`{name}` is not a string"))
-    return None
-
-
-def _number(values: dict[str, Any], name: str) -> int | None:
-    value = values.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _architecture(values: dict[str, Any]) -> str | None:
-    found = _list(values.get("architectures"))
-    return found[0] if len(found) == 1 and found[0] in ("x86_64", "arm64") else None
-
-
-def _environment(blocks: Any) -> tuple[str, ...]:
-    variables = [each.get("variables") for each in _list(blocks) if isinstance(each, dict)]
-    return tuple(sorted({name for each in variables if isinstance(each, dict) for name in each}))
-
-
-def _layers(values: dict[str, Any], unknown: list[UnknownSetting]) -> Iterator[LayerReference]:
-    if values.get("layers") is None:
-        # A plan leaves out a list with a value that is not known yet, such as the ARN of a new layer version.
-        unknown.append(UnknownSetting(setting="layers", reason=_PENDING))
-    for each in _list(values.get("layers")):
-        if isinstance(each, str) and each.startswith("arn:"):
-            yield LayerReference(name=each)
-        else:
-            unknown.append(UnknownSetting(setting="layers", reason=_PENDING))
+def _planned(value: Any) -> Any:
+    """Return *value*, or why a plan does not contain it."""
+    return Unknown(reason=_PENDING) if value is None else value
 
 
 def _code(values: dict[str, Any]) -> str:
