@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamina.core.errors import TemplateError
-from lamina.project.templates.cdk import CdkGuess, guess, read
+from lamina.project.templates.cdk.reader import CdkGuess, guess, read
 from lamina.project.templates.files import TemplateFiles
 from lamina.project.templates.types import LayerReference, Origin, Tool, UnknownSetting
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamina.core.errors import TemplateError
-from lamina.project.templates.cloudformation import read
+from lamina.project.templates.cloudformation.reader import read
 from lamina.project.templates.files import TemplateFiles
 from lamina.project.templates.types import (
     LayerReference,

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lamina.core.errors import TemplateError
-from lamina.project.templates import serverless
 from lamina.project.templates.files import TemplateFiles
+from lamina.project.templates.serverless import reader
 from lamina.project.templates.types import (
     LayerReference,
     Origin,
@@ -42,7 +42,7 @@ def write(root: Path, files: dict[str, str]) -> TemplateFiles:
 def read(root: Path, text: str, path: str = "serverless.yml", **files: str) -> Template:
     """Return the template of the service *text*, with more *files*: a double underscore in a name stands for a dot."""
     others = {name.replace("__", "."): content for name, content in files.items()}
-    return serverless.read(path, write(root, {path: text, **others}))
+    return reader.read(path, write(root, {path: text, **others}))
 
 
 def one(root: Path, text: str, **files: str) -> TemplateFunction:
@@ -573,7 +573,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
         {"serverless.yml": f"{PYTHON}functions: {{a: {{handler: '${{file(a.yml):x}}'}}}}\n", "a.yml": "x: 1\n"},
     )
     (tmp_path / "a.yml").chmod(0)
-    template = serverless.read("serverless.yml", files)
+    template = reader.read("serverless.yml", files)
 
     assert template.functions[0].why_unknown("handler") == "could not read `a.yml`: Permission denied"
 
@@ -584,7 +584,7 @@ def test_the_files_are_recorded(tmp_path: Path) -> None:
         tmp_path,
         {"serverless.yml": PYTHON + "functions:\n  - ${file(a.yml)}\n  - ${file(b.yml)}\n", "a.yml": "{}\n"},
     )
-    serverless.read("serverless.yml", files)
+    reader.read("serverless.yml", files)
 
     assert {each.path: each.kind for each in files.snapshot.observations} == {
         "serverless.yml": "file",

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lamina.core.errors import TemplateError
 from lamina.project.templates.files import TemplateFiles
-from lamina.project.templates.terraform import read
-from lamina.project.templates.terraform_plan import read_plan
+from lamina.project.templates.terraform.plan import read_plan
+from lamina.project.templates.terraform.reader import read
 from lamina.project.templates.types import (
     LayerReference,
     Origin,

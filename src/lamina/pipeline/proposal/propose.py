@@ -20,7 +20,7 @@ from lamina.project.functions import setting
 from lamina.project.members import configured as configured_members
 from lamina.project.members import is_service
 from lamina.project.templates.answers import ask_all
-from lamina.project.templates.cdk import CdkGuess, guess
+from lamina.project.templates.cdk.reader import CdkGuess, guess
 from lamina.project.templates.entries import source_entries, unapplied_patterns
 from lamina.project.templates.files import TemplateFiles
 from lamina.project.templates.find import FoundDescriptions, describe, find, find_in_root

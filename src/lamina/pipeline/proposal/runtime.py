@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.target import Runtime
-    from lamina.project.templates.cdk import CdkGuess
+    from lamina.project.templates.cdk.reader import CdkGuess
     from lamina.project.templates.types import TemplateFunction
 
 _PATCHES = range(60)

@@ -41,11 +41,11 @@ _AREA = "templates"
 _FORMAT = 3
 
 READERS: Final[Mapping[str, tuple[str, str]]] = {
-    "cloudformation": ("cloudformation", "read"),
-    "serverless": ("serverless", "read"),
-    "terraform": ("terraform", "read"),
-    "terraform-plan": ("terraform_plan", "read_plan"),
-    "cdk": ("cdk", "read"),
+    "cloudformation": ("cloudformation.reader", "read"),
+    "serverless": ("serverless.reader", "read"),
+    "terraform": ("terraform.reader", "read"),
+    "terraform-plan": ("terraform.plan", "read_plan"),
+    "cdk": ("cdk.reader", "read"),
 }
 """The module of this package and its function that reads each kind of description."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
-from lamina.project.templates.intrinsics import expand_tag
-from lamina.project.templates.serverless_plugins import python_requirements, translate
-from lamina.project.templates.serverless_variables import Variables
+from lamina.project.templates.cloudformation.intrinsics import expand_tag
+from lamina.project.templates.serverless.plugins import python_requirements, translate
+from lamina.project.templates.serverless.variables import Variables
 from lamina.project.templates.settings import FunctionSettings, Unknown, kind, mismatch, not_python, shown
 from lamina.project.templates.types import (
     LayerReference,

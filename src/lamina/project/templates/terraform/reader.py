@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen, replace
 from lamina.core.toml import read_data
-from lamina.project.templates.hcl_values import UnknownReference
 from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
-from lamina.project.templates.terraform_module import Configuration, Instance, TerraformModule, root_module
-from lamina.project.templates.terraform_plan import unsupported
+from lamina.project.templates.terraform.expressions import UnknownReference
+from lamina.project.templates.terraform.module import Configuration, Instance, TerraformModule, root_module
+from lamina.project.templates.terraform.plan import unsupported
 from lamina.project.templates.types import (
     LayerReference,
     Origin,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lamina.project.templates.files import TemplateFiles
-    from lamina.project.templates.hcl import Block, Body
+    from lamina.project.templates.terraform.hcl import Block, Body
 
 _SOURCE = re.compile(r'\bsource\s*=\s*"([^"\n]*)"')
 _REQUIREMENTS = "source_path.pip_requirements"

@@ -12,7 +12,7 @@ from lamina.project.templates.types import Skipped, Translation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from lamina.project.templates.serverless_variables import Variables
+    from lamina.project.templates.serverless.variables import Variables
 
     _Pairs = tuple[tuple[str, object], ...]
 

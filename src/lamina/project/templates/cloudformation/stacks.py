@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.core.toml import parse
+from lamina.project.templates.cloudformation.intrinsics import Evaluation, Evaluator, expand_tag, section
 from lamina.project.templates.documents import load
-from lamina.project.templates.intrinsics import Evaluation, Evaluator, expand_tag, section
 from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.types import Skipped
 

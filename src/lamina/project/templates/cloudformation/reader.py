@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
-from lamina.project.templates.intrinsics import NO_VALUE, ResourceReference, function_name
+from lamina.project.templates.cloudformation.intrinsics import NO_VALUE, ResourceReference, function_name
+from lamina.project.templates.cloudformation.stacks import Stacks
 from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
-from lamina.project.templates.stacks import Stacks
 from lamina.project.templates.types import (
     LayerReference,
     Skipped,
@@ -25,9 +25,9 @@ from lamina.project.templates.types import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from lamina.project.templates.cloudformation.intrinsics import Evaluator
+    from lamina.project.templates.cloudformation.stacks import StackResource
     from lamina.project.templates.files import TemplateFiles
-    from lamina.project.templates.intrinsics import Evaluator
-    from lamina.project.templates.stacks import StackResource
 
 # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/transform-aws-serverless.html (2026-11-28)
 _SAM = "AWS::Serverless-2016-10-31"

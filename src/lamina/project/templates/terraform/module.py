@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.project.ignore import Glob
-from lamina.project.templates.hcl import FILE_BYTES, Attribute, Block, Body, error, parse, scan
-from lamina.project.templates.hcl_functions import MOST
-from lamina.project.templates.hcl_values import Budget, HclEvaluator, Names
 from lamina.project.templates.settings import Unknown, shown
+from lamina.project.templates.terraform.expressions import Budget, HclEvaluator, Names
+from lamina.project.templates.terraform.functions import MOST
+from lamina.project.templates.terraform.hcl import FILE_BYTES, Attribute, Block, Body, error, parse, scan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen, replace
 from lamina.core.toml import read_data
-from lamina.project.templates.assets import AssetSources
-from lamina.project.templates.cloudformation import (
+from lamina.project.templates.cdk.assets import AssetSources
+from lamina.project.templates.cloudformation.intrinsics import section
+from lamina.project.templates.cloudformation.reader import (
     CODE,
     CONTENT,
     Source,
     local,
     read_function,
 )
+from lamina.project.templates.cloudformation.stacks import Stacks
 from lamina.project.templates.documents import load
-from lamina.project.templates.intrinsics import section
 from lamina.project.templates.settings import shown
-from lamina.project.templates.stacks import Stacks
 from lamina.project.templates.types import (
     Origin,
     Skipped,
@@ -38,8 +38,8 @@ from lamina.project.templates.types import (
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
+    from lamina.project.templates.cloudformation.stacks import StackResource
     from lamina.project.templates.files import TemplateFiles
-    from lamina.project.templates.stacks import StackResource
 
 _DEEPEST = 10
 _MOST_PARTS = 20

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
-from lamina.project.templates.hcl import parse_template, trees, unescape, word
-from lamina.project.templates.hcl_functions import MOST, MOST_CHARACTERS, call
 from lamina.project.templates.settings import Unknown, shown
+from lamina.project.templates.terraform.functions import MOST, MOST_CHARACTERS, call
+from lamina.project.templates.terraform.hcl import parse_template, trees, unescape, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,7 +12,7 @@ from lamina.project.templates.settings import Unknown, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lamina.project.templates.cloudformation import Source
+    from lamina.project.templates.cloudformation.reader import Source
     from lamina.project.templates.files import TemplateFiles
 
 _MOST_FILES = 20_000

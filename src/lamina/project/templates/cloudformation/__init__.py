@@ -1,0 +1,1 @@
+"""Read templates of SAM and CloudFormation."""

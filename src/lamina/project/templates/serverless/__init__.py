@@ -1,0 +1,1 @@
+"""Read service descriptions of the Serverless Framework."""

@@ -1,0 +1,1 @@
+"""Read configurations and plans of Terraform and OpenTofu."""
