@@ -278,6 +278,33 @@ class TestSeveral:
         )
 
 
+class TestArguments:
+    def test_no_directory(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A directory that does not exist is an error, and is not created."""
+        assert main(["init", "--project", str(tmp_path / "none")]) == 2
+        assert capsys.readouterr().err.startswith(f"error: no directory `{tmp_path / 'none'}`\n")
+        assert not (tmp_path / "none").exists()
+
+    def test_template_from_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The path of `--template` is relative to the current directory, as the user types it."""
+        root = grow(tmp_path, {f"svc/{path}": text for path, text in {**FILES, "x.yaml": sam(function("A"))}.items()})
+        monkeypatch.chdir(root)
+
+        assert main(["init", "-q", "--project", "svc", "--template", "svc/x.yaml"]) == 0
+        assert [each.name for each in load(root / "svc").functions] == ["A"]
+
+    def test_link_out_of_the_project(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A configuration file that is a link out of the project is not written."""
+        root = grow(
+            tmp_path, {f"svc/{path}": text for path, text in {**FILES, "template.yaml": sam(function("A"))}.items()}
+        )
+        (root / "svc/lamina.toml").symlink_to("../outside.toml")
+
+        assert main(["init", "--project", str(root / "svc")]) == 2
+        assert "is a symbolic link out of" in capsys.readouterr().err
+        assert not (root / "outside.toml").exists()
+
+
 class TestText:
     @pytest.mark.parametrize(
         "files",

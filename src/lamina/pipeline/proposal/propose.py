@@ -16,6 +16,7 @@ from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
+from lamina.project.file import configures
 from lamina.project.functions import setting
 from lamina.project.members import configured as configured_members
 from lamina.project.members import is_service
@@ -53,8 +54,8 @@ def propose(
     """
     Return configurations for all services in the directory *root*.
 
-    *runtime* and *architecture* override the detected values. *template* is the only deploy description to read, relative to
-    *root*; by default, lamina searches for them. With *again*, services that are already configured are proposed too.
+    *runtime* and *architecture* override the detected values. *template* is the only deploy description to read, as the user
+    typed it; by default, lamina searches for them. With *again*, services that are already configured are proposed too.
     Raises ConfigError if every service is already configured, if the runtime is unknown, or if ``pyproject.toml`` is not valid
     TOML. Raises TemplateError if a deploy description is invalid.
     """
@@ -121,11 +122,7 @@ def _below(root: Path, template: str) -> str:
 
 def _unlisted(root: Path, directories: Sequence[Path]) -> tuple[str, ...]:
     """Return a note for each of *directories* that the workspace at *root* does not list among its members."""
-    try:
-        members = configured_members(root)
-    except ConfigError:
-        # The root has no configuration, so there is no list.
-        return ()
+    members = configured_members(root) if configures(root) else None
     if members is None:
         return ()
     names = [directory.relative_to(root).as_posix() for directory in directories]
