@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     written = not args.dry_run
     print(_report(proposal, written=written, project=args.project) if args.json else _text(proposal), end="")
     for service in proposal.services:
-        console.say(f"{'would write' if args.dry_run else 'wrote'} this configuration to `{service.path}`")
+        console.say(_written(service, is_dry_run=args.dry_run))
         for note in _service_notes(service):
             console.note(printable(note))
         if not service.functions:
@@ -95,6 +95,14 @@ def _text(proposal: Proposal) -> str:
     if len(texts) == 1:
         return next(iter(texts.values()))
     return "\n".join(f"# {path.relative_to(proposal.root).as_posix()}\n{text}" for path, text in texts.items())
+
+
+def _written(service: ProposedService, *, is_dry_run: bool) -> str:
+    from lamina.project.members import is_service
+
+    if is_dry_run and is_service(service.directory):
+        return f"`{service.path}` is already configured; this is what the repository says now"
+    return f"{'would write' if is_dry_run else 'wrote'} this configuration to `{service.path}`"
 
 
 def _service_notes(service: ProposedService) -> Iterator[str]:

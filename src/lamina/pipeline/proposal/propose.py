@@ -263,7 +263,7 @@ def _within(name: str, value: int | None, function: TemplateFunction, group: Ser
     limits = setting(name)
     if value is None or limits.least <= value <= limits.most:
         return value
-    group.guesses.append(f"`{function.name}` sets {name} {value:,} ({function.origin}), which Lambda does not support")
+    group.notes.append(f"`{function.name}` sets {name} {value:,} ({function.origin}), which Lambda does not support")
     return None
 
 
@@ -316,7 +316,7 @@ def _settings(translations: Iterable[Translation]) -> tuple[tuple[str, object], 
 
 
 def _notes(group: ServiceGroup, functions: Sequence[ProposedFunction]) -> list[str]:
-    notes = list(dict.fromkeys(group.guesses))
+    notes = list(dict.fromkeys(group.notes))
     notes += [
         f"{setting} of `{function.name}` is unknown: {reason} ({function.origin})"
         for function in group.functions

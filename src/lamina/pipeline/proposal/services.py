@@ -49,8 +49,8 @@ class ServiceGroup:
     """The first of *functions* by its name in the template."""
     taken: set[str] = field(default_factory=set)
     """The names of *functions* in lower case."""
-    guesses: list[str] = field(default_factory=list)
-    """What lamina guessed about the functions, one sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """What the user should know about the functions, one sentence each."""
 
 
 def group_templates(
@@ -74,7 +74,7 @@ def group_templates(
             group.requirements += [path for path in requirements if path not in group.requirements]
             for function in functions:
                 _add(group, function)
-                group.guesses += [guesses[function.name]] if function.name in guesses else []
+                group.notes += [guesses[function.name]] if function.name in guesses else []
     return groups, tuple(skipped)
 
 
@@ -204,14 +204,14 @@ def _add(group: ServiceGroup, function: TemplateFunction) -> None:
     if same is not None and (same.handler, same.source) == (function.handler, function.source):
         settings = ("runtime", "architecture", "memory_mb", "timeout_seconds")
         if any(getattr(same, setting) != getattr(function, setting) for setting in settings):
-            group.guesses.append(
+            group.notes.append(
                 f"`{function.name}` has other settings in {function.origin} than in {same.origin}, which count"
             )
         return
     name = unused(valid_function_name(function.name), group.taken)
     group.taken.add(name.lower())
     if name != function.name:
-        group.guesses.append(f"`{function.name}` ({function.origin}) is named `{name}` here")
+        group.notes.append(f"`{function.name}` ({function.origin}) is named `{name}` here")
     named = replace(function, name=name)
     group.by_name.setdefault(function.name, named)
     group.functions.append(named)
