@@ -6,7 +6,7 @@ import os
 import tomllib
 from collections import Counter
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
@@ -79,12 +79,18 @@ def propose(
     configured = [] if again else [each for each in groups if is_service(absolute(root, each))]
     if len(configured) == len(groups):
         raise _already_configured(root, configured)
-    guessed, unsynthesized = _guess(found, files)
+    app, guessed, unsynthesized = _guess(found, files)
     services, others = [], []
     for directory, group in sorted(groups.items()):
         if directory not in configured:
             service, unfit = _service(
-                root, group, guessed, described=described, today=today, runtime=runtime, architecture=architecture
+                root,
+                group,
+                guessed if _belongs(app, directory) else CdkGuess(),
+                described=described,
+                today=today,
+                runtime=runtime,
+                architecture=architecture,
             )
             services.append(service)
             others += unfit
@@ -154,17 +160,23 @@ def _already_configured(root: Path, configured: Sequence[str]) -> ConfigError:
     )
 
 
-def _guess(found: FoundDescriptions, files: TemplateFiles) -> tuple[CdkGuess, list[Skipped]]:
-    """Return the runtime and architecture in the sources of a CDK app without ``cdk.out``, and what is missing."""
+def _guess(found: FoundDescriptions, files: TemplateFiles) -> tuple[str, CdkGuess, list[Skipped]]:
+    """Return the file of a CDK app without ``cdk.out``, the runtime and architecture in its sources, and what is missing."""
     app = next((each.path for each in found.descriptions if each.kind == "cdk-app"), None)
     if app is None:
-        return CdkGuess(), []
+        return "", CdkGuess(), []
     read = guess(files, app) or CdkGuess()
     reasons = [
         "it has no `cdk.out`: run `cdk synth` and `lamina init` again to read the functions of the app",
         *(each.reason for each in read.unknown),
     ]
-    return read, [Skipped(name=app, reason=reason, origin=Origin(file=app)) for reason in reasons]
+    return app, read, [Skipped(name=app, reason=reason, origin=Origin(file=app)) for reason in reasons]
+
+
+def _belongs(app: str, directory: str) -> bool:
+    """Return whether the CDK app with the file *app* may deploy the service in *directory*: one is below the other."""
+    place = PurePosixPath(app).parent
+    return place.is_relative_to(directory) or PurePosixPath(directory).is_relative_to(place)
 
 
 def _service(

@@ -261,13 +261,14 @@ def _layers(resources: Sequence[StackResource]) -> tuple[tuple[TemplateLayer, ..
 
 
 def guess(files: TemplateFiles, app: str = "cdk.json") -> CdkGuess | None:
-    """Return the runtime and architecture in the sources of the CDK app, or ``None`` if there is no file *app*."""
+    """Return the runtime and architecture in the sources beside and below the CDK app's file *app*, or ``None`` if there is no file *app*."""
     if not files.is_file(app):
         return None
     places: dict[str, dict[str, Origin]] = {"runtime": {}, "architecture": {}}
     left = _MOST_SOURCE_BYTES
-    for path in files.walk():
-        if not path.endswith(_SUFFIXES) or left <= 0:
+    directory = app.rpartition("/")[0]
+    for path in files.paths:
+        if not path.endswith(_SUFFIXES) or left <= 0 or not path.startswith(f"{directory}/" if directory else ""):
             continue
         try:
             text = files.text(path, limit=_SOURCE_BYTES)
