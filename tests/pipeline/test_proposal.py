@@ -142,6 +142,20 @@ functions:
         with zipfile.ZipFile(root / ".lamina/functions/A.zip") as archive:
             assert "shared/__init__.py" in archive.namelist()
 
+    def test_layer_outside_the_service(self, tmp_path: Path) -> None:
+        """The code of a layer outside the directory of the service cannot be packaged, and is named."""
+        layer = "  Shared: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: layer/}}\n"
+        template = sam(function("A", CodeUri="svc/code", Layers=[{"Ref": "Shared"}]), layer)
+        files = {"svc/code/a.py": HANDLER, "layer/python/shared.py": "", "svc/requirements.txt": "", "svc/uv.lock": ""}
+        root = grow(tmp_path, {**files, "template.yaml": template})
+
+        service = only(root)
+
+        assert (service.directory.name, service.functions[0].source) == ("svc", ("code/*",))
+        assert any("uses code outside its service" in note for note in service.notes)
+        write(proposal(root))
+        assert [each.name for each in load(root / "svc").functions] == ["A"]
+
     def test_false_condition(self, tmp_path: Path) -> None:
         """A function that is never deployed is skipped."""
         conditional = "  Never: {Type: AWS::Serverless::Function, Condition: No1, Properties: {}}\n"

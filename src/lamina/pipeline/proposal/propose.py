@@ -253,7 +253,13 @@ def _fitting(
 
 
 def _described(function: TemplateFunction, group: ServiceGroup, document: dict[str, Any]) -> ProposedFunction:
-    source = source_entries(function, group.directory)
+    entries = source_entries(function, group.directory)
+    source = tuple(entry for entry in entries if not entry.startswith("../"))
+    group.notes += [
+        f"`{function.name}` uses code outside its service, which is not packaged: `{entry}`; add it as a local package"
+        for entry in entries
+        if entry not in source
+    ]
     names = (function.name, Path(function.source or ".").name)
     groups, extras = named_like(document, names)
     return ProposedFunction(
