@@ -216,11 +216,11 @@ def test_names_collide(tmp_path: Path) -> None:
 def test_count(tmp_path: Path) -> None:
     """``count`` numbers the functions; with an unknown count, they are skipped."""
     text = 'variable "n" {}\n' + ARCHIVE
-    for name, count in (("many", "1 + 1"), ("none", "false ? 1 : 0"), ("some", "var.n")):
+    for name, count in (("many", "1 + 1"), ("none", "false ? 1 : 0"), ("some", "var.n"), ("one", "true ? 1 : 0")):
         text += FUNCTION.replace('"api" {', f'"{name}" {{\n  count = {count}')
     found = template(tmp_path, {"main.tf": text})
 
-    assert (function("many-0", 9), function("many-1", 9)) == found.functions
+    assert (function("many-0", 9), function("many-1", 9), function("one", 33)) == found.functions
     reason = "its instances are unknown: variable `n` has no default"
     assert (Skipped(name="some", reason=reason, origin=Origin(file="main.tf", line=25)),) == found.skipped
 

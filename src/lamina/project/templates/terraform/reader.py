@@ -74,9 +74,12 @@ class _Label:
     long: str
 
     @staticmethod
-    def of(name: str, key: str | int | None) -> _Label:
+    def of(name: str, key: str | int | None, *, is_only: bool) -> _Label:
         long = name if key is None else f"{name}-{key}"
-        return _Label(short=key if isinstance(key, str) and key else long, long=long)
+        if isinstance(key, str) and key:
+            return _Label(short=key, long=long)
+        # `count = var.create ? 1 : 0` does not number anything.
+        return _Label(short=name if is_only else long, long=long)
 
 
 class _Found:
@@ -132,7 +135,7 @@ class _Reader:
             )
             return
         for instance in instances:
-            read(_Label.of(name, instance.key), _Arguments(body, instance, origin))
+            read(_Label.of(name, instance.key, is_only=len(instances) == 1), _Arguments(body, instance, origin))
 
     def _call(self, block: Block, name: str) -> None:
         source = self._module.source(self._module.configuration.body(block))
