@@ -55,6 +55,11 @@ def _alive(mark: str) -> list[str]:
     return found
 
 
+def _mark(tmp_path: Path) -> str:
+    """Return a text that only the processes of one test in one run of the tests contain."""
+    return f"mark-{os.getpid()}-{tmp_path.name}"
+
+
 def _wait_for(mark: str, *, least: int) -> None:
     """Wait until at least *least* processes contain *mark*, because a process that forks during the listing may be missed."""
     deadline = time.monotonic() + 60
@@ -237,7 +242,7 @@ def handler(event, context):
 
 def test_daemons_end_too(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """Detached processes of a function end with the function."""
-    mark = f"mark-{tmp_path.name}-{mode}"
+    mark = _mark(tmp_path)
     with ExecutionEnvironment(make_environment(_DAEMON, mode=mode)) as session:
         assert session.invoke(json.dumps(mark).encode()).error is None
         _wait_for(mark, least=1)
@@ -247,7 +252,7 @@ def test_daemons_end_too(make_environment: MakeEnvironment, mode: Mode, tmp_path
 
 def test_killing_lamina_ends_the_function(make_environment: MakeEnvironment, mode: Mode, tmp_path: Path) -> None:
     """When lamina is killed, its functions and their detached processes end too."""
-    mark = f"mark-{tmp_path.name}-{mode}"
+    mark = _mark(tmp_path)
     environment = make_environment(
         _DAEMON + "    import time; print('asleep', flush=True); time.sleep(60)\n", mode=mode
     )
