@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from lamina.local.guest.request import RootPlan, StartRequest
 
 _TICK_MILLISECONDS = 20
+_SWEEP_SECONDS = 0.002
 _CHUNK = 1 << 16
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -283,9 +284,13 @@ def _sweep(child: int) -> None:
         for pid in children(os.getpid()):
             _kill(pid)
         try:
-            os.wait()
+            ended, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
+        if not ended:
+            # The kernel's list may lack a child while another one ends (proc_pid_task(5), "children"), so read it again
+            # instead of waiting for a child that was never killed.
+            time.sleep(_SWEEP_SECONDS)
 
 
 def children(pid: int) -> list[int]:
