@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli.console import Console
-from lamina.core.text import printable
+from lamina.core.paths import printable, relative_path
 
 if TYPE_CHECKING:
     import argparse
@@ -168,7 +168,7 @@ def _report(proposal: Proposal, *, written: bool, project: str | None) -> str:
     from lamina.pipeline.proposal.text import service_text
 
     def shown(path: Path | None) -> str | None:
-        return None if path is None else os.path.relpath(path, proposal.root).replace(os.sep, "/")
+        return None if path is None else relative_path(path, proposal.root)
 
     content: dict[str, Any] = {
         "version": "1",
@@ -235,8 +235,7 @@ def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int
     different = any(lines for _, lines in rows)
     if as_json:
         services = [
-            {"path": os.path.relpath(service.path, proposal.root).replace(os.sep, "/"), "changes": list(lines)}
-            for service, lines in rows
+            {"path": relative_path(service.path, proposal.root), "changes": list(lines)} for service, lines in rows
         ]
         print(json.dumps({"version": "1", "services": services}, indent=2))
     for service, lines in () if as_json else rows:

@@ -6,6 +6,7 @@ A path is rejected if any extractor could write its file outside the extraction 
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -102,6 +103,11 @@ def check_path(path: str) -> None:
 def printable(path: str) -> str:
     """Return *path* with unprintable characters escaped, so that it cannot control the terminal."""
     return path if path.isprintable() else path.encode("unicode_escape").decode("ascii")
+
+
+def relative_path(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> str:
+    """Return *path* relative to *directory*, with ``/`` on every system."""
+    return os.path.relpath(path, directory).replace(os.sep, "/")
 
 
 def clashes(paths: Iterable[bytes]) -> list[Clash]:

@@ -17,11 +17,6 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def printable(text: str) -> str:
-    """Return *text* without characters that control a terminal; `?` takes the place of each."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
     """Yield the lines of a table with *header* and *rows*. The first column is left-aligned, other columns right-aligned."""
     every = [header, *rows]

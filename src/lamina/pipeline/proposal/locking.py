@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import LockError, LockNotFoundError
 from lamina.core.names import normalized
+from lamina.core.paths import relative_path
 from lamina.lock import formats
 from lamina.pipeline.proposal.values import ProposedLock
 
@@ -63,9 +63,9 @@ def _from_requirements(directory: Path, requirements: Sequence[Path], target: Ta
     if len(requirements) == 1 and is_hashed(requirements[0]):
         path = requirements[0]
         own = path.parent == directory and path.name == REQUIREMENTS
-        return ProposedLock(path=path, configured=None if own else _relative(path, directory))
+        return ProposedLock(path=path, configured=None if own else relative_path(path, directory))
     lock = directory / _LOCKED_REQUIREMENTS
-    files = [_relative(path, directory) for path in requirements]
+    files = [relative_path(path, directory) for path in requirements]
     command = _compile_command(files, target) if not lock.is_file() else None
     return ProposedLock(path=lock, configured=lock.name, command=command)
 
@@ -92,10 +92,6 @@ def _compile_command(files: Sequence[str], target: Target, *, output: str = _LOC
     python = f"{target.python[0]}.{target.python[1]}"
     words = ["uv", "pip", "compile", "--generate-hashes", "--python-version", python, "--python-platform", platform]
     return shlex.join([*words, *files, "-o", output])
-
-
-def _relative(path: Path, directory: Path) -> str:
-    return os.path.relpath(path, directory).replace(os.sep, "/")
 
 
 def named_like(document: dict[str, Any], names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

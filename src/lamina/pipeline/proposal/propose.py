@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.paths import relative_path
 from lamina.core.target import Target
 from lamina.core.text import count
 from lamina.pipeline.proposal.locking import named_like, propose_lock
@@ -123,7 +124,7 @@ def _workspace(root: Path, directories: Collection[str]) -> Path | None:
 
 def _below(root: Path, template: str) -> str:
     """Return the path *template*, as the user typed it, relative to *root*."""
-    return os.path.relpath(os.path.abspath(template), root).replace(os.sep, "/")
+    return relative_path(os.path.abspath(template), root)
 
 
 def _unlisted(root: Path, directories: Sequence[Path]) -> tuple[str, ...]:
@@ -146,7 +147,7 @@ def _above(root: Path, store: Store) -> tuple[str, ...]:
         if not directory.is_relative_to(repository):
             break
         for description in find_in_root(TemplateFiles(directory, store)).descriptions:
-            path = os.path.relpath(directory / description.path, root).replace(os.sep, "/")
+            path = relative_path(directory / description.path, root)
             return (f"`{path}` may describe functions too: to read it, run `lamina init` in `{directory}`",)
     return ()
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lamina.core.paths import relative_path
 from lamina.core.target import runtimes
 from lamina.project.functions import setting
 
@@ -94,7 +94,7 @@ def _pinned(directory: Path, root: Path) -> Decision | None:
             with path.open(encoding="utf-8", errors="replace") as file:
                 text = file.read(4_096)
             version = re.search(r"^\s*(?:c?python-?)?(3\.\d+)", text, re.MULTILINE)
-            name = os.path.relpath(path, root).replace(os.sep, "/")
+            name = relative_path(path, root)
             return Decision(f"python{version[1]}", name) if version else None
         if place == root:
             break

@@ -82,7 +82,7 @@ def group_handlers(root: Path, files: TemplateFiles) -> dict[str, ServiceGroup]:
     """Return the services whose handlers were found in the sources below *root*, by directory."""
     homes = {"."} | {
         directory
-        for directory in {path.rpartition("/")[0] or "." for path in files.walk()}
+        for directory in {path.rpartition("/")[0] or "." for path in files.paths}
         if _declaration(directory, files) is not None
     }
     projects = {directory: absolute(root, directory) for directory in homes}

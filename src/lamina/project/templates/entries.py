@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from glob import escape
 from typing import TYPE_CHECKING
 
+from lamina.core.paths import relative_path
 from lamina.project.ignore import rule_for
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ _PACKAGE = re.compile(r"([\w-]+)(?:/(?:\*\*/?)?(?:\*(?:\.py)?)?)?")
 
 def source_entries(function: TemplateFunction, directory: str) -> tuple[str, ...]:
     """Return the ``source`` entries for the code of *function*, relative to the service in *directory*."""
-    source = relative(function.source or ".", directory)
+    source = relative_path(function.source or ".", directory)
     kept = [pattern for pattern in function.patterns if not pattern.startswith("!")]
     if kept and "**" not in kept and not source.endswith(".py"):
         start = "" if source == "." else f"{escape(source)}/"
         entries = sorted({start + _entry(pattern.removeprefix("./")) for pattern in kept})
     else:
         entries = [_all_of(source)]
-    return (*entries, *(_all_of(relative(path, directory)) for path in function.more))
+    return (*entries, *(_all_of(relative_path(path, directory)) for path in function.more))
 
 
 def unapplied_patterns(function: TemplateFunction) -> tuple[str, ...]:
@@ -54,8 +54,3 @@ def _all_of(source: str) -> str:
     """Return the entry for everything in the directory *source*, or for the file *source*."""
     # A directory's name may contain characters that have a meaning in globs.
     return source if source == "." or source.endswith(".py") else f"{escape(source)}/*"
-
-
-def relative(path: str, directory: str) -> str:
-    """Return *path*, relative to the root, relative to *directory*."""
-    return os.path.relpath(path, directory).replace(os.sep, "/")

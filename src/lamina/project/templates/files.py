@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import TemplateError
+from lamina.core.paths import relative_path
 from lamina.core.store import Store
 from lamina.project.ignore import GitIgnore, rule_for
 from lamina.project.snapshot import Snapshot, observe
@@ -155,7 +156,7 @@ class TemplateFiles:
         if len(path) > _LONGEST_PATH:
             return None
         joined = os.path.normpath(os.path.join(self.root, base, path))
-        relative = os.path.relpath(joined, self.root).replace(os.sep, "/")
+        relative = relative_path(joined, self.root)
         return None if relative == ".." or relative.startswith("../") or "\0" in relative else relative
 
     def _absolute(self, path: str) -> Path:

@@ -143,7 +143,7 @@ def _in_directory(directory: str, names: Iterable[str], files: TemplateFiles) ->
 
 
 def _kind(path: str, name: str, files: TemplateFiles) -> str | None:
-    """Return the kind of the file *path*, or ``None`` if it is no description."""
+    """Return the kind of the file *path*, or ``None`` if it does not describe a deployment."""
     if name in _SERVERLESS:
         return "serverless"
     if not name.endswith(_TEMPLATE_SUFFIXES) or name.endswith(".tf.json"):

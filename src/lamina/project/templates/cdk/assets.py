@@ -32,7 +32,6 @@ class AssetSources:
         self._found: dict[tuple[str, str], Source] = {}
         self._assets: dict[str, Mapping[str, Fingerprint | None]] = {}
         self._fingerprints: dict[str, Fingerprint | None] = {}
-        self._index: dict[str, list[str]] | None = None
 
     def find(self, asset: str, directory: str, handler: str | Unknown) -> Source:
         """
@@ -154,16 +153,7 @@ class AssetSources:
         return self._fingerprints[path]
 
     def _named(self, name: str) -> list[str]:
-        return self._walked().get(name, [])
+        return [path for path in self._files.find(name) if not path.startswith(f"{self._output}/")]
 
     def _paths(self) -> Iterator[str]:
-        for paths in self._walked().values():
-            yield from paths
-
-    def _walked(self) -> dict[str, list[str]]:
-        if self._index is None:
-            self._index = {}
-            for path in self._files.walk():
-                if not path.startswith(f"{self._output}/"):
-                    self._index.setdefault(path.rpartition("/")[2], []).append(path)
-        return self._index
+        return (path for path in self._files.paths if not path.startswith(f"{self._output}/"))
