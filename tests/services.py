@@ -35,6 +35,8 @@ class Service:
     functions: dict[str, str] = field(default_factory=lambda: {"hello": "service.handlers.hello.lambda_handler"})
     sources: dict[str, str] = field(default_factory=dict)
     """The `source` of each function that has its own, as TOML."""
+    more: dict[str, str] = field(default_factory=dict)
+    """Further settings of a function, as TOML."""
     markers: dict[str, str] = field(default_factory=dict)
     comment: str = ""
     requires_python: str = ">=3.12"
@@ -68,8 +70,10 @@ class Service:
 
     def _function(self, name: str) -> str:
         handler = f'"{self.functions[name]}"'
-        source = self.sources.get(name)
-        return f"{name} = {handler if source is None else f'{{ handler = {handler}, source = {source} }}'}"
+        settings = [f"handler = {handler}"]
+        settings += [f"source = {self.sources[name]}"] if name in self.sources else []
+        settings += [self.more[name]] if name in self.more else []
+        return f"{name} = {handler if len(settings) == 1 else '{ ' + ', '.join(settings) + ' }'}"
 
     def _pylock(self) -> str:
         lines = [f"# {self.comment}" if self.comment else "", 'lock-version = "1.0"', 'created-by = "tests"', ""]

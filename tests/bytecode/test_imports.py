@@ -22,7 +22,7 @@ from lamina.bytecode.compiler import Compiled, Compiler
 from lamina.bytecode.imports.index import IMPORTS_AREA, Code
 from lamina.bytecode.imports.resolve import Reachable, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, rules
-from lamina.bytecode.imports.scan import ImportStatement, Scan, decode, scan, scan_extension
+from lamina.bytecode.imports.scan import POSSIBLE, ImportStatement, Scan, decode, scan, scan_extension
 from lamina.bytecode.imports.search import FirstParty, reachable
 from lamina.bytecode.modules import SourceCode, WheelCode
 from lamina.core.errors import CorruptArchiveError
@@ -672,7 +672,8 @@ def test_scan_survives_json() -> None:
     assert found == decode(json.loads(json.dumps(found)))
     assert ImportStatement("x", 1, ("y",)) in found.imports
     assert ImportStatement("d", scope="f") in found.imports
-    assert ImportStatement("a.b", 0, ("e",), scope="f") in found.imports
+    assert ImportStatement("a.b", 0, ("e",), scope="f", need=POSSIBLE) in found.imports
+    assert found.aliases == ("c",)
     assert ("f",) == found.exports
 
 

@@ -13,6 +13,7 @@ Errors that lamina raises on purpose, each with its exit code.
     │   ├── LockSyntaxError
     │   ├── StaleLockError
     │   ├── MissingHashError
+    │   ├── UnknownGroupError
     │   └── NoCompatibleWheelError
     ├── FetchError                      4
     │   ├── AccessDeniedError
@@ -58,7 +59,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import ClassVar
 
 
@@ -135,6 +136,15 @@ class StaleLockError(LockError):
 
 class MissingHashError(LockError):
     """One or more locked requirements have no SHA-256."""
+
+
+class UnknownGroupError(LockError):
+    """The lock file has no dependency group or extra of a requested name. ``groups`` and ``extras`` are those that it has."""
+
+    def __init__(self, message: str, *, groups: Iterable[str], extras: Iterable[str], hint: str | None = None) -> None:
+        """Store the *groups* and *extras* of the lock file, sorted."""
+        super().__init__(message, hint=hint)
+        self.groups, self.extras = tuple(sorted(groups)), tuple(sorted(extras))
 
 
 class NoCompatibleWheelError(LockError):

@@ -59,7 +59,7 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
     validation.python_fits(pylock.requires_python, request.target, subject=f"`{path}`")
     validation.some_environment_fits(pylock.environments or (), request.target, path=path)
     known = map(canonicalize_name, pylock.dependency_groups or ())
-    validation.names_known(request, groups=known, extras=pylock.extras or ())
+    validation.names_known(request, groups=tuple(known), extras=pylock.extras or ())
     pins: dict[str, list[Version | None]] = {}
     for package in pylock.packages:
         if holds(package.marker, extras, markers, groups):

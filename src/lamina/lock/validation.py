@@ -7,11 +7,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from packaging.specifiers import SpecifierSet
 
-from lamina.core.errors import LockError, MissingHashError
+from lamina.core.errors import LockError, MissingHashError, UnknownGroupError
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from packaging.markers import Marker
@@ -71,8 +71,8 @@ def one_version_each(packages: Iterable[tuple[str, object]], *, subject: str) ->
         )
 
 
-def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str]) -> None:
-    """Raise `LockError` listing the requested groups and extras that are not among *groups* and *extras*, those of the lock."""
+def names_known(request: Request, *, groups: Collection[str], extras: Collection[str]) -> None:
+    """Raise `UnknownGroupError` listing the requested groups and extras that are not among *groups* and *extras*, those of the lock."""
     path = request.lock_file.path
     facts: list[str] = []
     hints: list[str] = []
@@ -85,7 +85,12 @@ def names_known(request: Request, *, groups: Iterable[str], extras: Iterable[str
             facts.append(f"no {kind} {', '.join(unknown)}")
             hints.append(f"{kind}s: {', '.join(f'`{name}`' for name in known) or 'none'}")
     if facts:
-        raise LockError(f"`{path}` has {' and '.join(facts)}", hint=f"available {'; '.join(hints)}")
+        raise UnknownGroupError(
+            f"`{path}` has {' and '.join(facts)}",
+            groups=groups,
+            extras=extras,
+            hint=f"available {'; '.join(hints)}",
+        )
 
 
 def hash_missing(unhashed: Sequence[str], *, path: Path, command: str) -> None:

@@ -54,7 +54,8 @@ class ArtifactProvider:
         self._context = context
         self._store = context.store
         self._remote = context.remote
-        self._imports = context.store if context.remote is None else context.remote.imports
+        self.imports = context.store if context.remote is None else context.remote.imports
+        """The store of the scanned imports."""
         self.toolchain = Toolchain(target.python, context.store)
         self._compiled = CompiledModules(target.python)
         self._fetching = threading.Lock()
@@ -106,7 +107,7 @@ class ArtifactProvider:
         pins, are spliced as they arrive, and reached modules are compiled. Raises the errors of `known_choice`, `follow` and
         fetching, such as BytecodeError if the target's interpreter is missing.
         """
-        known = known_choice(service, closure, packages, toolchain=self.toolchain, store=self._imports)
+        known = known_choice(service, closure, packages, toolchain=self.toolchain, store=self.imports)
         if known is not None or packages is None:
             return known
         if not fetch and self.wheels.known(closure.pins) is None:
@@ -119,7 +120,7 @@ class ArtifactProvider:
                 packages,
                 codes,
                 toolchain=self.toolchain,
-                store=self._imports,
+                store=self.imports,
                 compiled=self._compiled if fetch else None,
             )
 
@@ -131,7 +132,7 @@ class ArtifactProvider:
         new: dict[str, WheelCode] = {}
         for pin in closure.pins:
             code = WheelCode(pin=pin, recipe=closure.recipe, fetch=self._wheel)
-            if index_place(code.distribution, code.key, self._imports, python=self.toolchain.python).is_file():
+            if index_place(code.distribution, code.key, self.imports, python=self.toolchain.python).is_file():
                 # A wheel that is only partly indexed is fetched on demand.
                 yield code
             else:

@@ -28,7 +28,7 @@ from lamina.core.reporter import SILENT
 from lamina.core.values import Build
 from lamina.pipeline import report, state
 from lamina.pipeline.artifacts import ArtifactProvider
-from lamina.pipeline.checks import run
+from lamina.pipeline.checks import imports, run
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
@@ -156,13 +156,15 @@ def _build_target(
             toolchain=artifacts.toolchain,
             store=context.store,
         )
+        context.reporter.stage("checking imports")
+        missing = imports.check(layers, packages, plan.service, plan.decided, store=artifacts.imports)
     _remove_others(output, [*layers, *packages])
     build = Build(
         service=plan.service.name,
         target=plan.service.target,
         layers=layers,
         packages=packages,
-        findings=(*plan.findings, *run.check(layers, packages, plan.service)),
+        findings=(*plan.findings, *run.check(layers, packages, plan.service), *missing),
         reused=plan.reused,
         seconds=_seconds_since(started_ns),
     )

@@ -69,6 +69,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         exclude=reader.strings("exclude") or (),
     )
     ignore = reader.strings("ignore") or ()
+    provided = reader.strings("provided") or ()
     lock = _lock(reader, project)
     team_store = _store(reader)
     layers = read_layers(reader, common)
@@ -99,6 +100,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         groups=common.groups,
         extras=common.extras,
         ignore=ignore,
+        provided=provided,
         lock=lock,
         functions=functions,
         layers=layers,

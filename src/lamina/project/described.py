@@ -109,6 +109,8 @@ def _row(function: TemplateFunction) -> dict[str, object]:
         row["memory"] = function.memory_mb
     if function.timeout_seconds is not None:
         row["timeout"] = function.timeout_seconds
+    if arns := [layer.name for layer in function.layers if layer.is_arn]:
+        row["layer-arns"] = arns
     return row
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LAYER = "common"
 """The name of the only layer of a service that configures no layers."""
+_ARN_EXAMPLE = "arn:aws:lambda:eu-west-1:123456789012:layer:tools:1"
 _UNITS = {"memory": "MB", "timeout": "seconds"}
 
 
@@ -140,6 +141,17 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project
         _check_handler(table, "handler", handler)
     elif "handler" not in table:
         table.complain("handler", 'missing required key; example: "service.handlers.report.lambda_handler"')
+    own = _layers_of(table, layers)
+    source = read_source(table, project)
+    if source is None and "source" in table:
+        # The mistake is already recorded. Do not require the service's `source` in addition.
+        source = ()
+    function = replace(_function(name, handler or "", table, own), source=source, layer_arns=_layer_arns(table))
+    table.done()
+    return function
+
+
+def _layers_of(table: Table, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:
     own = table.strings("layers")
     if own is None:
         own = () if "layers" in table else _default_layers(table, "layers", layers)
@@ -157,13 +169,15 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project
                     "layers",
                     f"add `{other}`: layer `{layer.name}` leaves out the distributions of layer `{other}` (`minus`)",
                 )
-    source = read_source(table, project)
-    if source is None and "source" in table:
-        # The mistake is already recorded. Do not require the service's `source` in addition.
-        source = ()
-    function = replace(_function(name, handler or "", table, own), source=source)
-    table.done()
-    return function
+    return own
+
+
+def _layer_arns(table: Table) -> tuple[str, ...]:
+    arns = table.strings("layer-arns") or ()
+    for arn in arns:
+        if not arn.startswith("arn:"):
+            table.complain("layer-arns", f"`{arn}` is not the ARN of a layer version; example: `{_ARN_EXAMPLE}`")
+    return arns
 
 
 def _default_layers(table: Table, name: str, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:

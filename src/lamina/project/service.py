@@ -59,6 +59,8 @@ class Function:
     """The environment variables for local invocations, as pairs of name and value, sorted by name."""
     source: tuple[str, ...] | None = None
     """The function's own sources, in the form of `Service.source`; ``None`` if it uses those of the service."""
+    layer_arns: tuple[str, ...] = ()
+    """The ARNs of layers that the function also has. lamina does not build them and cannot read them."""
 
 
 @frozen
@@ -119,6 +121,8 @@ class Service:
     """The modes of local packages that do not use *local*, by normalised name."""
     notes: tuple[str, ...] = ()
     """What a build tells the user about the configuration, one sentence each."""
+    provided: tuple[str, ...] = ()
+    """Modules that exist on Lambda although neither lamina nor the runtime provides them, such as those of a file system."""
     is_named: bool = True
     """Whether *name* comes from ``pyproject.toml``. If false, *name* is the directory's name."""
 

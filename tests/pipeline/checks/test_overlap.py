@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.overlap import check, is_standard
+from lamina.pipeline.checks.overlap import check
+from lamina.pipeline.checks.stdlib import can_be_shadowed
 from pipeline.checks.made import make_layer, make_package, make_service
 
 if TYPE_CHECKING:
@@ -160,4 +161,4 @@ class TestOwnModules:
 )
 def test_standard_library(module: str, python: tuple[int, int], expected: bool) -> None:
     """The standard library is that of the target's minor version."""
-    assert expected is is_standard(module, python)
+    assert expected is can_be_shadowed(module, python)

@@ -9,18 +9,18 @@ from __future__ import annotations
 import configparser
 import hashlib
 import json
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from lamina.bytecode.imports.resolve import Module, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
-from lamina.bytecode.imports.scan import Scan, decode, scan_extension
+from lamina.bytecode.imports.scan import Scan, decode, encoded, scan_extension
 from lamina.bytecode.segment import LAYER_ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.bytecode.compiler import Compiled, Compiler
+    from lamina.bytecode.compiler import Compiled
     from lamina.core.store import Store
 
 IMPORTS_AREA = "imports"
@@ -42,6 +42,25 @@ class Code(Protocol):
 
     def read(self, path: str) -> Iterator[bytes | memoryview]:
         """Yield the content of the file *path* in pieces. Several threads may call this at once."""
+
+
+class Scanner(Protocol):
+    """Finds the imports of a source: a `Compiler`, or `OwnScanner`, which needs no interpreter of the target's version."""
+
+    def scan(self, path: str, source: bytes, *, root: str | None = None) -> tuple[Sequence[Any], Compiled | None]:
+        """Return the imports of *source* as JSON values for `decode`, and with *root* its bytecode; see `Compiler.scan`."""
+
+
+class OwnScanner:
+    """Scans sources in this process, for the minor version *python*. Compiles nothing."""
+
+    def __init__(self, python: tuple[int, int]) -> None:
+        self._python = python
+
+    def scan(self, path: str, source: bytes, *, root: str | None = None) -> tuple[Sequence[Any], None]:
+        """Return the imports of *source*; see `Scanner`. *path* and *root* are not needed."""
+        del path, root
+        return json.loads(encoded(source, python=self._python)), None
 
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
@@ -66,10 +85,11 @@ def is_index(content: bytes) -> bool:
 
 def _is_scan(scan: Scan) -> bool:
     texts = [
-        *(text for each in scan.imports for text in (each.module, *each.names, each.scope)),
+        *(text for each in scan.imports for text in (each.module, *each.names, each.scope, each.need)),
         *(text for name, mentioned in (*scan.table, *scan.mentions) for text in (name, *mentioned)),
         *scan.exports,
         *scan.names,
+        *scan.aliases,
         scan.problem or "",
     ]
     return _are_strings(texts) and all(type(each.level) is int and type(each.quoted) is bool for each in scan.imports)
@@ -132,11 +152,12 @@ class ModuleIndex:
             found = self._scans[key] = decode(found)
         return found
 
-    def scan(self, module: Module, compiler: Compiler, *, compile_too: bool) -> tuple[Scan, Compiled | None]:
+    def scan(self, module: Module, scanner: Scanner, *, compile_too: bool = False) -> tuple[Scan, Compiled | None]:
         """
         Read *module* of this tree, and return its imports, and with *compile_too* its bytecode if it is a source of a layer.
 
-        Call this in a thread of *compiler*. Raises the errors of `Compiler.scan` and of reading the tree.
+        If *scanner* is a `Compiler`, call this in one of its threads. Raises the errors of `Scanner.scan` and of reading the
+        tree.
         """
         compiled = None
         key = module.path
@@ -149,7 +170,7 @@ class ModuleIndex:
                 if (known := self.known(module)) is not None:
                     return known, None
             root = LAYER_ROOT if compile_too and not self._changes else None
-            row, compiled = compiler.scan(module.path, content, root=root)
+            row, compiled = scanner.scan(module.path, content, root=root)
             found = decode(row)
         self._scans[key] = found
         self._news = True
@@ -167,6 +188,27 @@ class ModuleIndex:
         with self._store.writing(self._path) as file:
             file.write(json.dumps(document._asdict(), separators=(",", ":")).encode())
         self._news = False
+
+
+class KnownModules:
+    """The modules of one distribution, with the imports that earlier searches scanned. Reads no wheel."""
+
+    def __init__(self, known: _Known, distribution: str) -> None:
+        self._scans: dict[str, Scan | Sequence[object]] = dict(known.scans)
+        self.modules = {name: Module(name, distribution, path) for name, path in known.modules.items()}
+
+    @classmethod
+    def load(cls, distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Self | None:
+        """Return what *store* knows about the tree *key* of *distribution*, or ``None`` if it has no `ModuleIndex` of it."""
+        known = _load(index_place(distribution, key, store, python=python))
+        return None if known is None else cls(known, distribution)
+
+    def scan(self, module: Module) -> Scan | None:
+        """Return the imports of *module*, or ``None`` if it has not been scanned."""
+        found = self._scans.get(module.path)
+        if found is not None and not isinstance(found, Scan):
+            found = self._scans[module.path] = decode(found)
+        return found
 
 
 def _load(path: Path) -> _Known | None:

@@ -38,8 +38,8 @@ FIRST_PARTY = ""
 """The distribution name that marks the service's own code."""
 
 
-RECIPE = 2
-"""The version of the scanning code. Raise it whenever the code finds different imports in the same source."""
+RECIPE = 3
+"""The version of the scanning code. Raise it whenever the code finds or describes other imports in the same source."""
 
 
 def version() -> str:

@@ -19,11 +19,18 @@ import ast  # noqa: E402
 import json  # noqa: E402
 import re  # noqa: E402
 import warnings  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+REQUIRED, OPTIONAL, REPLACED, POSSIBLE = "", "optional", "replaced", "possible"
+"""
+Whether the code needs an import, apart from its scope: `REQUIRED` always, `OPTIONAL` under a condition or in a ``try``.
+
+`REPLACED` has a replacement in the ``except`` clause. `POSSIBLE` is not a statement: a name that may be imported.
+"""
 _DYNAMIC = (
     *(b"import_module", b"__import__", b"__getattr__", b"entry_points", b"find_spec"),
     *(b"lazy_loader", b"LazyLoader", b"lazy_import", b"resolve_name"),
@@ -31,6 +38,9 @@ _DYNAMIC = (
 """The names without which a source has no dynamic imports. Searching for each takes less time than one expression."""
 _NAME = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
 _IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resolve_name", "LazyLoader", "lazy_import"})
+# The calls that fail at once if the module does not exist.
+_FAILING_CALLS = frozenset({"import_module", "__import__"})
+_IMPORT_ERRORS = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 # A source with more names than this is a table of other data, such as a language.
 _MANY_NAMES = 2000
 _LONG_NAME = 200
@@ -44,6 +54,11 @@ _FACTS = {
     "platform.python_implementation()": "CPython",
     "sys.implementation.name": "cpython",
 }
+# Statements with blocks, apart from those that `_SourceWalk.statements` names. Python 3.9 has neither of the last two.
+_BLOCKS = (
+    *(ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith),
+    *(getattr(ast, name) for name in ("Match", "TryStar") if hasattr(ast, name)),
+)
 # Fields of syntax tree nodes that never contain names or strings: operators and contexts.
 _LEAVES = frozenset({"ctx", "op", "ops"})
 _NODES: dict[type[Any], tuple[str, ...]] = {type(None): ()}
@@ -66,6 +81,8 @@ class ImportStatement(NamedTuple):
     """
     quoted: bool = False
     """Whether the import is not a statement, but a string that looks like the dotted path of a module or object."""
+    need: str = REQUIRED
+    """Whether the code in *scope* needs the import: `REQUIRED`, `OPTIONAL`, `REPLACED` or `POSSIBLE`."""
 
 
 class Scan(NamedTuple):
@@ -80,6 +97,8 @@ class Scan(NamedTuple):
     """For a module with computed imports: every string that could be a module's name; empty if more than 2,000."""
     mentions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """The names that each scope uses; "" is the top-level code. A function or class counts as used if its name occurs."""
+    aliases: tuple[str, ...] = ()
+    """The names after ``as`` in top-level imports."""
     # Not `str | None`, because Python 3.9 evaluates the annotations of a NamedTuple.
     problem: Optional[str] = None  # noqa: UP045
     """Why the source could not be scanned, otherwise ``None``. If set, the imports are unknown."""
@@ -87,18 +106,19 @@ class Scan(NamedTuple):
 
 def decode(row: Sequence[Any]) -> Scan:
     """Return the scan in *row*, which was parsed from JSON."""
-    imports, exports, table, names, mentions, problem = row
+    imports, exports, table, names, mentions, aliases, problem = row
     # Most modules use the same names. Interned, the scans of a layer need a third of the memory.
     intern = sys.intern
     return Scan(
         tuple(
-            ImportStatement(intern(module), level, tuple(map(intern, taken)), scope, quoted)
-            for module, level, taken, scope, quoted in imports
+            ImportStatement(intern(module), level, tuple(map(intern, taken)), scope, quoted, intern(need))
+            for module, level, taken, scope, quoted, need in imports
         ),
         tuple(exports),
         tuple((attribute, tuple(mentioned)) for attribute, mentioned in table),
         tuple(names),
         tuple((scope, tuple(map(intern, mentioned))) for scope, mentioned in mentions),
+        tuple(aliases),
         problem,
     )
 
@@ -137,7 +157,7 @@ def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
         if "__getattr__" in walk.mentions:
             table = tuple(sorted(set(_table(tree))))
     mentions = tuple((scope, tuple(sorted(mentioned))) for scope, mentioned in walk.mentions.items())
-    return Scan(tuple(dict.fromkeys(imports)), walk.exports, table, names, mentions)
+    return Scan(tuple(dict.fromkeys(imports)), walk.exports, table, names, mentions, tuple(sorted(walk.aliases)))
 
 
 class _SourceWalk:
@@ -152,6 +172,9 @@ class _SourceWalk:
         self.mentions: dict[str, set[str]] = {"": set()}
         self.exports: tuple[str, ...] = ()
         self.computes = False
+        self.aliases: set[str] = set()
+        """The names after ``as`` in top-level imports."""
+        self._need = REQUIRED
         self._chains: set[tuple[str, tuple[str, ...], str]] = set()
         """Tuples of a name, the attributes accessed on it in a chain, and the scope."""
 
@@ -161,7 +184,7 @@ class _SourceWalk:
             if name in self.bound:
                 module = self.bound[name]
                 for attribute in chain[:_DEEP]:
-                    yield ImportStatement(module, 0, (attribute,), scope)
+                    yield ImportStatement(module, 0, (attribute,), scope, need=POSSIBLE)
                     module = f"{module}.{attribute}"
 
     def statements(self, statements: Iterable[ast.stmt], scope: str, *, owner: str = "") -> None:
@@ -178,12 +201,42 @@ class _SourceWalk:
                 self.mentions.setdefault(scope or owner or statement.name, set())
                 self.statements(statement.body, scope, owner=owner or statement.name)
             elif isinstance(statement, ast.If):
-                self._expressions([statement.test], scope)
-                value = _decided(statement.test, self._python)
-                self.statements(() if value is False else statement.body, scope, owner=owner)
-                self.statements(() if value is True else statement.orelse, scope, owner=owner)
+                self._if(statement, scope, owner)
+            elif isinstance(statement, ast.Try):
+                self._try(statement, scope, owner)
+            elif isinstance(statement, _BLOCKS):
+                with self._needed(REQUIRED if _always_runs(statement) else OPTIONAL):
+                    self._children(statement, scope, owner)
             elif not self._is_export(statement):
                 self._children(statement, scope, owner)
+
+    @contextmanager
+    def _needed(self, need: str) -> Iterator[None]:
+        """Mark the imports that are found meanwhile with *need*, unless they are inside a block with another mark."""
+        outer = self._need
+        self._need = outer or need
+        yield
+        self._need = outer
+
+    def _if(self, statement: ast.If, scope: str, owner: str) -> None:
+        self._expressions([statement.test], scope)
+        value = _decided(statement.test, self._python)
+        with self._needed(OPTIONAL if value is None else REQUIRED):
+            self.statements(() if value is False else statement.body, scope, owner=owner)
+            self.statements(() if value is True else statement.orelse, scope, owner=owner)
+
+    def _try(self, statement: ast.Try, scope: str, owner: str) -> None:
+        catching = [handler for handler in statement.handlers if _catches_import_error(handler)]
+        replaced = any(_is_import(inner) for handler in catching for inner in handler.body)
+        with self._needed(REPLACED if replaced else OPTIONAL if statement.handlers else REQUIRED):
+            self.statements(statement.body, scope, owner=owner)
+        for handler in statement.handlers:
+            with self._needed(OPTIONAL):
+                self._children(handler, scope, owner)
+        # The `else` clause runs only if the body succeeds.
+        with self._needed(OPTIONAL if statement.handlers else REQUIRED):
+            self.statements(statement.orelse, scope, owner=owner)
+        self.statements(statement.finalbody, scope, owner=owner)
 
     def _children(self, parent: ast.AST, scope: str, owner: str) -> None:
         expressions: list[ast.AST] = []
@@ -208,16 +261,22 @@ class _SourceWalk:
 
     def _import(self, statement: ast.Import, scope: str) -> None:
         for name in statement.names:
-            self.imports.append(ImportStatement(name.name, scope=scope))
+            self.imports.append(ImportStatement(name.name, scope=scope, need=self._need))
+            if name.asname and not scope:
+                self.aliases.add(name.asname)
             top = name.name.partition(".")[0]
             self.bound[name.asname or top] = name.name if name.asname else top
 
     def _import_from(self, statement: ast.ImportFrom, scope: str) -> None:
         module = statement.module or ""
         self.imports.append(
-            ImportStatement(module, statement.level, tuple(name.name for name in statement.names), scope)
+            ImportStatement(
+                module, statement.level, tuple(name.name for name in statement.names), scope, need=self._need
+            )
         )
         for name in statement.names:
+            if name.asname and not scope:
+                self.aliases.add(name.asname)
             if name.asname not in (None, name.name):
                 # Renaming an import counts as a use of the original name.
                 self.mentions[scope].add(name.name)
@@ -295,12 +354,34 @@ class _SourceWalk:
             name = text.partition(":")[0]
             module = name.lstrip(".")
             level = len(name) - len(module)
-            self.imports.append(ImportStatement(module, level, (), scope))
+            # Any string argument counts, but only the first one names what the call imports.
+            needed = text is literals[0] and _called(call) in _FAILING_CALLS
+            need = self._need if needed and not level else POSSIBLE
+            self.imports.append(ImportStatement(module, level, (), scope, need=need))
             for package in packages if level else ():
                 parents = package.split(".")
-                self.imports.append(
-                    ImportStatement(".".join([*parents[: len(parents) - level + 1], module]), 0, (), scope)
-                )
+                name = ".".join([*parents[: len(parents) - level + 1], module])
+                self.imports.append(ImportStatement(name, 0, (), scope, need=self._need if needed else POSSIBLE))
+
+
+def _always_runs(statement: ast.stmt) -> bool:
+    """Return whether *statement*, one with blocks, is a ``with`` whose errors are not suppressed."""
+    if not isinstance(statement, (ast.With, ast.AsyncWith)):
+        return False
+    calls = [item.context_expr for item in statement.items if isinstance(item.context_expr, ast.Call)]
+    return not any(_called(call) == "suppress" for call in calls)
+
+
+def _catches_import_error(handler: ast.ExceptHandler) -> bool:
+    caught = handler.type
+    kinds = [caught] if not isinstance(caught, ast.Tuple) else caught.elts
+    names = [kind.id if isinstance(kind, ast.Name) else getattr(kind, "attr", "") for kind in kinds if kind is not None]
+    return caught is None or any(name in _IMPORT_ERRORS for name in names)
+
+
+def _is_import(statement: ast.stmt) -> bool:
+    """Return whether *statement* contains an import that runs with it."""
+    return any(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.walk(statement))
 
 
 def _nodes(kind: type[Any]) -> tuple[str, ...]:

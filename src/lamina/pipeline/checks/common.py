@@ -13,6 +13,7 @@ from lamina.core.values import Finding, Severity
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
+    from zipfile import ZipFile
 
     from lamina.archive.zip.zipformat import Member
     from lamina.core.values import Layer, Package
@@ -107,10 +108,17 @@ class View:
         """Return the content of the member *path*, with invalid UTF-8 replaced."""
         return next(text for _, text in self.texts((path,)))
 
+    def content(self, path: str) -> bytes:
+        """Return the content of the member *path*."""
+        return self._archive.read(path)
+
+    @cached_property
+    def _archive(self) -> ZipFile:
+        from zipfile import ZipFile
+
+        return ZipFile(self.path)
+
     def texts(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         """Yield each of the member *paths* with its content, with invalid UTF-8 replaced."""
-        import zipfile
-
-        with zipfile.ZipFile(self.path) as archive:
-            for path in paths:
-                yield path, archive.read(path).decode("utf-8", "replace")
+        for path in paths:
+            yield path, self.content(path).decode("utf-8", "replace")

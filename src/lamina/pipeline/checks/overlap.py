@@ -18,12 +18,11 @@ rule                 severity  reported if
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lamina.core.toml import read_data
 from lamina.pipeline.checks.common import View, error, kept, listed, owner_of, stacks, warning
+from lamina.pipeline.checks.stdlib import can_be_shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +143,7 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
         modules = _top_level(View(same[0].path))
         names = [package.name for package in same]
         for module, is_regular in modules.items():
-            if is_standard(module, service.target.python):
+            if can_be_shadowed(module, service.target.python):
                 yield _against_stdlib(module, names, is_regular=is_regular)
             for layer in layers:
                 yield from _against_layer(module, names, layer, views[layer], is_regular=is_regular)
@@ -205,19 +204,3 @@ def _kind(module: str, paths: Iterable[str]) -> bool | None:
                 return True
             is_namespace |= rest.endswith(_MODULE_ENDINGS)
     return False if is_namespace else None
-
-
-def is_standard(module: str, python: tuple[int, int]) -> bool:
-    """Return whether *module* is in the standard library of the minor version *python*, according to ``data/stdlib.toml``."""
-    return module in _modules(python)
-
-
-@cache
-def _modules(python: tuple[int, int]) -> frozenset[str]:
-    rows = read_data("stdlib.toml")["modules"]
-    return frozenset(
-        name
-        for row in rows
-        if tuple(row.get("since", (3, 0))) <= python <= tuple(row.get("until", (4, 0)))
-        for name in row["names"]
-    )

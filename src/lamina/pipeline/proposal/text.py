@@ -102,15 +102,17 @@ def _functions(service: ProposedService, prefix: str) -> Iterator[str]:
                 yield f"source = {_value(function.source)}"
             if layers:
                 yield f"layers = {_value(('common', *function.groups, *function.extras))}"
-            if function.memory_mb is not None:
-                yield f"memory = {function.memory_mb}"
-            if function.timeout_seconds is not None:
-                yield f"timeout = {function.timeout_seconds}"
+            settings = {
+                "memory": function.memory_mb,
+                "timeout": function.timeout_seconds,
+                "layer-arns": function.arns or None,
+            }
+            yield from (f"{key} = {_value(value)}" for key, value in settings.items() if value is not None)
     if layers:
         start = f"{prefix}.layers" if prefix else "layers"
         yield from ("", f"[{start}.common]")
-        settings = [(key, value) for key, value in service.settings if key.startswith(_COMMON)]
-        yield from (f"{key.removeprefix(_COMMON)} = {_value(value)}" for key, value in settings)
+        common = [(key, value) for key, value in service.settings if key.startswith(_COMMON)]
+        yield from (f"{key.removeprefix(_COMMON)} = {_value(value)}" for key, value in common)
         for name, function in sorted(layers.items()):
             kind = "groups" if name in function.groups else "extras"
             yield from ("", f"[{start}.{_key(name)}]", f"{kind} = {_value((name,))}", 'minus = ["common"]')
@@ -125,7 +127,7 @@ def _is_long(function: ProposedFunction, service: ProposedService) -> bool:
     """Return whether *function* needs a table of its own, because it sets more than its handler."""
     return (
         function.source != service.source
-        or bool(function.groups or function.extras)
+        or bool(function.groups or function.extras or function.arns)
         or function.memory_mb is not None
         or function.timeout_seconds is not None
     )

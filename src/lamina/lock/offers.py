@@ -1,0 +1,72 @@
+"""Find the dependency groups and extras of a lock file that contain a distribution that a service does not select."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import LockError, UnknownGroupError
+from lamina.core.frozen import frozen
+from lamina.core.names import normalized
+from lamina.lock import formats
+from lamina.lock.markers import holds
+from lamina.lock.types import IndexFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from lamina.core.target import Target
+    from lamina.lock.types import LockFile
+
+# No group has an empty name, so a reader that is asked for it answers with the names that exist.
+_NO_GROUP = ""
+
+
+@frozen
+class Offer:
+    """One dependency group or extra of a lock file, with the distributions that it needs."""
+
+    kind: str
+    """The configuration's key for it: ``groups`` or ``extras``."""
+    name: str
+    distributions: frozenset[str]
+    """The normalised names, including those of the project's own dependencies."""
+
+
+def offers(lock_file: LockFile, target: Target) -> Iterator[Offer]:
+    """
+    Yield the groups and extras of *lock_file*, without those that *target* cannot use or that conflict with the dependencies.
+
+    Downloads nothing and queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
+    """
+    try:
+        formats.read(lock_file, target=target, groups=(_NO_GROUP,), extras=(), index=_AnyFile())
+    except UnknownGroupError as error:
+        for kind, names in (("groups", error.groups), ("extras", error.extras)):
+            for name in names:
+                chosen = {"groups": (), "extras": (), kind: (name,)}
+                try:
+                    yield Offer(kind=kind, name=name, distributions=_distributions(lock_file, target, **chosen))
+                except LockError:
+                    # A group for another Python version, or one without hashes, is no help.
+                    continue
+
+
+def _distributions(
+    lock_file: LockFile, target: Target, *, groups: Collection[str], extras: Collection[str]
+) -> frozenset[str]:
+    lock = formats.read(lock_file, target=target, groups=groups, extras=extras, index=_AnyFile())
+    return frozenset(
+        normalized(package.name)
+        for package in lock.pylock.packages
+        if holds(package.marker, lock.extras, target.markers, lock.groups)
+    )
+
+
+class _AnyFile:
+    """An index that has one file for every version, for readers that need file names although only the packages count."""
+
+    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+        """Return one file of *name* *version* with one of *hashes*; see `lamina.lock.types.IndexFiles`."""
+        del index_url
+        filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        return [IndexFile(filename=filename, url=f"https://localhost/{filename}", sha256=min(hashes))] if hashes else []

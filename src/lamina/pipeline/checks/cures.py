@@ -1,0 +1,188 @@
+"""
+Word how to provide a module that a handler imports and that nothing provides.
+
+The cure is one of: move or include a file of the project, select what the lock file already has, or add a dependency. Only
+this module reads ``data/import_names.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache, cached_property
+from pathlib import PurePath
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from lamina.core.names import normalized
+from lamina.core.target import runtimes
+from lamina.core.toml import read_data
+from lamina.lock import formats
+from lamina.lock.offers import offers
+from lamina.pipeline.checks import sdk
+from lamina.pipeline.checks.stdlib import last_version
+from lamina.project.ignore import rule_for
+from lamina.project.sources import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lamina.bytecode.imports.missing import Miss
+    from lamina.core.target import Target
+    from lamina.lock.offers import Offer
+    from lamina.pipeline.layers import LayerDraft
+    from lamina.project.service import PackageConfig, Service
+    from lamina.project.sources import SourceTree
+
+# A search through a larger repository would take longer than the build.
+_MOST_DIRECTORIES = 2_000
+_ADD = {
+    "uv.lock": "run `uv add {name}`",
+    "poetry.lock": "run `poetry add {name}`",
+    "pdm.lock": "run `pdm add {name}`",
+    "Pipfile.lock": "run `pipenv install {name}`",
+}
+
+
+def preinstalled_modules(target: Target) -> frozenset[str]:
+    """Return the dotted names of the modules of the distributions that are preinstalled in the runtime of *target*."""
+    names = {row.name for runtime in runtimes() if runtime.name == target.runtime for row in runtime.preinstalled}
+    return frozenset(module for name in names for module in _modules_of().get(name, (name,)))
+
+
+@cache
+def _modules_of() -> dict[str, tuple[str, ...]]:
+    """Return the modules of distributions whose modules have other names, by the requirement to add."""
+    return {requirement: tuple(modules) for requirement, modules in read_data("import_names.toml")["modules"].items()}
+
+
+class ImportCures:
+    """Finds the cures for the missing imports of one function package."""
+
+    def __init__(self, service: Service, config: PackageConfig, plans: Sequence[LayerDraft]) -> None:
+        self._service = service
+        self._config = config
+        self._plans = plans
+
+    def cure(self, miss: Miss, layers: Sequence[str]) -> str:
+        """
+        Return what to do about *miss* in functions with *layers*, as an imperative clause.
+
+        Raises the errors of reading the sources, and those of `lamina.lock.formats.read`.
+        """
+        python, top = self._service.target.python, miss.module.partition(".")[0]
+        until = last_version(top)
+        if until is not None and until < python:
+            return (
+                f"Python {until[0]}.{until[1]} was the last version with `{top}`; add a replacement to the dependencies"
+            )
+        return (
+            self._left_out(miss.module)
+            or self._left_out(miss.statement.module)
+            or self._elsewhere(top)
+            or self._locked(miss.module, layers)
+            or self._not_locked(miss.module)
+        )
+
+    def _left_out(self, module: str) -> str | None:
+        """Return how to include a file or directory of *module*, if an ignore rule leaves it out of the package."""
+        path = module.replace(".", "/")
+        ends = tuple(f"/{end}" for end in (f"{path}.py", f"{path}/__init__.py", f"{path}/"))
+        found = next((each for each in self._tree.ignored if f"/{each.path}".endswith(ends)), None)
+        if found is None:
+            return None
+        fact = f"`{found.path}` is left out of the package: {found.reason}"
+        entry = found.path.strip("/")
+        rule = rule_for(entry.rpartition("/")[2], is_directory=found.path.endswith("/"))
+        if rule is not None and rule.override == "never":
+            return f"{fact}; rename it"
+        return f'{fact}; to package it, set `include = ["{entry}"]`'
+
+    def _elsewhere(self, top: str) -> str | None:
+        """Return how to package the top-level module *top*, if the project has it in another directory."""
+        found = min(self._places(top), key=lambda path: (path.count("/"), path), default=None)
+        if found is None or found in self._config.source:
+            return None
+        entries = ", ".join(f'"{entry}"' for entry in (*self._config.source, found))
+        return f"the module is `{found}` in the project: to package it as `{top}`, set `source = [{entries}]`"
+
+    def _places(self, top: str) -> Iterator[str]:
+        """Yield the paths in the project of files and directories that could be the top-level module *top*."""
+        root = self._service.root
+        for visited, (directory, directories, files) in enumerate(os.walk(root)):
+            if visited >= _MOST_DIRECTORIES:
+                return
+            here = PurePath(directory).relative_to(root)
+            directories[:] = sorted(
+                name
+                for name in directories
+                if rule_for(name, is_directory=True) is None and not (root / here / name / "pyvenv.cfg").exists()
+            )
+            if f"{top}.py" in files:
+                yield (here / f"{top}.py").as_posix()
+            if top in directories and any((root / here / top).glob("*.py")):
+                yield (here / top).as_posix()
+
+    def _locked(self, module: str, layers: Sequence[str]) -> str | None:
+        """Return how to select the distribution of *module*, if it is locked but not in one of *layers*."""
+        known = [requirement.partition("<")[0] for requirement in requirements_of(module)]
+        names = set(known or [normalized(module.partition(".")[0])])
+        for plan in self._plans:
+            held = names & {pin.name for pin in plan.selection.pins}
+            if held and plan.name not in layers:
+                return f"`{min(held)}` is in layer `{plan.name}`: add it to the function's `layers`"
+            if held:
+                return f"layer `{plan.name}` contains `{min(held)}`, but not this module; check `exclude` and the locked version"
+        if names & sdk.left_out(self._service):
+            return 'the layers leave it out, and the runtime does not contain it: set `sdk = "bundle"`'
+        for plan in self._plans:
+            without = names & set(plan.config.without)
+            if without:
+                return f"layer `{plan.name}` leaves out `{min(without)}`: remove it from `without`"
+        by_kind: dict[str, list[Offer]] = {}
+        for offer in self._offers:
+            if names & offer.distributions:
+                by_kind.setdefault(offer.kind, []).append(offer)
+        for kind, found in by_kind.items():
+            name = min(names.intersection(*(offer.distributions for offer in found)) or names & found[0].distributions)
+            listed = ", ".join(f"`{offer.name}`" for offer in found)
+            noun = "group" if kind == "groups" else "extra"
+            noun += "s" if len(found) > 1 else ""
+            chosen = (*getattr(self._service, kind), found[0].name)
+            entries = ", ".join(f'"{entry}"' for entry in chosen)
+            return f"`{name}` is locked only for the {noun} {listed}: {self._add(name)}, or set `{kind} = [{entries}]`"
+        return None
+
+    def _not_locked(self, module: str) -> str:
+        known = requirements_of(module)
+        if known:
+            return self._add(known[0])
+        top = module.partition(".")[0]
+        return (
+            f"add the distribution that provides `{top}` to the dependencies, or list it in `provided` if Lambda has it"
+        )
+
+    def _add(self, name: str) -> str:
+        kind = formats.find(self._service.root, self._service.lock).kind
+        return _ADD.get(kind, "add `{name}` to the dependencies and lock again").format(name=quote(name))
+
+    @cached_property
+    def _tree(self) -> SourceTree:
+        return walk(self._service.root, self._config.source, self._service.include)
+
+    @cached_property
+    def _offers(self) -> tuple[Offer, ...]:
+        lock_file = formats.find(self._service.root, self._service.lock)
+        return tuple(offers(lock_file, self._service.target))
+
+
+def requirements_of(module: str) -> tuple[str, ...]:
+    """Return the requirements of distributions that are known to provide the dotted name *module*, by the longest known part of the name."""
+    by_module: dict[str, list[str]] = {}
+    for requirement, modules in _modules_of().items():
+        for each in modules:
+            by_module.setdefault(each, []).append(requirement)
+    while module:
+        if module in by_module:
+            return tuple(by_module[module])
+        module = module.rpartition(".")[0]
+    return ()

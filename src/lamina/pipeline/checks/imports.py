@@ -1,0 +1,290 @@
+"""
+Find imports that fail on Lambda, because nothing provides the module.
+
+A module comes from the function package, a layer, or the runtime with its standard library. The check reads finished zips and
+runs no code. Inside distributions it follows imports only as far as they have been scanned to choose bytecode.
+
+==================  ========  ========================================================================================
+rule                severity  reported if
+==================  ========  ========================================================================================
+``missing-import``  error     a handler's module, or a module that it imports, imports a module that nothing provides; a
+                              warning if the import is in a function or under a condition, and a note if a layer of another
+                              ARN, which lamina cannot read, may provide it
+==================  ========  ========================================================================================
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
+from lamina.bytecode.imports.missing import Form, OwnModules, find_missing
+from lamina.bytecode.imports.rules import FIRST_PARTY
+from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.common import View, listed
+from lamina.pipeline.checks.cures import ImportCures, preinstalled_modules
+from lamina.pipeline.checks.stdlib import is_standard
+from lamina.project.service import BytecodeMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lamina.archive.segment import Recipe
+    from lamina.bytecode.imports.missing import Miss
+    from lamina.bytecode.imports.resolve import Module
+    from lamina.bytecode.imports.scan import ImportStatement, Scan
+    from lamina.core.store import Store
+    from lamina.core.values import Layer, Package, Pin
+    from lamina.pipeline.layers import LayerDraft
+    from lamina.project.service import Function, PackageConfig, Service
+
+RULE = "missing-import"
+# An `.so` file of another Python version or platform is rare, because wheels with such files do not fit the target.
+_MODULE_FILE = re.compile(rb"\.(?:py(?![a-z])|pyc|(?:[\w-]+\.)*so)")
+
+
+def check(
+    layers: Sequence[Layer], packages: Sequence[Package], service: Service, plans: Sequence[LayerDraft], *, store: Store
+) -> tuple[Finding, ...]:
+    """
+    Return a finding for each module that a handler of *packages* imports and that nothing provides.
+
+    *plans* are the plans of *layers*. *store* keeps the imports. Without bytecode, the service's own modules are scanned in
+    this process, and no wheel is read. Raises ArchiveError for a damaged zip, and the errors of reading the lock file again
+    if something is missing.
+    """
+    if RULE in service.ignore:
+        return ()
+    views = {layer.name: View(layer.path) for layer in layers}
+    found: dict[str, tuple[Severity, list[str]]] = {}
+    for group in _groups(packages, service):
+        search = _GroupSearch(group, service, [views[name] for name in group.layers], plans, store)
+        cures = ImportCures(service, group.config, plans)
+        for miss in search.misses(group.functions):
+            severity, text = _worded(miss, search, cures.cure(miss, group.layers), group)
+            found.setdefault(text, (severity, []))[1].extend(search.affected(miss))
+    return tuple(
+        Finding(rule=RULE, severity=severity, message=f"{listed(names)} {text}", path=names[0])
+        for text, (severity, names) in found.items()
+    )
+
+
+class _Group(NamedTuple):
+    """Functions with the same code and layers."""
+
+    package: Package
+    functions: tuple[Function, ...]
+    config: PackageConfig
+    layers: tuple[str, ...]
+    arns: tuple[str, ...]
+
+
+def _groups(packages: Iterable[Package], service: Service) -> Iterator[_Group]:
+    by_name = {package.name: package for package in packages}
+    for config in service.packages:
+        alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Function]] = {}
+        for function in config.functions:
+            alike.setdefault((function.layers, function.layer_arns), []).append(function)
+        for (layers, arns), functions in alike.items():
+            yield _Group(by_name[functions[0].name], tuple(functions), config, layers, arns)
+
+
+class _GroupSearch:
+    """The search for what the functions of one group import."""
+
+    def __init__(
+        self, group: _Group, service: Service, views: Sequence[View], plans: Sequence[LayerDraft], store: Store
+    ) -> None:
+        python = service.target.python
+        self._group = group
+        # Without bytecode, this process scans the sources, whose version of Python may be another one than the target's.
+        self._keeps = service.bytecode is BytecodeMode.NONE
+        key = "\n".join((str(service.root), *(() if group.config.source == service.source else group.config.source)))
+        self._code = _PackageCode(View(group.package.path), f"{key}\nin this process" if self._keeps else key)
+        self._index = ModuleIndex(self._code, store, python=python)
+        self._scanner = OwnScanner(python)
+        self._scanned: dict[str, Scan] = {}
+        self._own = OwnModules(self._index.modules, self._code.paths())
+        self._others = (
+            _LayersPath(views, python),
+            _RuntimePath(python, {*preinstalled_modules(service.target), *service.provided}),
+        )
+        pins = {
+            pin.name: (pin, plan.recipe) for plan in plans if plan.name in group.layers for pin in plan.selection.pins
+        }
+        self._inside = _IndexedModules(pins.values(), store, python)
+
+    def misses(self, functions: Iterable[Function]) -> tuple[Miss, ...]:
+        """Return what the handlers of *functions* import and nothing provides."""
+        found = find_missing(
+            [function.handler.replace("/", ".").rpartition(".")[0] for function in functions],
+            self._own,
+            self._others,
+            scans=self._scan,
+            inside=self._inside,
+        )
+        if self._keeps:
+            self._index.save()
+        return found
+
+    def affected(self, miss: Miss) -> list[str]:
+        """Return the names of the functions for which *miss* is found."""
+        functions = self._group.functions
+        if len(functions) == 1:
+            return [functions[0].name]
+        return [
+            function.name
+            for function in functions
+            if any(each.module == miss.module for each in self.misses((function,)))
+        ]
+
+    def line(self, miss: Miss) -> int | None:
+        """Return the line of the import in the service's own module that leads to *miss*, or ``None`` if it is not found."""
+        module = miss.chain[-1]
+        return None if module.distribution != FIRST_PARTY else _line(self._code.content(module.path), miss.statement)
+
+    def _scan(self, module: Module) -> Scan:
+        if module.path not in self._scanned:
+            self._scanned[module.path] = self._index.scan(module, self._scanner)[0]
+        return self._scanned[module.path]
+
+
+class _PackageCode:
+    """The service's own modules in a finished package; implements `lamina.bytecode.imports.index.Code`."""
+
+    distribution = FIRST_PARTY
+
+    def __init__(self, view: View, key: str) -> None:
+        self._view = view
+        self.key = key
+
+    def paths(self) -> Iterable[str]:
+        """Return the paths of all files."""
+        return self._view.members
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """Yield the content of *path*."""
+        yield self.content(path)
+
+    def content(self, path: str) -> bytes:
+        """Return the content of *path*."""
+        return self._view.content(path)
+
+
+class _LayersPath:
+    """The directories of ``/opt`` on ``sys.path``, into which Lambda unpacks all layers of a function."""
+
+    def __init__(self, views: Sequence[View], python: tuple[int, int]) -> None:
+        self._views = views
+        self._roots = (b"python/", b"python/lib/python%d.%d/site-packages/" % python)
+        self._forms: dict[str, Form | None] = {}
+
+    def form(self, module: str) -> Form | None:
+        """Return how the layers contain *module*; see `ImportPath`."""
+        if module not in self._forms:
+            forms = {self._form_in(view.raw, module) for view in self._views}
+            self._forms[module] = next((form for form in Form if form in forms), None)
+        return self._forms[module]
+
+    def _form_in(self, directory: bytes, module: str) -> Form | None:
+        """Search the unparsed central *directory*, which is faster than parsing thousands of members."""
+        found = None
+        for root in self._roots:
+            path = root + module.replace(".", "/").encode()
+            for name in (path, path + b"/__init__"):
+                position = directory.find(name + b".")
+                while position >= 0:
+                    if _MODULE_FILE.match(directory, position + len(name)):
+                        return Form.REGULAR
+                    position = directory.find(name + b".", position + 1)
+            if path + b"/" in directory:
+                found = Form.NAMESPACE
+        return found
+
+
+class _RuntimePath:
+    """The runtime's standard library and preinstalled distributions."""
+
+    def __init__(self, python: tuple[int, int], more: Iterable[str]) -> None:
+        self._python = python
+        self._more = frozenset(more)
+
+    def form(self, module: str) -> Form | None:
+        """Return how the runtime contains *module*; see `ImportPath`."""
+        top = module.partition(".")[0]
+        return Form.REGULAR if is_standard(top, self._python) or self._more & {top, module} else None
+
+
+class _IndexedModules:
+    """The modules of distributions whose imports the store knows; implements `Inside`."""
+
+    def __init__(self, pins: Iterable[tuple[Pin, Recipe]], store: Store, python: tuple[int, int]) -> None:
+        self._pins = tuple(pins)
+        self._store = store
+        self._python = python
+
+    def module(self, name: str) -> Module | None:
+        """Return the module *name*, or ``None`` if no known distribution has it."""
+        return next((index.modules[name] for index in self._indexes.values() if name in index.modules), None)
+
+    def scan(self, module: Module) -> Scan | None:
+        """Return the imports of *module*, or ``None`` if they are not known."""
+        return self._indexes[module.distribution].scan(module)
+
+    @cached_property
+    def _indexes(self) -> Mapping[str, KnownModules]:
+        found = {
+            pin.name: KnownModules.load(pin.name, recipe.key(pin.sha256), self._store, python=self._python)
+            for pin, recipe in sorted(self._pins, key=lambda each: each[0].name)
+        }
+        return {name: index for name, index in found.items() if index is not None}
+
+
+def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple[Severity, str]:
+    """Return the severity and the text of the finding for *miss*, without the functions at its start."""
+    importer, line = miss.chain[-1], search.line(miss)
+    place = f"`{importer.path}`" + ("" if line is None else f", line {line}")
+    if importer.distribution != FIRST_PARTY:
+        place += f" of `{importer.distribution}`"
+    if miss.is_uncertain:
+        place += ", unless a changed `sys.path` contains it"
+    elif not miss.is_required:
+        place += ", in a function or under a condition"
+    chain = " → ".join(f"`{name}`" for name in (*(module.name for module in miss.chain), miss.module))
+    verb = "cannot import" if miss.is_required else "may fail to import"
+    severity = Severity.ERROR if miss.is_required else Severity.WARNING
+    if miss.is_beyond_top:
+        name = f"`{'.' * miss.statement.level}{miss.statement.module}`"
+        cure = (
+            f"`{importer.name}` has too few parent packages for a relative import: import `{miss.module}` without dots"
+        )
+        return severity, f"{verb} {name}: {chain} ({place}); {cure}"
+    if group.arns:
+        return (
+            Severity.NOTE,
+            f"imports `{miss.module}`: {chain} ({place}); lamina cannot read {listed(group.arns)}, which may contain it",
+        )
+    return severity, f"{verb} `{miss.module}`: {chain} ({place}); {cure}"
+
+
+def _line(source: bytes, statement: ImportStatement) -> int | None:
+    """Return the line of *statement* in *source*, or ``None`` if this Python cannot parse it."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names) if not statement.level and statement.module in {each.name for each in names}:
+                return node.lineno
+            case ast.ImportFrom() if (node.module or "", node.level) == (statement.module, statement.level):
+                if tuple(each.name for each in node.names) == statement.names:
+                    return node.lineno
+            case ast.Constant(value=str(text)) if not statement.names and text == statement.module:
+                return node.lineno
+            case _:
+                pass
+    return None
