@@ -195,6 +195,7 @@ class KnownModules:
 
     def __init__(self, known: _Known, distribution: str) -> None:
         self._scans: dict[str, Scan | Sequence[object]] = dict(known.scans)
+        self.distribution = distribution
         self.modules = {name: Module(name, distribution, path) for name, path in known.modules.items()}
 
     @classmethod

@@ -10,7 +10,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.scan import POSSIBLE, REPLACED, REQUIRED
 from lamina.core.frozen import frozen, replace
 
@@ -63,13 +62,26 @@ class OwnModules:
 
 
 class Inside(Protocol):
-    """The modules of distributions whose imports are known."""
+    """The distributions whose imports are known."""
 
-    def module(self, name: str) -> Module | None:
-        """Return the module with the dotted *name*, or ``None`` if no distribution has it."""
+    def missing(self, entered: Mapping[str, bool], absent: Callable[[str], str | None]) -> Sequence[InsideMiss]:
+        """
+        Return what the modules *entered* import and nothing provides; see `find_inside`.
 
-    def scan(self, module: Module) -> Scan | None:
-        """Return the imports of *module*, or ``None`` if they have not been scanned."""
+        *entered* are the names that own modules import, with whether they always do; some are attributes. *absent* returns the
+        first part of a dotted name that nothing provides, or ``None``.
+        """
+
+
+@frozen
+class InsideMiss:
+    """An import in a distribution of a module that nothing provides. It always runs if the first of *chain* is imported."""
+
+    module: str
+    chain: tuple[Module, ...]
+    """The modules from the one that an own module imports, to the one with the import."""
+    is_required: bool
+    """Whether own modules always import the first of *chain*."""
 
 
 @frozen
@@ -80,7 +92,8 @@ class Miss:
     """The dotted name that cannot be imported, up to the part that is missing."""
     chain: tuple[Module, ...]
     """The modules that lead to the import, from a handler's module to the module with the import."""
-    statement: ImportStatement
+    statement: ImportStatement | None
+    """The import; ``None`` if it is in a distribution."""
     is_required: bool
     """Whether the import runs when the handler's module is imported. If false, it is in a function or under a condition."""
     is_beyond_top: bool = False
@@ -107,8 +120,8 @@ def find_missing(
     Return the imports that the modules *handlers* reach and that neither *own* nor *others* provide, sorted by name.
 
     *others* are in the order of ``sys.path``, after the function package. *scans* returns the imports of an own module, and
-    *inside* those in distributions, where only imports that always run are followed. Each name is reported once: with an
-    import that always runs, if there is one.
+    *inside* searches the distributions that these import. Each name is reported once: with an import that always runs, if
+    there is one.
     """
     search = _MissingSearch(own, others, scans, inside)
     search.run(handlers)
@@ -124,6 +137,8 @@ class _MissingSearch:
         self._scans = scans
         self._inside = inside
         self._visits: dict[str, _Visit] = {}
+        self._entered: dict[str, _Visit] = {}
+        """The names outside the package that own modules import, each with the first of these modules."""
         self._waiting: list[_Visit] = []
         self._optional: list[_Visit] = []
         self._changes_path = False
@@ -141,6 +156,11 @@ class _MissingSearch:
                 if visit.module.name not in self._visits:
                     self._visits[visit.module.name] = visit
                     self._read(visit)
+        entered = {name: visit.is_required for name, visit in self._entered.items()}
+        for each in self._inside.missing(entered, self._absent):
+            own = self._chain(self._visits[self._entered[each.chain[0].name].module.name])
+            chain = (*own, *each.chain)
+            self._keep(Miss(module=each.module, chain=chain, statement=None, is_required=each.is_required))
         if self._changes_path:
             self.missing = {
                 name: replace(miss, is_required=False, is_uncertain=True)
@@ -153,19 +173,16 @@ class _MissingSearch:
         parts = name.split(".")
         for end in range(1, len(parts) + 1):
             current = ".".join(parts[:end])
-            module = self._own.modules.get(current) or self._inside.module(current)
-            if module is not None and current not in self._visits:
+            module = self._own.modules.get(current)
+            if module is None and importer is not None:
+                known = self._entered.get(current)
+                if known is None or (is_required and not known.is_required):
+                    self._entered[current] = _Visit(importer, is_required, None)
+            elif module is not None and current not in self._visits:
                 (self._waiting if is_required else self._optional).append(_Visit(module, is_required, importer))
 
     def _read(self, visit: _Visit) -> None:
         module = visit.module
-        is_own = module.distribution == FIRST_PARTY
-        if not is_own:
-            found = self._inside.scan(module)
-            for each in () if found is None else found.imports:
-                if not (each.need or each.scope or each.quoted):
-                    self._follow(visit, each, is_required=visit.is_required)
-            return
         if module.is_extension:
             return
         for each in self._scans(module).imports:
@@ -180,19 +197,15 @@ class _MissingSearch:
         if each.level:
             packages = len(module.name.split(".")) - (not module.is_package)
             if each.level > packages:
-                if module.distribution == FIRST_PARTY:
-                    self._miss(
-                        each.module or ".".join(each.names), visit, each, is_required=is_required, is_beyond_top=True
-                    )
+                name = each.module or ".".join(each.names)
+                self._miss(name, visit, each, is_required=is_required, is_beyond_top=True)
                 return
             base = module.relative(each.level, each.module)
         else:
             base = each.module
         absent = self._absent(base)
         if absent is not None:
-            # Modules that a distribution adds at run time, such as those of six, are never missed.
-            if module.distribution == FIRST_PARTY or not each.level:
-                self._miss(absent, visit, each, is_required=is_required)
+            self._miss(absent, visit, each, is_required=is_required)
             return
         self._reach(base, module, is_required=is_required)
         for name in each.names:
@@ -201,7 +214,7 @@ class _MissingSearch:
     def _take(self, base: str, name: str, visit: _Visit, each: ImportStatement, *, is_required: bool) -> None:
         """Follow *name*, which is imported from the existing module *base*: a submodule or an attribute."""
         submodule = f"{base}.{name}"
-        if name == "*" or visit.module.distribution != FIRST_PARTY or self._absent(submodule) is None:
+        if name == "*" or self._absent(submodule) is None:
             self._reach(submodule, visit.module, is_required=is_required)
             return
         package = self._own.modules.get(base)
@@ -260,19 +273,74 @@ class _MissingSearch:
     def _miss(
         self, name: str, visit: _Visit, each: ImportStatement, *, is_required: bool, is_beyond_top: bool = False
     ) -> None:
-        known = self.missing.get(name)
-        if each.need == REPLACED or (known is not None and (known.is_required or not is_required)):
-            return
-        self.missing[name] = Miss(
-            module=name,
-            chain=tuple(reversed(list(self._chain(visit)))),
-            statement=each,
-            is_required=is_required,
-            is_beyond_top=is_beyond_top,
-        )
+        if each.need != REPLACED:
+            chain = self._chain(visit)
+            self._keep(
+                Miss(module=name, chain=chain, statement=each, is_required=is_required, is_beyond_top=is_beyond_top)
+            )
 
-    def _chain(self, visit: _Visit) -> Iterator[Module]:
-        current: _Visit | None = visit
-        while current is not None:
-            yield current.module
-            current = None if current.importer is None else self._visits[current.importer.name]
+    def _keep(self, miss: Miss) -> None:
+        known = self.missing.get(miss.module)
+        if known is None or (miss.is_required and not known.is_required):
+            self.missing[miss.module] = miss
+
+    def _chain(self, visit: _Visit) -> tuple[Module, ...]:
+        found = [visit.module]
+        while visit.importer is not None:
+            visit = self._visits[visit.importer.name]
+            found.append(visit.module)
+        return tuple(reversed(found))
+
+
+def find_inside(
+    entered: Mapping[str, bool],
+    absent: Callable[[str], str | None],
+    *,
+    modules: Mapping[str, Module],
+    scans: Callable[[Module], Scan | None],
+) -> tuple[InsideMiss, ...]:
+    """
+    Return the imports in distributions that nothing provides and that certainly run if the modules *entered* are imported.
+
+    *modules* are those of distributions, and *scans* returns their imports, or ``None`` if they have not been scanned. Imports
+    in functions, under conditions and in ``try`` are not followed: most of them are for optional dependencies. Submodules of an
+    existing package count as existing, because distributions such as six create modules at run time. See `Inside.missing`.
+    """
+    importers: dict[str, Module | None] = {}
+    missing: dict[str, InsideMiss] = {}
+    for is_required in (True, False):
+        waiting = [name for name, required in entered.items() if required is is_required and name not in importers]
+        importers |= dict.fromkeys(waiting)
+        for name in waiting:
+            module = modules.get(name)
+            found = None if module is None else scans(module)
+            if module is None or found is None:
+                continue
+            for base, names in _certain_imports(module, found):
+                gone = None if base in importers or base in modules else absent(base)
+                if gone is not None:
+                    chain = _inside_chain(module, importers)
+                    missing.setdefault(gone, InsideMiss(module=gone, chain=chain, is_required=is_required))
+                    continue
+                new = [each for each in names if each in modules and each not in importers]
+                importers |= dict.fromkeys(new, module)
+                waiting += new
+    return tuple(missing.values())
+
+
+def _certain_imports(module: Module, found: Scan) -> Iterator[tuple[str, list[str]]]:
+    """Yield each import of *module* that always runs: its absolute name, and the names of all modules that it may load."""
+    for each in found.imports:
+        if each.need or each.scope or each.quoted:
+            continue
+        base = module.relative(each.level, each.module) if each.level else each.module
+        parts = base.split(".")
+        parents = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        yield base, [*parents, *(f"{base}.{name}" for name in each.names)]
+
+
+def _inside_chain(module: Module, importers: Mapping[str, Module | None]) -> tuple[Module, ...]:
+    found = [module]
+    while (importer := importers[found[-1].name]) is not None:
+        found.append(importer)
+    return tuple(reversed(found))

@@ -77,7 +77,7 @@ class ImportCures:
             )
         return (
             self._left_out(miss.module)
-            or self._left_out(miss.statement.module)
+            or (None if miss.statement is None else self._left_out(miss.statement.module))
             or self._elsewhere(top)
             or self._locked(miss.module, layers)
             or self._not_locked(miss.module)

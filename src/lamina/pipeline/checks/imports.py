@@ -16,13 +16,16 @@ rule                severity  reported if
 from __future__ import annotations
 
 import ast
+import hashlib
+import json
 import re
-from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
-from lamina.bytecode.imports.missing import Form, OwnModules, find_missing
+from lamina.bytecode.imports.missing import Form, InsideMiss, OwnModules, find_inside, find_missing
+from lamina.bytecode.imports.resolve import Module
 from lamina.bytecode.imports.rules import FIRST_PARTY
+from lamina.bytecode.imports.rules import version as imports_version
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
 from lamina.pipeline.checks.cures import ImportCures, preinstalled_modules
@@ -30,18 +33,20 @@ from lamina.pipeline.checks.stdlib import is_standard
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from lamina.archive.segment import Recipe
     from lamina.bytecode.imports.missing import Miss
-    from lamina.bytecode.imports.resolve import Module
     from lamina.bytecode.imports.scan import ImportStatement, Scan
     from lamina.core.store import Store
-    from lamina.core.values import Layer, Package, Pin
+    from lamina.core.values import Layer, Package
     from lamina.pipeline.layers import LayerDraft
     from lamina.project.service import Function, PackageConfig, Service
 
 RULE = "missing-import"
+MISSING_AREA = "missing"
+"""The area of the store with the missing imports of distributions."""
+_FORMAT = 1
 # An `.so` file of another Python version or platform is rare, because wheels with such files do not fit the target.
 _MODULE_FILE = re.compile(rb"\.(?:py(?![a-z])|pyc|(?:[\w-]+\.)*so)")
 
@@ -112,10 +117,11 @@ class _GroupSearch:
             _LayersPath(views, python),
             _RuntimePath(python, {*preinstalled_modules(service.target), *service.provided}),
         )
-        pins = {
-            pin.name: (pin, plan.recipe) for plan in plans if plan.name in group.layers for pin in plan.selection.pins
-        }
-        self._inside = _IndexedModules(pins.values(), store, python)
+        used = [plan for plan in plans if plan.name in group.layers and service.bytecode is BytecodeMode.REACHABLE]
+        # What else decides whether a distribution finds a module.
+        tops = sorted({path.partition("/")[0] for path in self._code.paths()})
+        world = [service.target.runtime, sorted(service.provided), tops]
+        self._inside = _IndexedModules(used, world, store, python)
 
     def misses(self, functions: Iterable[Function]) -> tuple[Miss, ...]:
         """Return what the handlers of *functions* import and nothing provides."""
@@ -144,7 +150,7 @@ class _GroupSearch:
     def line(self, miss: Miss) -> int | None:
         """Return the line of the import in the service's own module that leads to *miss*, or ``None`` if it is not found."""
         module = miss.chain[-1]
-        return None if module.distribution != FIRST_PARTY else _line(self._code.content(module.path), miss.statement)
+        return None if miss.statement is None else _line(self._code.content(module.path), miss.statement)
 
     def _scan(self, module: Module) -> Scan:
         if module.path not in self._scanned:
@@ -178,31 +184,34 @@ class _LayersPath:
     """The directories of ``/opt`` on ``sys.path``, into which Lambda unpacks all layers of a function."""
 
     def __init__(self, views: Sequence[View], python: tuple[int, int]) -> None:
-        self._views = views
-        self._roots = (b"python/", b"python/lib/python%d.%d/site-packages/" % python)
+        site_packages = b"python/lib/python%d.%d/site-packages/" % python
+        self._trees = [
+            (view.raw, root, frozenset(re.findall(re.escape(root) + rb"(\w+)", view.raw)))
+            for view in views
+            for root in (b"python/", site_packages)
+        ]
+        """The unparsed central directory, the root, and its top-level names. Parsing thousands of members takes longer."""
         self._forms: dict[str, Form | None] = {}
 
     def form(self, module: str) -> Form | None:
         """Return how the layers contain *module*; see `ImportPath`."""
         if module not in self._forms:
-            forms = {self._form_in(view.raw, module) for view in self._views}
+            name = module.encode()
+            top = name.partition(b".")[0]
+            forms = {_form_in(raw, root + name.replace(b".", b"/")) for raw, root, tops in self._trees if top in tops}
             self._forms[module] = next((form for form in Form if form in forms), None)
         return self._forms[module]
 
-    def _form_in(self, directory: bytes, module: str) -> Form | None:
-        """Search the unparsed central *directory*, which is faster than parsing thousands of members."""
-        found = None
-        for root in self._roots:
-            path = root + module.replace(".", "/").encode()
-            for name in (path, path + b"/__init__"):
-                position = directory.find(name + b".")
-                while position >= 0:
-                    if _MODULE_FILE.match(directory, position + len(name)):
-                        return Form.REGULAR
-                    position = directory.find(name + b".", position + 1)
-            if path + b"/" in directory:
-                found = Form.NAMESPACE
-        return found
+
+def _form_in(directory: bytes, path: bytes) -> Form | None:
+    """Return how the zip with the central *directory* contains the module at *path*, without a suffix."""
+    for name in (path + b"/__init__", path):
+        position = directory.find(name + b".")
+        while position >= 0:
+            if _MODULE_FILE.match(directory, position + len(name)):
+                return Form.REGULAR
+            position = directory.find(name + b".", position + 1)
+    return Form.NAMESPACE if path + b"/" in directory else None
 
 
 class _RuntimePath:
@@ -219,28 +228,50 @@ class _RuntimePath:
 
 
 class _IndexedModules:
-    """The modules of distributions whose imports the store knows; implements `Inside`."""
+    """The distributions whose imports the store knows; implements `Inside`. Results are kept in the store."""
 
-    def __init__(self, pins: Iterable[tuple[Pin, Recipe]], store: Store, python: tuple[int, int]) -> None:
-        self._pins = tuple(pins)
+    def __init__(self, plans: Iterable[LayerDraft], key: object, store: Store, python: tuple[int, int]) -> None:
+        rows = {pin.name: plan.recipe.key(pin.sha256) for plan in plans for pin in plan.selection.pins}
+        self._keys = dict(sorted(rows.items()))
+        self._key = key
         self._store = store
         self._python = python
 
-    def module(self, name: str) -> Module | None:
-        """Return the module *name*, or ``None`` if no known distribution has it."""
-        return next((index.modules[name] for index in self._indexes.values() if name in index.modules), None)
+    def missing(self, entered: Mapping[str, bool], absent: Callable[[str], str | None]) -> Sequence[InsideMiss]:
+        """Return what the modules *entered* import and nothing provides; see `Inside`."""
+        if not self._keys:
+            return ()
+        inputs = [_FORMAT, imports_version(), self._python, self._keys, self._key, sorted(entered.items())]
+        digest = hashlib.sha256(json.dumps(inputs, separators=(",", ":")).encode()).hexdigest()
+        place = self._store.entry(MISSING_AREA, digest, ".json")
+        if (kept := _kept(place)) is not None:
+            return kept
+        loaded = [KnownModules.load(name, key, self._store, python=self._python) for name, key in self._keys.items()]
+        indexes = {index.distribution: index for index in loaded if index is not None}
+        modules: dict[str, Module] = {}
+        for index in reversed(indexes.values()):
+            # Of two distributions with the same module, that whose name sorts first counts.
+            modules.update(index.modules)
+        found = find_inside(
+            entered, absent, modules=modules, scans=lambda module: indexes[module.distribution].scan(module)
+        )
+        if len(indexes) == len(self._keys):
+            rows = [[miss.module, miss.is_required, miss.chain] for miss in found]
+            with self._store.writing(place) as file:
+                file.write(json.dumps(rows, separators=(",", ":")).encode())
+        return found
 
-    def scan(self, module: Module) -> Scan | None:
-        """Return the imports of *module*, or ``None`` if they are not known."""
-        return self._indexes[module.distribution].scan(module)
 
-    @cached_property
-    def _indexes(self) -> Mapping[str, KnownModules]:
-        found = {
-            pin.name: KnownModules.load(pin.name, recipe.key(pin.sha256), self._store, python=self._python)
-            for pin, recipe in sorted(self._pins, key=lambda each: each[0].name)
-        }
-        return {name: index for name, index in found.items() if index is not None}
+def _kept(place: Path) -> tuple[InsideMiss, ...] | None:
+    """Return the result in the file *place*, or ``None`` if it is missing or invalid, so that the search must run."""
+    try:
+        rows = json.loads(place.read_bytes())
+        return tuple(
+            InsideMiss(module=str(module), is_required=bool(required), chain=tuple(Module(*each) for each in chain))
+            for module, required, chain in rows
+        )
+    except (OSError, RecursionError, TypeError, ValueError):
+        return None
 
 
 def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple[Severity, str]:
@@ -256,7 +287,7 @@ def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple
     chain = " → ".join(f"`{name}`" for name in (*(module.name for module in miss.chain), miss.module))
     verb = "cannot import" if miss.is_required else "may fail to import"
     severity = Severity.ERROR if miss.is_required else Severity.WARNING
-    if miss.is_beyond_top:
+    if miss.is_beyond_top and miss.statement is not None:
         name = f"`{'.' * miss.statement.level}{miss.statement.module}`"
         cure = (
             f"`{importer.name}` has too few parent packages for a relative import: import `{miss.module}` without dots"
