@@ -112,7 +112,19 @@ def test_explicit(tmp_path: Path, name: str, kind: str) -> None:
     """With a configured path, nothing is searched, and the file name determines the format."""
     plant(tmp_path, "requirements.txt", name)
 
-    assert LockFile(path=tmp_path / name, kind=kind, project=tmp_path) == find(tmp_path, Path(name))
+    expected = LockFile(path=tmp_path / name, kind=kind, project=tmp_path, is_configured=True)
+
+    assert expected == find(tmp_path, Path(name))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in READERS if kind != "uv.lock"])
+def test_manifest_beside_a_configured_lock(tmp_path: Path, kind: str) -> None:
+    """A configured lock belongs to the project beside it, not to an unrelated one above the service."""
+    (tmp_path / "src").mkdir()
+    plant(tmp_path, "pyproject.toml", f"deploy/{kind}", "deploy/pyproject.toml", f"locks/{kind}")
+
+    assert tmp_path / "deploy" == find(tmp_path / "src", Path("../deploy", kind)).project
+    assert tmp_path / "src" == find(tmp_path / "src", Path("../locks", kind)).project
 
 
 def test_explicit_does_not_exist(tmp_path: Path) -> None:

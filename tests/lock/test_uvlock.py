@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +28,6 @@ from locking import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 RUNTIMES = ("python3.9", "python3.11", "python3.12", "python3.13")
 MARKERS: dict[str, set[tuple[str, str]]] = {
@@ -299,6 +299,42 @@ def test_workspace_member(tmp_path: Path, kind: str) -> None:
     write_project(tmp_path / "services/two", name="two")
 
     assert ["b==1.0"] == selected(read_lock(tmp_path / "services/two"))
+
+
+def test_configured_lock_of_another_project(tmp_path: Path) -> None:
+    """A configured lock without the service's project stands for the project beside it, and is compared with that one."""
+    (tmp_path / "src").mkdir()
+    write_project(tmp_path, "unrelated", name="tools")
+    write_uv_lock(tmp_path / "deploy", root("a", name="x", metadata={"requires-dist": [{"name": "a"}]}), package("a"))
+    manifest = write_project(tmp_path / "deploy", "a", name="x")
+    lock = read_lock(tmp_path / "src", explicit=Path("../deploy/uv.lock"))
+    write_project(tmp_path / "deploy", "b", name="x")
+
+    with pytest.raises(StaleLockError) as raised:
+        read_lock(tmp_path / "src", explicit=Path("../deploy/uv.lock"))
+
+    assert ["a==1.0"] == selected(lock)
+    assert (tmp_path / "deploy/uv.lock", manifest) == lock.inputs
+    assert (
+        f"`{tmp_path / 'deploy/uv.lock'}` does not match `{manifest}`: "
+        "`a` is locked but not required; `b` is required but not locked"
+    ) == str(raised.value)
+
+
+def test_configured_lock_of_a_workspace(tmp_path: Path) -> None:
+    """A configured lock with the service's project as a member stands for the member, also below its directory."""
+    write_project(tmp_path, "a", name="all")
+    write_project(tmp_path / "services/two", name="two")
+    (tmp_path / "services/two/fn").mkdir()
+    write_uv_lock(
+        tmp_path,
+        root("a", name="all", metadata={"requires-dist": [{"name": "a"}]}),
+        package("two", tags=(), needs=["b"], source={"virtual": "services/two"}),
+        package("a"),
+        package("b"),
+    )
+
+    assert ["b==1.0"] == selected(read_lock(tmp_path / "services/two/fn", explicit=Path("../../../uv.lock")))
 
 
 def test_not_a_member(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     """
     Return the lock file of the project at *start*: the nearest one in it or its parents, up to the repository's root.
 
-    *explicit* is the configured path, absolute or relative to *start*; with it, nothing is searched. Raises
-    `LockNotFoundError` if there is no lock file. Raises `LockError` if *explicit* is not a supported file name, or if the
+    *explicit* is the configured path, absolute or relative to *start*; with it, nothing is searched. It belongs to the
+    ``pyproject.toml`` beside it, not to one above *start*; a uv.lock may also lock the project at *start* as a member of a
+    workspace. Raises `LockNotFoundError` if there is no lock file. Raises `LockError` if *explicit* is not a supported file name, or if the
     nearest directory has several ``pylock.<name>.toml`` and neither a ``uv.lock`` nor a ``pylock.toml``.
     """
     # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
@@ -51,9 +52,11 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     if explicit is not None:
         path = Path(os.path.normpath(here / explicit))
         kind = _kind(path)
-        # A requirements file belongs to the manifest beside it, and not to one in a directory above, as for other tools.
+        if kind == "uv.lock":
+            # The reader decides, because the lock names the projects that it locks.
+            return LockFile(path=path, kind=kind, project=project, is_configured=True)
         beside = path.parent if (path.parent / "pyproject.toml").is_file() else here
-        return LockFile(path=path, kind=kind, project=beside if kind == "requirements.txt" else project)
+        return LockFile(path=path, kind=kind, project=beside, is_configured=True)
     directories = tuple(_upwards(here))
     for directory in directories:
         names = _names(directory)

@@ -57,6 +57,8 @@ class LockFile:
     """The default file name of the lock's format, such as ``uv.lock``; `path` may have another name."""
     project: Path
     """The absolute path of the project's directory; in a workspace, the member's directory."""
+    is_configured: bool = False
+    """Whether the configuration names the file. A configured uv.lock may lock another project than `project`."""
 
     @property
     def pyproject(self) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
@@ -16,6 +17,7 @@ from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
 from lamina.core.errors import LockError
+from lamina.core.frozen import replace
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.packages import Packages
 from lamina.lock.reading import LayoutError, LockTable, load, sha256_of, worded, written_by
@@ -24,7 +26,6 @@ from lamina.lock.uvgraph import reach
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from packaging.pylock import Pylock
 
@@ -54,7 +55,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
             hint=f"upgrade lamina, or regenerate the lock with a uv release that writes format version {_FORMAT}",
         )
     rows = document.get_tables("package")
-    root = _root(rows, request.lock_file)
+    root, directory = _root(rows, request.lock_file)
+    request = replace(request, lock_file=replace(request.lock_file, project=directory))
     project = pyproject.load(request.lock_file.pyproject)
     workspace = pyproject.load(path.parent / "pyproject.toml")
     validation.python_fits(document.get_as("requires-python", SpecifierSet), target, subject=f"`{path}`")
@@ -70,19 +72,26 @@ def _answer(request: Request, document: LockTable) -> Lock:
     return Lock(path=path, pylock=pylock, inputs=tuple(inputs), groups=(), extras=())
 
 
-def _root(rows: Sequence[LockTable], lock_file: LockFile) -> int:
-    members: list[str] = []
-    for position, row in enumerate(rows):
-        kind, place = _source(row)
-        if kind not in _LOCAL:
-            continue
-        if os.path.normpath(lock_file.path.parent / place) == str(lock_file.project):
-            return position
-        members.append(row.get_required("name", str))
+def _root(rows: Sequence[LockTable], lock_file: LockFile) -> tuple[int, Path]:
+    """
+    Return the position of the project's row, and the project's directory.
+
+    If the lock is configured and does not include the project, it stands for the project beside the lock.
+    """
+    members = {
+        Path(os.path.normpath(lock_file.path.parent / place)): position
+        for position, row in enumerate(rows)
+        for kind, place in [_source(row)]
+        if kind in _LOCAL
+    }
+    for directory in (lock_file.project, *((lock_file.path.parent,) if lock_file.is_configured else ())):
+        if directory in members:
+            return members[directory], directory
+    names = [rows[position].get_required("name", str) for position in members.values()]
     raise LockError(
         f"`{lock_file.path}` does not include the project in `{lock_file.project}`",
-        hint=f"set `--project` to the directory of one of the locked projects: {', '.join(f'`{name}`' for name in members)}"
-        if members
+        hint=f"set `--project` to the directory of one of the locked projects: {', '.join(f'`{name}`' for name in names)}"
+        if names
         else f"lock the project: run `{_COMMAND}`",
     )
 
