@@ -144,13 +144,19 @@ def read_lock(
     target: Target = TARGET,
     groups: Iterable[str] = (),
     extras: Iterable[str] = (),
+    without: Iterable[str] = (),
     index: FakeIndex | None = None,
     explicit: Path | None = None,
 ) -> Lock:
     """Find and read the lock file of the project in *directory*."""
     lock_file = find(directory, explicit)
     return read(
-        lock_file, target=target, groups=frozenset(groups), extras=frozenset(extras), index=index or FakeIndex()
+        lock_file,
+        target=target,
+        groups=frozenset(groups),
+        extras=frozenset(extras),
+        without=frozenset(without),
+        index=index or FakeIndex(),
     )
 
 

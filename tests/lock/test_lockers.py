@@ -113,6 +113,23 @@ def test_every_locker_gives_the_same_layer(live: Path, shelf: lockers.Shelf, tar
     assert 1 == len({layer_digest(selection) for selection in selections.values()})
 
 
+def test_left_out(live: Path, shelf: lockers.Shelf) -> None:
+    """With every lock tool, a distribution that is left out needs no file, and no index is asked for it."""
+    projects = [*(FIXTURES / name for name in LOCKED), live / "uv", live / "pylock.toml", live / "requirements.txt"]
+    shelf.asked.clear()
+    locks = [
+        read(find(project), target=TARGETS[0], groups=(), extras=(), without=["NumPy", "absent"], index=shelf)
+        for project in projects
+    ]
+    selections = [select(lock, target=TARGETS[0]) for lock in locks]
+
+    assert [["client-lib", "frames", "h2"]] * len(projects) == [
+        [pin.name for pin in selection.pins] for selection in selections
+    ]
+    assert {("numpy",)} == {selection.left_out for selection in selections}
+    assert {"client-lib", "frames", "h2"} == {name for name, _, _ in shelf.asked}
+
+
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 @pytest.mark.parametrize(
     ("group", "extra", "more"),

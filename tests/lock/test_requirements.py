@@ -120,6 +120,28 @@ def test_all_offenders(tmp_path: Path) -> None:
     ) == str(raised.value)
 
 
+def test_left_out(tmp_path: Path) -> None:
+    """A requirement that is left out needs no version, hash or file. A local directory stays for function packages."""
+    (tmp_path / "shared").mkdir()
+    write_project(tmp_path / "shared", name="shared")
+    write_project(tmp_path, "b", "g", "shared")
+    write(
+        tmp_path,
+        f"""\
+        a==1.0 {hashed(A)}
+        b>=1
+        e==1.0
+        f @ https://files.example/f-1.0.tar.gz
+        g @ git+https://git.example/g@main
+        shared @ ./shared
+        """,
+    )
+    lock = read_lock(tmp_path, index=FakeIndex([A]), without=["b", "e", "f", "g", "shared", "z"])
+
+    assert ("b", "e", "f", "g") == lock.left_out
+    assert {"a", "shared"} == {package.name for package in lock.pylock.packages}
+
+
 def test_not_requirements(tmp_path: Path) -> None:
     """The error lists every invalid line, without the passwords in it."""
     write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -131,6 +132,21 @@ def test_function_without_the_other_layer(tmp_path: Path) -> None:
             "add `common`: layer `reporting` leaves out the distributions of layer `common` (`minus`)",
         ),
     ) == caught.value.mistakes
+
+
+def test_left_out_without_a_wheel(tmp_path: Path) -> None:
+    """A distribution without a compatible wheel is no error in a layer that leaves it out, also when it is read again."""
+    service = make_service(tmp_path)
+    service.settings["layers"] = '{ common = { without = ["alpha"] } }'
+    service.add("alpha", "1.0", tag="cp27-cp27m-win32")
+    project = service.write()
+    store = Store.open(tmp_path / "store")
+    first = build(project, BuildOptions(), store=store)
+    shutil.rmtree(project / ".lamina")
+    again = build(project, BuildOptions(offline=True), store=store)
+
+    assert [["beta"]] * 2 == [[share.name for share in each.build.layers[0].distributions] for each in (first, again)]
+    assert ((), ()) == (first.build.findings, again.build.findings)
 
 
 def test_built(tmp_path: Path) -> None:

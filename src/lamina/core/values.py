@@ -174,6 +174,8 @@ class Selection:
     pins: tuple[Pin, ...]
     sources: tuple[Source, ...] = ()
     """The dependencies without a wheel in the lock file, sorted by name."""
+    left_out: tuple[str, ...] = ()
+    """The names of the locked distributions that the layer's ``without`` left out before files were selected, sorted."""
 
 
 @frozen

@@ -45,12 +45,13 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         if any(file_sha256(path) != sha256 for path, (_, sha256) in zip(inputs, kept["inputs"], strict=True)):
             return None
         pins = tuple(Pin(**row) for row in kept["pins"])
+        left_out = tuple(map(str, kept["left_out"]))
     except (OSError, RecursionError, ValueError, KeyError, TypeError):
         # A missing or damaged entry only means that the lock is read again.
         return None
     if any(store.wheel(pin.sha256, pin.filename) is None for pin in pins):
         return None
-    return CachedSelection(Selection(target=target, pins=pins), inputs)
+    return CachedSelection(Selection(target=target, pins=pins, left_out=left_out), inputs)
 
 
 def keep(
@@ -66,6 +67,7 @@ def keep(
     document = {
         "inputs": [[os.path.relpath(path, lock_file.project), file_sha256(path)] for path in inputs],
         "pins": [_row(pin) for pin in selection.pins],
+        "left_out": list(selection.left_out),
     }
     with store.writing(_place(lock_file, layer, selection.target, store)) as file:
         file.write(json.dumps(document, separators=(",", ":")).encode())
@@ -87,6 +89,7 @@ def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         str(target),
         sorted(layer.groups),
         sorted(layer.extras),
+        sorted(layer.without),
     ]
     return store.entry(_AREA, hashlib.sha256(json.dumps(question).encode()).hexdigest(), ".json")
 

@@ -89,13 +89,19 @@ def searched(lock_file: LockFile, start: Path, explicit: Path | None = None) -> 
 
 
 def read(
-    lock_file: LockFile, *, target: Target, groups: Collection[str], extras: Collection[str], index: IndexFiles
+    lock_file: LockFile,
+    *,
+    target: Target,
+    groups: Collection[str],
+    extras: Collection[str],
+    without: Collection[str] = (),
+    index: IndexFiles,
 ) -> Lock:
     """
     Read the packages that *target* needs from *lock_file*: the project's dependencies, and those of *groups* and *extras*.
 
-    No group is selected implicitly, neither ``dev`` nor a tool's default groups. *index* is queried only if the lock has no
-    URLs.
+    No group is selected implicitly, neither ``dev`` nor a tool's default groups. The distributions in *without* need no
+    hash and no file, but those in local directories are read. *index* is queried only if the lock has no URLs.
 
     Raises `LockError` or a subclass if the lock is invalid or stale, lacks hashes, does not support *target*, lacks a
     selected group or extra, or declares that some of them conflict. Raises `ConfigError` if ``pyproject.toml`` is invalid.
@@ -107,6 +113,7 @@ def read(
         target=target,
         groups=tuple(sorted({normalized(name) for name in groups})),
         extras=tuple(sorted({normalized(name) for name in extras})),
+        without=frozenset(map(normalized, without)),
         index=index,
     )
     lock: Lock = import_module(f"lamina.lock.{READERS[lock_file.kind]}").read(request)

@@ -1,7 +1,7 @@
 """
 Collect the packages of a lock as PEP 751 tables, and look up the files of locked hashes in the indexes.
 
-A reader adds one package at a time, and then calls `Packages.pylock`. Only that method raises errors about missing hashes and
+A reader adds one package at a time, and then calls `Packages.lock`. Only that method raises errors about missing hashes and
 missing files, so that one error lists all packages.
 """
 
@@ -18,7 +18,7 @@ from lamina.core.errors import IndexLookupError, LockSyntaxError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.lock import validation
-from lamina.lock.types import IndexFile
+from lamina.lock.types import IndexFile, Lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -68,6 +68,13 @@ class Packages:
         self._tables: list[dict[str, Any]] = []
         self._hashed: list[Hashed] = []
         self._unhashed: set[str] = set()
+        self._left_out: set[str] = set()
+
+    def leaves_out(self, name: str) -> bool:
+        """Return whether the request leaves out the package *name*, and record it for the lock."""
+        if name in self._request.without:
+            self._left_out.add(name)
+        return name in self._request.without
 
     def local(self, place: str) -> Path:
         """Return the absolute path of *place*, which may be relative to the lock's directory."""
@@ -88,7 +95,8 @@ class Packages:
 
     def add(self, package: dict[str, Any]) -> None:
         """Add a package whose PEP 751 table already has a source."""
-        self._tables.append(package)
+        if "directory" in package or not self.leaves_out(package["name"]):
+            self._tables.append(package)
 
     def add_git(
         self, package: dict[str, Any], url: str, commit: str, *, revision: str | None = None, subdirectory: str | None
@@ -118,7 +126,7 @@ class Packages:
         Unless there is exactly one hash, only record the package as one without a SHA-256.
         """
         if len(hashes) != 1:
-            self.add_unhashed(shown)
+            self.add_unhashed(package["name"], shown)
             return
         where = {"path": str(place)} if isinstance(place, Path) else {"url": validation.without_credentials(place)}
         self.add(package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | _given(**more)})
@@ -128,18 +136,20 @@ class Packages:
         self.add(self._table(name, version, files, None) or {"name": name, "version": version})
 
     def add_hashed(self, locked: Hashed, shown: str) -> None:
-        """Add a package whose files `pylock` looks up in the indexes by their hashes."""
-        self._hashed.append(locked)
+        """Add a package whose files `lock` looks up in the indexes by their hashes."""
         if not locked.hashes:
-            self.add_unhashed(shown)
+            self.add_unhashed(locked.name, shown)
+        elif not self.leaves_out(locked.name):
+            self._hashed.append(locked)
 
-    def add_unhashed(self, shown: str) -> None:
-        """Record a package without a SHA-256, so that `pylock` raises an error that lists it."""
-        self._unhashed.add(shown)
+    def add_unhashed(self, name: str, shown: str) -> None:
+        """Record the package *name* without a SHA-256, so that `lock` raises an error that lists it."""
+        if not self.leaves_out(name):
+            self._unhashed.add(shown)
 
-    def pylock(self, *, hint: str = "", **top: Any) -> Pylock:
+    def lock(self, inputs: Sequence[Path], *, hint: str = "", **top: Any) -> Lock:
         """
-        Return all added packages as one lock, with *top* as further top-level keys.
+        Return all added packages as one lock that was read from *inputs*, with *top* as further top-level keys.
 
         Raises `MissingHashError` listing all packages without a SHA-256, `IndexLookupError` listing all packages that no
         index has files for, `LockSyntaxError` about the first invalid package, and `FetchError` or a subclass if an index
@@ -150,12 +160,14 @@ class Packages:
         for package in self._looked_up(hint):
             self.add(package)
         head = {"lock-version": "1.0", "created-by": self._locker, **top}
+        left_out = tuple(sorted(self._left_out))
         try:
-            return Pylock.from_dict({**head, "packages": self._tables})
+            pylock = Pylock.from_dict({**head, "packages": self._tables})
         except PylockValidationError as error:
             raise LockSyntaxError(
                 f"`{path}` has an invalid package: {error}", hint=f"regenerate the lock: run `{self._command}`"
             ) from error
+        return Lock(path=path, pylock=pylock, inputs=tuple(inputs), groups=(), extras=(), left_out=left_out)
 
     def _looked_up(self, hint: str) -> list[dict[str, Any]]:
         if not self._hashed:

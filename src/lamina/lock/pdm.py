@@ -28,11 +28,9 @@ from lamina.lock.types import IndexFile, Lock
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-    from packaging.pylock import Pylock
-
     from lamina.lock.graph import ActiveDependency
     from lamina.lock.pdmproject import PdmProject
-    from lamina.lock.types import Request
+    from lamina.lock.types import Lock, Request
 
     _Rows = Sequence[LockTable]
     """The tables of one package version in the lock. PDM writes a separate table for the package with extras."""
@@ -76,9 +74,9 @@ def _answer(request: Request, document: LockTable) -> Lock:
         )
     else:
         chosen = _walked(_grouped(rows), project, request)
-    pylock = _pylock(chosen, metadata, project, request)
+    packages = _packages(chosen, metadata, project, request)
     inputs = (path, project.path) if project else (path,)
-    return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
+    return packages.lock(inputs)
 
 
 def _refuse_stale(project: PdmProject, metadata: LockTable, rows: _Rows, request: Request) -> None:
@@ -169,7 +167,7 @@ def _dependencies(
                     yield active
 
 
-def _pylock(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | None, request: Request) -> Pylock:
+def _packages(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | None, request: Request) -> Packages:
     packages = Packages(request, locker="pdm", command=_COMMAND)
     for rows in chosen:
         row, name = rows[-1], _name(rows[-1])
@@ -185,7 +183,7 @@ def _pylock(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | 
             indexes = project.indexes if project else (None,)
             locked = Hashed(name=name, version=version, hashes=frozenset(hashes), indexes=indexes)
             packages.add_hashed(locked, worded(row))
-    return packages.pylock()
+    return packages
 
 
 def _files(row: LockTable, metadata: LockTable) -> list[LockTable]:

@@ -23,15 +23,12 @@ from lamina.lock import staleness, validation
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.reading import LockTable, load, sha256_of, written_by
-from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from packaging.pylock import Pylock
-
-    from lamina.lock.types import Request
+    from lamina.lock.types import Lock, Request
 
 _COMMAND = "pipenv lock"
 _SPECIFICATION = 6
@@ -79,9 +76,9 @@ def _answer(request: Request, document: LockTable) -> Lock:
             # Pipenv installs the default category last, so its version wins for a package in several categories.
             if holds(row.get_as("markers", parse_marker), (), request.target.markers):
                 rows.setdefault(canonicalize_name(name), row)
-    pylock = _pylock(rows, meta, request)
+    packages = _packages(rows, meta, request)
     inputs = (path, pipfile) if pipfile.is_file() else (path,)
-    return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
+    return packages.lock(inputs)
 
 
 def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
@@ -129,7 +126,7 @@ def _python_fits(requires: LockTable, request: Request) -> None:
         validation.python_fits(SpecifierSet(f"=={minor}.*"), request.target, subject=f"`{request.lock_file.path}`")
 
 
-def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) -> Pylock:
+def _packages(rows: Mapping[str, LockTable], meta: LockTable, request: Request) -> Packages:
     sources = {
         source.get_required("name", str): _expanded(source.get_required("url", str))
         for source in meta.get_tables("sources")
@@ -137,6 +134,8 @@ def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) ->
     packages = Packages(request, locker="pipenv", command=_COMMAND)
     problems: list[str] = []
     for name, row in rows.items():
+        if "path" not in row and packages.leaves_out(name):
+            continue
         if "version" not in row or any(key in row for key in ("git", "path", "file")):
             _add_direct(packages, name, row, problems)
         elif not (version := _version(row)):
@@ -153,7 +152,7 @@ def _pylock(rows: Mapping[str, LockTable], meta: LockTable, request: Request) ->
             hint="run `pipenv lock` on a machine like the target: Pipenv locks only for the machine that it runs on; "
             "uv, Poetry and PDM lock for all platforms",
         )
-    return packages.pylock()
+    return packages
 
 
 def _expanded(url: str) -> str:

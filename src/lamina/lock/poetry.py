@@ -24,17 +24,14 @@ from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.poetryversions import parse
 from lamina.lock.reading import LockTable, load, sha256_of, worded, written_by
-from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
-    from packaging.pylock import Pylock
-
     from lamina.lock.graph import ActiveDependency
     from lamina.lock.poetryproject import PoetryProject
-    from lamina.lock.types import Request
+    from lamina.lock.types import Lock, Request
 
 _COMMAND = "poetry lock"
 _MAIN = "main"
@@ -77,9 +74,9 @@ def _answer(request: Request, document: LockTable) -> Lock:
             for row in rows
         ]
         rows = [rows[position] for position in project.walk(request, nodes, command=_COMMAND)]
-    pylock = _pylock(rows, metadata, request)
+    packages = _packages(rows, metadata, request)
     inputs = (path, project.path) if project else (path,)
-    return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
+    return packages.lock(inputs)
 
 
 def _format(metadata: LockTable, path: Path) -> tuple[int, int]:
@@ -152,7 +149,7 @@ def _switched_on(table: LockTable, extras: Collection[str]) -> set[str]:
     return {canonicalize_name(found[0]) for entry in chosen if (found := _FIRST_WORD.match(entry))}
 
 
-def _pylock(rows: Sequence[LockTable], metadata: LockTable, request: Request) -> Pylock:
+def _packages(rows: Sequence[LockTable], metadata: LockTable, request: Request) -> Packages:
     packages = Packages(request, locker="poetry", command=_COMMAND)
     for row in rows:
         source, files = row.get_table("source"), _files(row, metadata)
@@ -162,7 +159,7 @@ def _pylock(rows: Sequence[LockTable], metadata: LockTable, request: Request) ->
             name, hashes = _name(row), frozenset(digest for _, digest in files)
             locked = Hashed(name=name, version=_version(row), hashes=hashes, indexes=(_index(source),))
             packages.add_hashed(locked, worded(row))
-    return packages.pylock()
+    return packages
 
 
 def _files(row: LockTable, metadata: LockTable) -> list[tuple[str, str]]:

@@ -51,6 +51,8 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
     groups = _groups(document, project, request)
     extras, markers = request.extras, request.target.markers
     rows = [row for row in document.get_tables("packages") if not _is_project(row, request)]
+    left_out = [row for row in rows if not row.is_table("directory") and row.get("name", str) in request.without]
+    rows = [row for row in rows if row not in left_out]
     unhashed = [row for row in rows if not _hashed(row)]
     needed = [worded(row) for row in unhashed if holds(row.get_as("marker", Marker), extras, markers, groups)]
     validation.hash_missing(needed, path=path, command=command)
@@ -66,7 +68,8 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
             pins.setdefault(package.name, []).append(package.version)
     staleness.refuse_pins(project, pins, request=request, partial=path.name != "pylock.toml", command=command)
     inputs = (path, project.path) if project.exists else (path,)
-    return Lock(path=path, pylock=pylock, inputs=inputs, groups=groups, extras=extras)
+    names = {row.get_required("name", str) for row in left_out}
+    return Lock(path=path, pylock=pylock, inputs=inputs, groups=groups, extras=extras, left_out=tuple(sorted(names)))
 
 
 def _groups(document: LockTable, project: Manifest, request: Request) -> tuple[str, ...]:

@@ -22,7 +22,6 @@ from lamina.core.names import path_of
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.requirementsfile import RequirementLine, parse
-from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
-    from lamina.lock.types import Request
+    from lamina.lock.types import Lock, Request
 
 _COMMAND = "pip-compile --generate-hashes"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
@@ -47,11 +46,13 @@ def read(request: Request) -> Lock:
     validation.names_known(request, groups=(), extras=())
     parsed = parse(path)
     _refuse(parsed.problems, f"`{path}` is not a valid requirements file")
+    packages = Packages(request, locker="lamina", command=_COMMAND)
     entries = [entry for entry in parsed.entries if _applies(entry, request, path)]
     constraints = [entry for entry in parsed.constraints if _applies(entry, request, path)]
     named = [entry for entry in entries if entry.requirement is not None and entry.requirement.url is None]
     direct = [_Direct(entry) for entry in entries if entry not in named]
-    packages = Packages(request, locker="lamina", command=_COMMAND)
+    named = [entry for entry in named if not packages.leaves_out(_name(entry))]
+    direct = [each for each in direct if each.is_directory or not packages.leaves_out(each.name or "")]
     pinned = _pinned(named, constraints, direct, path)
     indexes = () if parsed.no_index else (parsed.index_url, *parsed.extra_index_urls)
     directories = tuple(Path(link) for link in parsed.find_links)
@@ -61,12 +62,16 @@ def read(request: Request) -> Lock:
     for each in direct:
         each.add_to(packages)
     distant = any("://" in link for link in parsed.find_links)
-    pylock = packages.pylock(hint="; lamina supports `--find-links` for local directories only" if distant else "")
     project = pyproject.load(request.lock_file.pyproject)
-    pins: dict[str, list[Version | None]] = {package.name: [package.version] for package in pylock.packages}
-    staleness.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
     inputs = (*parsed.inputs, *((project.path,) if project.exists else ()))
-    return Lock(path=path, pylock=pylock, inputs=inputs, groups=(), extras=())
+    lock = packages.lock(inputs, hint="; lamina supports `--find-links` for local directories only" if distant else "")
+    pins: dict[str, list[Version | None]] = {package.name: [package.version] for package in lock.pylock.packages}
+    staleness.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
+    return lock
+
+
+def _name(entry: RequirementLine) -> str:
+    return canonicalize_name(cast("Requirement", entry.requirement).name)
 
 
 def _refuse(problems: Sequence[str], fact: str) -> None:
@@ -183,14 +188,20 @@ class _Direct:
         if self._vcs and not _COMMIT.fullmatch(self._commit):
             revision = f"`{self._commit}`" if self._commit else "the default branch"
             return f"{self.worded} refers to {revision} instead of a full git commit"
-        if not self._vcs and not self._is_file and not self._path.is_dir():
+        if self.is_directory and not self._path.is_dir():
             return f"{self.worded} refers to `{self._path}`, which is not a directory, wheel or source archive"
-        if self._name is None:
+        if self.name is None:
             return f"{self.worded} has no distribution name: write it as `NAME @ URL`"
         return None
 
     @property
-    def _name(self) -> str | None:
+    def is_directory(self) -> bool:
+        """Whether the requirement is for a local directory, which may not exist."""
+        return not self._vcs and not self._is_file
+
+    @property
+    def name(self) -> str | None:
+        """The normalised name of the distribution; ``None`` if nothing says it."""
         if self._entry.requirement:
             return canonicalize_name(self._entry.requirement.name)
         if "egg" in self._fragment:
@@ -208,7 +219,7 @@ class _Direct:
 
     def add_to(self, packages: Packages) -> None:
         """Add the requirement to *packages*."""
-        package, subdirectory = {"name": self._name}, self._fragment.get("subdirectory")
+        package, subdirectory = {"name": self.name}, self._fragment.get("subdirectory")
         if self._vcs:
             packages.add_git(package, self._url or "", self._commit, subdirectory=subdirectory)
         elif self._is_file:

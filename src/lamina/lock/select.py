@@ -84,6 +84,7 @@ def select(lock: Lock, *, target: Target) -> Selection:
         target=target,
         pins=tuple(sorted(pins, key=lambda pin: pin.name)),
         sources=tuple(sorted(sources, key=lambda source: source.name)),
+        left_out=lock.left_out,
     )
 
 

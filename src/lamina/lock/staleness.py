@@ -70,7 +70,8 @@ def refuse_pins(
     Raise `StaleLockError` unless *pins* satisfies every direct dependency of *project* that applies to the target.
 
     *pins* maps normalised names to the locked versions, with ``None`` for a package without a version. If *partial* is true,
-    as for a ``pylock.<name>.toml``, the lock may lack dependencies. *command* regenerates the lock.
+    as for a ``pylock.<name>.toml``, the lock may lack dependencies. Those that the request leaves out may be missing too.
+    *command* regenerates the lock.
     """
     wanted = [(requirement, "") for requirement in project.dependencies or ()]
     for extra in request.extras:
@@ -80,7 +81,7 @@ def refuse_pins(
     differences: list[str] = []
     for requirement, extra in wanted:
         name = canonicalize_name(requirement.name)
-        if name == project.name or not _applies(requirement.marker, extra, request.target):
+        if name == project.name or name in request.without or not _applies(requirement.marker, extra, request.target):
             continue
         if name not in pins:
             differences += [] if partial else [f"`{_worded(requirement)}` is required but not locked"]

@@ -76,6 +76,8 @@ class Request:
     """The selected dependency groups: normalised names (PEP 735), sorted."""
     extras: tuple[str, ...]
     """The selected extras: normalised names (PEP 685), sorted."""
+    without: frozenset[str] = frozenset()
+    """The normalised names of distributions to leave out. Local directories stay: function packages may need them."""
     index: IndexFiles
 
 
@@ -92,3 +94,5 @@ class Lock:
     """The groups to evaluate ``dependency_groups`` markers with; empty if the reader already evaluated all markers."""
     extras: tuple[str, ...]
     """The extras to evaluate ``extras`` markers with; empty if the reader already evaluated all markers."""
+    left_out: tuple[str, ...] = ()
+    """The normalised names of the locked distributions that the request leaves out, sorted."""

@@ -21,15 +21,12 @@ from lamina.core.frozen import replace
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.packages import Packages
 from lamina.lock.reading import LayoutError, LockTable, load, sha256_of, worded, written_by
-from lamina.lock.types import Lock
 from lamina.lock.uvgraph import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
-    from packaging.pylock import Pylock
-
-    from lamina.lock.types import LockFile, Request
+    from lamina.lock.types import Lock, LockFile, Request
 
 _FORMAT = 1
 _COMMAND = "uv lock"
@@ -67,9 +64,14 @@ def _answer(request: Request, document: LockTable) -> Lock:
     extras = {*rows[root].get_table("optional-dependencies"), *(project.extras or ())}
     validation.names_known(request, groups=groups, extras=extras)
     reached = reach(rows, root, document.get_arrays("conflicts"), request)
-    pylock = _pylock([rows[position] for position in reached], document, request)
+    # For a local directory of wheels, uv.lock has no hashes, but an export has them.
+    hashing = f"{_COMMAND}` or `uv export --format pylock.toml -o pylock.toml"
+    packages = Packages(request, locker="uv", command=_COMMAND, hashing=hashing)
+    for position in reached:
+        _add(packages, rows[position])
+    python = document.get("requires-python", str)
     inputs = dict.fromkeys((path, *(file.path for file in (project, workspace) if file.exists)))
-    return Lock(path=path, pylock=pylock, inputs=tuple(inputs), groups=(), extras=())
+    return packages.lock(tuple(inputs), **({"requires-python": python} if python is not None else {}))
 
 
 def _root(rows: Sequence[LockTable], lock_file: LockFile) -> tuple[int, Path]:
@@ -106,16 +108,6 @@ def _source(row: LockTable) -> tuple[str, str]:
     raise LayoutError(f"{worded(row)} has an unsupported source: {', '.join(source)}")
 
 
-def _pylock(rows: Iterable[LockTable], document: LockTable, request: Request) -> Pylock:
-    # For a local directory of wheels, uv.lock has no hashes, but an export has them.
-    hashing = f"{_COMMAND}` or `uv export --format pylock.toml -o pylock.toml"
-    packages = Packages(request, locker="uv", command=_COMMAND, hashing=hashing)
-    for row in rows:
-        _add(packages, row)
-    python = document.get("requires-python", str)
-    return packages.pylock(**({"requires-python": python} if python is not None else {}))
-
-
 def _add(packages: Packages, row: LockTable) -> None:
     package = {"name": row.get_required("name", str)}
     if version := row.get("version", str):
@@ -140,7 +132,7 @@ def _add_registry(packages: Packages, package: dict[str, Any], row: LockTable, p
     local = packages.local("." if remote else place)
     wheels, sdists = row.get_tables("wheels"), [row.get_table("sdist")] if "sdist" in row else []
     if not all(_sha256(file) for file in wheels or sdists):
-        packages.add_unhashed(worded(row))
+        packages.add_unhashed(package["name"], worded(row))
     found: dict[str, Any] = {"index": validation.without_credentials(place) if remote else local.as_uri()}
     if wheels:
         found["wheels"] = [_file(wheel, local) for wheel in packages.near(wheels, _filename)]

@@ -188,12 +188,12 @@ def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service
 def _resolve_target(context: BuildContext, service: Service, place: str, *, is_unchanged: bool) -> TargetPlan:
     project = context.project
     lock_file = formats.find(project, service.lock)
-    selections: dict[tuple[tuple[str, ...], tuple[str, ...]], Selection] = {}
+    selections: dict[tuple[tuple[str, ...], ...], Selection] = {}
     local: dict[str, SourcePin] = {}
     inputs = dict.fromkeys(service.inputs)
     chosen: dict[str, Selection] = {}
     for config in service.layers:
-        choice = (config.groups, config.extras)
+        choice = (config.groups, config.extras, config.without)
         if choice not in selections:
             cached = _selection(context, service, config, lock_file)
             selections[choice], apart = _with_sources(cached.selection, service)
@@ -239,7 +239,14 @@ def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock
         return cached
     from lamina.lock.select import select
 
-    lock = formats.read(lock_file, target=service.target, groups=layer.groups, extras=layer.extras, index=context.index)
+    lock = formats.read(
+        lock_file,
+        target=service.target,
+        groups=layer.groups,
+        extras=layer.extras,
+        without=layer.without,
+        index=context.index,
+    )
     selection = select(lock, target=service.target)
     keep(selection, lock.inputs, lock_file, layer, store=context.store)
     return CachedSelection(selection, lock.inputs)

@@ -26,11 +26,13 @@ def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Findin
     """
     Return a warning for each ``without`` entry of *service* that the layer's groups and extras do not select.
 
-    *selections* are the locked distributions of each layer before anything is left out, by layer name.
+    *selections* are the locked distributions of each layer, by layer name.
     """
     if "nothing-left-out" in service.ignore:
         return ()
-    names = {layer.name: [pin.name for pin in selections[layer.name].pins] for layer in service.layers}
+    names = {
+        name: [*(pin.name for pin in selection.pins), *selection.left_out] for name, selection in selections.items()
+    }
     return tuple(
         warning(
             "nothing-left-out",
