@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.core.target import Target
+
 INDEX: Final = "http://index.example/simple"
 """The index's URL in the lock files. The loopback server answers its requests as an HTTP proxy."""
 
@@ -58,7 +60,9 @@ class Shelf:
         self._url = url
         self.asked: list[tuple[str, str, str | None]] = []
 
-    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+    def files(
+        self, name: str, version: str, hashes: Collection[str], index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
         """Return the files with one of *hashes*, and record the request."""
         self.asked.append((name, version, index_url))
         return [

@@ -128,7 +128,9 @@ class FakeIndex:
     asked: list[tuple[str, str, str | None]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+    def files(
+        self, name: str, version: str, hashes: Collection[str], index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
         with self.lock:
             self.asked.append((name, version, index_url))
         return [

@@ -13,6 +13,7 @@ from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError, La
 from lamina.fetch.credentials import Credentials, Login
 from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
+from locking import TARGET
 from loopback import IndexServer
 from wheels import make_wheel
 
@@ -64,7 +65,7 @@ def keyrings() -> Iterator[None]:
 def get(path: Path, server: IndexServer, index: PackageIndex, store: Store) -> None:
     """Look up *path* in the index, and download it."""
     pin = server.pin(path)
-    index.files(pin.name, pin.version, {pin.sha256}, None)
+    index.files(pin.name, pin.version, {pin.sha256}, None, target=TARGET)
     fetch([pin], store, index=index)
     index.client.close()
 
@@ -212,7 +213,7 @@ def test_each_host_gets_its_own(server: IndexServer, private: IndexServer, store
     with IndexServer(server.directory, users={"third": "x"}) as third:
         urls = [private.simple.replace("://", "://other:another@"), third.with_credentials(third.simple, "third")]
         index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=urls)
-        index.files("unknown", "1.0", {"0" * 64}, None)
+        index.files("unknown", "1.0", {"0" * 64}, None, target=TARGET)
         for each in (private, third, server):
             fetch([each.pin(path)], store, index=index)
             admitted = store.wheel(each.pin(path).sha256)
@@ -286,7 +287,7 @@ def test_no_secret_gets_out(
     private.behaviour.refuse["d"] = [403]
     url = f"http://user:t0ken%2Fwith%3Aodd%40letters@127.0.0.1:{private.port}/simple"
     index = PackageIndex(tmp_path, store, index_url=url, backoff=0.0)
-    found = index.files("a", "1.0", {pins[0].sha256}, None)
+    found = index.files("a", "1.0", {pins[0].sha256}, None, target=TARGET)
     errors: list[LaminaError] = []
     for pin in pins:
         try:
@@ -296,7 +297,7 @@ def test_no_secret_gets_out(
     with pytest.raises(LaminaError) as together:
         fetch(pins, store, index=index)
     with pytest.raises(AccessDeniedError) as denied:
-        index.files("d", "1.0", {pins[3].sha256}, url)
+        index.files("d", "1.0", {pins[3].sha256}, url, target=TARGET)
     index.client.close()
     login = index.credentials.known(private.simple)
     assert login is not None

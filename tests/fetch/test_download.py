@@ -24,6 +24,7 @@ from lamina.core.values import Pin, Sha256, Wheel
 from lamina.fetch import download
 from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
+from locking import TARGET
 from loopback import IndexServer
 from wheels import make_wheel
 
@@ -487,7 +488,7 @@ def test_real_index(store: Store, tmp_path: Path) -> None:
     """A small wheel is downloaded from the configured index, with this machine's certificates and proxies."""
     index = PackageIndex(tmp_path, store)
     hashes = {"4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274"}
-    (found,) = index.files("six", "1.17.0", hashes, None)
+    (found,) = index.files("six", "1.17.0", hashes, None, target=TARGET)
     pin = Pin(
         name="six",
         version="1.17.0",

@@ -11,6 +11,7 @@ from lamina.fetch.credentials import Credentials
 from lamina.fetch.http import Client
 from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
+from locking import TARGET
 from wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def test_proxy_from_the_environment(
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     path = make_wheel(server.directory, "a", "1.0")
     index = PackageIndex(tmp_path, store, index_url="http://index.example/simple")
-    (found,) = index.files("a", "1.0", {server.pin(path).sha256}, None)
+    (found,) = index.files("a", "1.0", {server.pin(path).sha256}, None, target=TARGET)
     (direct,) = fetch([server.pin(path)], store, index=index)
     index.client.close()
 
@@ -43,7 +44,7 @@ def test_proxy_that_is_not_there(store: Store, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("no_proxy", "")
     index = PackageIndex(tmp_path, store, index_url="http://index.example/simple", backoff=0.0)
     with pytest.raises(DownloadError) as caught:
-        index.files("a", "1.0", {"0" * 64}, None)
+        index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
 
     assert str(caught.value) == (
         "could not download `http://index.example/simple/a/`: the connection through the proxy failed"

@@ -6,9 +6,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.core.errors import AccessDeniedError, DownloadError, IndexLookupError, OfflineError
+from lamina.core.errors import (
+    AccessDeniedError,
+    DownloadError,
+    IndexLookupError,
+    NoCompatibleWheelError,
+    OfflineError,
+)
+from lamina.core.reporter import Silent
+from lamina.core.values import Sha256
 from lamina.fetch.index import PackageIndex
 from lamina.lock.types import IndexFile, IndexFiles
+from locking import TARGET
 from loopback import IndexServer
 from wheels import make_wheel
 
@@ -45,7 +54,7 @@ def test_both_forms_of_the_simple_api(server: IndexServer, index: PackageIndex, 
     second = make_wheel(server.directory, "some-name", "1.0", tag="cp313-cp313-manylinux_2_28_aarch64")
     make_wheel(server.directory, "some-name", "2.0")
     server.behaviour.html_only = html
-    found = index.files("some-name", "1.0", {sha256(first), sha256(second)}, None)
+    found = index.files("some-name", "1.0", {sha256(first), sha256(second)}, None, target=TARGET)
 
     assert sorted(
         [row(server, first, size=not html), row(server, second, size=not html)], key=lambda file: file.filename
@@ -57,7 +66,9 @@ def test_one_request_for_a_project(server: IndexServer, index: PackageIndex) -> 
     paths = [make_wheel(server.directory, "a", f"1.{number}") for number in range(8)]
     server.behaviour.seconds_per_chunk = 0.05
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda path: index.files("a", path.name.split("-")[1], {sha256(path)}, None), paths))
+        found = list(
+            pool.map(lambda path: index.files("a", path.name.split("-")[1], {sha256(path)}, None, target=TARGET), paths)
+        )
 
     assert [(row(server, path),) for path in paths] == found
     assert len(server.requests) == 1
@@ -67,9 +78,11 @@ def test_answers_are_kept(server: IndexServer, index: PackageIndex, store: Store
     """A second run sends no request, because the result for a hash never changes."""
     path = make_wheel(server.directory, "a", "1.0")
     question = ("a", "1.0", {sha256(path)}, None)
-    first = index.files(*question)
-    again = PackageIndex(tmp_path / "project", store, index_url=server.simple).files(*question)
-    offline = PackageIndex(tmp_path / "project", store, index_url=server.simple, offline=True).files(*question)
+    first = index.files(*question, target=TARGET)
+    again = PackageIndex(tmp_path / "project", store, index_url=server.simple).files(*question, target=TARGET)
+    offline = PackageIndex(tmp_path / "project", store, index_url=server.simple, offline=True).files(
+        *question, target=TARGET
+    )
 
     assert [first, first] == [again, offline]
     assert len(server.requests) == 1
@@ -81,11 +94,11 @@ def test_damaged_answers_are_asked_for_again(
     """A damaged cache entry in the store is replaced by another lookup."""
     path = make_wheel(server.directory, "a", "1.0")
     question = ("a", "1.0", {sha256(path)}, None)
-    first = index.files(*question)
+    first = index.files(*question, target=TARGET)
     (kept,) = store.root.glob("index/*/*.json")
     kept.write_bytes(b'[{"filename": 1')
     other = PackageIndex(tmp_path / "project", store, index_url=server.simple)
-    again = other.files(*question)
+    again = other.files(*question, target=TARGET)
     other.client.close()
 
     assert first == again
@@ -98,7 +111,7 @@ def test_many_threads_ask_at_once(server: IndexServer, index: PackageIndex) -> N
     questions = [(name, "1.0", {sha256(path)}, None) for name, path in paths.items()] * 2
     server.behaviour.seconds_per_chunk = 0.05
     with ThreadPoolExecutor(max_workers=len(questions)) as pool:
-        answers = list(pool.map(lambda question: index.files(*question), questions))
+        answers = list(pool.map(lambda question: index.files(*question, target=TARGET), questions))
 
     assert [(row(server, path),) for path in paths.values()] * 2 == answers
     assert len(server.requests) == 8
@@ -106,7 +119,7 @@ def test_many_threads_ask_at_once(server: IndexServer, index: PackageIndex) -> N
 
 def test_unknown_project(server: IndexServer, index: PackageIndex, store: Store) -> None:
     """An empty result is not cached, because the index may receive the files later."""
-    found = index.files("unknown", "1.0", {"0" * 64}, None)
+    found = index.files("unknown", "1.0", {"0" * 64}, None, target=TARGET)
 
     assert found == ()
     assert list(store.root.glob("index/*/*")) == []
@@ -129,7 +142,8 @@ def test_indexes_in_their_order(server: IndexServer, store: Store, tmp_path: Pat
             find_links=[str(tmp_path / "links")],
         )
         found = [
-            index.files(path.name.split("-")[0], "1.0", {sha256(path)}, None) for path in (local, shared, only_default)
+            index.files(path.name.split("-")[0], "1.0", {sha256(path)}, None, target=TARGET)
+            for path in (local, shared, only_default)
         ]
         index.client.close()
         paths = [request.path for request in other.requests]
@@ -149,7 +163,7 @@ def test_index_of_the_lock(server: IndexServer, store: Store, tmp_path: Path) ->
     (tmp_path / "other").mkdir()
     with IndexServer(tmp_path / "other") as other:
         index = PackageIndex(tmp_path, store, index_url=other.simple)
-        found = index.files("a", "1.0", {sha256(path)}, server.simple)
+        found = index.files("a", "1.0", {sha256(path)}, server.simple, target=TARGET)
         index.client.close()
         requests = list(other.requests)
 
@@ -167,7 +181,7 @@ def test_pages_on_disk(server: IndexServer, store: Store, tmp_path: Path, flat: 
     page.write_text(link)
     places = {"find_links": [page.as_uri()]} if flat else {"extra_index_urls": [(tmp_path / "mirror/simple").as_uri()]}
     index = PackageIndex(tmp_path, store, index_url=server.simple, offline=True, **places)  # type: ignore[arg-type]
-    found = index.files("a", "1.0", {sha256(wheel)}, None)
+    found = index.files("a", "1.0", {sha256(wheel)}, None, target=TARGET)
 
     assert found == (IndexFile(filename=wheel.name, url=wheel.as_uri(), sha256=sha256(wheel), size=None),)
 
@@ -178,10 +192,10 @@ def test_local_file_that_has_gone(server: IndexServer, store: Store, tmp_path: P
     make_wheel(server.directory, "a", "1.0").write_bytes(wheel.read_bytes())
     question = ("a", "1.0", {sha256(wheel)}, None)
     index = PackageIndex(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
-    before = index.files(*question)
+    before = index.files(*question, target=TARGET)
     wheel.unlink()
     other = PackageIndex(tmp_path, store, index_url=server.simple, find_links=[str(tmp_path / "links")])
-    after = other.files(*question)
+    after = other.files(*question, target=TARGET)
     other.client.close()
 
     assert [wheel.as_uri(), server.file_url(wheel.name)] == [before[0].url, after[0].url]
@@ -193,7 +207,9 @@ def test_page_of_links(server: IndexServer, store: Store, tmp_path: Path) -> Non
     links = "".join(f'<A HREF="{path.name}#sha256={sha256(path)}">x</A>' for path in paths)
     server.behaviour.pages["links"] = f'<base href="/files/"><a>none</a>{links}'.encode()
     index = PackageIndex(tmp_path, store, index_url=server.simple, find_links=[f"{server.simple}/links"])
-    found = [index.files(name, "1.0", {sha256(path)}, None) for name, path in zip("ab", paths, strict=True)]
+    found = [
+        index.files(name, "1.0", {sha256(path)}, None, target=TARGET) for name, path in zip("ab", paths, strict=True)
+    ]
     index.client.close()
 
     assert [(row(server, path, size=False),) for path in paths] == found
@@ -205,7 +221,7 @@ def test_source_distributions(server: IndexServer, index: PackageIndex) -> None:
     path = server.directory / "zope.interface-5.0-beta.tar.gz"
     path.write_bytes(b"sdist")
     server.behaviour.pages["zope-interface"] = f'<a href="../../files/{path.name}#sha256={sha256(path)}">x</a>'.encode()
-    found = index.files("zope-interface", "5.0b0", {sha256(path)}, None)
+    found = index.files("zope-interface", "5.0b0", {sha256(path)}, None, target=TARGET)
 
     assert (row(server, path, size=False),) == found
 
@@ -215,7 +231,7 @@ def test_files_of_this_machine_are_not_for_others(server: IndexServer, index: Pa
     path = make_wheel(tmp_path, "a", "1.0")
     server.behaviour.pages["a"] = f'<a href="{path.as_uri()}#sha256={sha256(path)}">a</a>'.encode()
 
-    assert index.files("a", "1.0", {sha256(path)}, None) == ()
+    assert index.files("a", "1.0", {sha256(path)}, None, target=TARGET) == ()
 
 
 def test_signed_urls_are_not_kept(server: IndexServer, index: PackageIndex, store: Store) -> None:
@@ -223,27 +239,107 @@ def test_signed_urls_are_not_kept(server: IndexServer, index: PackageIndex, stor
     path = make_wheel(server.directory, "a", "1.0")
     link = f"../../files/{path.name}?signature=secret#sha256={sha256(path)}"
     server.behaviour.pages["a"] = f'<a href="{link}">a</a>'.encode()
-    (found,) = index.files("a", "1.0", {sha256(path)}, None)
+    (found,) = index.files("a", "1.0", {sha256(path)}, None, target=TARGET)
 
     assert f"{server.file_url(path.name)}?signature=secret" == found.url
     assert list(store.root.glob("index/*/*")) == []
 
 
-def test_page_without_hashes(server: IndexServer, index: PackageIndex) -> None:
-    """An index that lists files without hashes raises an error, because the locked file cannot be identified."""
-    path = make_wheel(server.directory, "a", "1.0")
-    server.behaviour.hashes = False
-    with pytest.raises(IndexLookupError) as caught:
-        index.files("a", "1.0", {sha256(path)}, None)
+def other_hash(path: Path, algorithm: str) -> str:
+    return f"#{algorithm}={hashlib.new(algorithm, path.read_bytes()).hexdigest()}" if algorithm else ""
 
-    assert str(caught.value) == f"the index has no SHA-256 for these files of `a==1.0`: `{path.name}`"
+
+@pytest.mark.parametrize("algorithm", ["", "md5", "sha1", "sha512"])
+def test_page_without_sha256(server: IndexServer, index: PackageIndex, store: Store, algorithm: str) -> None:
+    """The file that suits the target best is downloaded and compared with the lock, once, and then is in the store."""
+    other = make_wheel(server.directory, "a", "1.0", tag="cp313-cp313-manylinux_2_28_x86_64")
+    path = make_wheel(server.directory, "a", "1.0", tag="cp313-cp313-manylinux_2_28_aarch64")
+    pure, newer = make_wheel(server.directory, "a", "1.0"), make_wheel(server.directory, "a", "1.1")
+    files = (newer, other, pure, path, make_wheel(server.directory, "b", "1.0"))
+    links = (f'<a href="../../files/{file.name}{algorithm and other_hash(file, algorithm)}">x</a>' for file in files)
+    server.behaviour.pages["a"] = f'<a href="../">up</a>{"".join(links)}'.encode()
+    question = ("a", "1.0", {sha256(path), sha256(pure), sha256(other)}, None)
+    found = index.files(*question, target=TARGET)
+    again = index.files(*question, target=TARGET)
+
+    assert ((row(server, path),), (row(server, path),)) == (found, again)
+    assert ["/simple/a/", f"/files/{path.name}"] == [request.path for request in server.requests]
+    assert path.read_bytes() == store.wheel(Sha256(sha256(path)), path.name).read_bytes()  # type: ignore[union-attr]
+    assert [] == list(store.directory("partial").iterdir())
+
+
+def test_other_file_with_the_name(server: IndexServer, index: PackageIndex, store: Store, tmp_path: Path) -> None:
+    """A file without a locked hash is not kept. The next best file is tried, then the next index."""
+    make_wheel(server.directory, "a", "1.0", {"a.py": "x = 1"}, tag="cp313-cp313-manylinux_2_28_aarch64")
+    path = make_wheel(server.directory, "a", "1.0")
+    (tmp_path / "other").mkdir()
+    make_wheel(tmp_path / "other", "a", "1.0", {"a.py": "x = 2"})
+    server.behaviour.hashes = False
+    with IndexServer(tmp_path / "other") as extra:
+        extra.behaviour.hashes = False
+        both = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=[extra.simple])
+        found = both.files("a", "1.0", {sha256(path)}, None, target=TARGET)
+        none = both.files("a", "1.0", {"0" * 64}, None, target=TARGET)
+        both.client.close()
+
+    assert ((row(server, path),), ()) == (found, none)
+    assert [path.name] == [file.name for file in store.root.glob("wheels/**/*.whl")]
+
+
+def test_archive_without_sha256(server: IndexServer, index: PackageIndex) -> None:
+    """A source archive is downloaded only if the index has no wheel of the version."""
+    path = server.directory / "a-1.0.tar.gz"
+    path.write_bytes(b"sdist")
+    make_wheel(server.directory, "a", "1.1")
+    server.behaviour.hashes = False
+    found = index.files("a", "1.0", {sha256(path)}, None, target=TARGET)
+    make_wheel(server.directory, "b", "1.0", tag="cp27-cp27m-win32")
+    (server.directory / "b-1.0.tar.gz").write_bytes(b"sdist")
+    with pytest.raises(NoCompatibleWheelError) as caught:
+        index.files("b", "1.0", {"0" * 64}, None, target=TARGET)
+
+    assert (row(server, path),) == found
+    assert "the index has no wheel of `b` 1.0 for python3.13 on arm64: `b-1.0-cp27-cp27m-win32.whl`" == str(
+        caught.value
+    )
+
+
+def test_few_files_are_downloaded(server: IndexServer, index: PackageIndex) -> None:
+    """The number of downloads without a hash is bounded, and the highest builds come first."""
+    for build in range(20):
+        make_wheel(server.directory, "a", "1.0", build=str(build))
+    server.behaviour.hashes = False
+
+    assert () == index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
+    assert [f"/files/a-1.0-{build}-py3-none-any.whl" for build in range(19, 11, -1)] == [
+        request.path for request in server.requests[1:]
+    ]
+
+
+def test_note_about_missing_hashes(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """One note names each index that lists no SHA-256, without credentials."""
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    paths = [make_wheel(server.directory, name, "1.0") for name in "ab"]
+    server.behaviour.hashes = False
+    address = server.simple.replace("://", "://user:secret@")
+    index = PackageIndex(tmp_path, store, index_url=address, reporter=Notes())
+    for path in paths:
+        index.files(path.name[0], "1.0", {sha256(path)}, None, target=TARGET)
+    index.client.close()
+
+    assert [f"`{server.simple}` lists no SHA-256, so lamina downloads files to compare them with the lock"] == notes
 
 
 def test_busy_index(server: IndexServer, index: PackageIndex) -> None:
     """A request to a temporarily busy index is retried."""
     path = make_wheel(server.directory, "a", "1.0")
     server.behaviour.refuse["a"] = [503, 502]
-    found = index.files("a", "1.0", {sha256(path)}, None)
+    found = index.files("a", "1.0", {sha256(path)}, None, target=TARGET)
 
     assert (row(server, path),) == found
 
@@ -253,9 +349,9 @@ def test_broken_index(server: IndexServer, index: PackageIndex) -> None:
     server.behaviour.refuse["a"] = [500] * 20
     server.behaviour.refuse["b"] = [400]
     with pytest.raises(DownloadError) as after_attempts:
-        index.files("a", "1.0", {"0" * 64}, None)
+        index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
     with pytest.raises(IndexLookupError) as at_once:
-        index.files("b", "1.0", {"0" * 64}, None)
+        index.files("b", "1.0", {"0" * 64}, None, target=TARGET)
 
     assert str(after_attempts.value) == f"could not download `{server.simple}/a/`: the server returned HTTP 500"
     assert str(at_once.value) == f"cannot read `{server.simple}/b/`: the server returned HTTP 400"
@@ -265,7 +361,7 @@ def test_page_that_is_none(server: IndexServer, index: PackageIndex) -> None:
     """The error names a page that is not valid."""
     server.behaviour.pages["a"] = b"\xff\xfe"
     with pytest.raises(IndexLookupError) as caught:
-        index.files("a", "1.0", {"0" * 64}, None)
+        index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
 
     assert str(caught.value) == f"`{server.simple}/a/` is not a valid package index page (PEP 503 or PEP 691)"
     assert caught.value.hint == "check the URL of the index: the server may have returned a sign-in page"
@@ -275,7 +371,7 @@ def test_offline(server: IndexServer, store: Store, tmp_path: Path) -> None:
     """With ``--offline``, no index is queried, and a result that is not cached raises an error."""
     index = PackageIndex(tmp_path, store, index_url=server.simple, offline=True)
     with pytest.raises(OfflineError) as caught:
-        index.files("a", "1.0", {"0" * 64}, None)
+        index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
 
     assert str(caught.value) == "`--offline` prevents looking up the files of `a==1.0` in an index"
     assert server.requests == []
@@ -286,7 +382,7 @@ def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
     with IndexServer(server.directory, users={"user": "secret"}) as private:
         index = PackageIndex(tmp_path, store, index_url=private.simple)
         with pytest.raises(AccessDeniedError) as caught:
-            index.files("a", "1.0", {"0" * 64}, None)
+            index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
         index.client.close()
 
     assert str(caught.value) == f"access to `{private.simple}/a/` was denied (HTTP 401)"

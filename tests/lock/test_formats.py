@@ -11,7 +11,7 @@ import pytest
 from lamina.core.errors import LockError, LockNotFoundError
 from lamina.lock.formats import READERS, find
 from lamina.lock.types import LockFile
-from locking import read_lock
+from locking import TARGET, read_lock
 
 
 def plant(root: Path, *names: str) -> Path:
@@ -63,21 +63,44 @@ def test_dots_in_the_start(tmp_path: Path) -> None:
     )
 
 
-def test_the_repository_is_the_end(tmp_path: Path) -> None:
+def test_the_repository_is_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock outside the repository is ignored, and the error lists the searched directories and a fix."""
     (tmp_path / "uv.lock").touch()
-    repository = plant(tmp_path / "repository", "service/pyproject.toml")
+    repository = plant(tmp_path / "repository", "service/pyproject.toml", "service/requirements.in")
+    monkeypatch.chdir(repository)
 
     with pytest.raises(LockNotFoundError) as raised:
-        find(repository / "service")
+        find(repository / "service", target=TARGET)
 
     assert f"no lock file found in `{repository / 'service'}` or its parent directories up to `{repository}`" == str(
         raised.value
     )
     assert (
-        "create one: run `uv lock`, `uv export --format pylock.toml -o pylock.toml`, or `uv pip compile --generate-hashes pyproject.toml -o requirements.txt`; supported files: "
+        "create one: run `(cd service && uv pip compile --generate-hashes --python-version 3.13 "
+        "--python-platform aarch64-manylinux_2_34 requirements.in -o requirements.txt)`; supported files: "
         "`uv.lock`, `pylock.toml`, `poetry.lock`, `pdm.lock`, `Pipfile.lock`, `requirements.txt` and `pylock.<name>.toml`"
     ) == raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("manifest", "command"),
+    [
+        ("[project]\nname = 'x'", "create one: run `uv lock --python 3.13`"),
+        ("[tool.poetry]\nname = 'x'", "create one: run `poetry lock`"),
+        ("[project]\nname = 'x'\n[tool.pdm]", "create one: run `pdm lock`"),
+        ("", "without dependencies, an empty file is the lock: run `touch requirements.txt`"),
+    ],
+)
+def test_command_for_a_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, manifest: str, command: str) -> None:
+    """The hint has the command of the project's own tool, finished for the target."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "pyproject.toml").write_text(manifest)
+
+    with pytest.raises(LockNotFoundError) as raised:
+        find(tmp_path, target=TARGET)
+
+    assert command == (raised.value.hint or "").partition(";")[0]
 
 
 def test_one_named_pylock(tmp_path: Path) -> None:
@@ -135,7 +158,9 @@ def test_explicit_does_not_exist(tmp_path: Path) -> None:
         find(tmp_path, Path("locks/uv.lock"))
 
     assert f"the configured lock file `{tmp_path / 'locks/uv.lock'}` does not exist" == str(raised.value)
-    assert (raised.value.hint or "").startswith("correct `lock` in `[tool.lamina]`, or create one: run `uv lock`")
+    assert (
+        "correct `lock` in `[tool.lamina]`, or create the file: `lamina init --dry-run` shows the command for the target"
+    ) == raised.value.hint
 
 
 def test_explicit_of_unknown_format(tmp_path: Path) -> None:

@@ -42,7 +42,9 @@ class Shelf:
         self._files = {sha256(file): file for file in directory.iterdir()}
         self._url = url
 
-    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+    def files(
+        self, name: str, version: str, hashes: Collection[str], index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
         return [
             IndexFile(filename=file.name, url=f"{self._url}/files/{file.name}", sha256=digest, size=file.stat().st_size)
             for digest, file in self._files.items()

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import codecs
 import textwrap
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.core.errors import IndexLookupError, LockError, LockSyntaxError, MissingHashError, StaleLockError
+from lamina.core.errors import (
+    IndexLookupError,
+    LockError,
+    LockSyntaxError,
+    MissingHashError,
+    NoCompatibleWheelError,
+    OfflineError,
+    StaleLockError,
+)
 from lamina.core.target import Target
-from lamina.lock.requirementsfile import parse
+from lamina.lock.localname import read_name
+from lamina.lock.requirementsfile import is_hashed, parse
 from lamina.lock.select import select
 from locking import TARGET, FakeIndex, digest, filename, read_lock, selected, write_project
 from wheels import make_wheel, sha256
@@ -19,6 +29,7 @@ if TYPE_CHECKING:
 
 A, B = filename("a", "1.0"), filename("b", "2.0")
 A_SOURCE = "a-1.0.tar.gz"
+COMPILE = "uv pip compile --generate-hashes --python-version 3.13 --python-platform aarch64-manylinux_2_34"
 
 
 def write(directory: Path, text: str, name: str = "requirements.txt") -> Path:
@@ -185,13 +196,15 @@ def test_groups_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(LockError) as raised:
         read_lock(tmp_path, groups=["batch"], extras=["report"])
 
-    assert f"`{tmp_path / 'requirements.txt'}` has no dependency group `batch` and no extra `report`" == str(
-        raised.value
-    )
+    assert (
+        f"`{tmp_path / 'requirements.txt'}` has no dependency group `batch` and no extra `report`: "
+        "a requirements file has neither groups nor extras"
+    ) == str(raised.value)
+    assert "remove `groups` and `extras` from `[tool.lamina]`" == raised.value.hint
 
 
 def test_indexes_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The indexes in the file are queried in order, with their credentials, which never enter the lock."""
+    """Additional indexes in the file are queried first, as those in settings. Credentials never enter the lock."""
     monkeypatch.setenv("TOKEN", "secret")
     write(
         tmp_path,
@@ -202,18 +215,18 @@ def test_indexes_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         """,
     )
 
-    class Extra(FakeIndex):
-        def files(self, name, version, hashes, index_url):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            found = super().files(name, version, hashes, index_url)
-            return found if index_url == "https://extra.example/simple" else []
+    class Main(FakeIndex):
+        def files(self, name, version, hashes, index_url, *, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            found = super().files(name, version, hashes, index_url, target=target)
+            return found if index_url != "https://extra.example/simple" else []
 
-    index = Extra([A])
+    index = Main([A])
     lock = read_lock(tmp_path, index=index)
 
-    asked = ["https://user:secret@index.example/simple", "https://extra.example/simple"]
+    asked = ["https://extra.example/simple", "https://user:secret@index.example/simple"]
 
     assert [("a", "1.0", url) for url in asked] == index.asked
-    assert ["https://extra.example/simple"] == [pin.index for pin in select(lock, target=TARGET).pins]
+    assert ["https://index.example/simple"] == [pin.index for pin in select(lock, target=TARGET).pins]
 
 
 def test_nobody_has_it(tmp_path: Path) -> None:
@@ -235,8 +248,10 @@ def test_an_index_that_offers_more(tmp_path: Path) -> None:
     write(tmp_path, f"a==1.0 {hashed(A)}\n")
 
     class Generous(FakeIndex):
-        def files(self, name, version, hashes, index_url):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-            return super().files(name, version, {*hashes, digest("a-1.0-cp313-cp313-linux_aarch64.whl")}, index_url)
+        def files(self, name, version, hashes, index_url, *, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            return super().files(
+                name, version, {*hashes, digest("a-1.0-cp313-cp313-linux_aarch64.whl")}, index_url, target=target
+            )
 
     index = Generous([A, "a-1.0-cp313-cp313-linux_aarch64.whl"])
 
@@ -295,8 +310,9 @@ def test_places(tmp_path: Path) -> None:
     assert "secret" not in repr(lock)
 
 
-def test_stale(tmp_path: Path) -> None:
+def test_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that the project no longer allows, or a dependency added later, makes the file stale."""
+    monkeypatch.chdir(tmp_path)
     write_project(tmp_path, "a>=2", "new")
     write(tmp_path, f"a==1.0 {hashed(A)}\n")
 
@@ -307,7 +323,229 @@ def test_stale(tmp_path: Path) -> None:
         f"`{tmp_path / 'requirements.txt'}` does not match `{tmp_path / 'pyproject.toml'}`: "
         "`a>=2` is required but 1.0 is locked; `new` is required but not locked"
     ) == str(raised.value)
-    assert "regenerate the lock: run `pip-compile --generate-hashes`" == raised.value.hint
+    assert f"regenerate the lock: run `{COMPILE} pyproject.toml -o requirements.txt`" == raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("sources", "tail"),
+    [
+        (
+            (),
+            ' requirements.txt -o requirements-lock.txt`, and set `lock = "requirements-lock.txt"` in `[tool.lamina]`',
+        ),
+        (("requirements.in", "setup.py"), " requirements.in -o requirements.txt`"),
+        (("setup.py",), " setup.py -o requirements.txt`"),
+        (("pyproject.toml", "setup.py"), " pyproject.toml -o requirements.txt`"),
+        (("pyproject.toml", "requirements.in"), " requirements.in -o requirements.txt`"),
+    ],
+)
+def test_command_for_pins_without_hashes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: tuple[str, ...], tail: str
+) -> None:
+    """The hint has the finished command for the target, from the source of the pins, or from the pins themselves."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    for source in sources:
+        write(tmp_path, "[project]\nname = 'x'" if source == "pyproject.toml" else "", source)
+    write(tmp_path, "a==1.0")
+
+    with pytest.raises(MissingHashError) as raised:
+        read_lock(tmp_path)
+
+    assert f"pin every version with its hash for python3.13 on arm64: run `{COMPILE}{tail}" == raised.value.hint
+
+
+def test_command_for_a_configured_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command runs in the directory of the requirements, from wherever lamina runs."""
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path, "a==1.0", "deploy here/prod.txt")
+
+    with pytest.raises(MissingHashError) as raised:
+        read_lock(tmp_path / "deploy here", explicit=path)
+
+    assert (
+        f"pin every version with its hash for python3.13 on arm64: run `(cd 'deploy here' && {COMPILE} prod.txt "
+        f"-o requirements-lock.txt)`, and set `lock` to the path of `{path.with_name('requirements-lock.txt')}` in "
+        "`[tool.lamina]`"
+    ) == raised.value.hint
+
+
+def test_command_for_groups_and_extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups and extras that the project declares can be compiled into the file."""
+    monkeypatch.chdir(tmp_path)
+    write_project(tmp_path, extras={"report": ["a"]}, groups={"batch": ["b"]})
+    write(tmp_path, f"a==1.0 {hashed(A)}\n")
+
+    with pytest.raises(LockError) as raised:
+        read_lock(tmp_path, groups=["batch"], extras=["report"])
+
+    assert (
+        "remove `groups` and `extras` from `[tool.lamina]`, and compile the requirements with them: run "
+        f"`{COMPILE} --group batch --extra report pyproject.toml -o requirements.txt`"
+    ) == raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("encoding", "mark", "head"),
+    [
+        ("utf-8", codecs.BOM_UTF8, ""),
+        ("utf-16-le", codecs.BOM_UTF16_LE, ""),
+        ("utf-16-be", codecs.BOM_UTF16_BE, ""),
+        ("utf-32-le", codecs.BOM_UTF32_LE, ""),
+        ("utf-32-be", codecs.BOM_UTF32_BE, ""),
+        ("latin-1", b"", "# -*- coding: latin-1 -*-"),
+        ("cp1252", b"", "# frozen\r\n# vim: set fileencoding=cp1252 :"),
+    ],
+)
+def test_encodings(tmp_path: Path, encoding: str, mark: bytes, head: str) -> None:
+    """A byte order mark or a comment in the first two lines decides the encoding, as for pip."""
+    text = f"{head}\r\n# für später\r\na==1.0 {hashed(A)}\r\n"
+    path = tmp_path / "requirements.txt"
+    path.write_bytes(mark + text.encode(encoding))
+
+    assert ["a==1.0"] == selected(read_lock(tmp_path, index=FakeIndex([A])))
+    assert is_hashed(path)
+    path.write_bytes(mark + text.replace("--hash", "# ").encode(encoding))
+    assert not is_hashed(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"# coding: klingon\n", "unknown encoding: klingon"),
+        (b"a==1.0 # \xfc\n", "'utf-8' codec can't decode byte 0xfc in position 9: invalid start byte"),
+    ],
+)
+def test_undecodable(tmp_path: Path, content: bytes, reason: str) -> None:
+    """A file that cannot be decoded is reported with the reason."""
+    path = tmp_path / "requirements.txt"
+    path.write_bytes(content)
+
+    with pytest.raises(LockSyntaxError) as raised:
+        read_lock(tmp_path)
+
+    assert f"`{path}` is not a valid requirements file: cannot read `{path}`: {reason}" == str(raised.value)
+    assert not is_hashed(path)
+
+
+HEADERS = [
+    "#    uv pip compile --generate-hashes {source} -o {output}",
+    "#    uv pip compile --generate-hashes {source} --output-file {output}",
+    "#    pip-compile --generate-hashes --output-file={output} {source}",
+    "#    pip-compile --generate-hashes --output-file='{output}' {source}",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("editable", ["", "-e "])
+def test_local_path_where_it_was_written(tmp_path: Path, header: str, editable: str) -> None:
+    """A relative path starts in the directory in which the file was compiled, which its first comment tells."""
+    (tmp_path / ".git").mkdir()
+    write(tmp_path, "from setuptools import setup\nsetup(name='Shared_Lib')\n", "libs/shared/setup.py")
+    write(tmp_path, "from setuptools import setup\nsetup(name='other')\n", "svc/libs/shared/setup.py")
+    head = header.format(source="svc/requirements.in", output="svc/locks/prod.txt")
+    path = write(tmp_path, f"# This file was autogenerated:\n{head}\n{editable}./libs/shared\n", "svc/locks/prod.txt")
+
+    (package,) = read_lock(tmp_path / "svc", explicit=path).pylock.packages
+
+    assert "shared-lib" == package.name
+    assert str(tmp_path / "libs/shared") == package.directory.path  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("place", ["svc/locks/shared", "svc/shared"])
+@pytest.mark.parametrize("head", ["", "# note\n", HEADERS[0].format(source="x.in", output="moved.txt") + "\n"])
+def test_local_path_that_exists(tmp_path: Path, place: str, head: str) -> None:
+    """Without a known directory, a path starts beside the file, or in the service."""
+    (tmp_path / ".git").mkdir()
+    write_project(tmp_path / place, name="shared")
+    path = write(tmp_path, f"{head}./shared\n", "svc/locks/prod.txt")
+
+    (package,) = read_lock(tmp_path / "svc", explicit=path).pylock.packages
+
+    assert ("shared", str(tmp_path / place)) == (package.name, package.directory.path)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"pyproject.toml": "[project]\nname = 'A.b'"}, "a-b"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'A.b'"}, "a-b"),
+        ({"pyproject.toml": "[build-system]\nrequires = []", "setup.cfg": "[metadata]\nname = a_b"}, "a-b"),
+        (
+            {"setup.py": "import setuptools\nNAME = 'a-b'\nif True:\n    setuptools.setup(name=NAME, version='1')"},
+            "a-b",
+        ),
+        ({"setup.py": "from setuptools import setup\nsetup(name=open('NAME').read())"}, None),
+        ({"setup.py": "from setuptools import setup\nsetup()"}, None),
+        ({"setup.py": "print 'python 2'"}, None),
+        ({}, None),
+    ],
+)
+def test_name_of_a_local_project(tmp_path: Path, files: dict[str, str], name: str | None) -> None:
+    """The name comes from what each generation of build tools writes, without running code."""
+    for file, text in files.items():
+        write(tmp_path, text, f"shared/{file}")
+    (tmp_path / "shared").mkdir(exist_ok=True)
+    write(tmp_path, "./shared\n")
+    read = read_name(tmp_path / "shared")
+
+    assert name == read
+    if name is None:
+        with pytest.raises(LockError) as raised:
+            read_lock(tmp_path)
+        assert (
+            f"`{tmp_path / 'requirements.txt'}` does not lock all requirements: `shared` (requirements.txt:1) has no "
+            "distribution name that lamina can read: write it as `NAME @ ./shared`"
+        ) == str(raised.value)
+    else:
+        assert [name] == [package.name for package in read_lock(tmp_path).pylock.packages]
+
+
+def test_local_path_that_does_not_exist(tmp_path: Path) -> None:
+    """The error lists the places where the path may start."""
+    path = write(
+        tmp_path, f"{HEADERS[0].format(source='x.in', output='locks/prod.txt')}\n./gone\n", "svc/locks/prod.txt"
+    )
+
+    with pytest.raises(LockError) as raised:
+        read_lock(tmp_path / "svc", explicit=path)
+
+    assert (
+        f"`{path}` does not lock all requirements: `gone` (prod.txt:2) refers to `{tmp_path / 'svc/gone'}` or "
+        f"`{tmp_path / 'svc/locks/gone'}`, which is not a directory, wheel or source archive"
+    ) == str(raised.value)
+
+
+def test_offline(tmp_path: Path) -> None:
+    """The error lists all distributions that need an index. A later index may be local."""
+    write(tmp_path, f"--extra-index-url https://extra.example/simple\na==1.0 {hashed(A)}\nb==2.0 {hashed(B)}\n")
+
+    class Offline(FakeIndex):
+        def files(self, name, version, hashes, index_url, *, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            if index_url or not self.filenames:
+                raise OfflineError("not in an error")
+            return super().files(name, version, hashes, index_url, target=target)
+
+    with pytest.raises(OfflineError) as raised:
+        read_lock(tmp_path, index=Offline())
+
+    assert "`--offline` prevents looking up the files of `a==1.0`, `b==2.0` in an index" == str(raised.value)
+    assert ["a==1.0", "b==2.0"] == selected(read_lock(tmp_path, index=Offline([A, B])))
+
+
+def test_wheels_for_other_targets(tmp_path: Path) -> None:
+    """One error lists the wheels of all distributions that an index has for other targets only."""
+    write(tmp_path, f"a==1.0 {hashed(A)}\nb==2.0 {hashed(B)}\n")
+
+    class Other(FakeIndex):
+        def files(self, name, version, hashes, index_url, *, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            raise NoCompatibleWheelError(f"none of `{name}`", offered={name: [f"{name}.whl"]}, hint="lock others")
+
+    with pytest.raises(NoCompatibleWheelError) as raised:
+        read_lock(tmp_path, index=Other())
+
+    assert ("none of `a`; none of `b`", "lock others") == (str(raised.value), raised.value.hint)
+    assert {"a": ("a.whl",), "b": ("b.whl",)} == raised.value.offered
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
 from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
+from lamina.core.reporter import SILENT
+from lamina.core.values import Sha256
 from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent
 from lamina.fetch.urls import local_path, redacted
+from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
@@ -29,14 +32,14 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Pin
-    from lamina.fetch.index import PackageIndex
+    from lamina.fetch.http import IndexAccess
 
 _CHUNK = 1 << 17
 # The limit if the lock has no size: the largest zip without zip64, which lamina does not support.
 _MOST_BYTES = (1 << 32) - 1
 
 
-def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> Iterator[Pin]:
+def download(pins: Sequence[Pin], store: Store, *, index: IndexAccess, reporter: Reporter) -> Iterator[Pin]:
     """
     Download the files of all *pins* into *store*, and yield each pin when its file is complete.
 
@@ -69,6 +72,31 @@ def download(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter
         raise _together([(pin, failures[pin]) for pin in unique if pin in failures])
 
 
+def download_candidate(
+    candidate: Pin, hashes: Collection[str], store: Store, *, index: IndexAccess
+) -> IndexFile | None:
+    """
+    Download *candidate*, whose SHA-256 is unknown, and return it with its hash if that is one of *hashes*.
+
+    Such a file is then in *store*, so that no build downloads it again; any other file is discarded. Raises `DownloadError` if
+    the download fails, and the errors of `verify_record` if a wheel with a locked hash does not match its RECORD.
+    """
+    work = _DownloadJob(store=store, index=index, advance=SILENT.advance, by_bytes=False, stop=threading.Event())
+    key = f"url-{hashlib.sha256((candidate.url or '').encode()).hexdigest()}"
+    partial = store.directory("partial") / key
+    with store.exclusive(key):
+        try:
+            with partial.open("w+b", buffering=0) as file:
+                found = work.identify(file, candidate)
+            if found.sha256 not in hashes:
+                return None
+            with store.exclusive(f"wheel-{found.sha256}"):
+                work.add(partial, found)
+        finally:
+            partial.unlink(missing_ok=True)
+    return IndexFile(filename=found.filename, url=found.url or "", sha256=found.sha256, size=found.size)
+
+
 def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
     """Return one error that lists all *failures*, or the first failure if all have the same text."""
     texts = list(dict.fromkeys(str(error) for _, error in failures))
@@ -90,7 +118,7 @@ class _DownloadJob:
     """The values that all threads of one `download` share."""
 
     store: Store
-    index: PackageIndex
+    index: IndexAccess
     advance: Callable[[int], None]
     by_bytes: bool
     stop: threading.Event
@@ -100,14 +128,9 @@ class _DownloadJob:
         with self.store.exclusive(f"wheel-{pin.sha256}"):
             if self.store.wheel(pin.sha256, pin.filename) is None:
                 partial = self.store.directory("partial") / pin.sha256
-                destination = self._destination(pin)
                 try:
                     self._fill(partial, pin)
-                    # A source archive has no RECORD.
-                    if pin.filename.endswith(".whl"):
-                        verify_record(partial, pin)
-                    destination.parent.mkdir(parents=True, exist_ok=True)
-                    partial.replace(destination)
+                    self.add(partial, pin)
                 except LaminaError as error:
                     # Keep the file only after an interrupted transfer, which can be resumed.
                     if not isinstance(error, DownloadError) or partial.stat().st_size == 0:
@@ -117,6 +140,21 @@ class _DownloadJob:
                 self.advance(pin.size or 0)
         if not self.by_bytes:
             self.advance(1)
+
+    def add(self, partial: Path, pin: Pin) -> None:
+        """Move the complete file *partial* to the place of *pin* in the store. Raises the errors of `verify_record`."""
+        destination = self._destination(pin)
+        # A source archive has no RECORD.
+        if pin.filename.endswith(".whl"):
+            verify_record(partial, pin)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        partial.replace(destination)
+
+    def identify(self, file: BinaryIO, candidate: Pin) -> Pin:
+        """Download *candidate* to *file*, and return it with its SHA-256 and size. Raises `DownloadError`."""
+        transfer = _Transfer(file, candidate, None, self.stop)
+        self._receive(transfer, candidate)
+        return replace(candidate, sha256=Sha256(transfer.sha256), size=transfer.received)
 
     def _destination(self, pin: Pin) -> Path:
         try:

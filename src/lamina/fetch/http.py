@@ -12,7 +12,7 @@ import ssl
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urljoin
 
 import urllib3
@@ -87,6 +87,18 @@ class Attempts:
             raise DownloadError(f"could not download `{redacted(self._url)}`: {_reason(cause)}") from None
         told = self._retry.get_retry_after(response) if response is not None else None
         return self._retry.get_backoff_time() if told is None else told
+
+
+class IndexAccess(Protocol):
+    """The means to request files of one project: an HTTP client, and the credentials that it uses."""
+
+    @property
+    def client(self) -> Client:
+        """The HTTP client."""
+
+    @property
+    def credentials(self) -> Credentials:
+        """The credentials for the hosts of the files."""
 
 
 class Client:

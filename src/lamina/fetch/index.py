@@ -1,6 +1,9 @@
 """
 Find the files with locked hashes in package indexes (PEP 503, PEP 691), on single pages of links, and in directories.
 
+An index may list files without a SHA-256: a plain directory listing, or an index with another hash. lamina then downloads the
+files that suit the target, the best first, until one has a locked hash.
+
 Results are cached in the store, because a hash always identifies the same file. Not cached are empty results, and results with
 a query in a URL, which may be a secret that expires.
 """
@@ -13,16 +16,21 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import IndexLookupError, OfflineError
+from lamina.core.errors import OfflineError
 from lamina.core.frozen import as_dict
 from lamina.core.names import path_of
+from lamina.core.reporter import SILENT
+from lamina.core.values import Pin, Sha256
+from lamina.fetch.urls import redacted
 from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
 
+    from lamina.core.reporter import Reporter
     from lamina.core.store import Store
+    from lamina.core.target import Target
     from lamina.fetch.credentials import Credentials
     from lamina.fetch.http import Client
     from lamina.fetch.pages import Pages
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 
 _AREA = "index"
 _FORMAT = 1
+# Several wheels of one version suit a target, but seldom more than three: one per ABI, and those with a build number.
+_MOST_CANDIDATES = 8
 
 
 class PackageIndex:
@@ -49,44 +59,47 @@ class PackageIndex:
         find_links: Sequence[str] = (),
         offline: bool = False,
         backoff: float = 0.2,
+        reporter: Reporter = SILENT,
     ) -> None:
         """
         Use the index settings of the directory *project*.
 
         *index_url* replaces the default index in those settings. *extra_index_urls* and *find_links* are queried in
         addition. *offline* limits lookups to local files and directories. *backoff*, in seconds, scales the pauses between
-        attempts.
+        attempts. *reporter* receives a note about each index that lists no SHA-256.
         """
         self.project = project
         self._store = store
         self._arguments = (index_url, tuple(extra_index_urls), tuple(find_links))
         self.offline = offline
         self._backoff = backoff
+        self._reporter = reporter
+        self._noted: set[str] = set()
         self._guard = threading.RLock()
 
-    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+    def files(
+        self, name: str, version: str, hashes: Collection[str], index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
         """
         Return the files of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
 
         The sources are queried in order, until every hash is found. *index_url* replaces the configured indexes, but not the
-        configured ``--find-links`` sources. Raises `OfflineError` if lamina is offline and no local source has such a file,
-        `IndexLookupError` if the indexes list the version only without SHA-256 hashes, `FetchError` or a subclass if a
-        request fails, and `ConfigError` if the index settings are invalid.
+        configured ``--find-links`` sources. If no source lists a locked hash, the files for *target* are downloaded and hashed.
+        Raises `OfflineError` if lamina is offline and no local source has such a file, `FetchError` or a subclass if a request
+        fails, and `ConfigError` if the index settings are invalid.
         """
         sources = self._sources(index_url)
         place = self._store.entry(_AREA, _key(sources, name, version, hashes), ".json")
-        if (kept := _load(place)) is not None:
+        own_place = self._store.entry(_AREA, _key(sources, name, version, hashes, target), ".json")
+        if (kept := _load(place) or _load(own_place)) is not None:
             return kept
         # Stop at the first source with all files: the hashes identify the files, so the source does not matter.
         wanted = set(hashes)
         found: dict[str, IndexFile] = {}
-        unreadable: list[str] = []
         for source in sources:
             if self.offline and not source.url.startswith("file:"):
                 continue
             found = {file.sha256: file for file in self._pages.files(source, name, wanted)} | found
-            if not found:
-                unreadable += [f"`{each}`" for each in self._pages.without_hash(source, name) if f"-{version}" in each]
             if found.keys() == wanted:
                 break
         if not found and self.offline:
@@ -94,14 +107,42 @@ class PackageIndex:
                 f"`--offline` prevents looking up the files of `{name}=={version}` in an index",
                 hint="run the command once without `--offline`",
             )
-        if not found and unreadable:
-            raise IndexLookupError(
-                f"the index has no SHA-256 for these files of `{name}=={version}`: {', '.join(unreadable)}",
-                hint="use a lock format that contains file URLs, such as uv.lock or pylock.toml",
-            )
+        if not found:
+            for source in sources:
+                if (file := self._downloaded(source, name, version, wanted, target)) is not None:
+                    self._keep(own_place, (file,))
+                    return (file,)
         answer = tuple(sorted(found.values(), key=lambda file: file.filename))
         self._keep(place, answer)
         return answer
+
+    def _downloaded(
+        self, source: IndexSource, name: str, version: str, hashes: Collection[str], target: Target
+    ) -> IndexFile | None:
+        """
+        Download the files of *version* that *source* lists without a SHA-256 until one has a hash in *hashes*.
+
+        The best for *target* comes first. Raises `NoCompatibleWheelError` if *target* supports none.
+        """
+        candidates = self._pages.unhashed(source, name)
+        if not candidates:
+            return None
+        from lamina.fetch.candidates import ordered
+        from lamina.fetch.download import download_candidate
+
+        for filename, url in ordered(candidates, name, version, target)[:_MOST_CANDIDATES]:
+            with self._guard:
+                first = source.url not in self._noted
+                self._noted.add(source.url)
+            if first:
+                self._reporter.note(
+                    f"`{redacted(source.url)}` lists no SHA-256, so lamina downloads files to compare them with the lock"
+                )
+            # The hash is what the download finds out.
+            candidate = Pin(name=name, version=version, filename=filename, sha256=Sha256(""), url=url)
+            if (file := download_candidate(candidate, hashes, self._store, index=self)) is not None:
+                return file
+        return None
 
     def filenames(self, name: str) -> frozenset[str]:
         """
@@ -173,8 +214,11 @@ class PackageIndex:
                 stream.write(json.dumps([as_dict(file) for file in files]).encode())
 
 
-def _key(sources: Iterable[IndexSource], name: str, version: str, hashes: Collection[str]) -> str:
+def _key(
+    sources: Iterable[IndexSource], name: str, version: str, hashes: Collection[str], target: Target | None = None
+) -> str:
     parts = [_FORMAT, [source.url for source in sources], name, version, sorted(hashes)]
+    parts += [] if target is None else [str(target)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -98,10 +98,11 @@ class Pages:
             found += [file for file in local if file is not None and file.sha256 in hashes]
         return tuple(found)
 
-    def without_hash(self, source: IndexSource, name: str) -> tuple[str, ...]:
-        """Return the names of the project's files for which *source* has no SHA-256; empty if *source* is local."""
+    def unhashed(self, source: IndexSource, name: str) -> tuple[tuple[str, str], ...]:
+        """Return the names and URLs of the project's remote files for which *source* has no SHA-256."""
         page = self._page(_page_url(source, name))
-        return tuple(row.filename for row in _of_project(page.without_hash, name)) if is_remote(page.url) else ()
+        rows = ((row.filename, page.resolve(row)) for row in _of_project(page.without_hash, name))
+        return tuple((filename, url) for filename, url in rows if is_remote(url))
 
     def filenames(self, source: IndexSource, name: str) -> tuple[str, ...]:
         """Return the names of all files on the page of *source* for the project *name*; a flat source lists all projects."""

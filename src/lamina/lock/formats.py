@@ -34,16 +34,15 @@ READERS: Final[Mapping[str, str]] = {
 }
 
 _NAMED_PYLOCK = re.compile(r"pylock\.[^.]+\.toml")
-_MAKE_ONE = "create one: run `uv lock`, `uv export --format pylock.toml -o pylock.toml`, or `uv pip compile --generate-hashes pyproject.toml -o requirements.txt`"
 
 
-def find(start: Path, explicit: Path | None = None) -> LockFile:
+def find(start: Path, explicit: Path | None = None, *, target: Target | None = None) -> LockFile:
     """
     Return the lock file of the project at *start*: the nearest one in it or its parents, up to the repository's root.
 
     *explicit* is the configured path, absolute or relative to *start*; with it, nothing is searched. It belongs to the
     ``pyproject.toml`` beside it, not to one above *start*; a uv.lock may also lock the project at *start* as a member of a
-    workspace. Raises `LockNotFoundError` if there is no lock file. Raises `LockError` if *explicit* is not a supported file name, or if the
+    workspace. Raises `LockNotFoundError` if there is no lock file, with the command that creates one for *target*. Raises `LockError` if *explicit* is not a supported file name, or if the
     nearest directory has several ``pylock.<name>.toml`` and neither a ``uv.lock`` nor a ``pylock.toml``.
     """
     # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
@@ -66,7 +65,7 @@ def find(start: Path, explicit: Path | None = None) -> LockFile:
     raise LockNotFoundError(
         f"no lock file found in `{directories[0]}`"
         + (f" or its parent directories up to `{directories[-1]}`" if len(directories) > 1 else ""),
-        hint=f"{_MAKE_ONE}; supported files: {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`",
+        hint=f"{_create(project, target)}; supported files: {', '.join(f'`{kind}`' for kind in READERS)} and `pylock.<name>.toml`",
     )
 
 
@@ -131,6 +130,20 @@ def _project(start: Path) -> Path:
     return next((directory for directory in _upwards(start) if (directory / "pyproject.toml").is_file()), start)
 
 
+def _create(project: Path, target: Target | None) -> str:
+    """Return how to create a lock of *project* for *target*, for a hint."""
+    if target is None:
+        return "create one: `lamina init --dry-run` shows the command"
+    from lamina.lock.commands import REQUIREMENTS, located, lock_command
+    from lamina.lock.reading import load
+
+    manifest = project / "pyproject.toml"
+    command = lock_command(project, load(manifest) if manifest.is_file() else {}, target)
+    if command is None:
+        return f"without dependencies, an empty file is the lock: run `{located(f'touch {REQUIREMENTS}', project)}`"
+    return f"create one: run `{located(command, project)}`"
+
+
 def _names(directory: Path) -> frozenset[str]:
     try:
         return frozenset(entry.name for entry in directory.iterdir())
@@ -155,7 +168,7 @@ def _kind(path: Path) -> str:
     if not path.is_file():
         raise LockNotFoundError(
             f"the configured lock file `{path}` does not exist",
-            hint=f"correct `lock` in `[tool.lamina]`, or {_MAKE_ONE}; `lamina init --dry-run` shows the command for the target",
+            hint="correct `lock` in `[tool.lamina]`, or create the file: `lamina init --dry-run` shows the command for the target",
         )
     if path.name in READERS:
         return path.name

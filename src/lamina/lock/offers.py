@@ -65,8 +65,10 @@ def _distributions(
 class _AnyFile:
     """An index that has one file for every version, for readers that need file names although only the packages count."""
 
-    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+    def files(
+        self, name: str, version: str, hashes: Collection[str], index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
         """Return one file of *name* *version* with one of *hashes*; see `lamina.lock.types.IndexFiles`."""
-        del index_url
+        del index_url, target
         filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
         return [IndexFile(filename=filename, url=f"https://localhost/{filename}", sha256=min(hashes))] if hashes else []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from packaging.pylock import Pylock, PylockValidationError
 
-from lamina.core.errors import IndexLookupError, LockSyntaxError
+from lamina.core.errors import IndexLookupError, LockSyntaxError, NoCompatibleWheelError, OfflineError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.lock import validation
@@ -152,8 +152,8 @@ class Packages:
         Return all added packages as one lock that was read from *inputs*, with *top* as further top-level keys.
 
         Raises `MissingHashError` listing all packages without a SHA-256, `IndexLookupError` listing all packages that no
-        index has files for, `LockSyntaxError` about the first invalid package, and `FetchError` or a subclass if an index
-        cannot be queried. *hint* is appended to the hint of `IndexLookupError`.
+        index has files for, `NoCompatibleWheelError` listing those that an index has only for other targets, `LockSyntaxError` about the first invalid package, `OfflineError` listing all packages that need an index while
+        lamina is offline, and `FetchError` or another subclass if an index cannot be queried. *hint* is appended to the hint of `IndexLookupError`.
         """
         path = self._request.lock_file.path
         validation.hash_missing(sorted(self._unhashed), path=path, command=self._hashing)
@@ -176,9 +176,15 @@ class Packages:
 
         with ThreadPoolExecutor(max_workers=_REQUESTS_AT_ONCE) as pool:
             found = list(pool.map(self._from_index, self._hashed))
-        missing = [
-            f"`{each.name}` {each.version}" for each, package in zip(self._hashed, found, strict=True) if not package
-        ]
+        answers = list(zip(self._hashed, found, strict=True))
+        _refuse_unfit([answer for answer in found if isinstance(answer, NoCompatibleWheelError)])
+        offline = [f"`{each.name}=={each.version}`" for each, answer in answers if isinstance(answer, OfflineError)]
+        if offline:
+            raise OfflineError(
+                f"`--offline` prevents looking up the files of {', '.join(offline)} in an index",
+                hint="run the command once without `--offline`",
+            )
+        missing = [f"`{each.name}` {each.version}" for each, answer in answers if answer is None]
         if missing:
             asked = dict.fromkeys(
                 validation.without_credentials(url) for each in self._hashed for url in each.indexes if url
@@ -188,23 +194,31 @@ class Packages:
                 hint="configure the index that has these files, or regenerate the lock if they were withdrawn; "
                 f"searched: {', '.join(f'`{place}`' for place in asked) or 'the configured indexes'}{hint}",
             )
-        return [package for package in found if package]
+        return [answer for answer in found if isinstance(answer, dict)]
 
-    def _from_index(self, locked: Hashed) -> dict[str, Any] | None:
+    def _from_index(self, locked: Hashed) -> dict[str, Any] | OfflineError | NoCompatibleWheelError | None:
         """
-        Return the package table of *locked* with the files of the first directory or index that has any, or ``None``.
+        Return the package table of *locked* with the files of the first directory or index that has any.
 
-        Any of them is safe, because every file must have a locked hash.
+        Any of them is safe, because every file must have a locked hash. If none has any, return ``None``, or the reason: lamina
+        is offline, or an index has wheels for other targets only.
         """
+        reason: OfflineError | NoCompatibleWheelError | None = None
         for directory in locked.directories:
             if files := _in_directory(locked, directory):
                 return self._table(locked.name, locked.version, files, None)
         for index_url in locked.indexes:
-            found = self._request.index.files(locked.name, locked.version, locked.hashes, index_url)
+            try:
+                found = self._request.index.files(
+                    locked.name, locked.version, locked.hashes, index_url, target=self._request.target
+                )
+            except (OfflineError, NoCompatibleWheelError) as error:
+                reason = error
+                continue
             # An implementation of the protocol may return more files than requested: keep only locked ones.
             if files := [file for file in found if file.sha256.lower() in locked.hashes]:
                 return self._table(locked.name, locked.version, files, index_url)
-        return None
+        return reason
 
     def _table(
         self, name: str, version: str, files: Iterable[IndexFile], index_url: str | None
@@ -218,6 +232,16 @@ class Packages:
         index = validation.without_credentials(index_url) if index_url else None
         artifacts = _given(wheels=[_artifact(file) for file in wheels] or None, sdist=sdists[0] if sdists else None)
         return {"name": name, "version": version} | _given(index=index) | artifacts
+
+
+def _refuse_unfit(errors: Sequence[NoCompatibleWheelError]) -> None:
+    """Raise one of *errors* that stands for all, if there are any."""
+    if errors:
+        raise NoCompatibleWheelError(
+            "; ".join(map(str, errors)),
+            offered={name: files for error in errors for name, files in error.offered.items()},
+            hint=errors[0].hint,
+        )
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -19,7 +19,10 @@ from packaging.version import InvalidVersion, Version
 
 from lamina.core.errors import LockError, LockSyntaxError, MissingHashError
 from lamina.core.names import path_of
+from lamina.core.paths import relative_path
 from lamina.lock import pyproject, staleness, validation
+from lamina.lock.commands import compilation, compile_command, located
+from lamina.lock.localname import read_name
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.requirementsfile import RequirementLine, parse
 
@@ -29,9 +32,9 @@ if TYPE_CHECKING:
     from packaging.requirements import Requirement
     from packaging.specifiers import SpecifierSet
 
+    from lamina.lock.commands import Compilation
     from lamina.lock.types import Lock, Request
 
-_COMMAND = "pip-compile --generate-hashes"
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -43,18 +46,20 @@ def read(request: Request) -> Lock:
     `lamina.lock.formats.read`, which list all invalid requirements with file and line.
     """
     path = request.lock_file.path
-    validation.names_known(request, groups=(), extras=())
+    compiled = compilation(path, request.target)
+    _refuse_names(request)
     parsed = parse(path)
-    _refuse(parsed.problems, f"`{path}` is not a valid requirements file")
-    packages = Packages(request, locker="lamina", command=_COMMAND)
+    _refuse(parsed.problems, f"`{path}` is not a valid requirements file", hint=_hint(compiled, request))
+    packages = Packages(request, locker="lamina", command=compiled.command)
     entries = [entry for entry in parsed.entries if _applies(entry, request, path)]
     constraints = [entry for entry in parsed.constraints if _applies(entry, request, path)]
     named = [entry for entry in entries if entry.requirement is not None and entry.requirement.url is None]
-    direct = [_Direct(entry) for entry in entries if entry not in named]
+    direct = [_Direct(entry, request.lock_file.project) for entry in entries if entry not in named]
     named = [entry for entry in named if not packages.leaves_out(_name(entry))]
     direct = [each for each in direct if each.is_directory or not packages.leaves_out(each.name or "")]
-    pinned = _pinned(named, constraints, direct, path)
-    indexes = () if parsed.no_index else (parsed.index_url, *parsed.extra_index_urls)
+    pinned = _pinned(named, constraints, direct, path, hint=_hint(compiled, request))
+    # Additional indexes come first, as those in the settings of uv and pip; `None` stands for the indexes in the settings.
+    indexes = () if parsed.no_index else (*parsed.extra_index_urls, parsed.index_url)
     directories = tuple(Path(link) for link in parsed.find_links)
     for (name, version), hashes in pinned.items():
         locked = Hashed(name=name, version=version, hashes=hashes, indexes=indexes, directories=directories)
@@ -66,7 +71,7 @@ def read(request: Request) -> Lock:
     inputs = (*parsed.inputs, *((project.path,) if project.exists else ()))
     lock = packages.lock(inputs, hint="; lamina supports `--find-links` for local directories only" if distant else "")
     pins: dict[str, list[Version | None]] = {package.name: [package.version] for package in lock.pylock.packages}
-    staleness.refuse_pins(project, pins, request=request, partial=False, command=_COMMAND)
+    staleness.refuse_pins(project, pins, request=request, partial=False, command=compiled.command)
     return lock
 
 
@@ -74,9 +79,40 @@ def _name(entry: RequirementLine) -> str:
     return canonicalize_name(cast("Requirement", entry.requirement).name)
 
 
-def _refuse(problems: Sequence[str], fact: str) -> None:
+def _hint(compiled: Compilation, request: Request) -> str:
+    """Return how to compile a lock with hashes, and how to use it if it is a new file."""
+    lock_file, output = request.lock_file, compiled.output
+    use = f"`lock` to the path of `{output}`"
+    if output.parent == lock_file.project and not lock_file.is_configured:
+        use = f'`lock = "{output.name}"`'
+    return f"pin every version with its hash for {request.target}: run `{compiled.command}`" + (
+        "" if output == lock_file.path else f", and set {use} in `[tool.lamina]`"
+    )
+
+
+def _refuse_names(request: Request) -> None:
+    """Raise `LockError` if the request selects groups or extras: they can only be compiled into a requirements file."""
+    if not request.groups and not request.extras:
+        return
+    path, manifest = request.lock_file.path, pyproject.load(request.lock_file.pyproject)
+    names = [f"dependency group `{group}`" for group in request.groups]
+    names += [f"extra `{extra}`" for extra in request.extras]
+    hint = "remove `groups` and `extras` from `[tool.lamina]`"
+    if {*request.groups} <= {*manifest.groups} and {*request.extras} <= {*(manifest.extras or ())}:
+        options = [word for group in request.groups for word in ("--group", group)]
+        options += [word for extra in request.extras for word in ("--extra", extra)]
+        directory = manifest.path.parent
+        output = relative_path(path, directory)
+        command = compile_command([manifest.path.name], request.target, output=output, options=options)
+        hint += f", and compile the requirements with them: run `{located(command, directory)}`"
+    raise LockError(
+        f"`{path}` has no {' and no '.join(names)}: a requirements file has neither groups nor extras", hint=hint
+    )
+
+
+def _refuse(problems: Sequence[str], fact: str, *, hint: str) -> None:
     if problems:
-        raise LockSyntaxError(f"{fact}: {'; '.join(problems)}", hint=f"generate the file: run `{_COMMAND}`")
+        raise LockSyntaxError(f"{fact}: {'; '.join(problems)}", hint=hint)
 
 
 def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
@@ -89,13 +125,18 @@ def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
 
 
 def _pinned(
-    named: Iterable[RequirementLine], constraints: Iterable[RequirementLine], direct: Iterable[_Direct], path: Path
+    named: Iterable[RequirementLine],
+    constraints: Iterable[RequirementLine],
+    direct: Iterable[_Direct],
+    path: Path,
+    *,
+    hint: str,
 ) -> dict[tuple[str, str], frozenset[str]]:
     """
     Return the hashes of each name and version in *named*.
 
     Versions and hashes must also satisfy the *constraints* on the same name. Raises `MissingHashError` or `LockError` listing
-    all requirements in *named* and *direct* without a single version, a hash or another required part.
+    all requirements in *named* and *direct* without a single version, a hash or another required part, with the *hint*.
     """
     by_name: dict[str, list[RequirementLine]] = {}
     for entry in constraints:
@@ -121,14 +162,13 @@ def _pinned(
             unpinned.append(f"{worded} is also pinned to {known[0]}")
         else:
             pinned[name] = version, hashes | known[1]
-    _refuse_unpinned(unpinned, unhashed, path)
+    _refuse_unpinned(unpinned, unhashed, path, hint=hint)
     return {(name, version): hashes for name, (version, hashes) in pinned.items()}
 
 
-def _refuse_unpinned(unpinned: Sequence[str], unhashed: Sequence[str], path: Path) -> None:
+def _refuse_unpinned(unpinned: Sequence[str], unhashed: Sequence[str], path: Path, *, hint: str) -> None:
     missing = f"no SHA-256 for {', '.join(unhashed)}" if unhashed else ""
     message = f"`{path}` does not lock all requirements: {'; '.join(filter(None, (missing, *unpinned)))}"
-    hint = f"run `{_COMMAND}` to pin every version with its hash, or set `lock` in `[tool.lamina]` to another lock file"
     if unhashed:
         raise MissingHashError(message, hint=hint)
     if unpinned:
@@ -151,7 +191,8 @@ def _version(specifier: SpecifierSet) -> str | None:
 class _Direct:
     """A requirement on a file, directory or repository instead of a version."""
 
-    def __init__(self, entry: RequirementLine) -> None:
+    def __init__(self, entry: RequirementLine, project: Path) -> None:
+        """Read *entry*. Its relative path may start in the directory *project*, where a user runs most commands."""
         place = entry.place or (entry.requirement.url if entry.requirement else None) or ""
         address, _, fragment = place.partition("#")
         self._entry = entry
@@ -163,7 +204,10 @@ class _Direct:
             where, _, self._commit = parts.path.rpartition("@") if "@" in parts.path else (parts.path, "", "")
             self._url = urlunsplit(parts._replace(path=where))
         local = path_of(address) if address.startswith("file:") else re.sub(r"\[[^\]]*\]$", "", address)
-        self._path = Path(os.path.normpath(entry.directory / local))
+        # uv and pip-tools write a path as it is in the source, where it starts in the directory in which they run.
+        starts = dict.fromkeys((entry.compiled_in or entry.directory, entry.directory, project))
+        self._places = tuple(dict.fromkeys(Path(os.path.normpath(start / local)) for start in starts))
+        self._path = next((place for place in self._places if place.exists()), self._places[0])
         self._hashes = entry.hashes | (
             {self._fragment["sha256"].lower()} if "sha256" in self._fragment else frozenset()
         )
@@ -189,9 +233,12 @@ class _Direct:
             revision = f"`{self._commit}`" if self._commit else "the default branch"
             return f"{self.worded} refers to {revision} instead of a full git commit"
         if self.is_directory and not self._path.is_dir():
-            return f"{self.worded} refers to `{self._path}`, which is not a directory, wheel or source archive"
+            places = " or ".join(f"`{place}`" for place in self._places)
+            return f"{self.worded} refers to {places}, which is not a directory, wheel or source archive"
         if self.name is None:
-            return f"{self.worded} has no distribution name: write it as `NAME @ URL`"
+            return (
+                f"{self.worded} has no distribution name that lamina can read: write it as `NAME @ {self._entry.place}`"
+            )
         return None
 
     @property
@@ -211,7 +258,7 @@ class _Direct:
             return canonicalize_name(filename.partition("-")[0])
         if self._is_file or self._vcs:
             return canonicalize_name(filename.rpartition("-")[0]) or None
-        return pyproject.load(self._path / "pyproject.toml").name
+        return read_name(self._path)
 
     @property
     def _filename(self) -> str:

@@ -7,9 +7,12 @@ The parsers on PyPI are either a copy of pip's from 2022, or return neither ``--
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +23,18 @@ from lamina.lock import validation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# Longer marks first: the one of UTF-32 starts with the one of UTF-16.
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+_CODING = re.compile(rb"#.*?coding[:=]\s*([-\w.]+)")
+_SOME_HASH = re.compile(r"\s--hash[=\s]\s*sha256:")
+_SOME_REQUIREMENT = re.compile(r"^\s*(?:[A-Za-z0-9.]|-[rce]\b|--(?:requirement|constraint|editable)\b)", re.MULTILINE)
+_COMPILED = re.compile(r"^#\s+((?:uv (?:pip compile|export)|pip-compile)\b.*)$", re.MULTILINE)
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _OPTION = re.compile(r"^(--?[a-zA-Z][a-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z])(?=\S)|$)(.*)$")
@@ -40,13 +55,27 @@ _WITHOUT_MEANING = {
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class _Position:
+    """The position of a line in a requirements file."""
+
+    path: Path
+    number: int
+    compiled_in: Path | None
+
+    def __str__(self) -> str:
+        return f"{self.path.name}:{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RequirementLine:
     """One requirement in a requirements file."""
 
     origin: str
     """The file name and line number for errors, such as ``requirements.txt:12``."""
     directory: Path
-    """The directory of the requirements file; relative paths start there."""
+    """The directory of the requirements file."""
+    compiled_in: Path | None
+    """The directory in which the file was compiled: its paths start there. ``None`` if the file does not say it."""
     requirement: Requirement | None
     """The parsed requirement; ``None`` if the line is only a path or URL, which is then in `place`."""
     place: str | None
@@ -78,6 +107,32 @@ class Requirements:
     problems: list[str] = field(default_factory=list)
 
 
+def read_text(path: Path) -> str:
+    """
+    Return the content of the requirements file *path*, decoded as pip does.
+
+    A byte order mark decides the encoding, then a ``# coding:`` comment in the first two lines; the default is UTF-8. Raises
+    OSError, UnicodeDecodeError, or LookupError for an unknown encoding.
+    """
+    content = path.read_bytes()
+    for mark, encoding in _BYTE_ORDER_MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding)
+    for line in content.split(b"\n", 2)[:2]:
+        if found := _CODING.match(line):
+            return content.decode(found[1].decode("ascii"))
+    return content.decode("utf-8")
+
+
+def is_hashed(path: Path) -> bool:
+    """Return whether the requirements file *path* has hashes, or has no requirements; false if it is unreadable."""
+    try:
+        text = read_text(path)
+    except (OSError, LookupError, UnicodeDecodeError):
+        return False
+    return _SOME_HASH.search(text) is not None or _SOME_REQUIREMENT.search(text) is None
+
+
 def parse(path: Path) -> Requirements:
     """Parse the requirements file at *path*. Instead of raising errors, list them in ``problems`` of the result."""
     requirements = Requirements()
@@ -90,16 +145,32 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool) -> None:
         return
     into.inputs.append(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+    except (OSError, LookupError, UnicodeDecodeError) as error:
         into.problems.append(f"cannot read `{path}`: {error}")
         return
+    compiled_in = _compiled_in(path, text)
     for number, line in _logical_lines(text):
-        origin = f"{path.name}:{number}"
+        position = _Position(path=path, number=number, compiled_in=compiled_in)
         if line.startswith("-"):
-            _option(line, path, origin, into, constraint=constraint)
+            _option(line, position, into, constraint=constraint)
         else:
-            _requirement(line, path, origin, into, constraint=constraint, editable=False)
+            _requirement(line, position, into, constraint=constraint, editable=False)
+
+
+def _compiled_in(path: Path, text: str) -> Path | None:
+    """Return the directory in which uv or pip-tools compiled *path*: the command at the start of *text* names its output."""
+    head = re.match(r"(?:\s*#.*\n)*", text)
+    if head is None or (found := _COMPILED.search(head[0])) is None:
+        return None
+    try:
+        words = shlex.split(found[1])
+    except ValueError:
+        return None
+    named = [after for word, after in pairwise(words) if word in {"-o", "--output-file"}]
+    named += [word.partition("=")[2] for word in words if word.startswith("--output-file=")]
+    parts = Path(os.path.normpath(named[0])).parts if named and not os.path.isabs(named[0]) else ()
+    return Path(*path.parts[: -len(parts)]) if parts and path.parts[-len(parts) :] == parts else None
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
@@ -124,36 +195,37 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
             yield started, _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), joined)
 
 
-def _option(line: str, path: Path, origin: str, into: Requirements, *, constraint: bool) -> None:
+def _option(line: str, position: _Position, into: Requirements, *, constraint: bool) -> None:
+    directory = position.path.parent
     found = _OPTION.match(line)
     name, value = (found[1], found[2].strip().strip("\"'")) if found else (line, "")
     match name:
         case "-r" | "--requirement" | "-c" | "--constraint":
-            included = Path(os.path.normpath(path.parent / value))
+            included = Path(os.path.normpath(directory / value))
             _parse_file(included, into, constraint=constraint or name in {"-c", "--constraint"})
         case "-i" | "--index-url" | "--pypi-url":
             into.index_url = value
         case "--extra-index-url":
             into.extra_index_urls.append(value)
         case "-f" | "--find-links":
-            into.find_links.append(value if "://" in value else os.path.normpath(path.parent / value))
+            into.find_links.append(value if "://" in value else os.path.normpath(directory / value))
         case "--no-index":
             into.no_index = True
         case "-e" | "--editable":
-            _requirement(value, path, origin, into, constraint=constraint, editable=True)
+            _requirement(value, position, into, constraint=constraint, editable=True)
         case _ if name not in _WITHOUT_MEANING:
-            into.problems.append(f"{origin}: unsupported option `{name}`")
+            into.problems.append(f"{position}: unsupported option `{name}`")
         case _:
             pass
 
 
-def _requirement(line: str, path: Path, origin: str, into: Requirements, *, constraint: bool, editable: bool) -> None:
+def _requirement(line: str, position: _Position, into: Requirements, *, constraint: bool, editable: bool) -> None:
     hashes = frozenset(
         found[2].lower() for found in _HASH_OPTION.finditer(line) if found[1] == "sha256" and len(found[2]) == 64
     )
     text = _HASH_OPTION.sub("", line).strip()
     if other := _OTHER_OPTION.search(text):
-        into.problems.append(f"{origin}: unsupported option `{other[1]}` of a requirement")
+        into.problems.append(f"{position}: unsupported option `{other[1]}` of a requirement")
         return
     requirement: Requirement | None = None
     place = marker = None
@@ -164,11 +236,12 @@ def _requirement(line: str, path: Path, origin: str, into: Requirements, *, cons
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            into.problems.append(f"{origin}: `{validation.without_credentials(text)}` is not a valid requirement")
+            into.problems.append(f"{position}: `{validation.without_credentials(text)}` is not a valid requirement")
             return
     entry = RequirementLine(
-        origin=origin,
-        directory=path.parent,
+        origin=str(position),
+        directory=position.path.parent,
+        compiled_in=position.compiled_in,
         requirement=requirement,
         place=place,
         marker=marker,

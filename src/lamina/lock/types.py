@@ -37,9 +37,13 @@ class IndexFiles(Protocol):
     poetry.lock and pdm.lock contain file names and hashes, but no URLs. An implementation must be thread-safe.
     """
 
-    def files(self, name: str, version: str, hashes: Collection[str], index_url: str | None) -> Sequence[IndexFile]:
+    def files(
+        self, name: str, version: str, hashes: Collection[str], index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
         """
         Return the files of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
+
+        If an index lists the files without SHA-256 hashes, return only the one that suits *target* best.
 
         *name* is normalised (PEP 503), *hashes* are in lower-case hexadecimal. *index_url* is the root URL of an index
         (PEP 503) as written in the lock, and may contain credentials; ``None`` means the indexes configured for the

@@ -187,7 +187,7 @@ def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service
 
 def _resolve_target(context: BuildContext, service: Service, place: str, *, is_unchanged: bool) -> TargetPlan:
     project = context.project
-    lock_file = formats.find(project, service.lock)
+    lock_file = formats.find(project, service.lock, target=service.target)
     selections: dict[tuple[tuple[str, ...], ...], Selection] = {}
     local: dict[str, SourcePin] = {}
     inputs = dict.fromkeys(service.inputs)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import LockError, LockNotFoundError
 from lamina.core.names import normalized
 from lamina.core.paths import relative_path
 from lamina.lock import formats
+from lamina.lock.commands import LOCKED_REQUIREMENTS, REQUIREMENTS, compile_command, lock_command
+from lamina.lock.requirementsfile import is_hashed
 from lamina.pipeline.proposal.values import ProposedLock
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.target import Target
-
-REQUIREMENTS = "requirements.txt"
-_LOCKED_REQUIREMENTS = "requirements-lock.txt"
-_HASH = re.compile(rb"\s--hash[=\s]\s*sha256:")
-_REQUIREMENT = re.compile(rb"^\s*(?:[A-Za-z0-9]|-[rce]\b|--(?:requirement|constraint|editable)\b)", re.MULTILINE)
-# The oldest glibc 2.x minor version that uv has a platform name of its own for, except manylinux2014 (uv 0.9, 2026-11).
-_OLDEST_NAMED_GLIBC = 28
 
 
 def propose_lock(
@@ -41,7 +35,7 @@ def propose_lock(
         found = formats.find(directory)
     except LockNotFoundError:
         # Without dependencies, an empty requirements file is the lock.
-        return ProposedLock(path=None, command=_lock_command(directory, document, target) or f"touch {REQUIREMENTS}")
+        return ProposedLock(path=None, command=lock_command(directory, document, target) or f"touch {REQUIREMENTS}")
     except LockError:
         # Several locks of the same kind: the build explains how to choose one.
         return ProposedLock(path=None)
@@ -50,48 +44,15 @@ def propose_lock(
     return ProposedLock(path=found.path)
 
 
-def is_hashed(path: Path) -> bool:
-    """Return whether the requirements file *path* has hashes, or has no requirements."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return False
-    return _HASH.search(content) is not None or _REQUIREMENT.search(content) is None
-
-
 def _from_requirements(directory: Path, requirements: Sequence[Path], target: Target) -> ProposedLock:
     if len(requirements) == 1 and is_hashed(requirements[0]):
         path = requirements[0]
         own = path.parent == directory and path.name == REQUIREMENTS
         return ProposedLock(path=path, configured=None if own else relative_path(path, directory))
-    lock = directory / _LOCKED_REQUIREMENTS
+    lock = directory / LOCKED_REQUIREMENTS
     files = [relative_path(path, directory) for path in requirements]
-    command = _compile_command(files, target) if not lock.is_file() else None
+    command = compile_command(files, target, output=lock.name) if not lock.is_file() else None
     return ProposedLock(path=lock, configured=lock.name, command=command)
-
-
-def _lock_command(directory: Path, document: dict[str, Any], target: Target) -> str | None:
-    """Return the command that locks the project in *directory*, or ``None`` if it declares no dependencies."""
-    tool = document.get("tool")
-    tools = tool if isinstance(tool, dict) else {}
-    if "poetry" in tools:
-        return "poetry lock"
-    if "pdm" in tools:
-        return "pdm lock"
-    if "project" in document:
-        return f"uv lock --python {target.python[0]}.{target.python[1]}"
-    if (directory / "Pipfile").is_file():
-        return "pipenv lock"
-    inputs = [name for name in ("requirements.in", "setup.py", "setup.cfg") if (directory / name).is_file()]
-    return _compile_command(inputs[:1], target, output=REQUIREMENTS) if inputs else None
-
-
-def _compile_command(files: Sequence[str], target: Target, *, output: str = _LOCKED_REQUIREMENTS) -> str:
-    machine, minor = target.architecture.machine, target.glibc[1]
-    platform = f"{machine}-manylinux_2_{minor}" if minor >= _OLDEST_NAMED_GLIBC else f"{machine}-manylinux2014"
-    python = f"{target.python[0]}.{target.python[1]}"
-    words = ["uv", "pip", "compile", "--generate-hashes", "--python-version", python, "--python-platform", platform]
-    return shlex.join([*words, *files, "-o", output])
 
 
 def named_like(document: dict[str, Any], names: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.frozen import replace
 from lamina.core.names import unused, valid_function_name
-from lamina.pipeline.proposal.locking import REQUIREMENTS
+from lamina.lock.commands import REQUIREMENTS
 from lamina.project.discovery import discover
 from lamina.project.functions import handler_mistake
 from lamina.project.templates.types import Skipped

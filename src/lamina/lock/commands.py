@@ -1,0 +1,89 @@
+"""Finish the commands that create a lock: for a target, and for the directory in which the user runs lamina."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.core.frozen import frozen
+from lamina.core.paths import relative_path
+from lamina.lock import pyproject
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.core.target import Target
+
+REQUIREMENTS = "requirements.txt"
+LOCKED_REQUIREMENTS = "requirements-lock.txt"
+"""The name of the lock that is compiled from a ``requirements.txt`` that a person wrote."""
+# The oldest glibc 2.x minor version that uv has a platform name of its own for, except manylinux2014 (uv 0.9, 2026-11).
+_OLDEST_NAMED_GLIBC = 28
+
+
+@frozen
+class Compilation:
+    """The command that compiles a requirements file with hashes."""
+
+    command: str
+    output: Path
+    """The absolute path of the file that the command writes."""
+
+
+def lock_command(directory: Path, document: dict[str, Any], target: Target) -> str | None:
+    """
+    Return the command that locks the project in *directory*, or ``None`` if it declares no dependencies.
+
+    *document* is the content of its ``pyproject.toml``; empty if there is none. The command runs in *directory*.
+    """
+    tool = document.get("tool")
+    tools = tool if isinstance(tool, dict) else {}
+    if "poetry" in tools:
+        return "poetry lock"
+    if "pdm" in tools:
+        return "pdm lock"
+    if "project" in document:
+        return f"uv lock --python {target.python[0]}.{target.python[1]}"
+    if (directory / "Pipfile").is_file():
+        return "pipenv lock"
+    if inputs := _inputs(directory, Path(REQUIREMENTS).stem):
+        return compile_command(inputs[:1], target, output=REQUIREMENTS)
+    return None
+
+
+def compile_command(files: Sequence[str], target: Target, *, output: str, options: Sequence[str] = ()) -> str:
+    """Return the command that compiles the requirements in *files* for *target*, with hashes, to the file *output*."""
+    machine, minor = target.architecture.machine, target.glibc[1]
+    platform = f"{machine}-manylinux_2_{minor}" if minor >= _OLDEST_NAMED_GLIBC else f"{machine}-manylinux2014"
+    python = f"{target.python[0]}.{target.python[1]}"
+    words = ["uv", "pip", "compile", "--generate-hashes", "--python-version", python, "--python-platform", platform]
+    return shlex.join([*words, *options, *files, "-o", output])
+
+
+def compilation(path: Path, target: Target, *, options: Sequence[str] = ()) -> Compilation:
+    """
+    Return the command that compiles the requirements file *path* for *target*, from what it was compiled from before.
+
+    If nothing beside *path* is such a source, a person wrote *path* itself, and the command writes another file.
+    """
+    directory = path.parent
+    manifest = directory / "pyproject.toml"
+    inputs = _inputs(directory, path.stem)
+    # A `.in` file is the most specific source, and a script is an older form of the manifest.
+    if inputs[:1] != [f"{path.stem}.in"] and pyproject.load(manifest).name is not None:
+        inputs = [manifest.name]
+    output = path if inputs else path.with_name(LOCKED_REQUIREMENTS)
+    command = compile_command(inputs[:1] or [path.name], target, output=output.name, options=options)
+    return Compilation(command=located(command, directory), output=output)
+
+
+def located(command: str, directory: Path) -> str:
+    """Return *command*, which has to run in *directory*, so that it works in the current directory."""
+    place = min(relative_path(directory, os.curdir), str(directory), key=len)
+    return command if place == os.curdir else f"(cd {shlex.quote(place)} && {command})"
+
+
+def _inputs(directory: Path, stem: str) -> list[str]:
+    return [name for name in (f"{stem}.in", "setup.py", "setup.cfg") if (directory / name).is_file()]
