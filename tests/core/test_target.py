@@ -187,6 +187,40 @@ def test_unknown_runtime_suggests_the_nearest() -> None:
     ) == (str(caught.value), caught.value.hint)
 
 
+@pytest.mark.parametrize(
+    "spelling",
+    ["3.13", "313", "py313", "cp313", "python3.13.2", "Python 3.13", "python-3.13", "PYTHON3_13", "3.13.x", "3.13.*"],
+)
+def test_runtime_spelled_as_elsewhere(spelling: str) -> None:
+    """A version, or the name that another tool has for it, gets Lambda's name of the runtime as a suggestion."""
+    with pytest.raises(ConfigError) as caught:
+        Target.of(spelling, "arm64")
+
+    assert f"Lambda has no Python runtime `{spelling}`" == str(caught.value)
+    assert "did you mean `python3.13`? supported: " in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "day"),
+    [
+        ("python2.7", "2.7", "2021-07-15"),
+        ("python3.6", "3.6", "2022-07-18"),
+        ("python3.7", "3.7", "2023-12-04"),
+        ("python3.8", "3.8", "2024-10-14"),
+        ("3.8", "3.8", "2024-10-14"),
+    ],
+)
+def test_retired_runtime(name: str, version: str, day: str) -> None:
+    """A runtime that Lambda no longer supports is not unknown: the error says until when Lambda supported it."""
+    with pytest.raises(ConfigError) as caught:
+        Target.of(name, "x86_64")
+
+    assert (
+        f"lamina does not support `{name}`: Lambda supported Python {version} only until {day}",
+        f"supported: {', '.join(runtime.name for runtime in runtimes())}",
+    ) == (str(caught.value), caught.value.hint)
+
+
 def test_runtime_far_from_any_gets_no_guess() -> None:
     """Without a similar name, the hint only lists the supported runtimes."""
     with pytest.raises(ConfigError) as caught:

@@ -73,7 +73,7 @@ def test_unknown_names(tmp_path: Path) -> None:
         read_lock(tmp_path, groups=["batch"], extras=["report"])
 
     assert f"`{tmp_path / 'pylock.toml'}` has no dependency group `batch` and no extra `report`" == str(raised.value)
-    assert "available dependency groups: none; extras: none" == raised.value.hint
+    assert "available dependency groups: none; available extras: none" == raised.value.hint
 
 
 def test_paths_start_at_the_lock(tmp_path: Path) -> None:

@@ -163,7 +163,25 @@ def test_unknown_names(tmp_path: Path) -> None:
         f"`{tmp_path / 'uv.lock'}` has no dependency group `bach` (did you mean `batch`?), `nothing` "
         "and no extra `al` (did you mean `all`?)"
     ) == str(raised.value)
-    assert "available dependency groups: `batch`, `dev`, `lint`; extras: `all`, `report`" == raised.value.hint
+    assert "available dependency groups: `batch`, `dev`, `lint`; available extras: `all`, `report`" == raised.value.hint
+
+
+def test_names_of_the_other_kind(tmp_path: Path) -> None:
+    """An extra that is selected as a group, or the other way round, gets the line of configuration that selects it."""
+    write_uv_lock(tmp_path, *SERVICE)
+
+    with pytest.raises(LockError) as raised:
+        read_lock(tmp_path, groups=["report", "all", "batc"], extras=["batch"])
+
+    assert (
+        f"`{tmp_path / 'uv.lock'}` has no dependency group `all`, `batc` (did you mean `batch`?), `report` "
+        "and no extra `batch`"
+    ) == str(raised.value)
+    assert (
+        '`all`, `report` are extras: set `extras = ["all", "report"]`; '
+        "available dependency groups: `batch`, `dev`, `lint`; "
+        '`batch` is a dependency group: set `groups = ["batch"]`'
+    ) == raised.value.hint
 
 
 CONFLICT = [[{"package": "service", "extra": "cpu"}, {"package": "service", "extra": "gpu"}]]

@@ -285,6 +285,14 @@ class TestMistakes:
             ("layers = []", "layers", "expected a table, found a list"),
             ("layers = {}", "layers", "the table is empty; remove it to build one layer named `common`"),
             ("layers.a = 1", "layers.a", "expected a table, found an integer"),
+            (
+                'layers.a = ["pandas", "é"]',
+                "layers.a",
+                (
+                    'expected a table, found a list: write `{ groups = ["pandas", "é"] }` for dependency groups, or '
+                    '`{ extras = ["pandas", "é"] }` for extras; a layer has whole groups and extras, not single distributions'
+                ),
+            ),
             ("layers.a.group = []", "layers.a.group", "unknown key (did you mean `groups`?)"),
             (
                 'layers."a b" = {}',

@@ -7,6 +7,7 @@ each with its source and the date when it was read. Only this module reads the t
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -251,10 +252,26 @@ def _runtime(name: str) -> Runtime:
     known = {runtime.name: runtime for runtime in runtimes()}
     if name in known:
         return known[name]
+    retired = {row["name"]: row["deprecation"] for row in _data()["retired"]}
+    meant = _runtime_spelling(name)
+    if name in retired or meant in retired:
+        raise ConfigError(
+            f"lamina does not support `{name}`: Lambda supported Python {(meant or name).removeprefix('python')} only until "
+            f"{retired[name if name in retired else meant]}",
+            hint=f"supported: {', '.join(known)}",
+        )
     raise ConfigError(
         f"Lambda has no Python runtime `{name}`",
-        hint=_suggest(name, known),
+        hint=f"did you mean `{meant}`? supported: {', '.join(known)}" if meant in known else _suggest(name, known),
     )
+
+
+def _runtime_spelling(name: str) -> str:
+    """Return Lambda's name of the runtime that *name* spells another way, such as ``3.13``, ``py313`` or ``Python 3.13.2``."""
+    found = re.fullmatch(
+        r"(?:cp|py(?:thon)?)?[ _-]?([23])[._-]?(\d{1,2})(?:\.(?:\d+|x|\*))?", name.strip(), re.IGNORECASE
+    )
+    return f"python{found[1]}.{found[2]}" if found else ""
 
 
 def _architecture(name: str) -> Architecture:

@@ -17,7 +17,7 @@ from packaging.markers import Marker
 from packaging.utils import canonicalize_name, canonicalize_version
 from packaging.version import InvalidVersion, Version
 
-from lamina.core.errors import LockError, LockSyntaxError, MissingHashError
+from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, UnknownGroupError
 from lamina.core.names import path_of
 from lamina.core.paths import relative_path
 from lamina.lock import pyproject, staleness, validation
@@ -42,7 +42,7 @@ def read(request: Request) -> Lock:
     """
     Return the locked packages that the request's target needs, with all markers evaluated.
 
-    Requirements files have neither groups nor extras, so selecting any raises `LockError`. Raises the errors of
+    Requirements files have neither groups nor extras, so selecting any raises `UnknownGroupError`. Raises the errors of
     `lamina.lock.formats.read`, which list all invalid requirements with file and line.
     """
     path = request.lock_file.path
@@ -91,7 +91,7 @@ def _hint(compiled: Compilation, request: Request) -> str:
 
 
 def _refuse_names(request: Request) -> None:
-    """Raise `LockError` if the request selects groups or extras: they can only be compiled into a requirements file."""
+    """Raise `UnknownGroupError` if the request selects groups or extras: they can only be compiled into a requirements file."""
     if not request.groups and not request.extras:
         return
     path, manifest = request.lock_file.path, pyproject.load(request.lock_file.pyproject)
@@ -105,8 +105,11 @@ def _refuse_names(request: Request) -> None:
         output = relative_path(path, directory)
         command = compile_command([manifest.path.name], request.target, output=output, options=options)
         hint += f", and compile the requirements with them: run `{located(command, directory)}`"
-    raise LockError(
-        f"`{path}` has no {' and no '.join(names)}: a requirements file has neither groups nor extras", hint=hint
+    raise UnknownGroupError(
+        f"`{path}` has no {' and no '.join(names)}: a requirements file has neither groups nor extras",
+        groups=(),
+        extras=(),
+        hint=hint,
     )
 
 

@@ -72,24 +72,39 @@ def one_version_each(packages: Iterable[tuple[str, object]], *, subject: str) ->
 
 
 def names_known(request: Request, *, groups: Collection[str], extras: Collection[str]) -> None:
-    """Raise `UnknownGroupError` listing the requested groups and extras that are not among *groups* and *extras*, those of the lock."""
+    """
+    Raise `UnknownGroupError` listing the requested groups and extras that are not among *groups* and *extras*, those of the lock.
+
+    If a name is of the other kind, the hint has the line of configuration that selects it.
+    """
     path = request.lock_file.path
     facts: list[str] = []
     hints: list[str] = []
-    for kind, asked, known in (
-        ("dependency group", request.groups, sorted(groups)),
-        ("extra", request.extras, sorted(extras)),
+    known_groups, known_extras = sorted(groups), sorted(extras)
+    for kind, asked, known, other, others in (
+        ("dependency group", request.groups, known_groups, "extra", known_extras),
+        ("extra", request.extras, known_extras, "dependency group", known_groups),
     ):
-        unknown = [f"`{name}`{did_you_mean(name, known)}" for name in asked if name not in known]
+        unknown = [name for name in asked if name not in known]
+        misplaced = [name for name in unknown if name in others]
         if unknown:
-            facts.append(f"no {kind} {', '.join(unknown)}")
-            hints.append(f"{kind}s: {', '.join(f'`{name}`' for name in known) or 'none'}")
+            # The exact name in the other list says more than a similar name in this one.
+            shown = [f"`{name}`{'' if name in misplaced else did_you_mean(name, known)}" for name in unknown]
+            facts.append(f"no {kind} {', '.join(shown)}")
+        if misplaced:
+            key = "groups" if other == "dependency group" else "extras"
+            listed = ", ".join(f'"{name}"' for name in misplaced)
+            subject = ", ".join(f"`{name}`" for name in misplaced)
+            verb = f"are {other}s" if len(misplaced) > 1 else f"is {'an' if other == 'extra' else 'a'} {other}"
+            hints.append(f"{subject} {verb}: set `{key} = [{listed}]`")
+        if len(unknown) > len(misplaced):
+            hints.append(f"available {kind}s: {', '.join(f'`{name}`' for name in known) or 'none'}")
     if facts:
         raise UnknownGroupError(
             f"`{path}` has {' and '.join(facts)}",
             groups=groups,
             extras=extras,
-            hint=f"available {'; '.join(hints)}",
+            hint="; ".join(hints),
         )
 
 

@@ -63,7 +63,7 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
     _check_names(tables, rule="layer_name", kind="layer")
     layers: list[LayerConfig] = []
     for name in tables:
-        table = tables.table(name)
+        table = _layer_table(tables, name)
         if table is None:
             continue
         own = {key: values for key in ("groups", "extras", "exclude") if (values := table.strings(key)) is not None}
@@ -75,6 +75,21 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
         reader.complain("layers", f"the table is empty; remove it to build one layer named `{DEFAULT_LAYER}`")
     _check_circles(tables, layers)
     return tuple(layers)
+
+
+def _layer_table(tables: Table, name: str) -> Table | None:
+    """Return the table of the layer *name*. A list is a mistake: nothing says whether it has groups, extras or names."""
+    if isinstance(entries := tables.value(name), list):
+        import json  # only for this mistake
+
+        example = json.dumps([str(entry) for entry in entries] or ["NAME"], ensure_ascii=False)
+        tables.complain(
+            name,
+            f"expected a table, found a list: write `{{ groups = {example} }}` for dependency groups, or "
+            f"`{{ extras = {example} }}` for extras; a layer has whole groups and extras, not single distributions",
+        )
+        return None
+    return tables.table(name)
 
 
 def _minus(table: Table, name: str, known: list[str]) -> tuple[str, ...]:

@@ -68,6 +68,10 @@ class Table:
         """Record the message *fact* as a mistake at the key *name*."""
         self._mistakes.append((self.key(name), fact))
 
+    def value(self, name: str) -> object:
+        """Return the unchecked value at *name*, of any type; ``None`` if the key is missing."""
+        return self._ask(name)
+
     def string(self, name: str) -> str | None:
         """Return the string at *name*."""
         value: str | None = self._get(name, "a string")
