@@ -16,6 +16,7 @@ from lamina.core.paths import check_path
 from lamina.project.ignore import IgnoredFile
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import SourceTree, fingerprint, walk
+from sourceprojects import git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -314,6 +315,147 @@ class TestGitIgnore:
         found = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
 
         assert found.stdout == "False\n"
+
+
+class TestTracked:
+    """Files that git tracks are packaged even if a pattern matches them."""
+
+    @pytest.fixture
+    def project(self, tmp_path: Path) -> Path:
+        """Return a project in a subdirectory of a repository that ignores much of it."""
+        git(tmp_path, "init", "--quiet")
+        (tmp_path / ".gitignore").write_text("config.py\ngenerated/\n*.json\n.env\n", encoding="utf-8")
+        return grow(tmp_path / "services" / "orders", "service/app.py", "service/config.py")
+
+    def add(self, project: Path, *paths: str) -> None:
+        grow(project, *paths)
+        git(project, "add", "--force", *paths)
+
+    @pytest.mark.parametrize("source", ["service", "service/*", "service/**/*.py", "."])
+    def test_file(self, project: Path, source: str) -> None:
+        """A tracked file that a pattern matches is packaged by every kind of entry."""
+        assert all(not path.endswith("config.py") for path in paths(walk(project, [source])))
+
+        self.add(project, "service/config.py")
+
+        assert "config.py" in {path.rpartition("/")[2] for path in paths(walk(project, [source]))}
+
+    def test_ignored_directory(self, project: Path) -> None:
+        """In an ignored directory, only the tracked files are packaged, whatever its own patterns add back."""
+        self.add(project, "service/generated/deep/tracked.py")
+        grow(project, "service/generated/other.py", "service/generated/deep/b.py", "service/generated/more/c.py")
+        (project / "service/generated/.gitignore").write_text("!*.py\n", encoding="utf-8")
+
+        tree = walk(project, ["service"])
+
+        assert paths(tree) == ["service/app.py", "service/generated/deep/tracked.py"]
+        assert reasons(tree) == {
+            "service/config.py": "ignored by `../../.gitignore`",
+            "service/generated/.gitignore": "version control settings",
+            "service/generated/deep/b.py": "ignored by `../../.gitignore`",
+            "service/generated/more/": "ignored by `../../.gitignore`",
+            "service/generated/other.py": "ignored by `../../.gitignore`",
+        }
+
+    def test_named_directory(self, project: Path) -> None:
+        """A source that names an ignored directory packages all its files, tracked or not."""
+        self.add(project, "service/generated/a.py")
+        grow(project, "service/generated/b.py")
+
+        assert paths(walk(project, ["service/generated"])) == ["generated/a.py", "generated/b.py"]
+
+    def test_secrets(self, project: Path) -> None:
+        """A tracked file that may contain secrets stays out and is marked; one that git does not track is not marked."""
+        self.add(project, "service/.env", "service/ca.pem", "service/.aws/credentials")
+        grow(project, "service/jwt.key", "service/tests/test_a.py")
+        git(project, "add", "service/tests")
+
+        tree = walk(project, ["service"], ["service/ca.pem"])
+
+        assert paths(tree) == ["service/app.py", "service/ca.pem"]
+        assert [each.path for each in tree.ignored if each.is_tracked] == ["service/.aws/", "service/.env"]
+        assert {"service/jwt.key", "service/tests/"} < reasons(tree).keys()
+
+    def test_submodule(self, project: Path, tmp_path: Path) -> None:
+        """The files of a submodule are those that its own repository tracks."""
+        inner = grow(tmp_path / "inner", "a.py", "data.json")
+        git(inner, "init", "--quiet")
+        (inner / ".gitignore").write_text("*.json\n", encoding="utf-8")
+        git(inner, "add", "--force", ".")
+        git(inner, "commit", "--quiet", "--message", "one")
+        allow = ("-c", "protocol.file.allow=always")
+        git(project, *allow, "submodule", "--quiet", "add", "--force", str(inner), "service/generated")
+        grow(project, "service/generated/local.json")
+        before = walk(project, ["service"])
+        git(project / "service/generated", "add", "--force", "local.json")
+
+        assert paths(before) == ["service/app.py", "service/generated/a.py", "service/generated/data.json"]
+        assert not before.snapshot.unchanged(project)
+        assert "service/generated/local.json" in paths(walk(project, ["service"]))
+
+    def test_clone(self, project: Path) -> None:
+        """The files of another repository in an ignored directory stay out, because this repository does not track it."""
+        clone = grow(project / "service/generated", "a.py")
+        git(clone, "init", "--quiet")
+        git(clone, "add", ".")
+
+        assert paths(walk(project, ["service"])) == ["service/app.py"]
+
+    def test_link(self, project: Path) -> None:
+        """A file behind a symbolic link to a directory is tracked under its real path."""
+        self.add(project, "shared/data.json")
+        (project / "service/shared").symlink_to("../shared")
+
+        assert paths(walk(project, ["service"])) == ["service/app.py", "service/shared/data.json"]
+
+    def test_snapshot(self, project: Path) -> None:
+        """A newly tracked file is a change, and so is one that is no longer tracked; a change of other files is not."""
+        self.add(project, "service/app.py", "other/a.py")
+        before = walk(project, ["service"]).snapshot
+        git(project.parent, "commit", "--quiet", "--message", "one")
+        (project / "other/a.py").write_text("changed\n", encoding="utf-8")
+        self.add(project, "other/a.py", "../b/c.py")
+
+        assert before.unchanged(project)
+        assert Snapshot.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+        self.add(project, "service/config.py")
+        after = walk(project, ["service"]).snapshot
+
+        assert not before.unchanged(project)
+        assert after.unchanged(project)
+
+        git(project, "rm", "--quiet", "--cached", "service/config.py")
+
+        assert not after.unchanged(project)
+
+    def test_new_repository(self, tmp_path: Path) -> None:
+        """A project that becomes part of a repository is a change."""
+        project = grow(tmp_path / "orders", "service/a.py", "service/b.json")
+        (project / ".gitignore").write_text("*.json\n", encoding="utf-8")
+        before = walk(project, ["service"])
+        git(tmp_path, "init", "--quiet")
+        git(tmp_path, "add", "--force", ".")
+
+        assert paths(before) == ["service/a.py"]
+        assert not before.snapshot.unchanged(project)
+        assert paths(walk(project, ["service"])) == ["service/a.py", "service/b.json"]
+
+    def test_index_is_read_only_if_needed(self, project: Path) -> None:
+        """Without an ignored file, the index decides nothing: it is neither read nor observed, and may be damaged."""
+        (project / "service/config.py").unlink()
+        (project.parents[1] / ".git/index").write_bytes(b"damaged")
+
+        tree = walk(project, ["service"])
+
+        assert "tracked" not in {each.kind for each in tree.snapshot.observations}
+
+        grow(project, "service/config.py")
+
+        with pytest.raises(PackageError) as caught:
+            walk(project, ["service"])
+
+        assert str(caught.value).startswith("could not read which files git tracks: ")
 
 
 class TestLinks:

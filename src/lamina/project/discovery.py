@@ -86,7 +86,7 @@ def discover(project: Path, *, without: Collection[Path] = (), name: str | None 
 
 def _python_files(root: Path, without: Collection[Path]) -> Iterator[Path]:
     ignore = GitIgnore(root)
-    floor = root if ignore.ignoring(root, is_directory=True) else None
+    floor = root if ignore.matching(root, is_directory=True) else None
     for directory, directories, files in os.walk(root):
         here = Path(directory)
         directories[:] = sorted(

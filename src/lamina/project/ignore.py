@@ -1,7 +1,7 @@
 """
 Decide which first-party files to leave out of a package, and why: by lamina's ignore rules, and by `.gitignore`.
 
-lamina's ignore rules are in ``data/ignore_rules.toml``. This module matches `.gitignore` files with simple patterns only.
+A file that git tracks is packaged even if `.gitignore` matches it, but not if an ignore rule leaves it out. lamina's ignore rules are in ``data/ignore_rules.toml``. This module matches `.gitignore` files with simple patterns only.
 `pathspec`, which is slow to import, matches all others.
 """
 
@@ -12,17 +12,21 @@ import re
 from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
+from lamina.project.repository import find_repository, repository_at
 from lamina.project.snapshot import Observation, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from pathspec import GitIgnoreSpec
+
+    from lamina.project.repository import Repository
+    from lamina.project.tracked import TrackedFiles
 
 _WILDCARDS = frozenset("*?[")
 # A line of `.gitignore` with a path whose only wildcards are `*` and `?`.
@@ -36,6 +40,8 @@ class IgnoredFile:
     path: str
     """The path relative to the project. The path of a directory ends with ``/``."""
     reason: str
+    is_tracked: bool = False
+    """Whether git tracks the file, or a file in the directory, and an ignore rule leaves it out as a possible secret."""
 
 
 @frozen
@@ -45,6 +51,11 @@ class IgnoreRule:
     reason: str
     override: Literal["any", "exact", "never"]
     """How ``include`` can override the rule: by any glob or parent directory, only by the exact path, or never."""
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether the rule leaves out files that may contain secrets."""
+        return self.override == "exact"
 
 
 def _is_literal(character: str) -> bool:
@@ -78,8 +89,9 @@ class _Globs:
 @cache
 def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
     return tuple(
-        (row["kind"], _Globs(row["names"]), IgnoreRule(reason=row["reason"], override=row["override"]))
+        (kind, _Globs(globs), IgnoreRule(reason=row["reason"], override=row["override"]))
         for row in read_data("ignore_rules.toml")["rule"]
+        for kind, globs in row["names"].items()
     )
 
 
@@ -138,6 +150,11 @@ class Include:
         """Return whether *path* itself is listed without wildcards."""
         return any(glob.parts == tuple(path.split("/")) for glob in self._globs)
 
+    def overrides(self, rule: IgnoreRule | None, path: str) -> bool:
+        """Return whether *path* is included although *rule* leaves it out, or, without a *rule*, although git ignores it."""
+        override = "any" if rule is None else rule.override
+        return override != "never" and (self.names(path) or (override == "any" and self.covers(path)))
+
     def leads_through(self, directory: str) -> bool:
         """Return whether a path below *directory* may be included."""
         return any(glob.leads_through(tuple(directory.split("/"))) for glob in self._globs)
@@ -159,27 +176,78 @@ def _leads(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:
 
 class GitIgnore:
     """
-    The ``.gitignore`` files and the ``.git/info/exclude`` of the repository that contains the project.
+    What git ignores in the repository that contains the project.
 
-    Without a repository, only the ``.gitignore`` files inside the project apply. The user's excludes file
-    (``core.excludesFile``) never applies, because packages would then differ between machines.
+    Patterns come from the ``.gitignore`` files and the ``.git/info/exclude`` of the repository. Without a repository, only the
+    ``.gitignore`` files inside the project apply. The user's excludes file (``core.excludesFile``) never applies, because
+    packages would then differ between machines. The index is read only if a pattern or an ignore rule matches a path.
     """
 
     def __init__(self, project: Path) -> None:
         self._project = project
-        self.repository, exclude = _repository(project)
+        self._git = find_repository(project)
+        self._top = project if self._git is None else Path(self._git.root)
         self.consulted: list[Observation] = []
+        """The state of all files that decided an answer."""
+        self.has_overruled = False
+        """Whether a pattern matched a path that git tracks."""
         self._specs: dict[Path, GitIgnoreSpec | re.Pattern[str] | None] = {}
-        self._exclude = self._read(exclude) if exclude is not None else None
+        self._inside: dict[tuple[Path, Path | None], str] = {}
+        self._tracked: dict[str, TrackedFiles] = {}
+        self._exclude = None
+        if self._git is not None:
+            self._exclude = self._read(Path(self._git.common, "info", "exclude"))
+        else:
+            # The project may become part of a repository.
+            self.consulted.append(observe(project, project / ".git"))
 
     def ignoring(self, path: Path, *, is_directory: bool, floor: Path | None = None) -> str | None:
         """
-        Return the reason why *path* is ignored, or ``None``.
+        Return the reason why git ignores *path*, or ``None``; *floor* is that of `matching`.
+
+        git never ignores a path that it tracks. A directory is not ignored if git tracks a file below it; ask for the other
+        paths below it after the directory itself. Raises `PackageError` if git's index is damaged.
+        """
+        # As in git, no pattern adds back what is in an ignored directory.
+        reason = self._inside.get((path.parent, floor)) or self.matching(path, is_directory=is_directory, floor=floor)
+        if reason is None:
+            return None
+        if is_directory:
+            self._inside[path, floor] = reason
+        if self.tracks(path):
+            self.has_overruled = True
+            return None
+        return reason
+
+    def tracks(self, path: Path) -> bool:
+        """Return whether git tracks *path* or a file below it. Raises `PackageError` if git's index is damaged."""
+        return self._git is not None and self._is_tracked(self._git, self._project, str(path))
+
+    def _is_tracked(self, repository: Repository, directory: str | Path, path: str) -> bool:
+        """Return whether *repository* tracks *path* or a file below it. *directory* contains all paths that are asked for."""
+        from lamina.project.tracked import path_in, tracked_files
+
+        if repository.root not in self._tracked:
+            self.consulted.append(observe(self._project, os.path.join(directory, ".git")))
+            self._tracked[repository.root] = tracked_files(repository)
+        files = self._tracked[repository.root]
+        inside = path_in(repository, path)
+        if inside is None or files.below(inside):
+            return inside is not None
+        submodule = files.submodule_of(inside)
+        inner = None if submodule is None else repository_at(os.path.join(repository.root, os.fsdecode(submodule)))
+        return inner is not None and self._is_tracked(inner, inner.root, path)
+
+    def matching(self, path: Path, *, is_directory: bool, floor: Path | None = None) -> str | None:
+        """
+        Return the reason why a pattern matches *path*, whether or not git tracks it, or ``None``.
 
         The closest ``.gitignore`` with a matching pattern decides, as in git. With *floor*, only the ``.gitignore`` files in
-        this directory and below apply.
+        this directory and below apply. No pattern matches the working tree itself.
         """
-        top = floor or self.repository
+        top = floor or self._top
+        if path == top:
+            return None
         directory = path.parent
         while True:
             verdict = _verdict(self._spec(directory), path, directory, is_directory=is_directory)
@@ -188,7 +256,7 @@ class GitIgnore:
             if directory in (top, directory.parent):
                 break
             directory = directory.parent
-        if floor is None and _verdict(self._exclude, path, self.repository, is_directory=is_directory):
+        if floor is None and _verdict(self._exclude, path, self._top, is_directory=is_directory):
             return "ignored by `.git/info/exclude`"
         return None
 
@@ -266,20 +334,3 @@ def _verdict(
     if isinstance(spec, re.Pattern):
         return spec.fullmatch(relative) is not None or None
     return spec.check_file(relative).include
-
-
-def _repository(project: Path) -> tuple[Path, Path | None]:
-    """Return the root of the repository that contains *project* and its exclude file, or *project* and ``None``."""
-    for directory in (project, *project.parents):
-        git = directory / ".git"
-        if git.is_dir():
-            return directory, git / "info" / "exclude"
-        if git.is_file():
-            # In a worktree or submodule, `.git` is a file with the path of the git directory (gitrepository-layout).
-            _, _, where = git.read_text(encoding="utf-8", errors="replace").strip().partition("gitdir: ")
-            git = directory / where
-            common = git / "commondir"
-            if common.is_file():
-                git /= common.read_text(encoding="utf-8").strip()
-            return directory, git / "info" / "exclude"
-    return project, None

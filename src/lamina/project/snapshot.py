@@ -4,6 +4,7 @@ Record the state of files and directories, and detect changes quickly by `os.sta
 A path with unchanged times, size and inode counts as unchanged. If one differs, the content is read and compared.
 As in git's index, an edit within the file system's timestamp resolution can leave all of them unchanged. A file that was
 modified at most 2 seconds before it was recorded is therefore always read.
+A path named ``.git`` stands for the paths that git tracks below its directory, so most commits do not change its content.
 A build with nothing to do imports this module, so it has few imports of its own.
 """
 
@@ -34,13 +35,17 @@ class Observation:
     path: str
     """The path relative to the root, with ``/``."""
     kind: str
-    """The type of the path: ``file``, ``directory``, ``absent`` or ``other``."""
+    """The type of the path: ``file``, ``directory``, ``tracked``, ``absent`` or ``other``."""
     seen_ns: int
     """The time of the observation in nanoseconds since the epoch."""
     stat: tuple[int, ...]
-    """The modification time and change time in nanoseconds, the size in bytes and the inode. Empty if absent."""
+    """
+    The modification time and change time in nanoseconds, the size in bytes and the inode. Empty if absent.
+
+    Those of tracked paths are of git's index.
+    """
     content: str
-    """The SHA-256 of a file, or the sorted names in a directory, separated by NUL. Empty for other types."""
+    """The SHA-256 of a file or of tracked paths, or the sorted names in a directory, separated by NUL; otherwise empty."""
 
 
 @frozen
@@ -50,7 +55,11 @@ class Snapshot:
     observations: tuple[Observation, ...]
 
     def unchanged(self, root: str | os.PathLike[str]) -> bool:
-        """Return whether every path, relative to *root*, has the same type and content as in the snapshot."""
+        """
+        Return whether every path, relative to *root*, has the same type and content as in the snapshot.
+
+        Raises `PackageError` if git's index is damaged.
+        """
         return all(_is_as(observation, root) for observation in self.observations)
 
     def to_json(self) -> list[list[Any]]:
@@ -76,7 +85,7 @@ def observe(root: str | os.PathLike[str], path: str | os.PathLike[str]) -> Obser
     Return the current state of *path*, relative to *root*, following symbolic links.
 
     Observe a path before you read it, so that the next comparison detects a change between the two.
-    Raises `OSError` if the path exists but is unreadable.
+    Raises `OSError` if the path exists but is unreadable, and `PackageError` if git's index is damaged.
     """
     absolute = os.path.join(root, path)
     relative = os.path.relpath(absolute, root).replace(os.sep, "/")
@@ -106,16 +115,26 @@ def _is_as(observation: Observation, root: str | os.PathLike[str]) -> bool:
 
 
 def _stat(absolute: str) -> tuple[str, tuple[int, ...]]:
+    is_git = os.path.basename(absolute) == ".git"
     try:
-        found = os.stat(absolute)
+        found = os.stat(_index_of(os.path.dirname(absolute)) if is_git else absolute)
     except OSError:
         return "absent", ()
     facts = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
+    if is_git:
+        return "tracked", facts
     if stat.S_ISREG(found.st_mode):
         return "file", facts
     if stat.S_ISDIR(found.st_mode):
         return "directory", facts
     return "other", facts
+
+
+def _index_of(directory: str) -> str:
+    from lamina.project.repository import find_repository
+
+    repository = find_repository(directory)
+    return "" if repository is None else repository.index
 
 
 def _content(absolute: str, kind: str) -> str:
@@ -127,6 +146,10 @@ def _content(absolute: str, kind: str) -> str:
         # Not hashed, because importing `hashlib` takes as long as comparing all inputs.
         with os.scandir(absolute) as entries:
             return "\0".join(sorted(_marked(entry) for entry in entries if entry.name not in _PASSING))
+    if kind == "tracked":
+        from lamina.project.tracked import digest_below
+
+        return digest_below(os.path.dirname(absolute))
     return ""
 
 

@@ -126,7 +126,7 @@ class _Walker:
         self._include = include
         self._ignore = GitIgnore(root)
         self._files: dict[str, SourceFile] = {}
-        self._ignored: dict[str, str] = {}
+        self._ignored: dict[str, IgnoredFile] = {}
         self._observed: dict[str, Observation] = {}
         self._problems: list[str] = []
 
@@ -142,8 +142,8 @@ class _Walker:
             self._problems.append(f"`{'/'.join(glob.outright)}` leads out of the project through a symbolic link")
             return
         is_directory = path.is_dir()
-        ignored = path != self._root and self._ignore.ignoring(path, is_directory=is_directory)
-        floor = path if ignored else None
+        is_matched = path != self._root and self._ignore.matching(path, is_directory=is_directory)
+        floor = path if is_matched else None
         if len(glob.outright) == len(glob.parts):
             self._take(self._place(path, path.parent, floor=floor), named=True)
         elif is_directory:
@@ -160,10 +160,10 @@ class _Walker:
                 self._take(self._place(path, self._root.joinpath(*base), floor=floor), named=False)
             elif glob.leads_through(parts) and path.is_dir() and not path.is_symlink():
                 place = self._place(path, path.parent, floor=floor)
-                if (reason := self._reason(place, is_directory=True)) is None:
+                if (ignored := self._ignored_as(place, is_directory=True)) is None:
                     self._search(path, glob, floor)
                 else:
-                    self._ignored[f"{place.shown}/"] = reason
+                    self._leave_out(ignored)
 
     def finish(self) -> SourceTree:
         """Return the tree. Raises `PackageError` with all problems if there are any."""
@@ -179,7 +179,7 @@ class _Walker:
             )
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
-            ignored=tuple(IgnoredFile(path=path, reason=self._ignored[path]) for path in sorted(self._ignored)),
+            ignored=tuple(self._ignored[path] for path in sorted(self._ignored)),
             snapshot=Snapshot(observations=(*self._observed.values(), *self._ignore.consulted)),
         )
 
@@ -214,12 +214,12 @@ class _Walker:
     def _take(self, place: _Candidate, *, named: bool) -> None:
         """Add *place* and its contents, or record why it is left out. With *named*, no ignore rule leaves out *place* itself."""
         is_directory = place.path.is_dir()
-        reason = None if named else self._reason(place, is_directory=is_directory)
-        if reason is not None:
+        ignored = None if named else self._ignored_as(place, is_directory=is_directory)
+        if ignored is not None:
             if is_directory and self._include.leads_through(place.shown) and not place.path.is_symlink():
                 self._list(replace(place, only_included=True))
             if not place.only_included:
-                self._ignored[f"{place.shown}/" if is_directory else place.shown] = reason
+                self._leave_out(ignored)
             return
         if place.path.is_symlink() and not self._may_follow(place):
             return
@@ -228,25 +228,33 @@ class _Walker:
         elif place.path.is_file():
             self._add(place)
         else:
-            self._ignored[place.shown] = "not a regular file"
+            self._leave_out(IgnoredFile(path=place.shown, reason="not a regular file"))
 
-    def _reason(self, place: _Candidate, *, is_directory: bool) -> str | None:
-        """Return the reason why *place* is left out, or ``None`` if it is packaged."""
+    def _leave_out(self, ignored: IgnoredFile) -> None:
+        self._ignored[ignored.path] = ignored
+
+    def _ignored_as(self, place: _Candidate, *, is_directory: bool) -> IgnoredFile | None:
+        """Return *place* with the reason why it is left out, or ``None`` if it is packaged."""
         # With the entry `.`, the project's own files are beside the sources.
         in_root = place.shown == place.target == place.path.name
         rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root)
         if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
             rule = rule_for(".venv", is_directory=True)
-        shown = place.shown
-        if rule is not None and rule.override == "never":
-            return rule.reason
-        if self._include.names(shown) or ((rule is None or rule.override == "any") and self._include.covers(shown)):
+        if self._include.overrides(rule, place.shown):
             return None
+        path = f"{place.shown}/" if is_directory else place.shown
+        if rule is not None and rule.is_secret:
+            return IgnoredFile(
+                path=path,
+                reason=f"{rule.reason}; if not, add its path to `include`",
+                is_tracked=self._ignore.tracks(place.path),
+            )
         if rule is not None:
-            return rule.reason if rule.override == "any" else f"{rule.reason}; if not, add its path to `include`"
+            return IgnoredFile(path=path, reason=rule.reason)
         if place.only_included:
-            return "not included"
-        return self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
+            return IgnoredFile(path=path, reason="not included")
+        reason = self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
+        return None if reason is None else IgnoredFile(path=path, reason=reason)
 
     def _may_follow(self, place: _Candidate) -> bool:
         """Return whether to follow the symbolic link *place*. Record a problem if the link is not allowed."""
@@ -272,7 +280,8 @@ class _Walker:
             is_directory = position < len(parts) - 1 or os.path.isdir(real)
             rule = rule_for(name, is_directory=is_directory)
             if rule is not None and rule.override in {"never", "exact"} and not self._include.names(place.shown):
-                self._ignored[place.shown] = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
+                reason = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
+                self._leave_out(IgnoredFile(path=place.shown, reason=reason))
                 return True
         return False
 

@@ -129,7 +129,7 @@ class TemplateFiles:
         """Yield the paths of all files up to *depth* directories deep, except in directories that git or a rule leaves out."""
         ignore = GitIgnore(self.root)
         # In an ignored directory, such as a checkout inside another repository, only the rules below it apply.
-        floor = self.root if ignore.ignoring(self.root, is_directory=True) else None
+        floor = self.root if ignore.matching(self.root, is_directory=True) else None
         waiting = [("", depth)]
         while waiting:
             directory, left = waiting.pop()
