@@ -300,7 +300,8 @@ class TestMistakes:
                 "invalid layer name; it must match `[a-zA-Z0-9-_]{1,140}`",
             ),
             ("layers = { a = {}, A = {} }", "layers.A", "differs from `a` only by case; rename one of the two"),
-            ('include = ["../x"]', "include", "`../x` is outside the project"),
+            ('include = ["x/../../y"]', "include", "`x/../../y` is outside the project"),
+            ('include = ["/x"]', "include", "`/x` is outside the project"),
         ],
     )
     def test_values(self, tmp_path: Path, line: str, key: str, fact: str) -> None:

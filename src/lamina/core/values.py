@@ -164,6 +164,10 @@ class SourcePin(Pin):
     source: Source
     inputs: tuple[Path, ...] = ()
     """The local files and directories that *sha256* depends on. Empty unless the source is a local directory."""
+    files: tuple[tuple[str, Path], ...] = ()
+    """The files of a local directory to build from: each path in the directory, with ``/``, and the path on disk; sorted."""
+    left_out: tuple[Path, ...] = ()
+    """The files and directories of a local directory that git ignores and ``include`` does not add."""
 
 
 @frozen

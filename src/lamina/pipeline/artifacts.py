@@ -87,8 +87,7 @@ class ArtifactProvider:
             return None
         from lamina.fetch.source.unpack import unpack
 
-        inputs = dict.fromkeys(path for pin in local for path in pin.inputs)
-        return unpack(packages, wheels, inputs, root=project, store=self._store)
+        return unpack(packages, wheels, local, root=project, store=self._store)
 
     def choose_bytecode(
         self,

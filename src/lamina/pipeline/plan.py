@@ -27,7 +27,7 @@ from lamina.lock.cache import CachedSelection, keep, recall
 from lamina.pipeline import report, state
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
-from lamina.pipeline.checks import configuration, sdk
+from lamina.pipeline.checks import configuration, left_out, sdk
 from lamina.pipeline.layers import LayerDraft, LayerPlan, known_difference
 from lamina.pipeline.packages import PackagePlan, all_sources, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
@@ -60,7 +60,7 @@ class TargetPlan:
     is_unchanged: bool
     """Whether no input, option or output has changed since the last build, according to file stats."""
     findings: tuple[Finding, ...] = ()
-    """Configuration mistakes that are only visible together with the lock file."""
+    """Configuration mistakes that are only visible together with the lock file, and files that are left out."""
     packages: tuple[PackagePlan, ...] | None = None
     """The plan for each function package; ``None`` while local packages must still be built."""
 
@@ -143,11 +143,12 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
     Raises the errors of `resolve`, and with *fetch* also those of fetching and building wheels.
     """
     service, previous = plan.service, plan.previous
-    packages = plan.packages
+    packages, findings = plan.packages, plan.findings
     if packages is None:
         read = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
         if read is not None:
             packages = plan_packages(service, read, previous)
+            findings += left_out.secrets(service, [package.tree for package in read])
         elif plan.is_unchanged:
             packages = unchanged_packages(service, previous)
     sources = None if packages is None else all_sources(packages)
@@ -171,7 +172,7 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
             needed |= {pin.sha256: pin for pin in layer.selection.pins}
     lacking = artifacts.wheels.lacking(needed.values())
     missing = plan.missing if fetch else tuple(pin for pin in lacking if not isinstance(pin, SourcePin))
-    return replace(plan, layers=tuple(layers), packages=packages, missing=missing)
+    return replace(plan, layers=tuple(layers), packages=packages, findings=findings, missing=missing)
 
 
 def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service) -> Closure:
@@ -226,7 +227,10 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
         ),
         previous=previous,
         is_unchanged=is_unchanged,
-        findings=configuration.check(service, chosen),
+        findings=(
+            *configuration.check(service, chosen),
+            *left_out.local_files(service, dict.fromkeys((*local.values(), *built))),
+        ),
     )
     with ArtifactProvider(context, service.target) as artifacts:
         return complete(plan, artifacts, fetch=False)

@@ -17,7 +17,7 @@ from lamina.core.store import Store
 from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
 from lamina.project.described import read_described
-from lamina.project.entries import read_inside, read_source
+from lamina.project.entries import read_include, read_source
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.options import BuildOptions
@@ -58,7 +58,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         described = read_described(reader, project, Store.open() if store is None else store)
     target, others = _targets(reader, options, described)
     source = read_source(reader, project) or ()
-    include = read_inside(reader, "include")
+    include = read_include(reader)
     bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
     local, local_by_name = _local(reader)
     sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)

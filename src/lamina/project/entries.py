@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from lamina.project.table import did_you_mean, outside
@@ -11,12 +12,18 @@ if TYPE_CHECKING:
 
     from lamina.project.table import Table
 
+_UPWARD = re.compile(r"\A(?:\.\./)+")
 _WILDCARDS = frozenset("*?[")
 
 
-def read_inside(table: Table, name: str) -> tuple[str, ...]:
-    """Return the entries at the key *name* that are inside the project, and record a mistake for each other one."""
-    return tuple(entry for entry in table.strings(name) or () if _is_inside(table, name, entry))
+def read_include(table: Table) -> tuple[str, ...]:
+    """
+    Return the entries at the key ``include``, and record a mistake for each invalid one.
+
+    An entry can start with ``../``, because local packages can be outside the project.
+    """
+    entries = table.strings("include") or ()
+    return tuple(entry for entry in entries if _is_inside(table, "include", _UPWARD.sub("", entry)))
 
 
 def read_source(table: Table, project: Path) -> tuple[str, ...] | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lamina.core.frozen import frozen
+from lamina.core.paths import relative_path
 from lamina.core.toml import read_data
 from lamina.project.repository import find_repository, repository_at
 from lamina.project.snapshot import Observation, observe
@@ -84,6 +85,11 @@ class _Globs:
             or name.endswith(self._suffixes)
             or any(name.startswith(start) and fnmatchcase(name, glob) for start, glob in self._others)
         )
+
+
+def shown_path(path: Path, project: Path) -> str:
+    """Return *path* relative to *project*, with ``/``, also at the end of the path of a directory."""
+    return relative_path(path, project) + ("/" if path.is_dir() else "")
 
 
 @cache
@@ -275,7 +281,7 @@ class GitIgnore:
         return _compile(lines) if lines else None
 
     def _shown(self, path: Path) -> str:
-        return os.path.relpath(path, self._project).replace(os.sep, "/")
+        return relative_path(path, self._project)
 
 
 def _is_simple(line: str) -> bool:

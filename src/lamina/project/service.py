@@ -98,7 +98,11 @@ class Service:
     source: tuple[str, ...]
     """First-party directories, files or globs, relative to *root*, of the functions without their own."""
     include: tuple[str, ...]
-    """First-party paths or globs to package even if an ignore rule leaves them out."""
+    """
+    First-party paths or globs, relative to *root*, to package even if an ignore rule or git leaves them out.
+
+    Those that start with ``../`` are in local packages.
+    """
     bytecode: BytecodeMode
     exclude: tuple[str, ...]
     groups: tuple[str, ...]

@@ -23,6 +23,7 @@ from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.values import DirectorySource, SdistSource, Sha256, VcsSource
 from lamina.fetch.source.identity import identify
+from lamina.fetch.source.tree import source_tree
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
 from locking import write_pylock
@@ -326,6 +327,109 @@ def test_local_change_is_seen(tmp_path: Path) -> None:
     assert "shared/more.py" in package(second)
     assert [False, False, True] == [result.build.reused for result in (first, second, third)]
     assert first.build.layers[0].digest == second.build.layers[0].digest
+
+
+def notes(result: Result) -> list[str]:
+    return [each.message for each in result.build.findings if each.rule == "local-file-left-out"]
+
+
+def generated_sources(directory: Path) -> Path:
+    """Write a project with generated data that its repository ignores, and with by-products of tools."""
+    files = dict.fromkeys(("shared/data.json", "shared/made/a.json", "shared/made/b.json", "shared/.env"), "{}")
+    by_products = dict.fromkeys(("build/lib/x.json", "shared/.cache/y.json", ".coverage", "shared.egg-info/z.json"), "")
+    ignore = {".gitignore": "*.json\nmade/\nbuild/\n.*\n!.gitignore\n"}
+    make_repository(directory, source_files("shared") | files | by_products | ignore)
+    return directory
+
+
+def test_ignored_files_of_a_local_package(tmp_path: Path) -> None:
+    """A note names the git-ignored files of a local package, but not by-products; its `include` line adds them."""
+    generated_sources(tmp_path / "shared")
+    project = write_service(tmp_path / "project", settings='local = "layer"')
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+
+    (note,) = notes(run(project, tmp_path / "store"))
+    fact, _, line = note.partition("; to package them, set ")
+    assert fact == (
+        "git ignores 2 paths of local package `shared`, so its wheel does not contain them: "
+        "`../shared/shared/data.json`, `../shared/shared/made/`"
+    )
+    assert line == '`include = ["../shared/shared/data.json", "../shared/shared/made"]`'
+
+    write_service(project, settings=line.strip("`"))
+    second = run(project, tmp_path / "store")
+    again = run(project, tmp_path / "store")
+
+    assert {"shared/data.json", "shared/made/a.json", "shared/made/b.json"} < package(second).keys()
+    assert [] == notes(second)
+    assert again.build.reused
+
+
+@pytest.mark.parametrize(
+    ("include", "added"),
+    [
+        ("../shared/shared/made/b.json", ["shared/made/b.json"]),
+        ("**/b.json", ["shared/made/b.json"]),
+        ("../shared/**/*.json", ["build/lib/x.json", "shared/data.json", "shared/made/a.json", "shared/made/b.json"]),
+        ("../shared/shared/.env", ["shared/.env"]),
+        ("../shared/shared/.e*", []),
+        ("shared/data.json", []),
+    ],
+)
+def test_include_in_a_local_package(tmp_path: Path, include: str, added: list[str]) -> None:
+    """`include` adds single files of a local package, relative to the service, and secrets only by their exact path."""
+    generated_sources(tmp_path / "shared")
+    source = DirectorySource(name="shared", version=None, path=tmp_path / "shared")
+    root = tmp_path / "project"
+
+    before = {path for path, _ in identify(source).files}
+    found = {path for path, _ in identify(source, root=root, include=(include,)).files}
+
+    assert added == sorted(found - before - {"shared/.cache/y.json"})
+    # Build backends such as hatchling would match the patterns again.
+    assert (".gitignore" in found) is not bool(added)
+
+
+def test_tracked_files_of_a_local_package(tmp_path: Path) -> None:
+    """A file of a local package that git tracks is part of its wheel, even if a pattern matches it."""
+    shared = generated_sources(tmp_path / "shared")
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+    git(shared, "add", "--force", "shared/made/a.json")
+    tracked = run(project, tmp_path / "store")
+    git(shared, "commit", "--quiet", "--message", "two")
+    committed = run(project, tmp_path / "store")
+
+    assert ["shared/made/a.json"] == [path for path in package(tracked) if path.endswith(".json")]
+    assert "`../shared/shared/data.json`, `../shared/shared/made/b.json`; to package" in notes(tracked)[0]
+    assert (False, True) == (tracked.build.reused, committed.build.reused)
+    trees = [plan.tree for plan in tracked.plan.package_plans]
+    ignored = {each.path for tree in trees if tree is not None for each in tree.ignored}
+    assert {"../shared/shared/data.json", "../shared/shared/made/b.json"} == ignored
+
+
+def test_a_generated_local_package(tmp_path: Path) -> None:
+    """A local package in a directory that git ignores as a whole is built with its own ignore files only."""
+    root = tmp_path / "workspace"
+    make_repository(root, {".gitignore": "generated/\n"})
+    write_sources(root / "generated/shared", source_files("shared") | {".gitignore": "*.log\n", "shared/a.log": ""})
+
+    found = identify(DirectorySource(name="shared", version=None, path=root / "generated/shared"))
+
+    assert [".gitignore", "backend.py", "pyproject.toml", "shared/__init__.py"] == [path for path, _ in found.files]
+    assert (root / "generated/shared/shared/a.log",) == found.left_out
+
+
+def test_sources_that_vanish(tmp_path: Path) -> None:
+    """A file that is deleted between the plan and the copy raises an error with its name."""
+    shared = write_sources(tmp_path / "shared", source_files("shared"))
+    pin = identify(DirectorySource(name="shared", version=None, path=shared))
+    (shared / "backend.py").unlink()
+
+    with pytest.raises(LocalBuildError) as raised:
+        source_tree(pin, tmp_path / "place", lambda _: tmp_path)
+
+    assert f"cannot copy `{shared / 'backend.py'}`: No such file or directory" == str(raised.value)
 
 
 def test_sources_that_clash(tmp_path: Path) -> None:

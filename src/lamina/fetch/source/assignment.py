@@ -33,7 +33,7 @@ def assign(selection: Selection, service: Service) -> Assignment:
     """
     Identify the sources of *selection*, and assign each to the layer or to the function packages of *service*.
 
-    Raises the `LocalBuildError` of `identify`. Raises `LockError` listing the local packages that the configuration forbids,
+    Raises the errors of `identify`. Raises `LockError` listing the local packages that the configuration forbids,
     or those assigned to function packages if *service* has no functions.
     """
     if not selection.sources:
@@ -45,7 +45,7 @@ def assign(selection: Selection, service: Service) -> Assignment:
         if isinstance(source, DirectorySource)
     }
     _refuse(mode_of, service)
-    pins = tuple(identify(source) for source in selection.sources)
+    pins = tuple(identify(source, root=service.root, include=service.include) for source in selection.sources)
     local = tuple(
         pin for pin in pins if isinstance(pin.source, DirectorySource) and mode_of[pin.source] is LocalMode.FUNCTION
     )

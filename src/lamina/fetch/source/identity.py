@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
 from lamina.core.files import file_sha256
+from lamina.core.paths import relative_path
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
-from lamina.project.ignore import GitIgnore
+from lamina.project.ignore import GitIgnore, Include, rule_for
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from lamina.core.values import Source
 
@@ -25,26 +25,21 @@ _DYNAMIC = "dynamic"
 # Files that tools create next to the sources. They must not affect the identity, and a build does not need them.
 _MADE = frozenset({".git", ".hg", ".svn", ".tox", ".nox", ".venv", ".lamina", "__pycache__", "node_modules"})
 _MADE_SUFFIXES = (".egg-info", ".pyc")
+_BUILD_OUTPUT = frozenset({"build", "dist"})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Content:
-    """The files of a local directory to copy for a build."""
-
-    files: tuple[tuple[str, Path], ...]
-    """Pairs of each file's path in the directory, separated by ``/``, and its path on disk; sorted."""
-    inputs: tuple[Path, ...]
-    """The paths of all files, directories and ignore files that determine `files` and their content."""
-
-
-def identify(source: Source) -> SourcePin:
+def identify(source: Source, *, root: Path | None = None, include: Sequence[str] = ()) -> SourcePin:
     """
     Return *source* as a pin with its digest.
 
-    The digest of a directory covers the relative paths and contents of the files in `content_of`. It does not cover times,
-    modes or the directory's own path. Raises the `LocalBuildError` of `content_of`.
+    The files of a directory are all except those that git ignores, virtual environments, and files that tools generate, such
+    as ``__pycache__``. *include* lists paths and globs relative to *root* that add git-ignored files. The digest covers their
+    relative paths and contents. It does not cover times, modes or the directory's own path.
+
+    Raises `LocalBuildError` if a directory is unreadable, has neither a ``pyproject.toml`` nor a ``setup.py``, or has a
+    symbolic link to a directory. Raises `PackageError` if git's index is damaged.
     """
-    version, inputs = source.version, tuple[Path, ...]()
+    version = source.version
     match source:
         case SdistSource(filename=label, sha256=digest, subdirectory=subdirectory):
             digest = _digest("sdist", digest, subdirectory) if subdirectory else digest
@@ -52,62 +47,101 @@ def identify(source: Source) -> SourcePin:
             digest = _digest("git", source.name, commit, subdirectory)
             label = f"git+{source.url}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
         case DirectorySource():
-            content = content_of(source)
-            files = ((path, file_sha256(origin)) for path, origin in content.files)
-            digest = _digest("directory", source.name, fingerprint(files))
-            label, inputs = f"{source.name} (local)", content.inputs
-            version = version or _static_version(source.path)
+            return _identify_directory(source, root or source.path, Include(include))
         case _:
             assert_never(source)
-    return SourcePin(
-        name=source.name, version=version or _DYNAMIC, filename=label, sha256=digest, source=source, inputs=inputs
-    )
+    return SourcePin(name=source.name, version=version or _DYNAMIC, filename=label, sha256=digest, source=source)
 
 
-def content_of(source: DirectorySource) -> Content:
-    """
-    Return the files of *source* to copy for a build.
-
-    Omitted are files that git ignores, virtual environments, and files that tools generate, such as ``__pycache__``. Raises
-    `LocalBuildError` if *source* is unreadable, has neither a ``pyproject.toml`` nor a ``setup.py``, or has a symbolic link
-    to a directory.
-    """
+def _identify_directory(source: DirectorySource, root: Path, include: Include) -> SourcePin:
     if not any((source.path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise LocalBuildError(
             f"`{source.name}` is locked as the directory `{source.path}`, which has no `pyproject.toml` or `setup.py`",
             hint="add a `pyproject.toml`, or regenerate the lock if the project has moved",
         )
-    ignore = GitIgnore(source.path)
-    inputs: list[Path] = []
+    content = _Content(source, root, include)
     try:
-        files = tuple(sorted(_files(source.path, ignore, inputs, source)))
+        files = content.files()
     except OSError as error:
         raise LocalBuildError(f"cannot read `{error.filename}`: {error.strerror}") from error
-    consulted = (Path(os.path.normpath(source.path / seen.path)) for seen in ignore.consulted)
-    return Content(files=files, inputs=tuple(dict.fromkeys((*inputs, *consulted))))
+    return SourcePin(
+        name=source.name,
+        version=source.version or _static_version(source.path) or _DYNAMIC,
+        filename=f"{source.name} (local)",
+        sha256=_digest("directory", source.name, fingerprint((path, file_sha256(origin)) for path, origin in files)),
+        source=source,
+        inputs=content.inputs,
+        files=files,
+        left_out=tuple(content.left_out),
+    )
 
 
-def _files(
-    directory: Path, ignore: GitIgnore, inputs: list[Path], source: DirectorySource
-) -> Iterator[tuple[str, Path]]:
-    inputs.append(directory)
-    for path in sorted(directory.iterdir()):
-        is_directory = path.is_dir()
-        if path.name in _MADE or path.name.endswith(_MADE_SUFFIXES) or (is_directory and _is_environment(path)):
-            continue
-        if ignore.ignoring(path, is_directory=is_directory):
-            continue
-        if not is_directory:
-            inputs.append(path)
-            yield path.relative_to(source.path).as_posix(), path
-        elif path.is_symlink():
-            raise LocalBuildError(
-                f"`{source.name}` has a symbolic link to a directory, which lamina does not support: "
-                f"`{path.relative_to(source.path).as_posix()}`",
-                hint="add the link to `.gitignore`, or replace the link with the directory",
-            )
-        else:
-            yield from _files(path, ignore, inputs, source)
+class _Content:
+    """The content of a local directory, as far as it is part of a build."""
+
+    def __init__(self, source: DirectorySource, root: Path, include: Include) -> None:
+        self.left_out: list[Path] = []
+        self._source = source
+        self._root = root
+        self._include = include
+        self._ignore = GitIgnore(source.path)
+        # In a directory that git ignores as a whole, such as a generated package, only the rules below it apply.
+        self._floor = source.path if self._ignore.matching(source.path, is_directory=True) else None
+        self._has_included = False
+        self._seen: list[Path] = []
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The paths of all files, directories and ignore files that decided the content."""
+        consulted = (Path(os.path.normpath(self._source.path / seen.path)) for seen in self._ignore.consulted)
+        return tuple(dict.fromkeys((*self._seen, *consulted)))
+
+    def files(self) -> tuple[tuple[str, Path], ...]:
+        """Return each file's path in the directory and its path on disk, sorted. Raises `LocalBuildError` and `OSError`."""
+        found = sorted(self._below(self._source.path))
+        if self._has_included or self._ignore.has_overruled:
+            # Build backends such as hatchling match the patterns again, and know neither `include` nor git's index.
+            found = [(path, origin) for path, origin in found if path != ".gitignore"]
+        return tuple(found)
+
+    def _below(self, directory: Path, *, only_included: bool = False) -> Iterator[tuple[str, Path]]:
+        self._seen.append(directory)
+        for path in sorted(directory.iterdir()):
+            is_directory = path.is_dir()
+            if path.name in _MADE or path.name.endswith(_MADE_SUFFIXES) or (is_directory and _is_environment(path)):
+                continue
+            if self._is_ignored(path, is_directory=is_directory):
+                if is_directory and not path.is_symlink() and self._include.leads_through(self._shown(path)):
+                    yield from self._below(path, only_included=True)
+                elif not only_included and not _is_by_product(path, self._source.path):
+                    self.left_out.append(path)
+            elif not is_directory:
+                self._seen.append(path)
+                yield path.relative_to(self._source.path).as_posix(), path
+            elif path.is_symlink():
+                raise LocalBuildError(
+                    f"`{self._source.name}` has a symbolic link to a directory, which lamina does not support: "
+                    f"`{path.relative_to(self._source.path).as_posix()}`",
+                    hint="add the link to `.gitignore`, or replace the link with the directory",
+                )
+            else:
+                yield from self._below(path)
+
+    def _is_ignored(self, path: Path, *, is_directory: bool) -> bool:
+        if self._ignore.ignoring(path, is_directory=is_directory, floor=self._floor) is None:
+            return False
+        is_included = self._include.overrides(rule_for(path.name, is_directory=is_directory), self._shown(path))
+        self._has_included |= is_included
+        return not is_included
+
+    def _shown(self, path: Path) -> str:
+        return relative_path(path, self._root)
+
+
+def _is_by_product(path: Path, project: Path) -> bool:
+    """Return whether the git-ignored *path* is a product of tools that is never part of a wheel of *project*."""
+    is_output = path.parent == project and path.name in _BUILD_OUTPUT
+    return is_output or path.name.startswith(".") or rule_for(path.name, is_directory=path.is_dir()) is not None
 
 
 def _is_environment(directory: Path) -> bool:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, assert_never
 from lamina.core.errors import LocalBuildError
 from lamina.core.frozen import as_dict
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource
-from lamina.fetch.source.identity import content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from lamina.core.values import SourcePin
@@ -28,14 +27,14 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
     Copy, unpack or check out the sources of *pin* in the new directory *place*, and return the project's path in it.
 
     A build in *place* leaves the original unchanged. *fetch* downloads a source archive and returns its path. Raises
-    `LocalBuildError` if the sources are incomplete or cannot be unpacked or checked out, and the errors of *fetch*.
+    `LocalBuildError` if the sources are incomplete or cannot be copied, unpacked or checked out, and the errors of *fetch*.
     """
     match pin.source:
-        case DirectorySource() as source:
-            for path, origin in content_of(source).files:
-                (place / path).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(origin, place / path)
-                (place / path).chmod(0o755 if os.access(origin, os.X_OK) else 0o644)
+        case DirectorySource():
+            try:
+                _copy(pin.files, place)
+            except OSError as error:
+                raise LocalBuildError(f"cannot copy `{error.filename}`: {error.strerror}") from error
             return place
         case VcsSource() as source:
             _check_out(source, place)
@@ -47,6 +46,13 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
             return _inside(unpacked, source.subdirectory, pin)
         case _:
             assert_never(pin.source)
+
+
+def _copy(files: Iterable[tuple[str, Path]], place: Path) -> None:
+    for path, origin in files:
+        (place / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(origin, place / path)
+        (place / path).chmod(0o755 if os.access(origin, os.X_OK) else 0o644)
 
 
 def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:

@@ -1,0 +1,69 @@
+"""
+Name first-party files that are left out, but that the functions may need. Pure: sources in, findings out.
+
+=======================  ========  ===================================================================================
+rule                     severity  reported if
+=======================  ========  ===================================================================================
+``secret-left-out``      note      git tracks a file that may contain secrets, so it is not in the function packages
+``local-file-left-out``  note      git ignores a file of a local package, so it is not in the package's wheel
+=======================  ========  ===================================================================================
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from lamina.core.text import count
+from lamina.pipeline.checks.common import listed, note
+from lamina.project.ignore import shown_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from lamina.core.values import Finding, SourcePin
+    from lamina.project.service import Service
+    from lamina.project.sources import SourceTree
+
+
+def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
+    """Return a note that names the tracked files that *trees*, the sources of *service*, leave out as possible secrets."""
+    # Several packages can contain the same directories.
+    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_tracked})
+    if not paths or "secret-left-out" in service.ignore:
+        return ()
+    return (
+        note(
+            "secret-left-out",
+            paths[0],
+            f"{count(len(paths), 'path')} that git tracks may contain secrets, so function packages do not contain "
+            f"{_pronoun(paths)}: {listed(paths)}; to package {_pronoun(paths)}, set {_include(service, paths)}",
+        ),
+    )
+
+
+def local_files(service: Service, pins: Iterable[SourcePin]) -> tuple[Finding, ...]:
+    """Return a note for each of *pins*, the local packages of *service*, with files that git ignores."""
+    if "local-file-left-out" in service.ignore:
+        return ()
+    left_out = {pin.name: [shown_path(path, service.root) for path in pin.left_out] for pin in pins}
+    return tuple(
+        note(
+            "local-file-left-out",
+            paths[0],
+            f"git ignores {count(len(paths), 'path')} of local package `{name}`, so its wheel does not contain "
+            f"{_pronoun(paths)}: {listed(paths)}; to package {_pronoun(paths)}, set {_include(service, paths)}",
+        )
+        for name, paths in left_out.items()
+        if paths
+    )
+
+
+def _pronoun(paths: Sequence[str]) -> str:
+    return "it" if len(paths) == 1 else "them"
+
+
+def _include(service: Service, paths: Iterable[str]) -> str:
+    """Return the line for the configuration that adds *paths* to what *service* includes."""
+    entries = dict.fromkeys((*service.include, *(path.removesuffix("/") for path in paths)))
+    return f"`include = {json.dumps(list(entries), ensure_ascii=False)}`"
