@@ -13,6 +13,7 @@ import pytest
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.frozen import replace
 from lamina.core.paths import check_path
+from lamina.project.discovery import discover
 from lamina.project.ignore import IgnoredFile
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import SourceTree, fingerprint, walk
@@ -429,6 +430,15 @@ class TestTracked:
 
         assert not after.unchanged(project)
 
+    def test_handlers(self, project: Path) -> None:
+        """A handler in a tracked file is discovered; one that git ignores is not."""
+        grow(project, "service/generated/other.py")
+        self.add(project, "service/generated/tracked.py")
+        for path in project.rglob("generated/*.py"):
+            path.write_text("def lambda_handler(event, context): ...\n", encoding="utf-8")
+
+        assert [each.handler for each in discover(project)] == ["service.generated.tracked.lambda_handler"]
+
     def test_new_repository(self, tmp_path: Path) -> None:
         """A project that becomes part of a repository is a change."""
         project = grow(tmp_path / "orders", "service/a.py", "service/b.json")
@@ -450,7 +460,12 @@ class TestTracked:
 
         assert "tracked" not in {each.kind for each in tree.snapshot.observations}
 
-        grow(project, "service/config.py")
+        (project.parents[1] / ".git/index").unlink()
+        self.add(project, "service/config.py")
+        read = walk(project, ["service"]).snapshot
+        (project.parents[1] / ".git/index").write_bytes(b"damaged")
+
+        assert not read.unchanged(project)
 
         with pytest.raises(PackageError) as caught:
             walk(project, ["service"])

@@ -14,6 +14,7 @@ import os
 import stat
 import time
 
+from lamina.core.errors import PackageError
 from lamina.core.frozen import frozen
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
@@ -55,11 +56,7 @@ class Snapshot:
     observations: tuple[Observation, ...]
 
     def unchanged(self, root: str | os.PathLike[str]) -> bool:
-        """
-        Return whether every path, relative to *root*, has the same type and content as in the snapshot.
-
-        Raises `PackageError` if git's index is damaged.
-        """
+        """Return whether every path, relative to *root*, has the same type and content as in the snapshot."""
         return all(_is_as(observation, root) for observation in self.observations)
 
     def to_json(self) -> list[list[Any]]:
@@ -110,7 +107,8 @@ def _is_as(observation: Observation, root: str | os.PathLike[str]) -> bool:
         return True
     try:
         return _content(absolute, kind) == observation.content
-    except OSError:
+    except (OSError, PackageError):
+        # A build reads the path again and reports the error.
         return False
 
 
