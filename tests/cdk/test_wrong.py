@@ -5,13 +5,23 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
 from aws_cdk import Annotations, CfnParameter
 from aws_cdk.assertions import Annotations as Assertions
 from aws_cdk.assertions import Match, Template
-from aws_cdk.aws_lambda import Architecture, Code, Function, LambdaInsightsVersion, LayerVersion, Runtime
+from aws_cdk.aws_lambda import (
+    Alias,
+    Architecture,
+    Code,
+    Function,
+    ILayerVersion,
+    LambdaInsightsVersion,
+    LayerVersion,
+    Runtime,
+)
 
 from cdk.apps import UNSELECTED, app_of, nameless, synthesize, synthesized
-from lamina.cdk import PythonFunction, PythonLayerVersion
+from lamina.cdk import PythonFunction, PythonLayerVersion, live_alias
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
 from loopback import IndexServer
@@ -22,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
     from aws_cdk import Stack
 
     from services import Service
@@ -292,3 +301,118 @@ def test_errors_can_be_asserted(service: Service) -> None:
     Template.from_stack(stack)
 
     assert 1 == len(Assertions.from_stack(stack).find_error("*", Match.string_like_regexp("no lock file found in")))
+
+
+def test_the_only_function_needs_no_name(service: Service) -> None:
+    """A construct can omit the function's name if there is only one; else the error lists all names."""
+    project = service.write()
+
+    several = synthesize(lambda stack: PythonFunction(stack, "Function", entry=project))
+
+    fact = "the service has 2 functions, but the construct does not name one"
+    assert (f"{fact}\nhint: pass `function=` with one of `hello`, `report`",) == several.errors
+    del service.functions["report"]
+    service.write()
+    single = synthesize(lambda stack: PythonFunction(stack, "Function", entry=project))
+    assert () == single.errors
+    assert 1 == len(single.resources("Function"))
+
+
+def test_arguments_of_other_python_functions(service: Service) -> None:
+    """Each argument that the configuration replaces is an error with the key to set, and `bundling` is a warning."""
+    project = service.write()
+    arguments: dict[str, object] = {
+        "index": "service/handlers/hello.py",
+        "handler": "lambda_handler",
+        "code": Code.from_asset(str(project)),
+        "bundling": {"platform": "linux/amd64"},
+    }
+
+    def make(stack: Stack) -> None:
+        PythonFunction(stack, "Function", entry=project, function="hello", **arguments)  # type: ignore[arg-type]  # tested
+
+    result = synthesize(make)
+
+    facts, hints = zip(*(error.split("\nhint: ") for error in result.errors), strict=True)
+    assert (
+        tuple(
+            f"`PythonFunction` does not accept `{name}`, because the project's configuration contains it"
+            for name in ("code", "handler", "index")
+        )
+        == facts
+    )
+    assert (
+        "remove `code` from the construct, and set `source` in `[tool.lamina]`",
+        "remove `handler` from the construct, and set `hello` in `[tool.lamina.functions]`",
+        "remove `index` from the construct, and set `hello` in `[tool.lamina.functions]`",
+    ) == hints
+    assert ["lamina:bundling]"] == [warning.rpartition("[ack: ")[2] for warning in result.warnings]
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
+def test_two_aliases_of_one_name(service: Service, *, is_first: bool) -> None:
+    """Another alias with the name of `live_alias` is an error of the synthesis; other names and functions are accepted."""
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        functions = [PythonFunction(stack, name, entry=project, function=name) for name in ("hello", "report")]
+        if is_first:
+            live_alias(functions[0])
+        for number, (function, name) in enumerate(
+            (function, name) for function in functions for name in ("live", "old")
+        ):
+            Alias(stack, f"Own{number}", alias_name=name, version=function.current_version)
+        live_alias(functions[0])
+
+    [error] = synthesize(make).errors
+    fact, _, hint = error.partition("\nhint: ")
+    assert "function `hello` has two aliases `live`: `Orders/Own0` and the one of `live_alias`" == fact
+    assert 'pass its options to `function.add_alias("live", …)` before you call `live_alias`' in hint
+
+
+def test_plain_function_with_a_layer_for_another_architecture(service: Service) -> None:
+    """A native layer under a function for another architecture is an error, however the function got the layer."""
+    service.add("native", "1.0", tag="cp313-cp313-manylinux_2_17_x86_64")
+    project = service.write()
+
+    def plain(stack: Stack, name: str, architecture: Architecture | None, layers: list[ILayerVersion]) -> Function:
+        code = Code.from_inline("def lambda_handler(event, context): ...")
+        runtime = Runtime.PYTHON_3_13
+        return Function(
+            stack, name, code=code, handler="index.f", runtime=runtime, architecture=architecture, layers=layers
+        )
+
+    def make(stack: Stack) -> None:
+        layer = PythonLayerVersion(stack, "Common", entry=project)
+        plain(stack, "Arm", Architecture.ARM_64, [layer])
+        plain(stack, "Without", Architecture.ARM_64, [])
+        plain(stack, "Later", Architecture.ARM_64, []).add_layers(layer)
+        plain(stack, "Default", None, [layer])
+        plain(stack, "Intel", Architecture.X86_64, [layer])
+
+    assert {
+        f"function `Orders/{name}` runs on arm64, but layer `Common` supports only python3.13 on x86_64\n"
+        "hint: give the function the architecture x86_64, or change the target in `[tool.lamina]`"
+        for name in ("Arm", "Later")
+    } == set(synthesize(make).errors)
+
+
+def test_plain_function_with_a_layer_for_both_architectures(service: Service) -> None:
+    """A layer without native code fits a function of any architecture."""
+    project = service.write()
+
+    def make(stack: Stack) -> None:
+        layer = PythonLayerVersion(stack, "Common", entry=project)
+        code = Code.from_inline("def lambda_handler(event, context): ...")
+        for architecture in (Architecture.ARM_64, Architecture.X86_64):
+            Function(
+                stack,
+                architecture.name,
+                code=code,
+                handler="index.f",
+                runtime=Runtime.PYTHON_3_13,
+                architecture=architecture,
+                layers=[layer],
+            )
+
+    assert () == synthesize(make).errors

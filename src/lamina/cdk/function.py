@@ -10,7 +10,7 @@ from aws_cdk.aws_lambda import Alias, Function, LayerVersion
 
 from lamina.cdk import assets
 from lamina.cdk.annotations import add_errors, add_problems, add_warning
-from lamina.cdk.layer import PythonLayerVersion, StackEnvironment
+from lamina.cdk.layer import BUNDLING, PythonLayerVersion, StackEnvironment
 from lamina.cdk.lookup import RequestedTarget, find_function, platform
 from lamina.core.target import quotas, runtimes
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # With each of these options, CDK adds a layer to the function (aws-cdk-lib 2.275, 2026-11).
 _LAYERS_BY_OPTION = ("adot_instrumentation", "insights_version", "params_and_secrets")
+# Arguments of CDK's own `Function` and `PythonFunction` that the configuration replaces, with the key that does so.
+_CONFIGURED = {"code": "source", "handler": "functions", "index": "functions"}
 _RECOGNIZES_LAYERS = "@aws-cdk/aws-lambda:recognizeLayerVersion"
 
 
@@ -44,7 +46,7 @@ class PythonFunction(Function):
         id: str,  # noqa: A002 - CDK calls it so
         *,
         entry: str | PathLike[str],
-        function: str,
+        function: str | None = None,
         layers: Sequence[ILayerVersion] | None = None,
         runtime: Runtime | None = None,
         architecture: Architecture | None = None,
@@ -53,13 +55,16 @@ class PythonFunction(Function):
         """
         Create the *function* of the project at *entry* or above it; build the project unless it is up to date.
 
-        Without *layers*, the function uses its configured layers, which it shares with the stack's other functions. Handler, runtime and
-        architecture come from the configuration; *runtime* and *architecture* select one of the configured targets. *options* are
-        other arguments of ``aws_cdk.aws_lambda.Function``.
+        *function* can be omitted if the project has only one. Without *layers*, the function uses its configured layers, which it shares
+        with the stack's other functions. Handler, runtime and architecture come from the configuration; *runtime* and *architecture*
+        select one of the configured targets. *options* are other arguments of ``aws_cdk.aws_lambda.Function``.
         """
         requested = RequestedTarget(
             runtimes=(runtime.name,) if runtime else (), architectures=(architecture.name,) if architecture else ()
         )
+        misplaced = [name for name in (*_CONFIGURED, "bundling") if name in options]
+        for name in misplaced:
+            del options[name]  # type: ignore[misc]  # not an option; a type checker reports the call
         answer = StackEnvironment.of(scope).look(entry)
         choice = find_function(answer, function, requested)
         target = choice.target
@@ -69,7 +74,7 @@ class PythonFunction(Function):
         found = (
             _configured_layers(scope, entry, answer, choice, added=added)
             if layers is None
-            else _given_layers(scope, function, layers, choice, added=added)
+            else _given_layers(scope, choice, layers, added=added)
         )
         super().__init__(
             scope,
@@ -81,13 +86,15 @@ class PythonFunction(Function):
             layers=list(found.layers) or None,
             **options,
         )
-        self.configured_name = function
-        """The function's name in `[tool.lamina.functions]`."""
+        self.configured_name = choice.name
+        """The function's name in `[tool.lamina.functions]`; empty if no function could be chosen."""
         self.layers_unknown = False
         """Whether a layer was created by another construct than `PythonLayerVersion`; lamina cannot detect changes in its content."""
         self._version_with(found.layers)
         add_problems(self, answer.problems)
-        add_errors(self, (*choice.errors, *found.errors))
+        add_errors(self, (*choice.errors, *found.errors, *_not_accepted(misplaced, choice.name)))
+        if "bundling" in misplaced:
+            add_warning(self, "bundling", BUNDLING)
         for rule, message in found.warnings:
             add_warning(self, rule, message)
 
@@ -119,8 +126,10 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
     layers. A version always has matching code and layers. A new version is published when code, configuration or a layer changes. A
     warning is added if a changed layer alone would not publish one.
     """
+    check = StackEnvironment.of(function).check
     found = function.node.try_find_child(f"Alias{alias_name}")
     if isinstance(found, Alias):
+        check.watch_alias(found, function, alias_name)
         return found
     is_unknown = not isinstance(function, PythonFunction) or function.layers_unknown
     if is_unknown and not FeatureFlags.of(function).is_enabled(_RECOGNIZES_LAYERS):
@@ -130,7 +139,9 @@ def live_alias(function: Function, alias_name: str = "live") -> Alias:
             f"a change to a layer alone will not publish a new version of this function: set the feature flag `{_RECOGNIZES_LAYERS}`, "
             "or use `PythonFunction` with layers from `PythonLayerVersion`",
         )
-    return function.add_alias(alias_name)
+    alias = function.add_alias(alias_name)
+    check.watch_alias(alias, function, alias_name)
+    return alias
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,9 +177,7 @@ def _configured_layers(
     return _Layers(layers=tuple(layers[: _room(added)]), errors=tuple(errors))
 
 
-def _given_layers(
-    scope: Construct, function: str, layers: Sequence[ILayerVersion], choice: FoundFunction, *, added: int
-) -> _Layers:
+def _given_layers(scope: Construct, choice: FoundFunction, layers: Sequence[ILayerVersion], *, added: int) -> _Layers:
     """Return the *layers* that are compatible with the function's target, with an error for each incompatible layer."""
     target = choice.target
     wrong = {layer: takes for layer in layers if target is not None and (takes := _misfit(layer, target))}
@@ -177,14 +186,27 @@ def _given_layers(
     return _Layers(
         layers=tuple(fitting[: _room(added)]),
         errors=(
-            *_too_many(function, layers, added),
+            *_too_many(choice.name, layers, added),
             *(
-                f"function `{function}` is built for {target}, but layer `{layer.node.id}` supports only {takes}"
+                f"function `{choice.name}` is built for {target}, but layer `{layer.node.id}` supports only {takes}"
                 for layer, takes in wrong.items()
             ),
         ),
-        warnings=(*_in_other_stacks(scope, layers), *_missing(function, layers, choice)),
+        warnings=(*_in_other_stacks(scope, layers), *_missing(layers, choice)),
     )
+
+
+def _not_accepted(names: Sequence[str], function: str) -> Iterator[str]:
+    """Yield an error for each argument among *names* that the configuration of *function* replaces."""
+    for name in names:
+        if key := _CONFIGURED.get(name):
+            place = (
+                f"`{key}` in `[tool.lamina]`" if key == "source" else f"`{function or 'NAME'}` in `[tool.lamina.{key}]`"
+            )
+            yield (
+                f"`PythonFunction` does not accept `{name}`, because the project's configuration contains it\n"
+                f"hint: remove `{name}` from the construct, and set {place}"
+            )
 
 
 def _misfit(layer: ILayerVersion, target: Target) -> str | None:
@@ -225,13 +247,13 @@ def _in_other_stacks(scope: Construct, layers: Sequence[ILayerVersion]) -> Itera
             yield "cross-stack-layer", message
 
 
-def _missing(function: str, layers: Sequence[ILayerVersion], choice: FoundFunction) -> Iterator[tuple[str, str]]:
+def _missing(layers: Sequence[ILayerVersion], choice: FoundFunction) -> Iterator[tuple[str, str]]:
     names = {layer.configured_name for layer in layers if isinstance(layer, PythonLayerVersion)}
     # An empty name is a layer that could not be chosen. That is already an error, and it may be one of the wanted layers.
     wanted = choice.function.layers if choice.function and "" not in names else ()
     if missing := ", ".join(f"`{name}`" for name in wanted if name not in names):
         message = (
-            f"the configured layers of function `{function}` include {missing}, but its argument `layers` does not: packages in a missing layer "
+            f"the configured layers of function `{choice.name}` include {missing}, but its argument `layers` does not: packages in a missing layer "
             "cannot be imported"
         )
         yield "missing-layer", message

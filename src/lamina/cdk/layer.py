@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from aws_cdk import RemovalPolicy, Stack, Token
 from aws_cdk.aws_lambda import LayerVersion
@@ -16,6 +16,7 @@ from lamina.cdk.annotations import add_errors, add_problems, add_warning
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
 from lamina.cdk.lookup import FoundLayer, RequestedTarget, find_layer, platform
+from lamina.cdk.synthesis import StackCheck
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
     from constructs import Construct
 
     from lamina.cdk.builds import Answer
+
+BUNDLING: Final = (
+    "`bundling` has no effect, because lamina uses no container: remove it, and set the target in `[tool.lamina]`"
+)
+"""The warning for an argument of CDK's container-based constructs."""
 
 # Any account is good enough to check a bucket's name: the values of its placeholders look alike in all accounts.
 _SOMEWHERE = Account(id="123456789012", partition="aws", region="eu-west-1")
@@ -99,12 +105,10 @@ class PythonLayerVersion(LayerVersion):
         """The layer's digest; ``None`` if the layer was not built."""
         add_problems(self, answer.problems)
         add_errors(self, (*choice.errors, *mistakes))
+        if choice.layer is not None and choice.target is not None:
+            self.place.check.watch_layer(self, choice.target.runtime, choice.architectures)
         if bundling is not None:
-            add_warning(
-                self,
-                "bundling",
-                "`bundling` has no effect, because lamina uses no container: remove it, and set the target in `[tool.lamina]`",
-            )
+            add_warning(self, "bundling", BUNDLING)
 
     @classmethod
     def for_stack(
@@ -163,6 +167,8 @@ class StackEnvironment:
         """Whether the `cdk` command that runs the app needs this stack's assets."""
         self.layers: dict[str, PythonLayerVersion] = {}
         """The layers that `PythonLayerVersion.for_stack` has created, by id."""
+        self.check = StackCheck(stack)
+        """The checks that run at synthesis."""
 
     @classmethod
     def of(cls, scope: Construct) -> StackEnvironment:

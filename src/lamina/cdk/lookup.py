@@ -54,6 +54,8 @@ class FoundLayer:
 class FoundFunction:
     """The function found for a construct, or errors that state why there is none."""
 
+    name: str = ""
+    """The function's name, also if the service has no such function; empty if no function could be chosen."""
     target: Target | None = None
     """The function's target; ``None`` if the configuration could not be read."""
     function: Function | None = None
@@ -96,16 +98,22 @@ def find_layer(answer: Answer, name: str | None, requested: RequestedTarget) -> 
     return replace(found[0], layer=None, errors=(error,))
 
 
-def find_function(answer: Answer, name: str, requested: RequestedTarget) -> FoundFunction:
-    """Return the function *name* for the first target that matches *requested*. The result has an error if either does not exist."""
+def find_function(answer: Answer, name: str | None, requested: RequestedTarget) -> FoundFunction:
+    """
+    Return the function *name* for the first target that matches *requested*. The result has an error if either does not exist.
+
+    Without *name*, the function is the service's only one.
+    """
     if answer.service is None:
-        return FoundFunction()
+        return FoundFunction(name=name or "")
     functions = {function.name: function for function in answer.service.functions}
+    if name is None and len(functions) == 1:
+        (name,) = functions
     targets = answer.targets
     target = _fitting(targets, requested)
-    if name not in functions:
+    if name is None or name not in functions:
         unknown = _no_such("function", name, list(functions))
-        return FoundFunction(target=target or targets[0], errors=(unknown,))
+        return FoundFunction(name=name or "", target=target or targets[0], errors=(unknown,))
     function = functions[name]
     if target is None:
         kinds = " or ".join(f"{each.runtime} on {each.architecture}" for each in targets)
@@ -113,14 +121,14 @@ def find_function(answer: Answer, name: str, requested: RequestedTarget) -> Foun
             f"function `{name}` is configured for {kinds}, but {requested}\n"
             "hint: omit `runtime` and `architecture` from the construct, or change the target in `[tool.lamina]`"
         )
-        return FoundFunction(target=targets[0], function=function, errors=(error,))
+        return FoundFunction(name=name, target=targets[0], function=function, errors=(error,))
     packages = [
         package
         for build in answer.builds
         for package in build.packages
         if build.target == target and package.name == name
     ]
-    return FoundFunction(target=target, function=function, package=packages[0] if packages else None)
+    return FoundFunction(name=name, target=target, function=function, package=packages[0] if packages else None)
 
 
 def platform(runtime: str, architectures: Sequence[str]) -> str:
