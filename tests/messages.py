@@ -48,6 +48,7 @@ SAMPLES: dict[str, str] = {
     "file": "pyproject.toml",
     "function": "create-order",
     "functions": "3",
+    "glibc": "2.34",
     "group": "dev",
     "handler": "service.handlers.create_order.lambda_handler",
     "hint": "run `uv lock`",
@@ -70,6 +71,7 @@ SAMPLES: dict[str, str] = {
     "pattern": "tests/**",
     "platform": "python3.13 on arm64",
     "project": "services/orders",
+    "python": "3.13",
     "reason": "the connection was refused",
     "region": "eu-west-1",
     "request_id": "5f0c62a1",
@@ -119,6 +121,8 @@ SUBPACKAGES: dict[str, dict[str, str]] = {
         "version": "12",
         "source": ".lamina/layers/common.zip",
     },
+    "bytecode": {"name": "3.13"},
+    "cli": {"action": "size"},
     "fetch": {"name": "numpy", "path": "wheels/numpy.whl"},
     "local": {"name": "create-order"},
     "lock": {"name": "numpy", "path": "uv.lock", "kind": "Mercurial"},
@@ -304,6 +308,9 @@ class _Rendering:
                 return separator.join(self._items(argument))
             case ast.Call(func=function):
                 return _CALLS.get(_tail(function), self._sample(_tail(function)))
+            case ast.Subscript(value=value, slice=ast.Constant(value=int(index))) if "." in self._sample(_tail(value)):
+                # A part of a version, such as `target.python[0]`.
+                return self._sample(_tail(value)).split(".")[index]
             case ast.Attribute() | ast.Name() | ast.Subscript():
                 return self._sample(_tail(node))
             case _:

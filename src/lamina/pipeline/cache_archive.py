@@ -43,7 +43,7 @@ _AREAS = {AREA: ".pack", OWN_AREA: ".seg", IMPORTS_AREA: ".json", REACH_AREA: ".
 _KEY = re.compile(r"[0-9a-f]{64}")
 # The archive of a store with the bytecode of a hundred services has about 1 GB.
 _MOST_BYTES = 4 << 30
-_HINT = "specify an archive that `lamina cache export --bytecode` wrote; if it is one, write it again"
+_HINT = "write the archive again with `lamina cache export --bytecode bytecode.zip`, or specify another one"
 
 
 @frozen
