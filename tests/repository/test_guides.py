@@ -36,7 +36,7 @@ __all__ = ["ministack_server"]
 DOCS: Final = Path(__file__).parents[2] / "docs"
 TUTORIAL: Final = DOCS / "tutorial.md"
 README: Final = DOCS.parent / "README.md"
-TOOLS: Final = ("git", "sh", "unzip")
+TOOLS: Final = ("curl", "git", "sh", "unzip")
 MINOR: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 SECONDS: Final = 60
 """The longest time that a command may need."""
@@ -61,6 +61,7 @@ STAND_INS: Final = {
     ">=3.13": f">={MINOR}",
     "PYTHON_3_13": f"PYTHON_{MINOR.replace('.', '_')}",
     "uv python find 3.13": f"uv python find {MINOR}",
+    "--python-version 3.13": f"--python-version {MINOR}",
     # Without this option, lamina downloads the server for the target's Python.
     "lamina sandbox": f"lamina sandbox --python {shlex.quote(sys.executable)}",
 }
@@ -112,7 +113,7 @@ class Command:
 
     line: str
     output: str
-    """The sample output below the command."""
+    """The sample output below the command, and below those in `typed`."""
     typed: str = ""
     """The lines that follow for the shell that the command starts."""
 
@@ -180,7 +181,8 @@ def commands(block: str) -> Iterator[Command]:
     for number, (line, output) in enumerate(pairs):
         if line.endswith(" -- sh"):
             typed = "".join(f"{each}\n" for each, _ in pairs[number + 1 :])
-            yield Command(line=line, output=output, typed=f"set -e\n{typed}")
+            shown = "".join(each for _, each in pairs[number:])
+            yield Command(line=line, output=shown, typed=f"set -e\n{typed}")
             return
         yield Command(line=line, output=output)
 
@@ -217,7 +219,7 @@ class Reader:
                     return
 
     def run(self, command: Command, process: subprocess.Popen[str], log: Path) -> None:
-        """Run *command*, and compare its exit code and its errors with the page."""
+        """Run *command*, and compare its exit code, its errors and the JSON that it prints with the page."""
         assert process.stdin is not None
         log.with_suffix(".in").write_text(self.replaced(command.typed), "utf-8")
         files = f"<{log}.in >{log}.out 2>{log}.err"
@@ -234,6 +236,8 @@ class Reader:
         errors = log.with_suffix(".err").read_text("utf-8")
         shown = re.findall(r"(?m)^(?:error|hint): .+$", command.output)
         unlike = [line for line in shown if line not in errors.replace(f"{self.project}/", "")]
+        answers = re.findall(r'(?m)^\{".+\}$', command.output)
+        unlike += [line for line in answers if line not in log.with_suffix(".out").read_text("utf-8")]
         if failed != command.fails or unlike:
             self.failures.append("\n".join((f"$ {command.line}", errors, *(f"not shown: {line}" for line in unlike))))
 
