@@ -20,6 +20,7 @@ import pytest
 import rtoml
 
 import lamina
+from distributions import serve, wheel
 from emulators import REGION, ministack_server
 from lamina.bytecode.interpreter import environment_variable
 from loopback import IndexServer
@@ -31,21 +32,20 @@ if TYPE_CHECKING:
 
     from emulators import Emulator
 
-__all__ = ["ministack_server"]
+__all__ = ["ministack_server", "wheel"]
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 TUTORIAL: Final = DOCS / "tutorial.md"
 README: Final = DOCS.parent / "README.md"
+INSTALL: Final = DOCS / "how-to" / "install.md"
 TOOLS: Final = ("curl", "git", "sh", "unzip")
 MINOR: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 SECONDS: Final = 60
 """The longest time that a command may need."""
 
 CANNOT_RUN: Final = {
-    r"pip install ": "downloads from a package index",
-    r"pipx (install|upgrade) ": "downloads from a package index",
-    r"uv tool (install|upgrade) ": "downloads from a package index",
-    r"uv add ": "downloads from a package index",
+    r"pipx ": "needs pipx, which is not a development dependency",
+    r"poetry ": "needs Poetry, which is not a development dependency",
     r"uv python install ": "downloads a Python",
     r"make ": "installs into the checkout; `.ci/run` runs it",
     r"npx ": "needs Node.js and the AWS CDK; `make cdk` runs it",
@@ -55,6 +55,12 @@ CANNOT_RUN: Final = {
     r"systemd-run ": "needs a systemd session of the user",
 }
 """The commands that these tests do not run, as regular expressions for their beginning, and why."""
+
+INSTALLS: Final = {
+    r"pip install ": "installs lamina, which the installation page does",
+    r"uv tool install ": "installs lamina, which the installation page does",
+}
+"""The commands that only the test of the installation page runs."""
 
 STAND_INS: Final = {
     "python3.13": f"python{MINOR}",
@@ -187,9 +193,10 @@ def commands(block: str) -> Iterator[Command]:
         yield Command(line=line, output=output)
 
 
-def reason_to_skip(command: Command) -> str | None:
-    """Return why *command* cannot run here, or None."""
-    return next((why for pattern, why in CANNOT_RUN.items() if re.match(pattern, command.line)), None)
+def reason_to_skip(command: Command, *, installs: bool = False) -> str | None:
+    """Return why *command* cannot run here, or None. With *installs*, commands that install lamina can run."""
+    reasons = CANNOT_RUN if installs else CANNOT_RUN | INSTALLS
+    return next((why for pattern, why in reasons.items() if re.match(pattern, command.line)), None)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -201,6 +208,8 @@ class Reader:
     stand_ins: Mapping[str, str]
     project: Path
     """The directory whose files the page edits."""
+    installs: bool = False
+    """Whether the commands that install lamina run too."""
     failures: list[str] = field(default_factory=list)
 
     def follow(self, page: Path) -> None:
@@ -213,7 +222,7 @@ class Reader:
                 if isinstance(step, Edit):
                     text = self.replaced(step.text)
                     Edit(path=step.path, language=step.language, text=text, whole=step.whole).apply(self.project)
-                elif reason_to_skip(step) is None:
+                elif reason_to_skip(step, installs=self.installs) is None:
                     self.run(step, process, logs / str(number))
                 if self.failures:
                     return
@@ -370,7 +379,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def guides() -> list[Path]:
-    return [page for page in sorted((DOCS / "how-to").glob("*.md")) if any(map(runs, steps(page)))]
+    pages = [page for page in sorted((DOCS / "how-to").glob("*.md")) if page != INSTALL]
+    return [page for page in pages if any(map(runs, steps(page)))]
 
 
 def runs(step: Command | Edit) -> bool:
@@ -412,6 +422,50 @@ def test_a_guide_runs(page: Path, place: Place, tmp_path: Path, ministack_server
     reader.follow(page)
 
     assert [] == reader.failures
+
+
+def test_the_installation_page_runs(place: Place, wheel: Path, tmp_path: Path) -> None:
+    """Every command of the page works in the order given, with lamina's own wheel in an index, and so do the jobs for CI."""
+    wheels, tools = tmp_path / "wheels", tmp_path / "tools"
+    serve(wheel, wheels, extras=("local",), others=("hatchling",))
+    make_wheels(wheels)
+    make_wheel(wheels, "boto3", "1.44.0")
+    tools.mkdir()
+    for program in ("uv", "uvx"):
+        (tools / program).symlink_to(shutil.which(program) or program)
+    (tools / "python").symlink_to(sys.executable)
+    project = shutil.copytree(place.root / "quotes", tmp_path / "quotes")
+    (project / "lamina").symlink_to(DOCS.parent)
+    page = INSTALL.read_text("utf-8")
+    jobs = "".join(f"$ {line}\n" for line in re.findall(r"(?m)^ +- (?:run: )?(uv .+)$", page))
+    assert "uv run lamina build" in jobs
+    guide = tmp_path / "guide.md"
+    guide.write_text(page.replace("## Extras\n", f"```console\n{jobs}```\n\n## Extras\n"), "utf-8")
+    with IndexServer(wheels) as index:
+        environment = place.environment | {
+            "PATH": os.pathsep.join((str(tmp_path / "bin"), str(tools), os.defpath)),
+            "LAMINA_CACHE_DIR": str(tmp_path / "store"),
+            "UV_DEFAULT_INDEX": index.simple,
+            "UV_TOOL_BIN_DIR": str(tmp_path / "bin"),
+            "UV_TOOL_DIR": str(tmp_path / "environments"),
+            "PIP_INDEX_URL": index.simple,
+            "PIP_CONFIG_FILE": os.devnull,
+        }
+        del environment["PYTHONPATH"], environment["VIRTUAL_ENV"]
+        reader = Reader(
+            directory=tmp_path, environment=environment, stand_ins=place.stand_ins, project=project, installs=True
+        )
+        reader.follow(guide)
+
+    assert [] == reader.failures
+    assert [] == list((tmp_path / "bin").iterdir())
+
+
+def test_the_readme_installs_lamina_as_the_installation_page_does() -> None:
+    """The first command of the README is on the installation page, which a test runs."""
+    first = next(step for step in steps(README) if isinstance(step, Command))
+
+    assert first in [step for step in steps(INSTALL) if isinstance(step, Command)]
 
 
 def test_the_tutorial_runs(place: Place, tmp_path: Path) -> None:
@@ -459,11 +513,11 @@ def test_the_tutorial_runs_with_the_real_index(tmp_path: Path) -> None:
 
 
 def test_every_exception_is_needed() -> None:
-    """Each entry of `CANNOT_RUN` matches a command on a page."""
+    """Each entry of `CANNOT_RUN` and `INSTALLS` matches a command on a page."""
     pages = (README, TUTORIAL, *sorted((DOCS / "how-to").glob("*.md")))
     lines = [step.line for page in pages for step in steps(page) if isinstance(step, Command)]
 
-    assert [] == [pattern for pattern in CANNOT_RUN if not any(re.match(pattern, line) for line in lines)]
+    assert [] == [pattern for pattern in CANNOT_RUN | INSTALLS if not any(re.match(pattern, line) for line in lines)]
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ def test_every_reason_and_stand_in_is_needed(commands: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["lamina bulid", "lamina build --no-such-option", "uv lock --no-such-option", "pip install --no-such-option"],
+    ["lamina biuld", "lamina build --no-such-option", "uv lock --no-such-option", "pip install --no-such-option"],
 )
 def test_an_invalid_command_is_noticed(line: str) -> None:
     """A command or an option that does not exist is invalid."""

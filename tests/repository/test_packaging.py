@@ -2,47 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-import venv
 import zipfile
 from email.parser import Parser
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from packaging.requirements import Requirement
 from pip._internal.models.index import PyPI, TestPyPI
 
 import lamina
+from distributions import wheel
 from lamina.cli.main import COMMANDS
-from loopback import IndexServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from email.message import Message
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(lamina.__file__).parent
+__all__ = ["wheel"]
+
 BINARY = {".png", ".ico", ".whl", ".zip", ".so"}
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the source distribution, and a wheel from it."""
-    if not (ROOT / "pyproject.toml").exists():
-        pytest.skip("there is no source tree")
-    destination = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(destination), str(ROOT)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, done.stdout + done.stderr
-    [found] = destination.glob("*.whl")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -110,58 +92,6 @@ def test_help_comes_from_the_wheel_alone(wheel: Path, tmp_path: Path) -> None:
 
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("usage: lamina ")
-
-
-def closure(requirements: Iterable[str]) -> Iterator[Distribution]:
-    """Yield the installed distributions that *requirements* need, each once."""
-    seen: dict[str, Distribution] = {}
-    queue = [Requirement(text) for text in requirements]
-    while queue:
-        requirement = queue.pop()
-        extras = ["", *requirement.extras]
-        if requirement.name in seen or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
-            continue
-        found = seen[requirement.name] = distribution(requirement.name)
-        needed = [Requirement(text) for text in found.requires or ()]
-        queue += [each for each in needed if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
-    yield from seen.values()
-
-
-def repack(installed: Distribution, directory: Path) -> None:
-    """Write *installed* to *directory* as a wheel, without what its installation added."""
-    [tag, *_] = Parser().parsestr(installed.read_text("WHEEL") or "").get_all("Tag", [])
-    name = installed.metadata["Name"].replace("-", "_")
-    paths = [path for path in installed.files or () if ".." not in path.parts and path.suffix != ".pyc"]
-    with zipfile.ZipFile(directory / f"{name}-{installed.version}-{tag}.whl", "w") as archive:
-        for path in paths:
-            if path.name != "RECORD":
-                archive.writestr(str(path), path.read_binary())
-            else:
-                archive.writestr(str(path), "".join(f"{each},,\n" for each in paths))
-
-
-def test_the_command_of_the_readme_installs_lamina(wheel: Path, metadata: Message, tmp_path: Path) -> None:
-    """The first command of the README installs the wheel from an index by its name, and `lamina` then runs."""
-    [line, *_] = re.findall(r"(?m)^\$ (pip install .+)$", (ROOT / "README.md").read_text("utf-8"))
-    files = tmp_path / "files"
-    files.mkdir()
-    shutil.copy(wheel, files)
-    extras = Requirement(shlex.split(line)[-1]).extras
-    required = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
-    wanted = [each for each in required if not each.marker or any(each.marker.evaluate({"extra": e}) for e in extras)]
-    for installed in closure(f"{each.name}{each.specifier}" for each in wanted):
-        repack(installed, files)
-    environment = tmp_path / "venv"
-    venv.create(environment, with_pip=True)
-    variables = {"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}", "PIP_CONFIG_FILE": os.devnull}
-    with IndexServer(files) as server:
-        variables["PIP_INDEX_URL"] = f"{server.url}/simple/"
-        done = subprocess.run(line, shell=True, env=variables, capture_output=True, text=True, check=False)  # noqa: S602 - the line is the README's own
-    assert 0 == done.returncode, done.stdout + done.stderr
-    assert any(wheel.name in request.path for request in server.requests)
-
-    shown = subprocess.run([environment / "bin" / "lamina", "--version"], capture_output=True, text=True, check=False)
-    assert (0, f"lamina {lamina.__version__}\n") == (shown.returncode, shown.stdout)
 
 
 def test_no_file_names_a_package_registry() -> None:

@@ -27,7 +27,7 @@ class StackCheck:
     """
     Check that no alias of lamina exists twice in a stack, and that no function has a layer for another architecture.
 
-    CloudFormation would report the former during the deployment, and nobody the latter before the function fails to import. All
+    CloudFormation would report the former during the deployment. The latter would show only when the function fails to import. All
     watched constructs of a stack share one check, because listing the stack's constructs is a slow call to JavaScript.
     """
 
