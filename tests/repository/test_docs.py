@@ -162,6 +162,16 @@ def test_shown_command_lines_are_taken(page: Path) -> None:
     assert [] == refused
 
 
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_options_named_in_sentences_exist(page: Path) -> None:
+    """Every `lamina COMMAND --option` in a sentence names an option of that command."""
+    known = {name: set(parser._option_string_actions) for name, parser in parsers().items()}
+    spans = [" ".join(span.split()) for span in re.findall(r"`lamina ([a-z]+ [^`]*--[^`]*)`", prose(page))]
+    named_options = [(span, word.partition("=")[0]) for span in spans for word in span.partition(" -- ")[0].split()]
+
+    assert [] == [span for span, word in named_options if word.startswith("-") and word not in known[span.split()[0]]]
+
+
 def test_the_table_of_commands_is_that_of_the_program() -> None:
     """`commands.md` lists each command with its one-line help from `lamina --help`."""
     head = generate.pages()["commands.md"].partition("## ")[0]
