@@ -157,7 +157,8 @@ def _build_target(
             store=context.store,
         )
         context.reporter.stage("checking imports")
-        missing = imports.check(layers, packages, plan.service, plan.decided, store=artifacts.imports)
+        trees = {each.config: each.tree for each in plan.package_plans}
+        missing = imports.check(layers, packages, plan.service, plan.decided, trees, store=artifacts.imports)
     _remove_others(output, [*layers, *packages])
     build = Build(
         service=plan.service.name,

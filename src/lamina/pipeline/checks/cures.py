@@ -7,6 +7,7 @@ this module reads ``data/import_names.toml``.
 
 from __future__ import annotations
 
+import json
 import os
 from functools import cache, cached_property
 from pathlib import PurePath
@@ -24,7 +25,7 @@ from lamina.project.ignore import rule_for
 from lamina.project.sources import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.bytecode.imports.missing import Miss
     from lamina.core.target import Target
@@ -51,17 +52,24 @@ def preinstalled_modules(target: Target) -> frozenset[str]:
 
 @cache
 def _modules_of() -> dict[str, tuple[str, ...]]:
-    """Return the modules of distributions whose modules have other names, by the requirement to add."""
-    return {requirement: tuple(modules) for requirement, modules in read_data("import_names.toml")["modules"].items()}
+    """Return the modules of common distributions, by the requirement to add."""
+    document = read_data("import_names.toml")
+    return {name: (name,) for name in document["same"]} | {
+        name: tuple(found) for name, found in document["modules"].items()
+    }
 
 
 class ImportCures:
     """Finds the cures for the missing imports of one function package."""
 
-    def __init__(self, service: Service, config: PackageConfig, plans: Sequence[LayerDraft]) -> None:
+    def __init__(
+        self, service: Service, config: PackageConfig, plans: Sequence[LayerDraft], tree: SourceTree | None
+    ) -> None:
+        """Use *tree*, the sources of the package *config*, or read them if it is ``None``. *plans* are those of all layers."""
         self._service = service
         self._config = config
         self._plans = plans
+        self._given = tree
 
     def cure(self, miss: Miss, layers: Sequence[str]) -> str:
         """
@@ -95,15 +103,15 @@ class ImportCures:
         rule = rule_for(entry.rpartition("/")[2], is_directory=found.path.endswith("/"))
         if rule is not None and rule.override == "never":
             return f"{fact}; rename it"
-        return f'{fact}; to package it, set `include = ["{entry}"]`'
+        return f"{fact}; to package it, set `include = {_listed((*self._service.include, entry))}`"
 
     def _elsewhere(self, top: str) -> str | None:
         """Return how to package the top-level module *top*, if the project has it in another directory."""
         found = min(self._places(top), key=lambda path: (path.count("/"), path), default=None)
         if found is None or found in self._config.source:
             return None
-        entries = ", ".join(f'"{entry}"' for entry in (*self._config.source, found))
-        return f"the module is `{found}` in the project: to package it as `{top}`, set `source = [{entries}]`"
+        source = _listed((*self._config.source, found))
+        return f"the module is `{found}` in the project: to package it as `{top}`, set `source = {source}`"
 
     def _places(self, top: str) -> Iterator[str]:
         """Yield the paths in the project of files and directories that could be the top-level module *top*."""
@@ -147,9 +155,8 @@ class ImportCures:
             listed = ", ".join(f"`{offer.name}`" for offer in found)
             noun = "group" if kind == "groups" else "extra"
             noun += "s" if len(found) > 1 else ""
-            chosen = (*getattr(self._service, kind), found[0].name)
-            entries = ", ".join(f'"{entry}"' for entry in chosen)
-            return f"`{name}` is locked only for the {noun} {listed}: {self._add(name)}, or set `{kind} = [{entries}]`"
+            chosen = _listed((*getattr(self._service, kind), found[0].name))
+            return f"`{name}` is locked only for the {noun} {listed}: {self._add(name)}, or set `{kind} = {chosen}`"
         return None
 
     def _not_locked(self, module: str) -> str:
@@ -167,12 +174,17 @@ class ImportCures:
 
     @cached_property
     def _tree(self) -> SourceTree:
-        return walk(self._service.root, self._config.source, self._service.include)
+        return self._given or walk(self._service.root, self._config.source, self._service.include)
 
     @cached_property
     def _offers(self) -> tuple[Offer, ...]:
         lock_file = formats.find(self._service.root, self._service.lock)
         return tuple(offers(lock_file, self._service.target))
+
+
+def _listed(entries: Iterable[str]) -> str:
+    """Return *entries* as a list in TOML."""
+    return f"[{', '.join(json.dumps(entry, ensure_ascii=False) for entry in entries)}]"
 
 
 def requirements_of(module: str) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Layer, Package
     from lamina.pipeline.layers import LayerDraft
     from lamina.project.service import Function, PackageConfig, Service
+    from lamina.project.sources import SourceTree
 
 RULE = "missing-import"
 MISSING_AREA = "missing"
@@ -52,12 +53,18 @@ _MODULE_FILE = re.compile(rb"\.(?:py(?![a-z])|pyc|(?:[\w-]+\.)*so)")
 
 
 def check(
-    layers: Sequence[Layer], packages: Sequence[Package], service: Service, plans: Sequence[LayerDraft], *, store: Store
+    layers: Sequence[Layer],
+    packages: Sequence[Package],
+    service: Service,
+    plans: Sequence[LayerDraft],
+    trees: Mapping[PackageConfig, SourceTree | None],
+    *,
+    store: Store,
 ) -> tuple[Finding, ...]:
     """
     Return a finding for each module that a handler of *packages* imports and that nothing provides.
 
-    *plans* are the plans of *layers*. *store* keeps the imports. Without bytecode, the service's own modules are scanned in
+    *plans* are the plans of *layers*, and *trees* the sources of each package, as far as they were read. *store* keeps the imports. Without bytecode, the service's own modules are scanned in
     this process, and no wheel is read. Raises ArchiveError for a damaged zip, and the errors of reading the lock file again
     if something is missing.
     """
@@ -67,7 +74,7 @@ def check(
     found: dict[str, tuple[Severity, list[str]]] = {}
     for group in _groups(packages, service):
         search = _GroupSearch(group, service, [views[name] for name in group.layers], plans, store)
-        cures = ImportCures(service, group.config, plans)
+        cures = ImportCures(service, group.config, plans, trees[group.config])
         for miss in search.misses(group.functions):
             severity, text = _worded(miss, search, cures.cure(miss, group.layers), group)
             found.setdefault(text, (severity, []))[1].extend(search.affected(miss))
