@@ -18,7 +18,6 @@ import lamina
 from lamina.aws.deploy import config as deploying
 from lamina.aws.publish import config as publishing
 from lamina.cli.main import COMMANDS, build_parser
-from lamina.core.errors import InvalidConfigError
 from lamina.core.target import Target
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
 from lamina.pipeline import report
@@ -31,13 +30,6 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 SOURCES = Path(lamina.__file__).parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
-SCOPES = {
-    "Service": "",
-    "Functions": "functions.f",
-    "Layers": "layers.l",
-    "Publish": "publish",
-    "Deploy": "deploy",
-}
 
 
 def named(page: Path) -> str:
@@ -230,55 +222,6 @@ def project(root: Path, text: str) -> Path:
         (root / path).touch()
     (root / "pyproject.toml").write_text(text, encoding="utf-8")
     return root
-
-
-def complaints(root: Path, *tables: str) -> list[tuple[str, str]]:
-    """Return the mistakes in *tables* that have every word of the readers' modules as a key with an invalid value."""
-    # A float is an invalid value for every key, so every error other than "unknown key" is about a known key.
-    wrong = "".join(f"{word} = 0.5\n" for word in words())
-    project(root, "".join(f"[tool.lamina{table and '.'}{table}]\n{wrong}" for table in tables))
-    found: list[tuple[str, str]] = []
-    for load in (members.configured,) if tables == ("workspace",) else (config.load, publishing.load, deploying.load):
-        with pytest.raises(InvalidConfigError) as caught:
-            load(root)
-        found += [mistake for mistake in caught.value.mistakes if not mistake[1].startswith("unknown key")]
-    return found
-
-
-def words() -> list[str]:
-    """Return every word in the readers' modules that could be a key, without the names of nested tables."""
-    modules = [*(SOURCES / "project").glob("*.py"), Path(publishing.__file__), Path(deploying.__file__)]
-    found = {word for word in literals(*modules) if re.fullmatch(r"[a-z]+(-[a-z]+)*", word)}
-    return sorted(found - {"functions", "layers", "publish", "deploy", "workspace"})
-
-
-def known_keys(root: Path) -> dict[str, set[str]]:
-    """Return the keys of each table, found by reading a configuration with every possible word."""
-    found: dict[str, set[str]] = {heading: set() for heading in SCOPES}
-    found["Service"] |= {"functions", "layers", "publish", "deploy"}
-    for dotted, _ in complaints(root, *SCOPES.values()):
-        key = dotted.removeprefix("tool.lamina.")
-        heading = next(name for name in reversed(SCOPES) if key.startswith(SCOPES[name]))
-        name = key.removeprefix(SCOPES[heading]).removeprefix(".")
-        if name in words():
-            found[heading].add(name)
-    # A workspace is not a service, so it is read separately. `layers` of a function is not among the words.
-    prefix = "tool.lamina.workspace."
-    found["Workspace"] = {key.removeprefix(prefix) for key, _ in complaints(root / "workspace", "workspace")}
-    found["Functions"].add("layers")
-    return found
-
-
-def test_every_key_is_documented(tmp_path: Path) -> None:
-    """`configuration.md` lists exactly the keys that the reader supports, table by table."""
-    page = generate.REFERENCE / "configuration.md"
-    documented = {heading: _keys(section(page, heading)) for heading in (*SCOPES, "Workspace")}
-
-    assert known_keys(tmp_path) == documented
-
-
-def _keys(text: str) -> set[str]:
-    return {row[0].strip("`") for row in rows(text) if len(row) == 4}
 
 
 def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:

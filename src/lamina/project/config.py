@@ -22,7 +22,7 @@ from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
-from lamina.project.table import Table, did_you_mean
+from lamina.project.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -210,8 +210,9 @@ def _target(reader: Table, options: BuildOptions, described: DescribedFunctions 
     has_mistake = "runtime" in reader and runtime is None and options.runtime is None
     runtime, architecture = options.runtime or runtime, options.architecture or architecture
     if described is not None:
-        runtime, architecture = runtime or described.runtime, architecture or described.architecture
-    architecture = architecture or str(setting("architecture").default)
+        runtime = described.runtime if runtime is None else runtime
+        architecture = described.architecture if architecture is None else architecture
+    architecture = str(setting("architecture").default) if architecture is None else architecture
     if runtime is None or has_mistake:
         if not has_mistake:
             known = ", ".join(f"`{entry.name}`" for entry in runtimes())
@@ -248,15 +249,8 @@ def _try_target(reader: Table, key: str, runtime: str, architecture: str, *, fla
 
 
 def _one_of(reader: Table, key: str, modes: type[_Mode], default: _Mode) -> _Mode:
-    value = reader.string(key)
-    if value is None:
-        return default
-    names = [str(mode.value) for mode in modes]
-    if value not in names:
-        known = ", ".join(f"`{name}`" for name in names)
-        reader.complain(key, f"unknown value `{value}`{did_you_mean(value, names)}; expected one of {known}")
-        return default
-    return modes(value)
+    value = reader.one_of(key, [str(mode.value) for mode in modes])
+    return default if value is None else modes(value)
 
 
 def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]:

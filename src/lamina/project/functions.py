@@ -51,7 +51,8 @@ def _facts() -> dict[str, Any]:
     return read_data("functions.toml")
 
 
-def _name_pattern(rule: str) -> str:
+def name_pattern(rule: str) -> str:
+    """Return the regular expression of Lambda's *rule* for names, such as ``function_name``."""
     return next(str(row["pattern"]) for row in _facts()["rule"] if row["name"] == rule)
 
 
@@ -118,7 +119,7 @@ def _check_circles(tables: Table, layers: Sequence[LayerConfig]) -> None:
 
 
 def _check_names(tables: Table, *, rule: str, kind: str) -> None:
-    pattern = _name_pattern(rule)
+    pattern = name_pattern(rule)
     folded: dict[str, str] = {}
     for name in tables:
         if re.fullmatch(pattern, name) is None:
@@ -261,8 +262,8 @@ def handler_mistake(handler: str) -> str | None:
     without_empty = re.sub(r"([./])[./]+", r"\1", handler).strip("./")
     if any(character.isspace() for character in handler):
         fact = f"`{handler}` contains a space, which Lambda does not allow in a handler"
-    elif handler and re.fullmatch(_name_pattern("handler"), handler) is None:
-        fact = f"the handler has {len(handler):,} characters; it must match `{_name_pattern('handler')}`"
+    elif handler and re.fullmatch(name_pattern("handler"), handler) is None:
+        fact = f"the handler has {len(handler):,} characters; it must match `{name_pattern('handler')}`"
     elif ":" in handler:
         dotted = handler.replace(".py:", ".").replace(":", ".").replace("/", ".")
         fact += f" (did you mean `{dotted}`?)"
@@ -280,7 +281,7 @@ def handler_mistake(handler: str) -> str | None:
 def _is_handler(handler: str) -> bool:
     module, _, function = handler.rpartition(".")
     return (
-        re.fullmatch(_name_pattern("handler"), handler) is not None
+        re.fullmatch(name_pattern("handler"), handler) is not None
         and all(module.replace("/", ".").split("."))
         and function.isidentifier()
         and ":" not in module

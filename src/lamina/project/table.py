@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # bool comes first, because it is a subclass of int in Python.
 _KINDS: tuple[tuple[type, str], ...] = (
@@ -81,6 +81,15 @@ class Table:
         """Return the integer at *name*."""
         value: int | None = self._get(name, "an integer")
         return value
+
+    def one_of(self, name: str, values: Sequence[str]) -> str | None:
+        """Return the string at *name*, which is one of *values*."""
+        value = self.string(name)
+        if value is None or value in values:
+            return value
+        known = ", ".join(f"`{each}`" for each in values)
+        self.complain(name, f"unknown value `{value}`{did_you_mean(value, values)}; expected one of {known}")
+        return None
 
     def strings(self, name: str) -> tuple[str, ...] | None:
         """Return the list of strings at *name*. Empty and repeated strings are mistakes."""

@@ -95,7 +95,7 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ),
         (
             "tool.lamina.publish.storage",
-            "unknown value `refrence` (did you mean `reference`?); valid values: `copy`, `reference`",
+            "unknown value `refrence` (did you mean `reference`?); expected one of `copy`, `reference`",
         ),
         ("tool.lamina.publish.ssm-prefix", "`layers` is not a valid parameter path, such as `/layers`"),
         (

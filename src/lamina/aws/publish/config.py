@@ -12,7 +12,6 @@ from lamina.aws.destination.naming import placeholders
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import quotas
 from lamina.project import config
-from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -65,11 +64,11 @@ def load(project: Path) -> PublishConfig:
             table, "roles", ("role",), "not the ARN of a role, such as `arn:aws:iam::123456789012:role/publisher`"
         ),
         share_with=_share_with(table),
-        storage=Storage(_one_of(table, "storage", [each.value for each in Storage])),
+        storage=Storage(table.one_of("storage", [each.value for each in Storage]) or Storage.COPY),
         ssm_prefix=_ssm_prefix(table),
         layer_name=template(table, "layer-name", _LAYER_NAMES) or PublishConfig().layer_name,
         license=_license(table),
-        fetches=_one_of(table, "missing-wheels", ("bucket", "fetch")) == "fetch",
+        fetches=table.one_of("missing-wheels", ("bucket", "fetch")) == "fetch",
     )
     if found.storage is Storage.REFERENCE and found.bucket is None and "bucket" not in table:
         table.complain("storage", '`"reference"` requires `bucket` in `[tool.lamina.publish]`')
@@ -139,16 +138,6 @@ def _share_with(table: Table) -> tuple[Grant, ...]:
     fact = "neither an account ID, such as `123456789012`, nor an organisation ID, such as `o-a1b2c3d4e5`"
     values = _all_fit(table, "share-with", ("account", "organisation"), fact)
     return tuple(Grant(principal=value) for value in values)
-
-
-def _one_of(table: Table, name: str, known: Sequence[str]) -> str:
-    """Return the configured value if it is one of *known*, else the first of *known*. Report an unknown value as a mistake."""
-    value = table.string(name)
-    if value is None or value in known:
-        return value or known[0]
-    choices = ", ".join(f"`{each}`" for each in known)
-    table.complain(name, f"unknown value `{value}`{did_you_mean(value, known)}; valid values: {choices}")
-    return known[0]
 
 
 def _ssm_prefix(table: Table) -> str | None:
