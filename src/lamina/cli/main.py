@@ -30,6 +30,7 @@ COMMANDS = {
     "prune": "list unused layer versions, and delete them on request",
     "sandbox": "run an emulated AWS on this machine",
     "cache": "show, verify, clean or transfer the cache of builds",
+    "schema": "print the configuration's JSON Schema for editors",
 }
 """The one-line help of each command, by the command's name. The module of a command has the same name."""
 

@@ -1,0 +1,33 @@
+"""``lamina schema``: print the JSON Schema of the configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+HELP = "Print the JSON Schema of the configuration, with which editors complete keys, show their meaning and mark mistakes."
+EXAMPLE = """\
+examples:
+  lamina schema > lamina.schema.json                 # for lamina.toml
+  lamina schema --pyproject > lamina.schema.json     # for [tool.lamina] in pyproject.toml
+"""
+PAGE = "how-to/editor.md"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``lamina schema`` to *parser*."""
+    parser.add_argument(
+        "--pyproject", action="store_true", help="print a schema of pyproject.toml (default: of lamina.toml)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the schema."""
+    import json
+
+    from lamina.project.schema import schema
+
+    print(json.dumps(schema(pyproject=arguments.pyproject), indent=2))
+    return 0
