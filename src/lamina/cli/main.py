@@ -31,6 +31,7 @@ COMMANDS = {
     "sandbox": "run an emulated AWS on this machine",
     "cache": "show, verify, clean or transfer the cache of builds",
     "schema": "print the configuration's JSON Schema for editors",
+    "completion": "print a script that completes commands in your shell",
 }
 """The one-line help of each command, by the command's name. The module of a command has the same name."""
 
@@ -38,7 +39,7 @@ DOCUMENTATION = "docs/"
 """The address of the documentation, to which a command's ``PAGE`` is appended."""
 
 _COLUMNS = 80
-_LONGEST_COMMAND = len("    coldstart")
+_LONGEST_COMMAND = len("    completion")
 _GARBAGE_COLLECTED_AFTER = 50_000
 _DESCRIPTION = "Build, publish and deploy AWS Lambda layers for Python services from their lock file."
 _EPILOG = f"""\
