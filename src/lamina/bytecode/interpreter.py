@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,14 @@ def find(
             'or set `bytecode = "none"`',
         )
     return found
+
+
+def find_uv() -> str | None:
+    """Return the path of uv: next to this interpreter, where ``lamina[uv]`` installs it, else on ``PATH``; or ``None``."""
+    import shutil
+
+    beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
+    return str(beside) if beside.is_file() else shutil.which("uv")
 
 
 def search(

@@ -30,6 +30,7 @@ COMMANDS = {
     "prune": "list unused layer versions, and delete them on request",
     "sandbox": "run an emulated AWS on this machine",
     "cache": "show, verify, clean or transfer the cache of builds",
+    "doctor": "show what lamina uses on this machine, for bug reports",
     "schema": "print the configuration's JSON Schema for editors",
     "completion": "print a script that completes commands in your shell",
 }
@@ -215,6 +216,9 @@ def entry_point() -> None:
     try:
         code = main()
     except Exception:
-        print(f"error: bug in lamina {__version__}; please report it with the traceback below\n", file=sys.stderr)
+        print(
+            f"error: bug in lamina {__version__}; please report it with the traceback below and the output of `lamina doctor`\n",
+            file=sys.stderr,
+        )
         raise
     sys.exit(code)

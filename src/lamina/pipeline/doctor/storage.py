@@ -1,0 +1,104 @@
+"""Describe the store and the package indexes that a build would use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from lamina.core.errors import ConfigError
+from lamina.fetch.settings import read_settings
+from lamina.fetch.urls import is_remote
+from lamina.pipeline.cache import measure
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.store import Store
+    from lamina.pipeline.doctor.problems import Problems
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundStore:
+    """The local store."""
+
+    path: Path
+    bytes: int
+    """The sum of the file sizes, in bytes."""
+    files: int
+    writable: bool
+    free_bytes: int
+    """The free space of the file system, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FoundIndex:
+    """A package index. Its path and its credentials are left out, because both may contain secrets."""
+
+    place: str
+    """The scheme and host, such as ``https://index.example``, or ``local directory``."""
+    has_credentials: bool
+    """Whether lamina would send a user name and password; those in a keyring are not counted."""
+
+
+def examine_store(store: Store, problems: Problems) -> FoundStore:
+    """Return the size and state of *store*, without creating it."""
+    existing = next(each for each in (store.root, *store.root.parents) if os.path.exists(each))
+    writable = _is_writable(existing)
+    if not writable:
+        problems.add(
+            ConfigError(
+                f"the store `{store.root}` is not writable",
+                hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
+            )
+        )
+    areas = measure(store) if store.root.is_dir() else ()
+    return FoundStore(
+        path=store.root,
+        bytes=sum(area.bytes for area in areas),
+        files=sum(area.files for area in areas),
+        writable=writable,
+        free_bytes=shutil.disk_usage(existing).free,
+    )
+
+
+def _is_writable(directory: Path) -> bool:
+    """Return whether a file can be created in *directory*; permissions alone do not tell."""
+    try:
+        with TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+def examine_indexes(project: Path, problems: Problems) -> tuple[FoundIndex, ...]:
+    """Return the package indexes of *project*, in the order in which lamina queries them."""
+    found: list[FoundIndex] = []
+    with problems.collected():
+        try:
+            settings = read_settings(project)
+            for source in settings.sources:
+                known = is_remote(source.url) and settings.credentials.known(source.url) is not None
+                found.append(FoundIndex(place=_place(source.url), has_credentials=known))
+        except ValueError:
+            # The message is left out, because it may quote a password.
+            raise ConfigError(
+                "the URL of a package index is invalid",
+                hint="check the index URLs in your environment and configuration",
+            ) from None
+        if settings.certificates is not None and not settings.certificates.is_file():
+            raise ConfigError(
+                f"the certificate bundle `{settings.certificates}` does not exist",
+                hint="correct `SSL_CERT_FILE`, `PIP_CERT`, `REQUESTS_CA_BUNDLE` or `cert` in pip's configuration",
+            )
+    return tuple(found)
+
+
+def _place(url: str) -> str:
+    if not is_remote(url):
+        return "local directory"
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
