@@ -68,13 +68,13 @@ def test_same_checksum(make: Make) -> None:
     """Different content with the same CRC-32 and size is a conflict."""
     forged = b"\x9d\x0a\xd9\x6d"  # four chosen bytes can produce any CRC-32
     pieces = [
-        Entry(Member("n", False, STORED, 7, 4, 4), forged),
-        Entry(Member("n", False, STORED, 7, 4, 4), b"evil"),
+        Entry(Member("n.py", False, STORED, 7, 4, 4), forged),
+        Entry(Member("n.py", False, STORED, 7, 4, 4), b"evil"),
     ]
     with pytest.raises(PathCollisionError) as caught:
         shared_paths({"a": make(pieces[0]), "b": make(pieces[1])})
 
-    assert "distributions install different content at the same path: `n` in `a` and `b`" == str(caught.value)
+    assert "distributions install different content at the same path: `n.py` in `a` and `b`" == str(caught.value)
 
 
 def test_all_conflicts(make: Make) -> None:
@@ -96,6 +96,71 @@ def test_all_conflicts(make: Make) -> None:
         fact,
         "remove one of the distributions from the lock file, or add the path without `python/` to `exclude`",
     ) == (str(caught.value), caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "LICENSE",
+        "docs/conf.py",
+        "tests/__init__.py",
+        "examples/app.py",
+        "share/man/man1/tool.1",
+        "tool-stubs/__init__.pyi",
+    ],
+)
+def test_not_imported(make: Make, path: str) -> None:
+    """Different files that no program imports are no error: the layer contains that of the first distribution, and a note says so."""
+    notes: list[str] = []
+    segments = {
+        "eth-abi": make(**{f"python/{path}": b"abi", "python/eth_abi.py": b"1"}),
+        "hexbytes": make(**{f"python/{path}": b"hex", "python/hexbytes.py": b"1"}),
+    }
+
+    shared = shared_paths(dict(reversed(segments.items())), note=notes.append)
+
+    assert {"hexbytes": frozenset({f"python/{path}"})} == shared
+    (message,) = notes
+    assert message == (
+        f"`python/{path}` differs between `eth-abi` and `hexbytes`; the layer contains that of `eth-abi`, because no program "
+        "imports it"
+    )
+
+
+def test_one_note(make: Make) -> None:
+    """The files of the same distributions share one note; files with the same content are not in it."""
+    notes: list[str] = []
+    files = {"python/docs/a.rst": b"1", "python/docs/b.rst": b"1", "python/docs/c.rst": b"1", "python/LICENSE": b"same"}
+    other = dict.fromkeys(files, b"2") | {"python/LICENSE": b"same"}
+
+    shared = shared_paths({"a": make(**files), "b": make(**other)}, note=notes.append)
+
+    assert {"b": frozenset(files)} == shared
+    (message,) = notes
+    assert message == (
+        "`python/docs/a.rst` and 2 more files differ between `a` and `b`; the layer contains those of `a`, because no program "
+        "imports them"
+    )
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "python/pkg/__init__.py",
+        "python/pkg/data.json",
+        "python/pkg/tests/test_a.py",
+        "python/six.py",
+        "python/a.libs/libgfortran.so.5.0.0",
+        "python/_speed.cpython-313-x86_64-linux-gnu.so",
+        "python/a-1.0.dist-info/METADATA",
+    ],
+)
+def test_imported(make: Make, path: str) -> None:
+    """Different code, data next to code, or metadata is an error."""
+    module = {"python/pkg/only.py": b""}
+    with pytest.raises(PathCollisionError, match=rf"`{path}` in `a` and `b`$"):
+        shared_paths({"a": make(**{path: b"1"}, **module), "b": make(**{path: b"2"})})
 
 
 def test_many_shared_paths(make: Make) -> None:

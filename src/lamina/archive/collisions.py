@@ -1,7 +1,8 @@
 """
 Find the paths that several distributions in a layer contain, and reject those with different content.
 
-Most layers have no such path. Content is therefore read only if a comparison of the paths finds one.
+Files that no program imports, such as those of a top-level directory ``docs``, may differ: the layer contains those of the
+first distribution. Most layers have no such path. Content is therefore read only if a comparison of the paths finds one.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import TYPE_CHECKING
 from lamina.archive.segment import read_payload
 from lamina.archive.zip.zipformat import STORED, own_rows
 from lamina.core.errors import PathCollisionError
-from lamina.core.paths import clashes
+from lamina.core.paths import PREFIX, clashes
+from lamina.core.text import count
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from lamina.archive.segment import Segment
     from lamina.archive.zip.zipformat import Member
@@ -25,15 +27,22 @@ if TYPE_CHECKING:
 # A central directory entry: the fixed fields and the path. Paths contain no control characters, so the signature of
 # the next entry ends the path.
 _PATH = re.compile(rb"PK\x01\x02.{42}([^\x00-\x1f]*)(?=PK\x01\x02|\Z)", re.DOTALL)
+# Top-level directories that belong to a project's repository. Wheels contain them by mistake, and no program imports them.
+_UNIMPORTED = frozenset({"benchmarks", "doc", "docs", "example", "examples", "newsfragments", "test", "tests"})
+# A source, bytecode, extension module or shared library, such as `libgfortran-040039e1.so.5.0.0`, or a `.pth` file.
+_CODE = re.compile(rb"\.(?:py|pyc|pyd|pth|dll|dylib|so(?:\.[\d.]+)?)\Z")
 
 
-def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
+def shared_paths(
+    segments: Mapping[str, Segment], *, note: Callable[[str], None] | None = None
+) -> dict[str, frozenset[str]]:
     """
-    Return for each distribution the paths that an alphabetically earlier distribution contains with the same content.
+    Return for each distribution the paths to leave out of the layer, because an alphabetically earlier distribution has them.
 
-    Distributions without such paths are missing from the result. *segments* maps distribution names to segments.
-    Raises `PathCollisionError` with every path that has different content in two distributions, or is a file in one and a
-    directory in another.
+    Distributions without such paths are missing from the result. *segments* maps distribution names to segments. *note* is
+    called with a message for each group of distributions that have different files which no program imports.
+    Raises `PathCollisionError` with every other path that has different content in two distributions, or is a file in one and
+    a directory in another.
     """
     found = clashes(path for segment in segments.values() for path in _paths(segment))
     if not found:
@@ -41,6 +50,8 @@ def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
     tables = {name: _rows(segments[name]) for name in sorted(segments)}
     shared: defaultdict[str, set[str]] = defaultdict(set)
     conflicts = []
+    unimported: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+    imported = _imported(path for rows in tables.values() for path in rows)
     for path, is_directory in found:
         text = path.decode()
         first, *others = (name for name, rows in tables.items() if path in rows)
@@ -53,8 +64,10 @@ def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
             for name in others
             if not _same(segments[first], tables[first][path], segments[name], tables[name][path])
         ]
-        if different:
+        if different and _top(path) in imported:
             conflicts.append(f"`{text}` in {' and '.join(f'`{name}`' for name in (first, *different))}")
+        elif different:
+            unimported[first, *different].append(text)
         for name in others:
             shared[name].add(text)
     if conflicts:
@@ -62,7 +75,37 @@ def shared_paths(segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
             f"distributions install different content at the same path: {'; '.join(conflicts)}",
             hint="remove one of the distributions from the lock file, or add the path without `python/` to `exclude`",
         )
+    if note is not None:
+        for names, paths in unimported.items():
+            note(_left_out(names, paths))
     return {name: frozenset(paths) for name, paths in shared.items()}
+
+
+def _imported(paths: Iterable[bytes]) -> frozenset[bytes]:
+    """
+    Return the top-level names in the layer, as `_top` returns them, whose files a program may load or a package may read.
+
+    Those are the names that have code below them, except directories of a project's repository. Metadata counts too.
+    """
+    return frozenset(
+        top
+        for path in paths
+        for top in [_top(path)]
+        if top.endswith(b"-info") or (_CODE.search(path) and top.decode() not in _UNIMPORTED)
+    )
+
+
+def _top(path: bytes) -> bytes:
+    return path.removeprefix(PREFIX.encode()).partition(b"/")[0]
+
+
+def _left_out(names: tuple[str, ...], paths: list[str]) -> str:
+    first, *others = (f"`{name}`" for name in names)
+    more = f" and {count(len(paths) - 1, 'more file')}" if len(paths) > 1 else ""
+    return (
+        f"`{paths[0]}`{more} differ{'' if more else 's'} between {' and '.join([first, *others])}; the layer contains "
+        f"{'those' if more else 'that'} of {first}, because no program imports {'them' if more else 'it'}"
+    )
 
 
 def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[str]]) -> bool:

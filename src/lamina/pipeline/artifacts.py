@@ -214,7 +214,7 @@ class ArtifactProvider:
         pins = {pin.name: pin for pin in plan.selection.pins}
         while True:
             try:
-                return shared_paths(segments)
+                return shared_paths(segments, note=self._context.reporter.note)
             except FileNotFoundError as error:
                 # The remote store has this segment, but this machine does not.
                 name = next(name for name, segment in segments.items() if str(segment.path) == str(error.filename))
