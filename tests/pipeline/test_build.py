@@ -14,7 +14,9 @@ import pytest
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
 from lamina.core.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
+from lamina.core.frozen import replace
 from lamina.core.store import Store
+from lamina.core.target import quotas
 from lamina.core.values import Severity
 from lamina.pipeline import state
 from lamina.pipeline.build import build
@@ -407,6 +409,46 @@ def test_damaged_bytecode_of_the_sources_is_compiled_again(
     assert f"service/handlers/__pycache__/hello.cpython-{target[0]}{target[1]}.pyc" in before
     assert _members(again.path) == before
     assert again.sha256 == package.sha256
+
+
+def test_bytecode_gives_way_to_the_limit(
+    service: Service,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A layer that is too large only because of bytecode is built with less, with a note, and the digest says so."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
+    service.settings["bytecode"] = '"all"'
+    target = sys.version_info[:2]
+    monkeypatch.setenv(environment_variable(target), sys.executable)
+    service.settings["runtime"] = f'"python{target[0]}.{target[1]}"'
+    service.requires_python = ">=3.11"
+    (full,) = _build(service, store).build.layers
+    (share,) = (each for each in full.distributions if each.name == "alpha")
+    limit = full.unzipped_bytes - 1
+    monkeypatch.setattr("lamina.pipeline.layers.quotas", lambda: replace(quotas(), unzipped_bytes=limit))
+    shutil.rmtree(service.root / ".lamina")
+
+    assert 0 == main(["build", "--project", str(service.root)])
+
+    assert "note: layer `common` does not contain the bytecode of `alpha`: with it, " in capsys.readouterr().err
+    built = json.loads((service.root / ".lamina" / "build.json").read_bytes())
+    (layer,) = built["layers"]
+    assert limit > layer["unzipped_bytes"]
+    assert [("alpha", False), ("beta", True)] == [
+        (each["name"], bool(each["bytecode_bytes"])) for each in layer["distributions"]
+    ]
+    assert share.bytecode_bytes
+    assert [] == [name for name in _members(service.root / layer["path"]) if "alpha/__pycache__" in name]
+    assert full.digest != layer["digest"]
+    # Elsewhere, and again: the same choice, known from the store or measured.
+    shutil.rmtree(service.root / ".lamina")
+    assert layer["digest"] == _digest(service, store)
+    shutil.rmtree(service.root / ".lamina")
+    assert layer["digest"] == _digest(service, Store.open(tmp_path / "another store"))
+    assert "unchanged" == _build(service, store).plan.layers[0].reason
 
 
 def test_unchanged_build_imports_little(service: Service, store: Store) -> None:

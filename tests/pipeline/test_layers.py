@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -14,18 +14,17 @@ from lamina.bytecode.choice import BytecodeChoice
 from lamina.core.errors import CorruptArchiveError
 from lamina.core.frozen import replace
 from lamina.core.store import Store
-from lamina.core.target import Target
+from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Layer, Pin, Selection, Wheel
-from lamina.pipeline.layers import LayerDraft, LayerPlan, compose_layer
+from lamina.pipeline.layers import LayerDraft, LayerPlan, compose_layer, fit, fitting
 from lamina.pipeline.previous import Previous
 from lamina.pipeline.state import Left
 from lamina.project.service import BytecodeMode, LayerConfig
 from wheels import make_wheel, sha256
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 TARGET = Target.of("python3.13", "arm64")
+LIMIT = quotas().unzipped_bytes
+ALL_BYTECODE = BytecodeChoice(mode=BytecodeMode.ALL, magic="f30d0d0a")
 NO_BYTECODE = BytecodeChoice(mode=BytecodeMode.NONE)
 
 
@@ -242,3 +241,87 @@ def test_damaged_segment_leaves_the_last_zip(tmp_path: Path, pins: tuple[Pin, ..
         compose_layer(plan_of(draft(*pins), nothing(tmp_path)), pins, parts, tmp_path / "common.zip")
 
     assert b"before" == (tmp_path / "common.zip").read_bytes()
+
+
+def weighing(sources: int, plan: LayerPlan, **bytecode: int) -> Layer:
+    """Return the layer of *plan* with *sources* bytes, and the given bytes of bytecode by distribution."""
+    shares = tuple(
+        Distribution(
+            name=name, version="1", artifact="", sha256="", zipped_bytes=1, unzipped_bytes=1, bytecode_bytes=size
+        )
+        for name, size in bytecode.items()
+    )
+    return Layer(
+        name=plan.name,
+        path=Path("common.zip"),
+        digest=plan.digest,
+        sha256="",
+        zipped_bytes=1,
+        unzipped_bytes=sources + sum(bytecode.values()),
+        files=1,
+        distributions=shares,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sources", "bytecode", "left_out"),
+    [
+        (LIMIT - 30, {"alpha": 10, "beta": 20}, None),
+        (LIMIT - 29, {"alpha": 10, "beta": 20}, ("alpha", "beta")),
+        (LIMIT // 2, {"alpha": LIMIT // 3, "beta": LIMIT // 4}, ("alpha",)),
+        (LIMIT // 2, {"alpha": LIMIT // 4, "beta": LIMIT // 3, "gamma": LIMIT // 4}, ("alpha", "beta")),
+        (LIMIT // 2, {"alpha": LIMIT // 2, "beta": LIMIT // 21, "gamma": 0}, ("alpha",)),
+        (LIMIT, {"alpha": 10, "beta": 20}, ("alpha", "beta")),
+        (LIMIT + 1, {"alpha": 10, "beta": 20}, None),
+        (LIMIT + 1, {}, None),
+    ],
+    ids=[
+        "fits",
+        "a byte too much",
+        "one is enough",
+        "the largest first",
+        "room for code",
+        "none fits",
+        "no use",
+        "none",
+    ],
+)
+def test_bytecode_gives_way(
+    tmp_path: Path, pins: tuple[Pin, ...], sources: int, bytecode: dict[str, int], left_out: tuple[str, ...] | None
+) -> None:
+    """If a layer is too large only because of bytecode, that of the largest distributions is left out, with another digest."""
+    store, previous = Store(tmp_path / "store"), nothing(tmp_path)
+    plan = LayerPlan.of(draft(*pins), ALL_BYTECODE, previous)
+
+    lighter = fit(plan, weighing(sources, plan, **bytecode), previous, store)
+
+    assert left_out == (None if lighter is None else lighter.uncompiled)
+    if lighter is not None:
+        assert lighter.bytecode is not None
+        assert [frozenset()] * len(lighter.uncompiled) == [lighter.bytecode.of(name) for name in lighter.uncompiled]
+        assert plan.digest != lighter.digest
+
+
+def test_bytecode_that_gave_way_is_known(tmp_path: Path, pins: tuple[Pin, ...]) -> None:
+    """The next plan knows which bytecode to leave out; the plan of a layer with other distributions does not."""
+    store, previous = Store(tmp_path / "store"), nothing(tmp_path)
+    plan = LayerPlan.of(draft(*pins), ALL_BYTECODE, previous)
+
+    lighter = fit(plan, weighing(LIMIT // 2, plan, alpha=LIMIT), previous, store)
+
+    assert lighter is not None
+    assert lighter.bytecode == fitting(draft(*pins), ALL_BYTECODE, store)
+    assert ALL_BYTECODE == fitting(draft(*pins[:1]), ALL_BYTECODE, store)
+    assert NO_BYTECODE == fitting(draft(*pins), NO_BYTECODE, store)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[", b"[" * 100_000])
+def test_damaged_record_of_bytecode(tmp_path: Path, pins: tuple[Pin, ...], damage: bytes) -> None:
+    """A damaged record is ignored: the build measures the layer again."""
+    store, previous = Store(tmp_path / "store"), nothing(tmp_path)
+    plan = LayerPlan.of(draft(*pins), ALL_BYTECODE, previous)
+    fit(plan, weighing(LIMIT // 2, plan, alpha=LIMIT), previous, store)
+    (record,) = (store.root / "uncompiled").rglob("*.json")
+    record.write_bytes(damage)
+
+    assert ALL_BYTECODE == fitting(draft(*pins), ALL_BYTECODE, store)

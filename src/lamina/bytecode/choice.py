@@ -46,6 +46,8 @@ class BytecodeChoice:
     """The first four bytes of the target's bytecode files, in hexadecimal; ``None`` if nothing is compiled."""
     modules: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     """The sources to compile, by distribution, as paths relative to ``python/``; ``None`` means all sources."""
+    without: tuple[str, ...] = ()
+    """The distributions to leave uncompiled, sorted, because the layer would exceed Lambda's limit with their bytecode."""
 
     def identity(self) -> tuple[tuple[str, str], ...]:
         """Return the pairs of name and value through which the choice is part of the layer's digest."""
@@ -54,10 +56,14 @@ class BytecodeChoice:
         parts = [("mode", self.mode.value), ("magic", self.magic), ("recipe", str(RECIPE))]
         if self.modules is not None:
             parts.append(("modules", _digest(self.modules)))
+        if self.without:
+            parts.append(("without", " ".join(self.without)))
         return tuple(parts)
 
     def of(self, distribution: str) -> frozenset[str] | None:
         """Return the sources to compile in *distribution*, relative to ``python/``; ``None`` means all sources."""
+        if distribution in self.without:
+            return frozenset()
         return None if self.modules is None else frozenset(dict(self.modules).get(distribution, ()))
 
 

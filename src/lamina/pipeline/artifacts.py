@@ -27,7 +27,7 @@ from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segm
 from lamina.bytecode.toolchain import Toolchain
 from lamina.core.errors import LaminaError
 from lamina.fetch.provider import WheelProvider
-from lamina.pipeline.layers import compose_layer
+from lamina.pipeline.layers import LayerPlan, compose_layer, fit, fitting
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, walk
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import Layer, Pin, SourcePin, Wheel
     from lamina.pipeline.context import BuildContext
-    from lamina.pipeline.layers import LayerPlan
+    from lamina.pipeline.layers import LayerDraft
+    from lamina.pipeline.previous import Previous
     from lamina.project.service import Service
 
 _WHEELS_AT_ONCE = 4
@@ -122,6 +123,14 @@ class ArtifactProvider:
                 store=self.imports,
                 compiled=self._compiled if fetch else None,
             )
+
+    def plan(self, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
+        """Return the plan for *draft* with *bytecode*, as far as the layer fits with it, and the *previous* build."""
+        return LayerPlan.of(draft, fitting(draft, bytecode, self._store), previous)
+
+    def fit(self, plan: LayerPlan, layer: Layer, previous: Previous) -> LayerPlan | None:
+        """Return *plan* with less bytecode if *layer* is too large only because of bytecode; see `lamina.pipeline.layers.fit`."""
+        return fit(plan, layer, previous, self._store)
 
     def _codes(self, closure: Closure, own: Collection[Pin]) -> Generator[Code]:
         """Yield the wheels of *closure*: first those with an index, then the others as they arrive. Splice those of *own*."""

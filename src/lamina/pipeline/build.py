@@ -23,8 +23,9 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from lamina.core.files import building, replace_file
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
+from lamina.core.target import quotas
 from lamina.core.values import Build
 from lamina.pipeline import report, state
 from lamina.pipeline.artifacts import ArtifactProvider
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.options import BuildOptions
+
+_SHOWN = 3
 
 
 @frozen
@@ -147,7 +150,11 @@ def _build_target(
     with ArtifactProvider(context, plan.service.target) as artifacts:
         plan = complete(plan, artifacts)
         artifacts.fetch([layer for layer in plan.decided if layer.reused is None])
-        layers = tuple(_layer(layer, output / "layers", artifacts, deduplication) for layer in plan.decided)
+        made = [_layer(layer, plan, output / "layers", artifacts, deduplication) for layer in plan.decided]
+        plan, layers = replace(plan, layers=tuple(each for each, _ in made)), tuple(layer for _, layer in made)
+        for each in plan.decided:
+            if each.reused is None and each.uncompiled:
+                context.reporter.note(_uncompiled(each))
         packages = pack_functions(
             plan.service,
             plan.package_plans,
@@ -172,12 +179,35 @@ def _build_target(
     return Result(plan=plan, build=build)
 
 
-def _layer(plan: LayerPlan, directory: Path, artifacts: ArtifactProvider, deduplication: TargetDeduplication) -> Layer:
-    if plan.reused is not None:
-        deduplication.offer(plan.reused)
-        return plan.reused
-    destination = directory / f"{plan.name}.zip"
-    return deduplication.layer(plan.digest, plan.name, destination, lambda: artifacts.layer(plan, destination))
+def _layer(
+    layer: LayerPlan,
+    plan: TargetPlan,
+    directory: Path,
+    artifacts: ArtifactProvider,
+    deduplication: TargetDeduplication,
+) -> tuple[LayerPlan, Layer]:
+    """
+    Return the built or reused *layer* of *plan*, with the plan that it was built from.
+
+    If the layer would exceed Lambda's limit only because of bytecode, build it with less bytecode.
+    """
+    if layer.reused is not None:
+        deduplication.offer(layer.reused)
+        made = layer.reused
+    else:
+        destination = directory / f"{layer.name}.zip"
+        made = deduplication.layer(layer.digest, layer.name, destination, lambda: artifacts.layer(layer, destination))
+    lighter = artifacts.fit(layer, made, plan.previous)
+    return (layer, made) if lighter is None else _layer(lighter, plan, directory, artifacts, deduplication)
+
+
+def _uncompiled(layer: LayerPlan) -> str:
+    names = [f"`{name}`" for name in layer.uncompiled]
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return (
+        f"layer `{layer.name}` does not contain the bytecode of {', '.join(names[:_SHOWN])}{more}: with it, the layer would "
+        f"exceed Lambda's limit of {quotas().unzipped_bytes:,} bytes unzipped"
+    )
 
 
 def _refused(plan: TargetPlan, findings: tuple[Finding, ...], started_ns: int) -> Result:

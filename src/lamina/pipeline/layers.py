@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from hashlib import sha256 as sha256_of
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import Contribution, Identity, compose, in_order
 from lamina.core.files import writing
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
+from lamina.core.target import quotas
 from lamina.core.values import Distribution, Extent, Layer
 from lamina.pipeline.previous import changes, difference
 
@@ -17,9 +20,14 @@ if TYPE_CHECKING:
     from lamina.archive.layer import Composed, Ending
     from lamina.archive.segment import Recipe
     from lamina.bytecode.choice import BytecodeChoice
+    from lamina.core.store import Store
     from lamina.core.values import Pin, Selection
     from lamina.pipeline.previous import Previous
     from lamina.project.service import LayerConfig
+
+_AREA = "uncompiled"
+# If bytecode must be left out, also leave this share of the limit for the function's own code.
+_CODE_SHARE = 0.05
 
 
 @frozen
@@ -81,11 +89,58 @@ class LayerPlan(LayerDraft):
         )
 
     @property
+    def uncompiled(self) -> tuple[str, ...]:
+        """The distributions whose bytecode is left out, because the layer would exceed Lambda's limit with it."""
+        return () if self.bytecode is None else self.bytecode.without
+
+    @property
     def identity(self) -> Identity:
         """The values that decide the layer's content. Raises ValueError if *bytecode* is ``None``."""
         if self.bytecode is None:
             raise ValueError(f"the bytecode of layer `{self.name}` is unknown, because the layer has not changed")
         return _identity(self, self.bytecode)
+
+
+def fitting(draft: LayerDraft, bytecode: BytecodeChoice, store: Store) -> BytecodeChoice:
+    """Return *bytecode* for *draft*, without the distributions that an earlier build left out with `fit`, according to *store*."""
+    try:
+        left_out = json.loads(_uncompiled(draft, bytecode, store).read_bytes())
+    except (OSError, RecursionError, ValueError):
+        # If the record is missing or damaged, the build measures the layer again.
+        return bytecode
+    return replace(bytecode, without=tuple(sorted(map(str, left_out)))) if isinstance(left_out, list) else bytecode
+
+
+def fit(plan: LayerPlan, layer: Layer, previous: Previous, store: Store) -> LayerPlan | None:
+    """
+    Return *plan* without some bytecode if *layer*, built from it, exceeds Lambda's unzipped limit only because of bytecode.
+
+    The distributions with the most bytecode are left out. Return ``None`` if the layer fits, or if it does not fit without
+    bytecode either. *store* keeps the result, so that the next build and other commands know the digest in advance.
+    """
+    limit = quotas().unzipped_bytes
+    compiled = sorted(
+        (each for each in layer.distributions if each.bytecode_bytes),
+        key=lambda each: (-each.bytecode_bytes, each.name),
+    )
+    least = layer.unzipped_bytes - sum(each.bytecode_bytes for each in compiled)
+    if plan.bytecode is None or not least <= limit < layer.unzipped_bytes:
+        return None
+    size, left_out = layer.unzipped_bytes, set(plan.bytecode.without)
+    for each in compiled:
+        if size > limit * (1 - _CODE_SHARE):
+            size -= each.bytecode_bytes
+            left_out.add(each.name)
+    everything = replace(plan.bytecode, without=())
+    with store.writing(_uncompiled(plan, everything, store)) as file:
+        file.write(json.dumps(sorted(left_out)).encode())
+    return LayerPlan.of(plan, replace(everything, without=tuple(sorted(left_out))), previous)
+
+
+def _uncompiled(draft: LayerDraft, bytecode: BytecodeChoice, store: Store) -> Path:
+    """Return the path in *store* of the file that lists the distributions to leave uncompiled in the layer."""
+    key = f"{quotas().unzipped_bytes} {_identity(draft, bytecode).digest()}"
+    return store.entry(_AREA, sha256_of(key.encode()).hexdigest(), ".json")
 
 
 def compose_layer(plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path) -> Layer:

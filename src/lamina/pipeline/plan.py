@@ -166,7 +166,7 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
                 reason = "; ".join(filter(None, (difference, _why_unknown(lacking))))
                 decided = replace(layer, reason=reason, differs=bool(difference))
             else:
-                decided = LayerPlan.of(layer, bytecode, previous)
+                decided = artifacts.plan(layer, bytecode, previous)
         layers.append(decided)
         if not isinstance(decided, LayerPlan) or decided.reused is None:
             needed |= {pin.sha256: pin for pin in layer.selection.pins}
