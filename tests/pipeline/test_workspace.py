@@ -12,6 +12,7 @@ import pytest
 from lamina.cli.main import main
 from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundError
 from lamina.core.store import Store
+from lamina.core.values import Finding, Severity
 from lamina.pipeline import build as pipeline
 from lamina.pipeline import workspace
 from lamina.project.config import load
@@ -317,3 +318,114 @@ class TestCommand:
         result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
         assert "0 []\n" == result.stdout
+
+    def test_refused(
+        self,
+        services: list[Service],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """A service that is too large is not built: neither the table nor the sum counts it, and its JSON entry has the error."""
+        finding = Finding(rule="unzipped-limit", severity=Severity.ERROR, message="`hello`: too large", path="hello")
+        monkeypatch.setattr(
+            "lamina.pipeline.build.preflight_findings",
+            lambda plan, _: ((finding,) if plan.service.root.name == "one" else (),),
+        )
+        arguments = ["build", "--project", str(tmp_path / "repository")]
+
+        assert 1 == main(arguments)
+
+        lines = capsys.readouterr().err.splitlines()
+        assert ["services/one", "not", "built:", "too", "large"] == lines[2].split()
+        assert lines[4].startswith("3 services (2 built, 1 not built), 2 functions in ")
+        assert lines[5] == "error: services/one: `hello`: too large"
+
+        assert 1 == main([*arguments, "--json"])
+        alone, one, _ = json.loads(capsys.readouterr().out)["services"]
+        assert "error" not in alone
+        assert {"message": "`hello`: too large", "hint": None, "exit_code": 1} == one["error"]
+
+    def test_one_file(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Numbers of one have no plural."""
+        for service in services[1:]:
+            (service.root / "pyproject.toml").unlink()
+        services[0].locked.clear()
+        services[0].functions.clear()
+        services[0].write()
+
+        assert 0 == main(["build", "--project", str(tmp_path / "repository")])
+        assert "1 service (1 built), 0 functions in " in capsys.readouterr().err
+        assert 0 == main(["build", "--project", str(services[0].root)])
+        assert " unzipped, 1 file\n" in capsys.readouterr().err
+
+
+class TestOneService:
+    @pytest.fixture(params=["configured", "found"])
+    def repository(
+        self,
+        services: list[Service],
+        tmp_path: Path,
+        request: pytest.FixtureRequest,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Path:
+        """The root of the workspace of *services*, which is the working directory."""
+        root = tmp_path / "repository"
+        if request.param == "configured":
+            write(root / "pyproject.toml", '[tool.lamina.workspace]\nmembers = ["services/*"]\n')
+        monkeypatch.chdir(root)
+        return root
+
+    @pytest.mark.parametrize(
+        ("arguments", "command"),
+        [
+            (["publish"], "publish --project services/alone"),
+            (["deploy", "--dry-run"], "deploy --project services/alone --dry-run"),
+            (["prune", "--keep", "3"], "prune --project services/alone --keep 3"),
+            (
+                ["invoke", "hello", "--event", "an event.json"],
+                "invoke --project services/alone hello --event 'an event.json'",
+            ),
+            (["coldstart", "hello"], "coldstart --project services/alone hello"),
+            (
+                ["run", "hello", "--", "tool", "--project", "x"],
+                "run --project services/alone hello -- tool --project x",
+            ),
+        ],
+    )
+    def test_named(
+        self, repository: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], command: str
+    ) -> None:
+        """At the root of a workspace, a command for one service says which services there are, and the command for the first."""
+        assert 2 == main(arguments)
+
+        assert (
+            f"error: `{repository}` is a workspace of 3 services, and `lamina {arguments[0]}` needs one\n\n"
+            f"hint: name a service: `lamina {command}`; other services: `services/one`, `services/two`\n"
+        ) == capsys.readouterr().err
+
+    def test_many(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        """Of many services, the first ten are named."""
+        for number in range(12):
+            write(tmp_path / f"s{number:02}" / "pyproject.toml")
+        monkeypatch.chdir(tmp_path)
+
+        assert 2 == main(["publish"])
+
+        assert capsys.readouterr().err.endswith("`s08`, `s09` and 2 more\n")
+
+    def test_from_elsewhere(
+        self,
+        services: list[Service],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The named service is relative to the working directory, and replaces the root that `--project` gives."""
+        (tmp_path / "other place").mkdir()
+        monkeypatch.chdir(tmp_path / "other place")
+
+        assert 2 == main(["publish", "--project", "../repository", "--check"])
+        assert "`lamina publish --project ../repository/services/alone --check`" in capsys.readouterr().err
+        assert 2 == main(["publish", "--project=../repository"])
+        assert "`lamina publish --project ../repository/services/alone`" in capsys.readouterr().err

@@ -67,6 +67,7 @@ PLACEHOLDERS: Final = {
     "-- COMMAND --json": "-- python -c pass --json",
     "uv add --dev NAME": "uv add --dev beta",
     "invoke NAME": "invoke hello",
+    "lamina words": "lamina build --project .",
     "ARN": "arn:aws:iam::000000000000:role/any",
     "FUNCTION": "greeter-hello",
     "=…": "=1",

@@ -58,7 +58,7 @@ def _target(document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose:
             yield from _distributions(layer, verbose=verbose)
         yield (
             f"  {layer['path']}  {megabytes(layer['zipped_bytes'])} zipped, "
-            f"{megabytes(layer['unzipped_bytes'])} unzipped, {layer['files']:,} files"
+            f"{megabytes(layer['unzipped_bytes'])} unzipped, {count(layer['files'], 'file')}"
         )
         yield f"  digest {layer['digest'][:_DIGEST_DIGITS]}  sha256 {layer['sha256'][:_DIGEST_DIGITS]}"
     yield from _functions(document["functions"], document.get("limits"), verbose=verbose)

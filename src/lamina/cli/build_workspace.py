@@ -33,6 +33,8 @@ class _ServiceRow:
     """The service's directory, relative to the workspace root."""
     summary: str
     is_unchanged: bool = False
+    is_refused: bool = False
+    """Whether the build stopped before fetching anything, because the result would exceed Lambda's limits."""
     document: Mapping[str, Any] | None = None
     """The build report, or None if the build failed."""
     error: LaminaError | None = None
@@ -49,7 +51,19 @@ class _ServiceRow:
         """The exit code that a build of this service alone would have."""
         if self.error is not None:
             return self.error.exit_code
-        return int(any(finding["severity"] == "error" for finding in self.findings))
+        return int(bool(self._errors))
+
+    def failure(self) -> dict[str, Any]:
+        """Return the key ``error`` of the JSON report: why the service is not built, or what must not be deployed; else nothing."""
+        if self.exit_code == 0:
+            return {}
+        message = "; ".join(self._errors) if self.error is None else str(self.error)
+        hint = None if self.error is None else self.error.hint
+        return {"error": {"message": message, "hint": hint, "exit_code": self.exit_code}}
+
+    @property
+    def _errors(self) -> list[str]:
+        return list(dict.fromkeys(row["message"] for row in self.findings if row["severity"] == "error"))
 
 
 def run(arguments: argparse.Namespace, found: Workspace) -> int:
@@ -100,13 +114,17 @@ def _made(made: ServiceResult, root: Path) -> _ServiceRow:
     is_unchanged = all(each.build.reused for each in made.result.targets)
     changed = [layer for each in made.result.targets for layer in each.plan.decided if layer.reused is None]
     reasons = [f"{layer.name}: {layer.reason}" for layer in changed]
-    summary = (
-        "unchanged" if is_unchanged else f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
-    )
+    if made.result.refused:
+        summary = "not built: too large"
+    elif is_unchanged:
+        summary = "unchanged"
+    else:
+        summary = f"built in {made.seconds:.2f} s" + (f" ({reasons[0]})" if reasons else "")
     return _ServiceRow(
         name=name,
         summary=summary,
         is_unchanged=is_unchanged,
+        is_refused=made.result.refused,
         document=build_summary.document(made.result, project=made.project),
         fetched=frozenset(pin.sha256 for each in made.result.targets for pin in each.fetched),
     )
@@ -133,7 +151,7 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
         return
     cells = []
     for row in shown:
-        built = build_summary.documents(row.document or {})
+        built = build_summary.documents({} if row.is_refused else row.document or {})
         layers = sum(layer["zipped_bytes"] for each in built for layer in each["layers"])
         functions = len(built[0]["functions"]) if built else 0
         cells.append((row.name, megabytes(layers) if built else "", str(functions) if built else ""))
@@ -150,7 +168,13 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
     functions = sum(len(row.document["functions"]) for row in rows if row.document)
     unchanged = sum(row.is_unchanged for row in rows)
     failed = sum(row.error is not None for row in rows)
-    counts = [(len(rows) - unchanged - failed, "built"), (unchanged, "unchanged"), (failed, "failed")]
+    refused = sum(row.is_refused for row in rows)
+    counts = [
+        (len(rows) - unchanged - refused - failed, "built"),
+        (unchanged, "unchanged"),
+        (refused, "not built"),
+        (failed, "failed"),
+    ]
     listed = ", ".join(f"{number} {word}" for number, word in counts if number)
     # Services planned at the same time may each list a wheel that is downloaded only once.
     fetched = len(frozenset().union(*(row.fetched for row in rows)))
@@ -161,13 +185,9 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
 def _document(rows: Iterable[_ServiceRow], seconds: float) -> dict[str, object]:
     return {
         "version": _VERSION,
-        "services": [{"project": row.name, **(row.document or _failure(row.error))} for row in rows],
+        "services": [{"project": row.name, **(row.document or {}), **row.failure()} for row in rows],
         "seconds": round(seconds, 3),
     }
-
-
-def _failure(error: LaminaError | None) -> Mapping[str, Any]:
-    return {"error": {"message": str(error), "hint": error.hint, "exit_code": error.exit_code}} if error else {}
 
 
 def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:

@@ -140,6 +140,6 @@ def _wants_colour(*, terminal: bool) -> bool:
 
 
 def _amount(total: int, unit: str) -> str:
-    from lamina.core.text import megabytes
+    from lamina.core.text import count, megabytes
 
-    return megabytes(total) if unit == "bytes" else f"{total:,} {unit}"
+    return megabytes(total) if unit == "bytes" else count(total, unit.removesuffix("s"))

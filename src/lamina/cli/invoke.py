@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_environment
+from lamina.cli.options import add_environment, project_of
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,9 +91,8 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
     """
     from lamina.local.artifacts import read
     from lamina.pipeline import last_build
-    from lamina.project.file import find_project
 
-    project = Path(arguments.project).absolute() if arguments.project else find_project(Path.cwd())
+    project = project_of(arguments)
     if not arguments.no_build and last_build.has_changed(project):
         from lamina.aws.store.team import team_store
 

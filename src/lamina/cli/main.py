@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and arguments[0].isidentifier() and arguments[0] not in COMMANDS:
             raise _no_command(arguments[0])
         parser = build_parser(chosen)
-        namespace = parser.parse_args(arguments)
+        namespace = parser.parse_args(arguments, argparse.Namespace(given=arguments))
         if namespace.command is None:
             parser.print_help(sys.stderr)
             return 2

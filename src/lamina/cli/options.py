@@ -7,7 +7,11 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
+    from lamina.core.errors import ConfigError
+    from lamina.pipeline.workspace import Workspace
     from lamina.project.options import BuildOptions
+
+_SHOWN = 10
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
@@ -22,12 +26,56 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def project_of(arguments: argparse.Namespace) -> Path:
-    """Return the project directory, found upwards from ``--project`` or the working directory; raises `ConfigError` if there is none."""
+    """
+    Return the directory of the service, found upwards from ``--project`` or the working directory.
+
+    Raises `ConfigError` if there is none, or if there are several because the directory is the root of a workspace.
+    """
     from pathlib import Path
 
+    from lamina.pipeline import workspace
     from lamina.project.file import find_project
 
-    return find_project(Path(arguments.project or "."))
+    start = Path(arguments.project or ".")
+    if (found := workspace.find(start)) is not None:
+        raise _several_services(arguments, found)
+    return find_project(start)
+
+
+def _several_services(arguments: argparse.Namespace, found: Workspace) -> ConfigError:
+    import shlex
+    from pathlib import Path
+
+    from lamina.core.errors import ConfigError
+    from lamina.core.paths import relative_path
+    from lamina.core.text import count
+
+    names = [shlex.quote(relative_path(service, Path.cwd())) for service in found.services]
+    if not names:
+        return ConfigError(f"the workspace `{found.root}` has no services", hint="add services: `lamina init`")
+    words = [arguments.command, "--project", names[0], *_other_words(arguments)]
+    others = f"; other services: {', '.join(f'`{name}`' for name in names[1:_SHOWN])}" if len(names) > 1 else ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ConfigError(
+        f"`{found.root}` is a workspace of {count(len(names), 'service')}, and `lamina {arguments.command}` needs one",
+        hint=f"name a service: `lamina {' '.join(words)}`{others}{more}",
+    )
+
+
+def _other_words(arguments: argparse.Namespace) -> list[str]:
+    """Return the words of the command line after the command, except ``--project`` and its value, quoted for a shell."""
+    import shlex
+
+    words = iter(arguments.given[1:])
+    kept = []
+    for word in words:
+        if word == "--project":
+            next(words)
+        elif not word.startswith("--project="):
+            kept.append(shlex.quote(word))
+        if word == "--":
+            break
+    return [*kept, *map(shlex.quote, words)]
 
 
 def add_runtime(parser: argparse.ArgumentParser) -> None:

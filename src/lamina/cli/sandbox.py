@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_runtime, project_of
+from lamina.cli.options import add_runtime
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError, SandboxError
 
@@ -99,10 +99,11 @@ def _place(arguments: argparse.Namespace) -> tuple[Path | None, Target | None]:
 
     from lamina.core.target import Target
     from lamina.project import config
+    from lamina.project.file import find_project
     from lamina.project.options import BuildOptions
 
     try:
-        project = project_of(arguments)
+        project = find_project(Path(arguments.project or "."))
     except ConfigError:
         if arguments.project:
             raise
