@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +12,10 @@ import pytest
 from lamina.bytecode import interpreter
 from lamina.bytecode.interpreter import Interpreter
 from lamina.core.errors import BytecodeError, ConfigError
+from pythons import hide_interpreters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-NOTHING_INSTALLED = ("PATH", "PYENV_ROOT", "ASDF_DATA_DIR", "RYE_PY_ROOT", "UV_PYTHON_INSTALL_DIR")
 
 
 def fake_python(
@@ -39,13 +37,7 @@ def starts(path: Path) -> int:
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Set up an environment in which findpython only finds the files in the returned directory, which is on ``PATH``."""
-    for name in NOTHING_INSTALLED:
-        monkeypatch.setenv(name, str(tmp_path / f"no-{name}"))
-    # The fakes are shell scripts. They need only `sh`, and refer to it by its absolute path.
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    for name in [name for name in os.environ if name.startswith("LAMINA_PYTHON_")]:
-        monkeypatch.delenv(name)
-    return tmp_path / "bin"
+    return hide_interpreters(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("minor", [9, 10, 11, 12, 13, 14])
@@ -94,19 +86,34 @@ def test_what_uv_manages_is_searched(bare: Path, tmp_path: Path, monkeypatch: py
     assert (path, 0) == (found.path, starts(other))
 
 
-def test_none_found_names_both_remedies(bare: Path) -> None:
-    """The error for a missing interpreter names the version, how to install it, and how to build without it."""
+@pytest.mark.parametrize(
+    ("programs", "how"),
+    [
+        (("uv", "pyenv"), "run `uv python install 3.13`, or add `--install-python` to your command"),
+        (("beside/uv", "brew"), "add `--install-python` to your command, so that uv installs it"),
+        (("pyenv", "brew"), "run `pyenv install 3.13`"),
+        (("mise",), "run `mise install python@3.13`"),
+        (("brew",), "run `brew install python@3.13`"),
+        ((), "run `pip install uv && uv python install 3.13`"),
+    ],
+    ids=["uv", "uv of lamina", "pyenv", "mise", "brew", "nothing"],
+)
+def test_none_found_names_both_remedies(
+    bare: Path, monkeypatch: pytest.MonkeyPatch, programs: tuple[str, ...], how: str
+) -> None:
+    """The error for a missing interpreter names the version, how to install it here, and how to build without it."""
     fake_python(bare / "python3.12", version=(3, 12, 9), magic="cb0d0d0a")
+    monkeypatch.setattr(sys, "executable", str(bare / "beside" / "python"))
+    for name in programs:
+        (bare / name).parent.mkdir(exist_ok=True)
+        (bare / name).touch(0o755)
 
     with pytest.raises(BytecodeError) as caught:
         interpreter.find((3, 13))
 
     assert (
         "no CPython 3.13 found on this machine to compile bytecode for the target",
-        (
-            "install it with `uv python install 3.13`, set `LAMINA_PYTHON_3_13` to its executable, "
-            'or set `bytecode = "none"`'
-        ),
+        f'{how}; or set `LAMINA_PYTHON_3_13` to its executable, or set `bytecode = "none"`',
     ) == (str(caught.value), caught.value.hint)
 
 

@@ -20,6 +20,7 @@ from lamina.core.errors import (
     OfflineError,
     RecordMismatchError,
 )
+from lamina.core.reporter import Silent
 from lamina.core.values import Pin, Sha256, Wheel
 from lamina.fetch import download
 from lamina.fetch.index import PackageIndex
@@ -52,7 +53,7 @@ def leftovers(store: Store) -> list[str]:
     )
 
 
-class Recorder:
+class Recorder(Silent):
     """A reporter that adds up the reported progress."""
 
     def __init__(self) -> None:

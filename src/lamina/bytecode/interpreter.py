@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 _PROBE_SECONDS = 10
+# Programs that install any minor version of CPython, with their commands.
+_INSTALLERS = (
+    ("pyenv", "pyenv install {}"),
+    ("mise", "mise install python@{}"),
+    ("brew", "brew install python@{}"),
+    ("winget", "winget install Python.Python.{}"),
+)
+_OTHERWISE = "pip install uv && uv python install {}"
 # Valid in Python 2 too, because an executable named `python` can be any version.
 _PROBE = """
 import json, os, platform, sys
@@ -84,13 +92,30 @@ def find(
     """
     found = search(python, explicit=explicit, cache=cache, environ=environ)
     if found is None:
-        name = f"{python[0]}.{python[1]}"
-        raise BytecodeError(
-            f"no CPython {name} found on this machine to compile bytecode for the target",
-            hint=f"install it with `uv python install {name}`, set `{environment_variable(python)}` to its executable, "
-            'or set `bytecode = "none"`',
-        )
+        raise not_found(python)
     return found
+
+
+def not_found(python: tuple[int, int]) -> BytecodeError:
+    """Return the error that this machine has no CPython of the minor version *python*, with the ways to get it."""
+    return BytecodeError(
+        f"no CPython {python[0]}.{python[1]} found on this machine to compile bytecode for the target",
+        hint=f"{how_to_install(python)}; or set `{environment_variable(python)}` to its executable, or set "
+        '`bytecode = "none"`',
+    )
+
+
+def how_to_install(python: tuple[int, int]) -> str:
+    """Return how to install the minor version *python* on this machine: with uv, else with a program in `_INSTALLERS`."""
+    import shutil
+
+    name = f"{python[0]}.{python[1]}"
+    if shutil.which("uv"):
+        return f"run `uv python install {name}`, or add `--install-python` to your command"
+    if find_uv():
+        return "add `--install-python` to your command, so that uv installs it"
+    command = next((command for program, command in _INSTALLERS if shutil.which(program)), _OTHERWISE)
+    return f"run `{command.format(name)}`"
 
 
 def find_uv() -> str | None:

@@ -6,10 +6,12 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from lamina.bytecode.interpreter import find
+from lamina.bytecode.installation import CACHE
+from lamina.bytecode.interpreter import find, search
 
 if TYPE_CHECKING:
     from lamina.bytecode.compiler import Compiler
+    from lamina.bytecode.installation import Installer
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.store import Store
 
@@ -21,10 +23,15 @@ class Toolchain:
     lamina never uses another minor version instead, so a layer is the same on every machine.
     """
 
-    def __init__(self, python: tuple[int, int], store: Store) -> None:
-        """Use an interpreter of the minor version *python*. Once found, it is remembered in *store*."""
+    def __init__(self, python: tuple[int, int], store: Store, *, installer: Installer | None = None) -> None:
+        """
+        Use an interpreter of the minor version *python*. Once found, it is remembered in *store*.
+
+        If there is none, *installer* may install it.
+        """
         self.python = python
         self._store = store
+        self._installer = installer
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -34,13 +41,20 @@ class Toolchain:
         self._stack.close()
 
     @cached_property
+    def is_installed(self) -> bool:
+        """Whether this machine has the interpreter. Raises ConfigError if the one in the environment is unsuitable."""
+        return search(self.python, cache=self._store.root / CACHE) is not None
+
+    @cached_property
     def interpreter(self) -> Interpreter:
         """
         The interpreter that compiles and scans sources.
 
-        Raises BytecodeError if none is found, and ConfigError if the one that the environment specifies is unsuitable.
+        Raises BytecodeError if there is none, and ConfigError if the one that the environment specifies is unsuitable.
         """
-        return find(self.python, cache=self._store.root / "interpreters.json")
+        if self._installer is not None:
+            return self._installer.provide(self.python, self._store)
+        return find(self.python, cache=self._store.root / CACHE)
 
     @property
     def release(self) -> tuple[int, int, int]:

@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from lamina.archive.handlers import check_handlers
+from lamina.bytecode.installation import is_set
+from lamina.bytecode.interpreter import find_uv, not_found
 from lamina.cli.console import Console
 from lamina.cli.options import build_options
 from lamina.core.text import count, megabytes, table
@@ -17,7 +19,7 @@ from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import estimate
 from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.plan import resolve
-from lamina.pipeline.preflight import estimated_findings
+from lamina.pipeline.preflight import estimated_findings, missing_interpreters
 from lamina.project import config
 from lamina.project.file import find_project
 from lamina.project.service import BytecodeMode
@@ -38,7 +40,8 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     """
     Print what a build of the service at or above *start* would download and build, with sizes.
 
-    Write nothing into the project. Return 1 if a finding is an error, such as a layer above Lambda's size limit. Raises `OfflineError`
+    Write nothing into the project. Return 1 if a finding is an error, such as a layer above Lambda's size limit, and the exit code of
+    a build if the interpreter to compile bytecode is missing. Raises `OfflineError`
     if wheels are missing and ``--offline`` is given.
     """
     project = find_project(start)
@@ -50,6 +53,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
             estimates = estimate(plan, context)
     if context.options.offline and plan.missing:
         raise offline_error(plan.missing)
+    pythons = missing_interpreters(plan, context)
     findings = [_findings(target, sizes) for target, sizes in zip(plan.targets, estimates, strict=True)]
     if arguments.json:
         first, *others = map(_document, plan.targets, estimates, findings)
@@ -66,7 +70,21 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     unique = dict.fromkeys(finding for each in findings for finding in each)
     for finding in unique:
         console.finding(finding.severity.value, finding.message)
-    return 1 if any(finding.severity is Severity.ERROR for finding in unique) else 0
+    code = _say_interpreters(pythons, arguments, console)
+    return code or int(any(finding.severity is Severity.ERROR for finding in unique))
+
+
+def _say_interpreters(missing: Sequence[tuple[int, int]], arguments: argparse.Namespace, console: Console) -> int:
+    """Write which interpreters a build would install, or lack. Return the exit code of the build: 0 if it would install them."""
+    code = 0
+    for python in missing:
+        if (arguments.install_python or is_set()) and find_uv() and not arguments.offline:
+            console.note(f"would install CPython {python[0]}.{python[1]} with uv")
+        else:
+            error = not_found(python)
+            console.failure(error)
+            code = error.exit_code
+    return code
 
 
 def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:

@@ -26,9 +26,22 @@ class Console:
     On a terminal, progress is a bar. Elsewhere each stage is one line, printed only if *verbose*.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None) -> None:
-        """Write to *stream*, stderr by default; *quiet* suppresses everything but errors."""
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        install_python: bool = False,
+        stream: TextIO | None = None,
+    ) -> None:
+        """
+        Write to *stream*, stderr by default; *quiet* suppresses everything but errors.
+
+        With *install_python*, the user has agreed to every installation in advance.
+        """
         self.quiet = quiet
+        self._answers: dict[str, bool] = {}
+        self._install_python = install_python
         self.verbose = verbose
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
@@ -39,8 +52,9 @@ class Console:
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Console:
-        """Return a console that follows ``--quiet`` and ``--verbose`` in *arguments*."""
-        return cls(quiet=arguments.quiet, verbose=arguments.verbose)
+        """Return a console that follows ``--quiet``, ``--verbose`` and ``--install-python`` in *arguments*."""
+        agreed = getattr(arguments, "install_python", False)  # not every command builds
+        return cls(quiet=arguments.quiet, verbose=arguments.verbose, install_python=agreed)
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +128,21 @@ class Console:
         self.say(f"{self.paint('warning', 'warning:')} {message}")
         if hint:
             self.say(f"{self.paint('hint', 'hint:')} {hint}")
+
+    def may_install(self, what: str, /) -> bool:
+        """
+        Return whether the user lets lamina install *what*.
+
+        Ask once, if stdin and stderr are terminals and the command line does not say.
+        """
+        if self._install_python or self.quiet or not self._terminal or not sys.stdin.isatty():
+            return self._install_python
+        with self._lock:
+            if what not in self._answers:
+                self._stop()
+                print(f"{what} is not installed. Install it with uv? [y/N] ", end="", file=self._stream, flush=True)
+                self._answers[what] = sys.stdin.readline().strip().lower() in {"y", "yes"}
+            return self._answers[what]
 
     def close(self) -> None:
         """Remove the progress bar."""

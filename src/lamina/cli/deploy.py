@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_plan, add_regions, project_of
+from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
 from lamina.cli.publish import build_service, layer_lines
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
@@ -49,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_plan(parser).add_argument(
         "--migrate", action="store_true", help="show how to move dependencies from function zips to layers, as Markdown"
     )
+    add_install_python(parser)
 
 
 @stoppable()

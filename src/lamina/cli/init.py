@@ -81,9 +81,22 @@ def run(args: argparse.Namespace) -> int:
             )
     for note in _repository_notes(proposal):
         console.note(printable(note))
+    _warn_of_interpreters(proposal, console)
     if not args.dry_run or any(service.lock.command is not None for service in proposal.services):
         console.say("next:\n  " + "\n  ".join(_next_commands(proposal, args.project)))
     return 0
+
+
+def _warn_of_interpreters(proposal: Proposal, console: Console) -> None:
+    """Warn if this machine lacks the interpreter that a build of a service needs to compile bytecode."""
+    from lamina.bytecode.installation import CACHE
+    from lamina.bytecode.interpreter import not_found, search
+    from lamina.core.store import Store
+
+    for python in dict.fromkeys(service.target.python for service in proposal.services):
+        if search(python, cache=Store.open().root / CACHE) is None:
+            error = not_found(python)
+            console.warn(f"the build will stop: {error}", hint=error.hint)
 
 
 def _text(proposal: Proposal) -> str:

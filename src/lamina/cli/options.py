@@ -92,6 +92,16 @@ def add_build(parser: argparse.ArgumentParser) -> None:
         "--group", action="append", default=[], metavar="NAME", help="include a dependency group (repeatable)"
     )
     parser.add_argument("--extra", action="append", default=[], metavar="NAME", help="include an extra (repeatable)")
+    add_install_python(parser)
+
+
+def add_install_python(parser: argparse._ActionsContainer) -> None:
+    """Add ``--install-python``, which `Console` reads, to a command that builds."""
+    parser.add_argument(
+        "--install-python",
+        action="store_true",
+        help="install a missing Python of the runtime's version with uv, to compile bytecode",
+    )
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -137,6 +147,7 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
         help="set a variable, or pass one of yours through; others are hidden",
     )
     group.add_argument("--no-build", action="store_true", help="use the last build even if the sources have changed")
+    add_install_python(group)
     group.add_argument("--credentials", action="store_true", help="pass your AWS credentials through")
     group.add_argument(
         "--mode",

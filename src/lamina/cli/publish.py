@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.cli.console import Console
-from lamina.cli.options import add_plan, add_regions, project_of
+from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_regions(parser)
     add_plan(parser)
+    add_install_python(parser)
     parser.add_argument(
         "--upload-only", action="store_true", help="assemble the layers in the bucket without publishing versions"
     )

@@ -24,6 +24,9 @@ class Reporter(Protocol):
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Report a problem that the user should fix. *hint* describes how."""
 
+    def may_install(self, what: str, /) -> bool:
+        """Return whether the user lets lamina install *what*, such as ``CPython 3.13``; ``False`` without an answer."""
+
 
 class Silent:
     """A reporter that discards everything: the default of every library function."""
@@ -39,6 +42,10 @@ class Silent:
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Discard a warning."""
+
+    def may_install(self, _what: str, /) -> bool:
+        """Refuse, because nobody can answer."""
+        return False
 
 
 SILENT = Silent()

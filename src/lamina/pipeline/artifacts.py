@@ -57,7 +57,7 @@ class ArtifactProvider:
         self._remote = context.remote
         self.imports = context.store if context.remote is None else context.remote.imports
         """The store of the scanned imports."""
-        self.toolchain = Toolchain(target.python, context.store)
+        self.toolchain = Toolchain(target.python, context.store, installer=context.installer)
         self._compiled = CompiledModules(target.python)
         self._fetching = threading.Lock()
         self.wheels = WheelProvider(context.store, context.index, context.reporter, target=target)
@@ -103,14 +103,14 @@ class ArtifactProvider:
         Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
         If imports must be followed, return ``None`` without the sources of the *packages*. Without *fetch*, also return ``None`` if a wheel of
-        *closure* must be downloaded or built first, and only read the wheels. With *fetch*, wheels of *own*, the layer's own
+        *closure* must be downloaded or built first, or if the target's interpreter is missing, and only read the wheels. With *fetch*, wheels of *own*, the layer's own
         pins, are spliced as they arrive, and reached modules are compiled. Raises the errors of `known_choice`, `follow` and
         fetching, such as BytecodeError if the target's interpreter is missing.
         """
         known = known_choice(service, closure, packages, toolchain=self.toolchain, store=self.imports)
         if known is not None or packages is None:
             return known
-        if not fetch and self.wheels.known(closure.pins) is None:
+        if not fetch and (self.wheels.known(closure.pins) is None or not self.toolchain.is_installed):
             return None
         # Closed explicitly, so that an error stops the downloads at once.
         with closing(self._codes(closure, own if fetch else ())) as codes:

@@ -33,7 +33,7 @@ from lamina.pipeline.checks import imports, run
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
-from lamina.pipeline.preflight import preflight_findings
+from lamina.pipeline.preflight import preflight_findings, require_interpreters
 from lamina.pipeline.targets import TargetDeduplication
 from lamina.project import config
 from lamina.project.snapshot import Snapshot
@@ -108,6 +108,7 @@ def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
     Artifacts that several targets share are fetched, spliced and composed once. *started_ns* is the time before the plan's
     first input was read, in nanoseconds since the epoch. If targets fail, raises the error of the first one in *plan*.
     """
+    require_interpreters(plan, context)
     if any(findings := preflight_findings(plan, context)):
         first, *others = [
             _refused(target, found, started_ns) for target, found in zip(plan.targets, findings, strict=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lamina.archive.layer import Contribution
     from lamina.archive.segment import Recipe, Segment
+    from lamina.bytecode.installation import Installer
     from lamina.core.reporter import Reporter
     from lamina.core.values import Layer, Pin
     from lamina.fetch.index import PackageIndex
@@ -93,3 +94,10 @@ class BuildContext:
         store = Store.open() if store is None else store
         index = PackageIndex(project, store, offline=options.offline, reporter=reporter)
         return cls(project=project, options=options, store=store, index=index, reporter=reporter, output=project)
+
+    @property
+    def installer(self) -> Installer:
+        """The installer of missing interpreters."""
+        from lamina.bytecode.installation import Installer
+
+        return Installer(project=self.project, reporter=self.reporter, offline=self.options.offline)

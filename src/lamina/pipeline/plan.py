@@ -32,6 +32,7 @@ from lamina.pipeline.layers import LayerDraft, LayerPlan, known_difference
 from lamina.pipeline.packages import PackagePlan, all_sources, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
+from lamina.project.service import BytecodeMode
 from lamina.project.snapshot import Snapshot, take
 
 if TYPE_CHECKING:
@@ -88,6 +89,11 @@ class TargetPlan:
         packages = [] if self.packages is None else [plan for plan in self.packages if plan.reused is not None]
         return len(layers) == len(self.layers) and self.packages is not None and len(packages) == len(self.packages)
 
+    @property
+    def needs_interpreter(self) -> bool:
+        """Whether applying the plan requires an interpreter of the target's minor version, to compile bytecode."""
+        return self.service.bytecode is not BytecodeMode.NONE and not self.reused
+
 
 @frozen
 class BuildPlan:
@@ -118,8 +124,8 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
     Return the plan for all targets of *service*: the content of each layer, and the outputs of the last build to reuse.
 
     Raises ConfigError if a recorded profile is unreadable, LockError if the lock is missing or unsuitable, and
-    LocalBuildError if a local package is not a readable project. Raises BytecodeError if imports must be followed and the
-    target's interpreter is missing, or if lamina does not support its bytecode. Raises FetchError if the index does not
+    LocalBuildError if a local package is not a readable project. Raises BytecodeError if lamina does not support the target's
+    bytecode. Raises FetchError if the index does not
     supply the files of hashed requirements.
     """
     places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
@@ -163,7 +169,7 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
                 needed |= {pin.sha256: pin for pin in closure.pins}
                 lacking = plan.local if sources is None else artifacts.wheels.lacking(closure.pins)
                 difference = known_difference(layer, previous)
-                reason = "; ".join(filter(None, (difference, _why_unknown(lacking))))
+                reason = "; ".join(filter(None, (difference, _why_unknown(lacking, service.target.python))))
                 decided = replace(layer, reason=reason, differs=bool(difference))
             else:
                 decided = artifacts.plan(layer, bytecode, previous)
@@ -265,7 +271,9 @@ def _with_sources(selection: Selection, service: Service) -> tuple[Selection, tu
     return assign(selection, service)
 
 
-def _why_unknown(lacking: Sequence[Pin]) -> str:
+def _why_unknown(lacking: Sequence[Pin], python: tuple[int, int]) -> str:
+    if not lacking:
+        return f"imports not analysed yet, because CPython {python[0]}.{python[1]} is not installed"
     built = [pin for pin in lacking if isinstance(pin, SourcePin)]
     counts = [f"{count(len(lacking) - len(built), 'wheel')} must be downloaded"] if len(built) < len(lacking) else []
     counts += [f"{', '.join(f'`{pin.name}`' for pin in built)} must be built"] if built else []

@@ -1,9 +1,10 @@
-"""Before the download, find layers and functions that would exceed Lambda's limits."""
+"""Before the download, find a missing interpreter, and layers and functions that would exceed Lambda's limits."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.bytecode.toolchain import Toolchain
 from lamina.core.target import quotas
 from lamina.core.values import Severity
 from lamina.pipeline.checks import limits
@@ -19,6 +20,29 @@ if TYPE_CHECKING:
 # Most wheels unzip to two to ten times their size, and a service's set of wheels to about three times. If the missing
 # wheels are less than a quarter of the limit, skip the extra requests: the build measures the finished layer anyway.
 _LIKELY_RATIO = 4
+
+
+def require_interpreters(plan: BuildPlan, context: BuildContext) -> None:
+    """
+    Ensure that this machine has the interpreters to compile the bytecode of *plan*. Install them if the user agrees.
+
+    Raises the errors of `lamina.bytecode.installation.Installer.provide`.
+    """
+    for python in _pythons(plan):
+        context.installer.provide(python, context.store)
+
+
+def missing_interpreters(plan: BuildPlan, context: BuildContext) -> tuple[tuple[int, int], ...]:
+    """
+    Return the minor versions that this machine lacks to compile the bytecode of *plan*.
+
+    Raises ConfigError if an interpreter that the environment specifies is unsuitable.
+    """
+    return tuple(python for python in _pythons(plan) if not Toolchain(python, context.store).is_installed)
+
+
+def _pythons(plan: BuildPlan) -> Iterable[tuple[int, int]]:
+    return dict.fromkeys(target.service.target.python for target in plan.targets if target.needs_interpreter)
 
 
 def preflight_findings(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Finding, ...], ...]:

@@ -144,6 +144,9 @@ class _Within:
     def warn(self, message: str, *, hint: str | None = None) -> None:
         self._reporter.warn(f"{self._name}: {message}", hint=hint)
 
+    def may_install(self, what: str, /) -> bool:
+        return self._reporter.may_install(what)
+
 
 def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, assert_never
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from lamina.bytecode.interpreter import search
+from lamina.bytecode.installation import CACHE
+from lamina.bytecode.interpreter import find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
@@ -143,9 +143,7 @@ def _where(pin: SourcePin) -> str:
 
 
 def _uv(pin: SourcePin) -> str:
-    """Return the path of uv: next to this interpreter, where ``lamina[uv]`` installs it, else on ``PATH``."""
-    beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
-    found = str(beside) if beside.is_file() else shutil.which("uv")
+    found = find_uv()
     if found is None:
         raise MissingExtraError(extra="uv", purpose=f"building a wheel of `{pin.source.name}`")
     return found
@@ -157,7 +155,7 @@ def _interpreter(workshop: Workshop) -> Path:
 
     Any interpreter can build a pure Python wheel. A wheel compiled for another Python version is rejected later.
     """
-    found = search(workshop.target.python, cache=workshop.store.directory("") / "interpreters.json")
+    found = search(workshop.target.python, cache=workshop.store.directory("") / CACHE)
     return found.path if found else Path(sys.executable)
 
 

@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.bytecode.interpreter import find_uv
 from lamina.core.errors import MissingExtraError, SandboxError
 from lamina.core.toml import data_path, read_data
 
@@ -125,9 +126,7 @@ def _python_of(environment: Path) -> Path:
 
 def _installer(interpreter: Interpreter, environment: Path) -> Sequence[str]:
     """Return the command that installs packages for *interpreter*: uv, else the first available pip."""
-    beside = Path(sys.executable).with_name("uv.exe" if sys.platform == "win32" else "uv")
-    uv = str(beside) if beside.is_file() else shutil.which("uv")
-    if uv is not None:
+    if (uv := find_uv()) is not None:
         return [uv, "pip", "install", "--quiet", "--color", "never", "--python", str(_python_of(environment))]
     for pip in _pips(interpreter):
         # The command fails if pip is not installed.

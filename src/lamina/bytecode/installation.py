@@ -1,0 +1,85 @@
+"""
+Install the interpreter of the target's minor version with uv, if the user agrees.
+
+The user agrees with ``--install-python``, with the environment variable `VARIABLE`, or in the terminal.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+from lamina.bytecode.interpreter import find, find_uv, search
+from lamina.core.errors import BytecodeError
+from lamina.core.frozen import frozen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.bytecode.interpreter import Interpreter
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
+
+VARIABLE = "LAMINA_INSTALL_PYTHON"
+CACHE = "interpreters.json"
+"""The name of the file in the store that keeps the results of searches for interpreters."""
+_SHOWN_LINES = 10
+
+
+@frozen
+class Installer:
+    """Installs missing interpreters with uv."""
+
+    project: Path
+    """The directory whose settings uv reads."""
+    reporter: Reporter
+    offline: bool = False
+    """Whether the network must not be used, so that nothing is installed."""
+
+    def provide(self, python: tuple[int, int], store: Store) -> Interpreter:
+        """
+        Return a CPython of the minor version *python*, and install it first if it is missing and the user agrees.
+
+        Raises `BytecodeError` if it is missing and not installed, or if uv fails; and `ConfigError` if the interpreter that
+        the environment specifies is unsuitable.
+        """
+        cache = store.root / CACHE
+        found, uv = search(python, cache=cache), find_uv()
+        if found is not None or uv is None or self.offline:
+            return found or find(python, cache=cache)
+        with store.exclusive(f"python-{python[0]}.{python[1]}"):
+            # Another thread or process may have installed it while this one waited for the lock.
+            if search(python, cache=cache) is None and self.agreed(python):
+                self._install(uv, python)
+        return find(python, cache=cache)
+
+    def agreed(self, python: tuple[int, int]) -> bool:
+        """Return whether the user agrees that uv installs the minor version *python*."""
+        return is_set() or self.reporter.may_install(f"CPython {python[0]}.{python[1]}")
+
+    def _install(self, uv: str, python: tuple[int, int]) -> None:
+        name = f"{python[0]}.{python[1]}"
+        self.reporter.note(f"installing CPython {name}: `uv python install {name}`")
+        self.reporter.stage(f"installing CPython {name}")
+        # Do not add another executable to the PATH: lamina finds the interpreter where uv installs it.
+        environment = os.environ | {"UV_PYTHON_INSTALL_BIN": "0", "UV_NO_PROGRESS": "1"}
+        done = subprocess.run(
+            [uv, "python", "install", "--color", "never", name],
+            cwd=self.project,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode:
+            log = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            raise BytecodeError(
+                f"uv could not install CPython {name}",
+                hint="last lines of its output:\n" + "\n".join(log[-_SHOWN_LINES:]),
+            )
+
+
+def is_set() -> bool:
+    """Return whether the environment allows lamina to install interpreters."""
+    return os.environ.get(VARIABLE, "").lower() not in {"", "0", "false", "no"}
