@@ -110,6 +110,28 @@ def test_without_wheels(team: Team) -> None:
     assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == made
 
 
+def test_own_code_without_wheels(team: Team) -> None:
+    """A machine without wheels publishes a layer with changed own code, and downloads only wheels with paths to compare."""
+    team.service.settings |= {"source": '["service", "shared"]', "layers": "{ common = { first-party = true } }"}
+    team.service.functions = {"hello": "app.lambda_handler"}
+    team.service.sources = {"hello": '["hello/*"]'}
+    shared, handler = (team.service.root / name for name in ("shared/__init__.py", "hello/app.py"))
+    for path, content in ((shared, "import alpha\n"), (handler, "import shared\ndef lambda_handler(e, c): ...\n")):
+        path.parent.mkdir()
+        path.write_text(content)
+    assert 0 == team.publish("one")
+    first = team.zip_of()
+    shared.write_text("import alpha\n\nVALUE = 2\n")
+
+    assert 0 == team.publish("two")
+
+    assert ["small5-1.0-py3-none-any.whl", "small6-1.0-py3-none-any.whl"] == team.fetched()
+    made = team.zip_of()
+    assert first != made
+    assert 0 == main(["build", "--project", str(team.service.root)])
+    assert (team.service.root / ".lamina/layers/common.zip").read_bytes() == made
+
+
 def test_deploy_without_wheels(team: Team, capsys: pytest.CaptureFixture[str]) -> None:
     """A machine without wheels deploys changed code without downloads, and an updated dependency with only the needed wheels."""
     codes = [team.run("one", "deploy", "--create", "--role", "arn:aws:iam::000000000000:role/service")]

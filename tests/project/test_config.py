@@ -610,3 +610,57 @@ class TestFindProject:
         assert (
             str(caught.value) == f"no `pyproject.toml` or `lamina.toml` found in `{tmp_path}` or its parent directories"
         )
+
+
+@pytest.mark.parametrize(
+    ("lines", "mistakes"),
+    [
+        (
+            "[tool.lamina.layers.shared]\nfirst-party = true\n",
+            [
+                (
+                    "tool.lamina.source",
+                    'missing required key; list the directories of the code for layer `shared`, such as ["shared"]',
+                )
+            ],
+        ),
+        (
+            'source = ["src"]\n[tool.lamina.layers.shared]\nfirst-party = true\n[tool.lamina.functions]\nf = "a.b"\n',
+            [
+                (
+                    "tool.lamina.functions.f",
+                    (
+                        "missing required key `source`; list the function's own code, because layer `shared` contains that "
+                        "of the service (`first-party`)"
+                    ),
+                )
+            ],
+        ),
+        (
+            '[tool.lamina.layers.shared]\nfirst-party = "yes"\n',
+            [("tool.lamina.layers.shared.first-party", "expected a boolean, found a string")],
+        ),
+    ],
+)
+def test_first_party_mistakes(tmp_path: Path, lines: str, mistakes: list[tuple[str, str]]) -> None:
+    """A layer with own code needs `source`, and its functions need their own."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "pyproject.toml").write_text(f'[tool.lamina]\nruntime = "python3.13"\n{lines}')
+
+    with pytest.raises(InvalidConfigError) as caught:
+        load(tmp_path)
+
+    assert tuple(mistakes) == caught.value.mistakes
+
+
+def test_first_party(tmp_path: Path) -> None:
+    """A layer with own code needs no functions."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "pyproject.toml").write_text(
+        '[tool.lamina]\nruntime = "python3.13"\nsource = ["src"]\n[tool.lamina.layers]\nshared = { first-party = true }\n'
+        "plain = {}\n"
+    )
+
+    service = load(tmp_path)
+
+    assert [("shared", True), ("plain", False)] == [(layer.name, layer.first_party) for layer in service.layers]

@@ -266,7 +266,8 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
         if "workspace" in table:
             members.configured(project(tmp_path / str(number), text))
             continue
-        if "source" in table and "functions" not in table:
+        is_library = any(layer.get("first-party") for layer in table.get("layers", {}).values())
+        if "source" in table and "functions" not in table and not is_library:
             text += '[tool.lamina.functions]\nf = "service.f"\n'
         if "source" not in table and "functions" in table:
             text = text.replace("[tool.lamina]\n", '[tool.lamina]\nsource = ["service"]\n')

@@ -48,6 +48,8 @@ class Identity:
     pins: tuple[Pin, ...]
     recipe: Recipe
     bytecode: tuple[tuple[str, str], ...] = ()
+    own_code: str | None = None
+    """The fingerprint of the service's own files in the layer; ``None`` if there are none."""
 
     def digest(self) -> str:
         """Return the SHA-256 of the identity in canonical JSON, in lower-case hexadecimal."""
@@ -72,7 +74,8 @@ class Identity:
         return sorted([pin.name, pin.version, pin.filename, pin.sha256] for pin in self.pins)
 
     def _content(self) -> dict[str, object]:
-        return {
+        own_code = {} if self.own_code is None else {"own_code": self.own_code}
+        return own_code | {
             "artifacts": self._artifacts(),
             "bytecode": sorted([key, value] for key, value in self.bytecode),
             "recipe": self.recipe.canonical(),

@@ -121,7 +121,12 @@ def _encoded(files: Iterable[SourceFile], inputs: list[tuple[str, str]]) -> Iter
             raise PackageError(f"could not read `{file.origin}`: {error.strerror}") from error
         # Hash again, because the file may have changed after the tree was walked.
         inputs.append((file.path, hashlib.sha256(content).hexdigest()))
-        yield encode(file.path, content, executable=content.startswith(_PROGRAMS))
+        yield encode_source(file.path, content)
+
+
+def encode_source(path: str, content: bytes) -> Entry:
+    """Return the first-party file *content* as a member at *path*. Raises `UnsafeMemberError` for an unsafe path."""
+    return encode(path, content, executable=content.startswith(_PROGRAMS))
 
 
 def _path(entry: Entry) -> str:

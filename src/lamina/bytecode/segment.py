@@ -22,7 +22,7 @@ from lamina.core.paths import PREFIX
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.bytecode.compiler import Compiled, Compiler
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Wheel
-    from lamina.project.sources import SourceTree
+    from lamina.project.sources import SourceFile, SourceTree
 
 RECIPE = 1
 """The version of the bytecode recipe. Raise it with every change to the bytes for the same source and interpreter."""
@@ -199,6 +199,31 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     members, _ = package_bytecode(sources, compiler=toolchain.compiler)
     write_segment(place, members, store)
     return members
+
+
+def own_code_bytecode(
+    files: Sequence[SourceFile], toolchain: Toolchain, store: Store, *, omitted: frozenset[str] = frozenset()
+) -> Segment:
+    """
+    Return the bytecode of the service's own *files* in a layer as a segment, from *store* or compiled.
+
+    *omitted* contains the layer paths that the layer does not contain from *files*. Sources that do not compile are left out.
+    Raises BytecodeError if no interpreter is available or if it fails to run. Raises PackageError for a source that has
+    changed since it was listed, and OSError for a missing source.
+    """
+    from lamina.bytecode.compiler import Invalidation
+
+    sources = [file for file in files if file.path.endswith(".py") and PREFIX + file.path not in omitted]
+    key = _digest([RECIPE, LAYER_ROOT, *toolchain.release, [[file.path, file.sha256] for file in sources]])
+    place = store.entry(OWN_AREA, key, ".seg")
+    if (segment := find_segment(place)) is not None:
+        return segment
+    python = toolchain.python
+    compiled = toolchain.compiler.compile(
+        ((file.path, file.read()) for file in sources), root=LAYER_ROOT, invalidation=Invalidation.UNCHECKED
+    )
+    members = (encode(_place(each.path, python), each.bytecode) for each in compiled if each.bytecode is not None)
+    return write_segment(place, members, store)
 
 
 def package_bytecode(

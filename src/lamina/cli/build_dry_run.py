@@ -90,7 +90,7 @@ def _say_interpreters(missing: Sequence[tuple[int, int]], arguments: argparse.Na
 def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
     reused = _is_reused(layer)
     yield f"layer {layer.name} for {service.target}: {_outcome((reused, layer.reason), 'built')}"
-    if verbose or not reused:
+    if size.shares and (verbose or not reused):
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from table(("", "zipped", "unzipped", ""), [_share(share, reused=bool(reused)) for share in ordered])
     about = "" if size.complete else "at least "

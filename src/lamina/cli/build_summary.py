@@ -70,7 +70,8 @@ def _distributions(layer: Mapping[str, Any], *, verbose: bool) -> Iterator[str]:
     rows = [_distribution(f"{row['name']} {row['version']}", (row,)) for row in shown]
     if rest := ordered[len(shown) :]:
         rows.append(_distribution(f"{len(rest)} more", rest))
-    yield from table(("", "zipped", "unzipped", "bytecode"), rows)
+    if rows:
+        yield from table(("", "zipped", "unzipped", "bytecode"), rows)
 
 
 def _distribution(label: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, str, str, str]:

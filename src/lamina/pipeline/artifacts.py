@@ -20,10 +20,11 @@ from typing import TYPE_CHECKING, Self
 
 from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.layer import Contribution, contributed, contributions
+from lamina.archive.own_code import OWN_CODE, own_code_segment
 from lamina.archive.segment import AREA, find_segment, splice
 from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
-from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segment
+from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segment, own_code_bytecode
 from lamina.bytecode.toolchain import Toolchain
 from lamina.core.errors import LaminaError
 from lamina.fetch.provider import WheelProvider
@@ -194,7 +195,7 @@ class ArtifactProvider:
 
     def contributions(self, plan: LayerPlan) -> list[Contribution]:
         """Return the segments of the planned layer, including bytecode. Each path is in exactly one segment."""
-        names = [pin.name for pin in plan.selection.pins]
+        names = [pin.name for pin in plan.selection.pins] + ([OWN_CODE] if plan.own_code else [])
         spliced = self._settled(plan)
         if spliced is None:
             spliced = contributions(names, partial(self._segments, plan), compare=partial(self._shared_paths, plan))
@@ -204,9 +205,10 @@ class ArtifactProvider:
         """
         Return the segments, without the shared paths that the remote store lists for them.
 
-        Return ``None`` if there is no remote store, or if its list is missing or does not fit the segments.
+        Return ``None`` if there is no remote store, if its list is missing or does not fit the segments, or if the layer has
+        own code, which is not in the list.
         """
-        if self._remote is None:
+        if self._remote is None or plan.own_code:
             return None
         pins, recipe = plan.selection.pins, plan.recipe
         shared = self._remote.shared_paths(pins, recipe)
@@ -242,7 +244,10 @@ class ArtifactProvider:
         # Sequential: splicing is CPU-bound Python, so threads would not help.
         for pin, wheel in zip(absent, self.wheels.all(absent), strict=True):
             found[pin.name] = splice(wheel, plan.recipe, self._store, omitted=omitted[pin.name])
-        return {pin.name: found[pin.name] for pin in pins}
+        segments = {pin.name: found[pin.name] for pin in pins}
+        if OWN_CODE in omitted:
+            segments[OWN_CODE] = own_code_segment(plan.own_code, self._store, omitted=omitted[OWN_CODE])
+        return segments
 
     def _found(self, paths: Mapping[str, Path]) -> dict[str, Segment]:
         """Return the segments that the local or the remote store has, given their *paths* in the local store."""
@@ -297,7 +302,12 @@ class ArtifactProvider:
                 for pin, segment in zip(absent, pool.map(compiled, wheels), strict=True):
                     found[pin.name] = segment
                     reporter.advance(1)
-        return [Contribution(name=pin.name, segment=found[pin.name], is_bytecode=True) for pin in pins]
+        segments = {pin.name: found[pin.name] for pin in pins}
+        if plan.own_code:
+            segments[OWN_CODE] = own_code_bytecode(
+                plan.own_code, self.toolchain, self._store, omitted=omitted[OWN_CODE]
+            )
+        return [Contribution(name=name, segment=segment, is_bytecode=True) for name, segment in segments.items()]
 
 
 def _has_source(modules: frozenset[str] | None) -> bool:

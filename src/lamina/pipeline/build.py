@@ -156,6 +156,10 @@ def _build_target(
         for each in plan.decided:
             if each.reused is None and each.uncompiled:
                 context.reporter.note(_uncompiled(each))
+            if each.reused is None and each.is_empty:
+                context.reporter.note(
+                    f"layer `{each.name}` is empty: the lock file has no distributions for it; its zip only contains a manifest"
+                )
         packages = pack_functions(
             plan.service,
             plan.package_plans,
@@ -261,9 +265,9 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
 
 def _inputs(result: Result) -> Snapshot:
     """Return a snapshot of every file that decided the result; each file's state is that at the time of reading."""
-    trees = [plan.tree.snapshot for plan in result.plan.package_plans if plan.tree is not None]
+    trees = [result.plan.own_code, *(plan.tree for plan in result.plan.package_plans)]
     # Several packages often contain the same directories.
-    return _joined([result.plan.inputs, *trees])
+    return _joined([result.plan.inputs, *(tree.snapshot for tree in trees if tree is not None)])
 
 
 def _record_target(

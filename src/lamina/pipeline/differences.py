@@ -11,6 +11,8 @@ RECIPE_CHANGED = (
     "same packages, different build options: exclusions, bytecode, the handlers' imports, or lamina's format"
 )
 """The reason for a new layer if no distribution differs."""
+OWN_CODE_CHANGED = f"your code in the layer changed, or {RECIPE_CHANGED}"
+"""The reason for a new layer with the service's own code if no distribution differs."""
 _SHOWN = 5
 
 

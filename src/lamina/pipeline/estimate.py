@@ -39,6 +39,8 @@ class Estimate:
 
     name: str
     shares: tuple[DistributionEstimate, ...]
+    has_own_code: bool = False
+    """Whether the layer also contains the service's own code, which the sizes do not include."""
 
     @property
     def zipped_bytes(self) -> int:
@@ -52,8 +54,8 @@ class Estimate:
 
     @property
     def complete(self) -> bool:
-        """Whether the size of every distribution is known."""
-        return all(share.outline for share in self.shares)
+        """Whether the sizes include everything in the layer: the size of every distribution is known, and there is no own code."""
+        return not self.has_own_code and all(share.outline for share in self.shares)
 
 
 def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ...], ...]:
@@ -83,7 +85,11 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
 
     return tuple(
         tuple(
-            Estimate(name=layer.name, shares=tuple(share(pin, layer) for pin in layer.selection.pins))
+            Estimate(
+                name=layer.name,
+                shares=tuple(share(pin, layer) for pin in layer.selection.pins),
+                has_own_code=bool(layer.own_code),
+            )
             for layer in target.layers
         )
         for target in plan.targets

@@ -11,7 +11,9 @@ from lamina.core.files import writing
 from lamina.core.frozen import frozen, replace
 from lamina.core.target import quotas
 from lamina.core.values import Distribution, Extent, Layer
+from lamina.pipeline.differences import OWN_CODE_CHANGED, RECIPE_CHANGED
 from lamina.pipeline.previous import changes, difference
+from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin, Selection
     from lamina.pipeline.previous import Previous
     from lamina.project.service import LayerConfig
+    from lamina.project.sources import SourceFile
 
 _AREA = "uncompiled"
 # If bytecode must be left out, also leave this share of the limit for the function's own code.
@@ -37,6 +40,8 @@ class LayerDraft:
     config: LayerConfig
     selection: Selection
     recipe: Recipe
+    own_code: tuple[SourceFile, ...] = ()
+    """The service's own files in the layer, sorted by path."""
     reason: str = ""
     """Why the digest is unknown; in a `LayerPlan`, why the layer is reused or built."""
     differs: bool = False
@@ -46,6 +51,11 @@ class LayerDraft:
     def name(self) -> str:
         """The layer's name."""
         return self.config.name
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the layer contains neither distributions nor own code."""
+        return not self.selection.pins and not self.own_code
 
 
 @frozen
@@ -69,6 +79,7 @@ class LayerPlan(LayerDraft):
             config=draft.config,
             selection=draft.selection,
             recipe=draft.recipe,
+            own_code=draft.own_code,
             reason=reason,
             bytecode=bytecode,
             digest=digest,
@@ -208,8 +219,13 @@ def _distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterat
 
 
 def _identity(layer: LayerDraft, bytecode: BytecodeChoice) -> Identity:
+    own_code = fingerprint((file.path, file.sha256) for file in layer.own_code) if layer.own_code else None
     return Identity(
-        target=layer.selection.target, pins=layer.selection.pins, recipe=layer.recipe, bytecode=bytecode.identity()
+        target=layer.selection.target,
+        pins=layer.selection.pins,
+        recipe=layer.recipe,
+        bytecode=bytecode.identity(),
+        own_code=own_code,
     )
 
 
@@ -225,4 +241,5 @@ def _why(layer: LayerDraft, digest: str, previous: Previous) -> str:
     if known is not None and known.digest == digest:
         return "its zip was changed or removed"
     target = previous.build.target if previous.build else None
-    return changes(known, layer.selection.pins, layer.selection.target, target)
+    reason = changes(known, layer.selection.pins, layer.selection.target, target)
+    return OWN_CODE_CHANGED if layer.own_code and reason == RECIPE_CHANGED else reason

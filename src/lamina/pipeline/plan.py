@@ -34,6 +34,7 @@ from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
 from lamina.project.service import BytecodeMode
 from lamina.project.snapshot import Snapshot, take
+from lamina.project.sources import walk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from lamina.lock.types import LockFile
     from lamina.pipeline.context import BuildContext
     from lamina.project.service import LayerConfig, Service
+    from lamina.project.sources import PackageSources, SourceFile, SourceTree
 
 
 @frozen
@@ -55,6 +57,8 @@ class TargetPlan:
     """The locked artifacts to download: those of layers that must be built, as far as the store lacks them."""
     local: tuple[SourcePin, ...]
     """The local packages to add to the function packages."""
+    own_code: SourceTree | None = None
+    """The service's own code for layers; ``None`` if no layer to plan contains it."""
     inputs: Snapshot
     """The state of every file that decided the plan, and of the directories where another lock file might appear."""
     previous: Previous
@@ -157,7 +161,7 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
             findings += left_out.secrets(service, [package.tree for package in read])
         elif plan.is_unchanged:
             packages = unchanged_packages(service, previous)
-    sources = None if packages is None else all_sources(packages)
+    sources = None if packages is None else _with_layers(all_sources(packages), plan.layers)
     layers: list[LayerDraft | LayerPlan] = []
     needed: dict[str, Pin] = {}
     for layer in plan.layers:
@@ -192,6 +196,22 @@ def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service
     return Closure(functions=functions, pins=tuple(pins[name] for name in sorted(pins)), recipe=layer.recipe)
 
 
+def _with_layers(
+    packages: tuple[PackageSources, ...] | None, layers: Sequence[LayerDraft]
+) -> tuple[PackageSources, ...] | None:
+    """Return *packages*, each with the service's own code in the *layers* of its functions, which they can import too."""
+    if packages is None or not any(layer.own_code for layer in layers):
+        return packages
+    found = []
+    for package in packages:
+        names = {name for function in package.config.functions for name in function.layers}
+        files = {file.path: file for layer in layers if layer.name in names for file in layer.own_code}
+        files |= {file.path: file for file in package.tree.files}
+        tree = replace(package.tree, files=tuple(files[path] for path in sorted(files)))
+        found.append(replace(package, tree=tree))
+    return tuple(found)
+
+
 def _resolve_target(context: BuildContext, service: Service, place: str, *, is_unchanged: bool) -> TargetPlan:
     project = context.project
     lock_file = formats.find(project, service.lock, target=service.target)
@@ -208,10 +228,9 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
             inputs |= dict.fromkeys(cached.inputs)
         chosen[config.name] = selections[choice]
     shares = apportion(service.layers, chosen, everywhere=sdk.left_out(service))
-    drafts = [
-        LayerDraft(config=config, selection=shares[config.name], recipe=Recipe(exclude=config.exclude))
-        for config in service.layers
-    ]
+    has_own_code = any(config.first_party for config in service.layers)
+    tree = walk(project, service.source, service.include) if has_own_code and not is_unchanged else None
+    drafts = [_draft(config, shares[config.name], tree) for config in service.layers]
     previous = Previous.of(project, place)
     layers = tuple(
         LayerPlan.unchanged(draft, left) if is_unchanged and (left := previous.layer(draft.name)) else draft
@@ -222,6 +241,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
         service=service,
         layers=layers,
         local=tuple(local.values()),
+        own_code=tree,
         inputs=take(
             project,
             [
@@ -240,6 +260,15 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
     )
     with ArtifactProvider(context, service.target) as artifacts:
         return complete(plan, artifacts, fetch=False)
+
+
+def _draft(config: LayerConfig, selection: Selection, tree: SourceTree | None) -> LayerDraft:
+    recipe = Recipe(exclude=config.exclude)
+    own_code: tuple[SourceFile, ...] = ()
+    if config.first_party and tree is not None:
+        excluded = recipe.excluded()
+        own_code = tuple(file for file in tree.files if not excluded(file.path))
+    return LayerDraft(config=config, selection=selection, recipe=recipe, own_code=own_code)
 
 
 def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile) -> CachedSelection:

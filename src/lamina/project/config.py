@@ -78,7 +78,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     functions = read_functions(table, layers, project)
     for command in _SECTIONS:
         reader.table(command)
-    _check_sources_and_functions(reader, source=source, functions=functions, described=described)
+    _check_sources_and_functions(reader, source=source, functions=functions, layers=layers, described=described)
     reader.done()
     if described is not None and described_mistakes:
         raise InvalidConfigError(
@@ -272,13 +272,32 @@ def _lock(reader: Table, project: Path) -> Path | None:
 
 
 def _check_sources_and_functions(
-    reader: Table, *, source: Iterable[str], functions: Iterable[Function], described: DescribedFunctions | None
+    reader: Table,
+    *,
+    source: Iterable[str],
+    functions: Iterable[Function],
+    layers: Iterable[LayerConfig],
+    described: DescribedFunctions | None,
 ) -> None:
     """
     Record a mistake if only one of `source` and `functions` is set, unless each function has its own `source`.
 
-    A project with neither builds layers only.
+    A project with neither builds layers only. A layer with the service's own code needs `source`, but no functions.
     """
+    own = [layer.name for layer in layers if layer.first_party]
+    if own and not source and "source" not in reader:
+        reader.complain(
+            "source", f'missing required key; list the directories of the code for layer `{own[0]}`, such as ["shared"]'
+        )
+    for function in functions:
+        if function.source is None and (both := [name for name in function.layers if name in own]):
+            reader.complain(
+                f"functions.{function.name}",
+                f"missing required key `source`; list the function's own code, because layer `{both[0]}` contains that of "
+                "the service (`first-party`)",
+            )
+    if own:
+        return
     without = [function.name for function in functions if function.source is None]
     if "source" not in reader and without:
         used = (

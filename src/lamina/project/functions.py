@@ -70,8 +70,9 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
         own = {key: values for key in ("groups", "extras", "exclude") if (values := table.strings(key)) is not None}
         minus = _minus(table, name, list(tables))
         without = tuple(normalized(entry) for entry in table.strings("without") or ())
+        first_party = table.boolean("first-party") or False
         table.done()
-        layers.append(replace(common, name=name, minus=minus, without=without, **own))
+        layers.append(replace(common, name=name, minus=minus, without=without, first_party=first_party, **own))
     if "layers" in reader and not list(tables):
         reader.complain("layers", f"the table is empty; remove it to build one layer named `{DEFAULT_LAYER}`")
     _check_circles(tables, layers)

@@ -85,6 +85,8 @@ class LayerConfig:
     """Layers whose distributions to leave out. Every function with this layer must have those layers too."""
     without: tuple[str, ...] = ()
     """The normalised names of distributions to leave out."""
+    first_party: bool = False
+    """Whether the layer contains the service's own code: the files of `Service.source`."""
 
 
 @frozen

@@ -91,6 +91,11 @@ class Table:
         self.complain(name, f"unknown value `{value}`{did_you_mean(value, values)}; expected one of {known}")
         return None
 
+    def boolean(self, name: str) -> bool | None:
+        """Return the boolean at *name*."""
+        value: bool | None = self._get(name, "a boolean")
+        return value
+
     def strings(self, name: str) -> tuple[str, ...] | None:
         """Return the list of strings at *name*. Empty and repeated strings are mistakes."""
         value = self._ask(name)

@@ -198,6 +198,7 @@ def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None
     assert [
         "adding local packages to the function packages instead of a layer: `shared`",
         f"building `shared` 1.0; the build runs code from `{shared}`",
+        "layer `common` is empty: the lock file has no distributions for it; its zip only contains a manifest",
     ] == listener.notes
     assert not (shared / "build").exists()
 
@@ -298,6 +299,20 @@ def test_no_functions(tmp_path: Path) -> None:
         f"`shared` ({tmp_path / 'shared'})"
     ) == str(raised.value)
     assert "python/shared/__init__.py" in built
+
+
+def test_own_code_layer(tmp_path: Path) -> None:
+    """Without functions, a layer for the service's own code also receives its local packages."""
+    write_sources(tmp_path / "shared", source_files("shared"))
+    project = write_service(tmp_path / "project")
+    manifest = project / "pyproject.toml"
+    text = manifest.read_text().partition("[tool.lamina.functions]")[0]
+    manifest.write_text(f"{text}[tool.lamina.layers]\ncommon = {{ first-party = true }}\n")
+    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+
+    built = layer(run(project, tmp_path / "store"))
+
+    assert {"python/app.py", "python/shared/__init__.py"} <= set(built)
 
 
 def test_an_unknown_mode(tmp_path: Path) -> None:

@@ -39,10 +39,12 @@ def assign(selection: Selection, service: Service) -> Assignment:
     if not selection.sources:
         return Assignment(selection, ())
     modes = dict(service.local_by_name)
+    default = service.local
+    if default is LocalMode.FUNCTION and not service.functions and any(layer.first_party for layer in service.layers):
+        # The layer is for the repository's own code, and there is no function to add it to.
+        default = LocalMode.LAYER
     mode_of = {
-        source: modes.get(source.name, service.local)
-        for source in selection.sources
-        if isinstance(source, DirectorySource)
+        source: modes.get(source.name, default) for source in selection.sources if isinstance(source, DirectorySource)
     }
     _refuse(mode_of, service)
     pins = tuple(identify(source, root=service.root, include=service.include) for source in selection.sources)

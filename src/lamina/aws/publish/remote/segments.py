@@ -135,7 +135,8 @@ class BucketStore:
         if written is None:
             return None
         sha256s, whole_parts = written
-        omitted = {part.name: part.omitted for part in parts if not part.is_bytecode}
+        # The entry is only for the distributions. It must not depend on own code, so a layer with own code records no paths.
+        omitted = {part.name: part.omitted for part in parts if not part.is_bytecode and not plan.own_code}
         sparse = SparseZip(
             parts=sha256s,
             whole_parts=whole_parts,

@@ -1,0 +1,38 @@
+"""Write the service's own code into a layer, as a segment beside those of the distributions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+from lamina.archive.package import encode_source
+from lamina.archive.segment import AREA, find_segment, write_segment
+from lamina.core.paths import PREFIX
+from lamina.project.sources import fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.archive.segment import Segment
+    from lamina.core.store import Store
+    from lamina.project.sources import SourceFile
+
+OWN_CODE = "(own code)"
+"""The name of a segment with the service's own code. No distribution can have this name."""
+_FORMAT = 1
+
+
+def own_code_segment(files: Sequence[SourceFile], store: Store, *, omitted: frozenset[str] = frozenset()) -> Segment:
+    """
+    Return the segment of *files*, below ``python/``, from *store*, or create it.
+
+    *omitted* contains layer paths to leave out, because a distribution contains them with the same content.
+    Raises `PackageError` for a file that changed since it was listed, and OSError for a missing file.
+    """
+    key = json.dumps([_FORMAT, fingerprint((file.path, file.sha256) for file in files), sorted(omitted)])
+    path = store.entry(AREA, hashlib.sha256(key.encode()).hexdigest(), ".seg")
+    if (segment := find_segment(path)) is not None:
+        return segment
+    kept = (file for file in files if PREFIX + file.path not in omitted)
+    return write_segment(path, (encode_source(PREFIX + file.path, file.read()) for file in kept), store)
