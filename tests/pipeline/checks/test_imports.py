@@ -357,3 +357,15 @@ def test_no_wheel_is_read_without_bytecode(service: Service, store: Store) -> No
     service.comment = "another lock"
     assert messages(service, store) == []
     assert kept[0].stat().st_mtime_ns == before
+
+
+def test_own_code_in_a_layer(service: Service, store: Store) -> None:
+    """The imports of the service's own modules in a layer are followed like those of the function."""
+    write(service.root / "app", {"shared/__init__.py": "", "shared/db.py": "import absent, alpha\n"})
+    write(service.root / "functions/f", {"main.py": f"from shared import db{HANDLER}"})
+    service.settings["layers.common"] = "{ first-party = true }"
+    service.sources["f"] = '["functions/f/*"]'
+
+    (message,) = messages(service, store)
+
+    assert message.startswith("`f` cannot import `absent`: `main` → `shared.db` → `absent` (`shared/db.py`, line 1); ")

@@ -19,13 +19,14 @@ import ast
 import hashlib
 import json
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
 from lamina.bytecode.imports.missing import Form, InsideMiss, OwnModules, find_inside, find_missing
 from lamina.bytecode.imports.resolve import Module
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
+from lamina.core.paths import PREFIX
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
 from lamina.pipeline.checks.cures import ImportCures, preinstalled_modules
@@ -73,7 +74,7 @@ def check(
     views = {layer.name: View(layer.path) for layer in layers}
     found: dict[str, tuple[Severity, list[str]]] = {}
     for group in _groups(packages, service):
-        search = _GroupSearch(group, service, [views[name] for name in group.layers], plans, store)
+        search = _GroupSearch(group, service, views, plans, store)
         cures = ImportCures(service, group.config, plans, trees[group.config])
         for miss in search.misses(group.functions):
             severity, text = _worded(miss, search, cures.cure(miss, group.layers), group)
@@ -108,27 +109,32 @@ class _GroupSearch:
     """The search for what the functions of one group import."""
 
     def __init__(
-        self, group: _Group, service: Service, views: Sequence[View], plans: Sequence[LayerDraft], store: Store
+        self, group: _Group, service: Service, views: Mapping[str, View], plans: Sequence[LayerDraft], store: Store
     ) -> None:
         python = service.target.python
         self._group = group
         # Without bytecode, this process scans the sources, whose version of Python may be another one than the target's.
         self._keeps = service.bytecode is BytecodeMode.NONE
         key = "\n".join((str(service.root), *(() if group.config.source == service.source else group.config.source)))
-        self._code = _PackageCode(View(group.package.path), f"{key}\nin this process" if self._keeps else key)
+        used = [plan for plan in plans if plan.name in group.layers]
+        self._code = _OwnCode.of(
+            View(group.package.path),
+            [(views[plan.name], plan) for plan in used],
+            f"{key}\nin this process" if self._keeps else key,
+        )
         self._index = ModuleIndex(self._code, store, python=python)
         self._scanner = OwnScanner(python)
         self._scanned: dict[str, Scan] = {}
         self._own = OwnModules(self._index.modules, self._code.paths())
         self._others = (
-            _LayersPath(views, python),
+            _LayersPath([views[name] for name in group.layers], python),
             _RuntimePath(python, {*preinstalled_modules(service.target), *service.provided}),
         )
-        used = [plan for plan in plans if plan.name in group.layers and service.bytecode is BytecodeMode.REACHABLE]
+        indexed = used if service.bytecode is BytecodeMode.REACHABLE else []
         # What else decides whether a distribution finds a module.
         tops = sorted({path.partition("/")[0] for path in self._code.paths()})
         world = [service.target.runtime, sorted(service.provided), tops]
-        self._inside = _IndexedModules(used, world, store, python)
+        self._inside = _IndexedModules(indexed, world, store, python)
 
     def misses(self, functions: Iterable[Function]) -> tuple[Miss, ...]:
         """Return what the handlers of *functions* import and nothing provides."""
@@ -165,18 +171,28 @@ class _GroupSearch:
         return self._scanned[module.path]
 
 
-class _PackageCode:
-    """The service's own modules in a finished package; implements `lamina.bytecode.imports.index.Code`."""
+class _OwnCode:
+    """The service's own modules in finished zips: a package, then layers; implements `lamina.bytecode.imports.index.Code`."""
 
     distribution = FIRST_PARTY
 
-    def __init__(self, view: View, key: str) -> None:
-        self._view = view
+    def __init__(self, places: Mapping[str, tuple[View, str]], key: str) -> None:
+        self._places = places
+        """The zip and the member of each path."""
         self.key = key
+
+    @classmethod
+    def of(cls, package: View, layers: Iterable[tuple[View, LayerDraft]], key: str) -> Self:
+        """Return the modules of *package* and, unless it has the same path, those that *layers* contain for the service."""
+        places = {path: (package, path) for path in package.members}
+        for view, plan in layers:
+            for file in plan.own_code:
+                places.setdefault(file.path, (view, PREFIX + file.path))
+        return cls(places, key)
 
     def paths(self) -> Iterable[str]:
         """Return the paths of all files."""
-        return self._view.members
+        return self._places
 
     def read(self, path: str) -> Iterator[bytes]:
         """Yield the content of *path*."""
@@ -184,7 +200,8 @@ class _PackageCode:
 
     def content(self, path: str) -> bytes:
         """Return the content of *path*."""
-        return self._view.content(path)
+        view, member = self._places[path]
+        return view.content(member)
 
 
 class _LayersPath:
