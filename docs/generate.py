@@ -52,7 +52,8 @@ Exit code 1 means that a check failed. Codes 2 to 6 mean that the command could 
 `lamina run` and `lamina sandbox` exit with the exit code of the command that they run.
 
 Errors are printed to stderr as `error: …`, usually followed by `hint: …`. One run reports all invalid entries, not only the first.
-With `-v`, the traceback is printed before the error. Any other exception is reported as a bug in lamina, with its traceback.
+With `--json`, the error is also printed to stdout as [JSON](build-report.md#a-failed-command).
+With `-v`, the traceback is printed before the error, unless the arguments are invalid. Any other exception is reported as a bug in lamina, with its traceback.
 
 ## Errors by code
 

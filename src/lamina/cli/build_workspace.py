@@ -57,9 +57,10 @@ class _ServiceRow:
         """Return the key ``error`` of the JSON report: why the service is not built, or what must not be deployed; else nothing."""
         if self.exit_code == 0:
             return {}
-        message = "; ".join(self._errors) if self.error is None else str(self.error)
-        hint = None if self.error is None else self.error.hint
-        return {"error": {"message": message, "hint": hint, "exit_code": self.exit_code}}
+        if self.error is not None:
+            return {"error": self.error.document()}
+        message = "; ".join(self._errors)
+        return {"error": {"kind": "Findings", "message": message, "hint": None, "exit_code": self.exit_code}}
 
     @property
     def _errors(self) -> list[str]:

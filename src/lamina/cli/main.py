@@ -12,12 +12,12 @@ import os
 import sys
 
 from lamina import __version__
-from lamina.core.errors import ConfigError, LaminaError
+from lamina.core.errors import LaminaError, StoppedError, UsageError
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 COMMANDS = {
     "init": "create a configuration by inspecting the project",
@@ -39,6 +39,7 @@ COMMANDS = {
 DOCUMENTATION = "docs/"
 """The address of the documentation, to which a command's ``PAGE`` is appended."""
 
+_REPORT_VERSION = "1"
 _COLUMNS = 80
 _LONGEST_COMMAND = len("    completion")
 _GARBAGE_COLLECTED_AFTER = 50_000
@@ -48,7 +49,7 @@ examples:
   lamina init               # create a configuration in pyproject.toml
   lamina build --dry-run    # show what would be downloaded and built
   lamina build              # build layers and packages into .lamina/
-  lamina build --help       # show the options of a command
+  lamina help build         # show the options of a command
 
 exit codes:
   0 success, or nothing to do   1 check failed   2 usage or configuration error
@@ -106,12 +107,31 @@ def _columns() -> int:
         return _COLUMNS
 
 
-class _Command(argparse.ArgumentParser):
-    """The parser of one command. A *listed* parser only provides the command's name for the list, and cannot parse."""
+class _ArgumentParser(argparse.ArgumentParser):
+    """
+    The parser of lamina or of one command. It raises `UsageError` for invalid arguments.
+
+    A *listed* parser only provides the command's name for the list, and cannot parse.
+    """
 
     def __init__(self, *, listed: bool = False, **keywords: Any) -> None:
         if not listed:
             super().__init__(**keywords)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse *args* like the base class, but reject unknown arguments here, where the command is known."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            from lamina.cli.usage import unknown_arguments
+
+            raise unknown_arguments(self, unknown)
+        return found, unknown
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `UsageError` for the mistake that argparse describes as *message*."""
+        from lamina.cli.usage import invalid_argument
+
+        raise invalid_argument(self, message)
 
 
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
@@ -121,7 +141,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     It imports the modules of all commands, or only that of the command *only*. If *only* is not a command, it imports
     none, and the parser lists the commands but cannot parse their arguments.
     """
-    parser = argparse.ArgumentParser(
+    parser = _ArgumentParser(
         prog="lamina",
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -134,7 +154,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     )
     parser.add_argument("-h", "--help", action="help", help="show this help and exit")
     commands = parser.add_subparsers(
-        dest="command", metavar="COMMAND", title="commands", prog="lamina", parser_class=_Command
+        dest="command", metavar="COMMAND", title="commands", prog="lamina", parser_class=_ArgumentParser
     )
     for name, summary in COMMANDS.items():
         if only is None or name == only:
@@ -144,7 +164,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     return parser
 
 
-def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summary: str) -> None:
+def _add_command(commands: argparse._SubParsersAction[_ArgumentParser], name: str, summary: str) -> None:
     from lamina.cli.options import add_common
 
     module = __import__(f"lamina.cli.{name}", fromlist=["run"])
@@ -165,48 +185,72 @@ def _add_command(commands: argparse._SubParsersAction[_Command], name: str, summ
 def main(argv: Sequence[str] | None = None) -> int:
     """Run lamina with the arguments *argv*, by default those of the process, and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    chosen = next((argument for argument in arguments if argument in COMMANDS), "")
     try:
-        if arguments and arguments[0].isidentifier() and arguments[0] not in COMMANDS:
-            raise _no_command(arguments[0])
-        parser = build_parser(chosen)
-        namespace = parser.parse_args(arguments, argparse.Namespace(given=arguments))
-        if namespace.command is None:
-            parser.print_help(sys.stderr)
-            return 2
-        return int(namespace.run(namespace))
+        code = _exit_code(arguments)
+        if sys.stdout is not None:  # None if the process was started without stdout
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of the output has closed it, as in `lamina … | head`.
+        _discard_output()
+        return 141
+    return code
+
+
+def _exit_code(arguments: list[str]) -> int:
+    try:
+        return _run(arguments)
     except SystemExit as error:
-        # argparse raises SystemExit for `--help`, `--version` and invalid arguments.
+        # argparse raises SystemExit for `--help` and `--version`.
         return error.code if isinstance(error.code, int) else 2
     except LaminaError as error:
-        return _report_failure(error, verbose="-v" in arguments or "--verbose" in arguments)
-    except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        # The reader of stdout has closed it, as in `lamina … | head`. Python would report the error again at exit.
-        sys.stdout = None
-        return 141
+        return _report_failure(error, arguments)
+    except KeyboardInterrupt as error:
+        return _report_failure(StoppedError("interrupted").with_traceback(error.__traceback__), arguments)
 
 
-def _no_command(name: str) -> ConfigError:
-    from lamina.project.table import did_you_mean
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["help"]:
+        arguments = [*(argument for argument in arguments if argument != "help"), "--help"]
+    command = next((argument for argument in arguments if argument in COMMANDS), "")
+    if arguments and arguments[0] not in {command, "-h", "--help", "--version"}:
+        from lamina.cli.usage import no_command
 
-    return ConfigError(
-        f"unknown command `{name}`{did_you_mean(name, COMMANDS)}",
-        hint="list the commands: `lamina --help`",
-    )
+        raise no_command(arguments, command, COMMANDS)
+    parser = build_parser(command)
+    namespace = parser.parse_args(arguments, argparse.Namespace(given=arguments))
+    if namespace.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    if namespace.project and not os.path.isdir(namespace.project):
+        from lamina.cli.usage import no_directory
+
+        raise no_directory(namespace.project)
+    return int(namespace.run(namespace))
 
 
-def _report_failure(error: LaminaError, *, verbose: bool) -> int:
+def _report_failure(error: LaminaError, arguments: list[str]) -> int:
+    """Print *error* to stderr, and with ``--json`` also to stdout as a JSON report; return its exit code."""
     from lamina.cli.console import Console
 
-    if verbose:
+    own = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if ("-v" in own or "--verbose" in own) and not isinstance(error, UsageError):
         import traceback
 
         traceback.print_exception(error)
     Console().failure(error)
+    if "--json" in own:
+        import json
+
+        print(json.dumps({"version": _REPORT_VERSION, "error": error.document()}, indent=2))
     return error.exit_code
+
+
+def _discard_output() -> None:
+    """Redirect stdout and stderr to nowhere, so that Python does not report a closed pipe again when it flushes them at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            os.dup2(null, stream.fileno())
 
 
 def entry_point() -> None:
@@ -215,6 +259,9 @@ def entry_point() -> None:
     gc.set_threshold(_GARBAGE_COLLECTED_AFTER)
     try:
         code = main()
+    except KeyboardInterrupt:
+        # A second Ctrl-C, while the first one was reported.
+        code = StoppedError.exit_code
     except Exception:
         print(
             f"error: bug in lamina {__version__}; please report it with the traceback below and the output of `lamina doctor`\n",

@@ -7,7 +7,8 @@ Errors that lamina raises on purpose, each with its exit code.
     ├── ConfigError                     2
     │   ├── InvalidConfigError
     │   ├── MissingExtraError
-    │   └── TemplateError
+    │   ├── TemplateError
+    │   └── UsageError
     ├── LockError                       3
     │   ├── LockNotFoundError
     │   ├── LockSyntaxError
@@ -77,6 +78,15 @@ class LaminaError(Exception):
         super().__init__(message)
         self.hint = hint
 
+    def document(self) -> dict[str, object]:
+        """Return the error as JSON values; ``kind`` is the name of its class."""
+        return {
+            "kind": type(self).__name__,
+            "message": str(self),
+            "hint": self.hint,
+            "exit_code": self.exit_code,
+        }
+
 
 class ConfigError(LaminaError):
     """The configuration or a command-line argument is invalid."""
@@ -114,6 +124,10 @@ class MissingExtraError(ConfigError):
 
 class TemplateError(ConfigError):
     """A deploy description, such as a SAM template, is unreadable or invalid."""
+
+
+class UsageError(ConfigError):
+    """A command, option or argument is unknown, missing or invalid."""
 
 
 class LockError(LaminaError):
