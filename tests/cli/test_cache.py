@@ -120,6 +120,6 @@ def test_days_that_are_none(capsys: pytest.CaptureFixture[str], days: str) -> No
     code = main(["cache", "clean", f"--older-than={days}"])
 
     assert code == 2
-    assert capsys.readouterr().err.endswith(
-        f"argument --older-than: `{days}` is not a valid number of days: expected at least 0\n"
+    assert capsys.readouterr().err.startswith(
+        f"error: `--older-than`: `{days}` is not a valid number of days: expected at least 0\n"
     )

@@ -127,7 +127,7 @@ def test_function_that_cannot_start(project: Path, capsys: pytest.CaptureFixture
     code = main(["coldstart", "broken", "--repeat", "1", "-q"])
 
     message = "Runtime.ImportModuleError: Unable to import module 'broken': No module named 'nowhere'"
-    assert (1, f"broken    cannot start: {message}") == (code, capsys.readouterr().out.splitlines()[1])
+    assert (1, f"  broken cannot start: {message}") == (code, capsys.readouterr().out.splitlines()[0])
 
 
 @pytest.mark.parametrize(("budget", "code"), [("60000", 0), ("1", 1)])

@@ -148,9 +148,9 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--keep", "0"], "argument --keep: `0` is not a valid number of versions: expected at least 1"),
-        (["--keep-days", "-1"], "argument --keep-days: `-1` is not a valid number of days: expected at least 0"),
-        (["--all", "--layer", "x"], "argument --layer: not allowed with argument --all"),
+        (["--keep", "0"], "`--keep`: `0` is not a valid number of versions: expected at least 1"),
+        (["--keep-days", "-1"], "`--keep-days`: `-1` is not a valid number of days: expected at least 0"),
+        (["--all", "--layer", "x"], "`--layer` is not allowed with `--all`"),
     ],
 )
 def test_usage(tmp_path: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -158,4 +158,4 @@ def test_usage(tmp_path: Path, words: list[str], message: str, capsys: pytest.Ca
     exit_code = main(["prune", "--project", str(tmp_path), *words])
 
     assert 2 == exit_code
-    assert capsys.readouterr().err.rstrip().endswith(message)
+    assert f"error: {message}" == capsys.readouterr().err.partition("\n")[0]

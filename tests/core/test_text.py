@@ -37,3 +37,52 @@ def test_table() -> None:
         "  numpy 2.1.0  1.00 MB",
         "  six           9.0 kB    0.5 kB",
     ] == list(table(("", "zipped", "bytecode"), rows))
+
+
+_HEADER = ("", "zipped", "unzipped", "bytecode")
+_ROWS = [("a-long-name-of-a-distribution 1.0", "1.00 MB", "2.00 MB", ""), ("six", "9.0 kB", "9.0 kB", "0.5 kB")]
+
+
+@pytest.mark.parametrize("width", [60, 200, None])
+def test_a_table_that_fits(width: int | None) -> None:
+    """A table that is not too wide stays as it is."""
+    narrow = [row[:2] for row in _ROWS]
+
+    assert list(table(_HEADER[:2], narrow)) == list(table(_HEADER[:2], narrow, width=width, droppable=(1,)))
+
+
+@pytest.mark.parametrize(
+    ("width", "droppable", "lines"),
+    [
+        (
+            55,
+            (2, 1),
+            [
+                "                                      zipped  bytecode",
+                "  a-long-name-of-a-distribution 1.0  1.00 MB",
+                "  six                                 9.0 kB    0.5 kB",
+            ],
+        ),
+        (
+            52,
+            (),
+            [
+                "                          zipped  unzipped  bytecode",
+                "  a-long-name-of-a-      1.00 MB   2.00 MB",
+                "    distribution 1.0",
+                "  six                     9.0 kB    9.0 kB    0.5 kB",
+            ],
+        ),
+    ],
+)
+def test_a_table_that_is_too_wide(width: int, droppable: tuple[int, ...], lines: list[str]) -> None:
+    """A table leaves out the columns that it may, and then wraps its first column."""
+    made = list(table(_HEADER, _ROWS, width=width, droppable=droppable))
+
+    assert lines == made
+    assert max(map(len, made)) <= width
+
+
+def test_a_table_without_rows() -> None:
+    """A header without rows is not shown."""
+    assert [] == list(table(_HEADER, []))

@@ -268,6 +268,7 @@ class TestCommand:
         alone = json.loads((services[0].root / ".lamina" / "build.json").read_bytes())
         assert alone | {"project": "services/alone"} == report["services"][0]
         assert {
+            "kind": "LockNotFoundError",
             "message": f"no lock file found in `{services[2].root}`",
             "exit_code": 3,
         } == {key: value for key, value in report["services"][2]["error"].items() if key != "hint"}

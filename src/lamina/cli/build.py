@@ -75,11 +75,12 @@ def _build(arguments: argparse.Namespace, start: Path) -> int:
     from lamina.aws.store.team import team_store
     from lamina.cli import build_summary
     from lamina.cli.console import Console
+    from lamina.cli.stopping import killable
     from lamina.pipeline.build import build
     from lamina.project.file import find_project
 
     project = find_project(start)
-    with Console.of(arguments) as console:
+    with Console.of(arguments) as console, killable(arguments, console):
         result = build(project, build_options(arguments), team_store=team_store, reporter=console)
     return _show(arguments, build_summary.document(result, project=project), result)
 
@@ -100,7 +101,7 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
 
         console = Console.of(arguments)
         if not arguments.json:
-            console.say(*build_summary.lines(document, result, verbose=arguments.verbose))
+            console.say(*build_summary.lines(document, result, verbose=arguments.verbose, width=console.columns))
         # Several targets often have the same finding.
         for severity, message in dict.fromkeys((row["severity"], row["message"]) for row in findings):
             console.finding(severity, message)

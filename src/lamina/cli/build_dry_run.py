@@ -10,6 +10,7 @@ from lamina.bytecode.installation import is_set
 from lamina.bytecode.interpreter import find_uv, not_found
 from lamina.cli.console import Console
 from lamina.cli.options import build_options
+from lamina.cli.stopping import killable
 from lamina.core.text import count, megabytes, table
 from lamina.core.values import Severity, SourcePin
 from lamina.fetch.provider import offline_error
@@ -45,11 +46,10 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     if wheels are missing and ``--offline`` is given.
     """
     project = find_project(start)
-    with Console.of(arguments) as console:
+    with Console.of(arguments) as console, killable(arguments, console):
         context = BuildContext.open(project, build_options(arguments), reporter=console)
         with context.store.in_use():
             plan = resolve(context, config.load(project, context.options, store=context.store))
-            console.stage("reading the file indexes of wheels", total=len(plan.missing), unit="wheels")
             estimates = estimate(plan, context)
     if context.options.offline and plan.missing:
         raise offline_error(plan.missing)
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     else:
         for target, sizes in zip(plan.targets, estimates, strict=True):
             for layer, size in zip(target.layers, sizes, strict=True):
-                console.say(*_planned(layer, size, target.service, verbose=console.verbose))
+                console.say(*_planned(layer, size, target.service, console))
             console.say(*_functions(target))
         missing = sum(pin.size or 0 for pin in plan.missing)
         wheels = count(len(plan.missing), "wheel")
@@ -87,12 +87,16 @@ def _say_interpreters(missing: Sequence[tuple[int, int]], arguments: argparse.Na
     return code
 
 
-def _planned(layer: LayerDraft, size: Estimate, service: Service, *, verbose: bool) -> Iterator[str]:
+def _planned(layer: LayerDraft, size: Estimate, service: Service, console: Console) -> Iterator[str]:
     reused = _is_reused(layer)
     yield f"layer {layer.name} for {service.target}: {_outcome((reused, layer.reason), 'built')}"
-    if size.shares and (verbose or not reused):
+    if size.shares and (console.verbose or not reused):
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
-        yield from table(("", "zipped", "unzipped", ""), [_share(share, reused=bool(reused)) for share in ordered])
+        yield from table(
+            ("", "zipped", "unzipped", ""),
+            [_share(share, reused=bool(reused)) for share in ordered],
+            width=console.columns,
+        )
     about = "" if size.complete else "at least "
     bytecode = "" if reused or service.bytecode is BytecodeMode.NONE else ", plus bytecode"
     yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"

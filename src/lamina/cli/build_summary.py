@@ -29,17 +29,20 @@ def documents(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [document, *document.get("other_targets", ())] if document else []
 
 
-def lines(document: Mapping[str, Any], result: Result | None, *, verbose: bool = False) -> Iterator[str]:
+def lines(
+    document: Mapping[str, Any], result: Result | None, *, verbose: bool = False, width: int | None = None
+) -> Iterator[str]:
     """
     Yield the lines of the summary of a build report *document*.
 
     *result* adds the reasons for rebuilding and the files excluded from packages; it is None if nothing has changed since the last
-    build. *verbose* lists all distributions, functions and excluded files, instead of only the largest or first ones.
+    build. *verbose* lists all distributions, functions and excluded files, instead of only the largest or first ones. *width* is the width of tables in
+    characters.
     """
     results = () if result is None else result.targets
     reasons = [{layer.name: layer.reason for layer in each.plan.decided if layer.reused is None} for each in results]
     for number, each in enumerate(documents(document)):
-        yield from _target(each, reasons[number] if reasons else {}, verbose=verbose)
+        yield from _target(each, reasons[number] if reasons else {}, verbose=verbose, width=width)
     if result is None:
         yield f"nothing to do ({document['seconds']:.2f} s)"
         return
@@ -47,7 +50,9 @@ def lines(document: Mapping[str, Any], result: Result | None, *, verbose: bool =
     yield _closing(result)
 
 
-def _target(document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose: bool) -> Iterator[str]:
+def _target(
+    document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose: bool, width: int | None
+) -> Iterator[str]:
     """Yield the summary of one target; *reasons* maps each rebuilt layer's name to the reason."""
     target = document["target"]
     for layer in document["layers"]:
@@ -55,23 +60,23 @@ def _target(document: Mapping[str, Any], reasons: Mapping[str, str], *, verbose:
         state = f"built ({made})" if made else "unchanged"
         yield f"layer {layer['name']} for {target['runtime']} on {target['architecture']}: {state}"
         if made or verbose:
-            yield from _distributions(layer, verbose=verbose)
+            yield from _distributions(layer, verbose=verbose, width=width)
         yield (
             f"  {layer['path']}  {megabytes(layer['zipped_bytes'])} zipped, "
             f"{megabytes(layer['unzipped_bytes'])} unzipped, {count(layer['files'], 'file')}"
         )
         yield f"  digest {layer['digest'][:_DIGEST_DIGITS]}  sha256 {layer['sha256'][:_DIGEST_DIGITS]}"
-    yield from _functions(document["functions"], document.get("limits"), verbose=verbose)
+    yield from _functions(document["functions"], document.get("limits"), verbose=verbose, width=width)
 
 
-def _distributions(layer: Mapping[str, Any], *, verbose: bool) -> Iterator[str]:
+def _distributions(layer: Mapping[str, Any], *, verbose: bool, width: int | None) -> Iterator[str]:
     ordered = sorted(layer["distributions"], key=lambda row: (-row["zipped_bytes"], row["name"]))
     shown = ordered if verbose or len(ordered) <= _LARGEST + 1 else ordered[:_LARGEST]
     rows = [_distribution(f"{row['name']} {row['version']}", (row,)) for row in shown]
     if rest := ordered[len(shown) :]:
         rows.append(_distribution(f"{len(rest)} more", rest))
     if rows:
-        yield from table(("", "zipped", "unzipped", "bytecode"), rows)
+        yield from table(("", "zipped", "unzipped", "bytecode"), rows, width=width)
 
 
 def _distribution(label: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, str, str, str]:
@@ -85,7 +90,9 @@ def _distribution(label: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, s
     )
 
 
-def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | None, *, verbose: bool) -> Iterator[str]:
+def _functions(
+    functions: list[Mapping[str, Any]], limits: Mapping[str, int] | None, *, verbose: bool, width: int | None
+) -> Iterator[str]:
     if not functions:
         return
     largest = max(functions, key=lambda row: row["total_unzipped_bytes"])
@@ -103,6 +110,7 @@ def _functions(functions: list[Mapping[str, Any]], limits: Mapping[str, int] | N
                 (row["name"], megabytes(row["zipped_bytes"]), megabytes(row["total_unzipped_bytes"]))
                 for row in functions
             ],
+            width=width,
         )
     if limits:
         used, limit = largest["total_unzipped_bytes"], limits["unzipped_bytes"]

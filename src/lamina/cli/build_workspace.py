@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.cli import build_summary
 from lamina.cli.console import Console
 from lamina.cli.options import build_options
+from lamina.cli.stopping import killable
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.frozen import frozen
 from lamina.core.text import count, megabytes, table
@@ -72,13 +73,13 @@ def run(arguments: argparse.Namespace, found: Workspace) -> int:
     if arguments.dry_run:
         return _dry_run(arguments, found)
     started = time.perf_counter()
-    with Console.of(arguments) as console:
+    with Console.of(arguments) as console, killable(arguments, console):
         rows = _rows(arguments, found, console)
     seconds = time.perf_counter() - started
     if arguments.json:
         print(json.dumps(_document(rows, seconds), indent=2))
     else:
-        console.say(*_table(rows, verbose=arguments.verbose))
+        console.say(*_table(rows, console))
         console.say(_closing(rows, seconds))
     for row in rows:
         for finding in row.findings:
@@ -135,13 +136,13 @@ def _name(service: Path, root: Path) -> str:
     return service.relative_to(root).as_posix()
 
 
-def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
+def _table(rows: Iterable[_ServiceRow], console: Console) -> Iterator[str]:
     """
-    Yield a table of the services that were built or failed, or of all services if *verbose*.
+    Yield a table of the services that were built or failed, or of all services if *console* is verbose.
 
-    Without *verbose*, the table has at most `_SHOWN` + 1 services. If there are more, failed services are shown first of all.
+    Otherwise the table has at most `_SHOWN` + 1 services. If there are more, failed services are shown first of all.
     """
-    rows = list(rows)
+    rows, verbose = list(rows), console.verbose
     shown = [row for row in rows if verbose or not row.is_unchanged]
     hidden = 0
     if not verbose and len(shown) > _SHOWN + 1:
@@ -159,8 +160,13 @@ def _table(rows: Iterable[_ServiceRow], *, verbose: bool) -> Iterator[str]:
     # `table` would align the summaries to the right.
     lines = list(table(("service", "layers", "functions"), cells))
     width = max(len(line) for line in lines)
+    has_space = console.columns is None or width + 2 + max(len(row.summary) for row in shown) <= console.columns
     for line, summary in zip(lines, ("", *(row.summary for row in shown)), strict=True):
-        yield f"{line.ljust(width)}  {summary}".rstrip()
+        if has_space or not summary:
+            yield f"{line.ljust(width)}  {summary}".rstrip()
+        else:
+            yield line
+            yield f"    {summary}"
     if hidden:
         yield f"  and {hidden} more (-v lists them)"
 

@@ -61,8 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     _check_transfer(arguments)
     store = Store.open()
     with Console.of(arguments) as console:
+        console.stage("reading the store")
         if arguments.action == "size":
-            return _size(store, as_json=arguments.json)
+            return _size(store, console, as_json=arguments.json)
         if arguments.action == "verify":
             return _verify(store, console, as_json=arguments.json)
         if arguments.action in {"export", "import"}:
@@ -70,10 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _clean(store, console, arguments)
 
 
-def _size(store: Store, *, as_json: bool) -> int:
+def _size(store: Store, console: Console, *, as_json: bool) -> int:
     from lamina.pipeline.cache import measure
 
     areas = measure(store)
+    console.close()
     total = sum(area.bytes for area in areas)
     if as_json:
         _print_json({"path": str(store.root), "bytes": total, "areas": [asdict(area) for area in areas]})
@@ -88,6 +90,7 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
     from lamina.pipeline.cache import verify
 
     damages = verify(store, reporter=console)
+    console.close()
     if as_json:
         rows = [{"path": damage.path.as_posix(), "reason": damage.reason} for damage in damages]
         _print_json({"path": str(store.root), "removed": rows})
@@ -103,6 +106,7 @@ def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int
     from lamina.pipeline.cache import clean
 
     removed = clean(store, older_than_days=arguments.older_than, dry_run=arguments.dry_run, reporter=console)
+    console.close()
     if arguments.json:
         _print_json({"path": str(store.root)} | asdict(removed))
         return 0

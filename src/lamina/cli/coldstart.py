@@ -6,16 +6,17 @@ import argparse
 import datetime as dt
 import json
 import os
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, table_width
 from lamina.cli.invoke import open_build, read_event
 from lamina.cli.options import add_environment
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
-from lamina.core.text import count
+from lamina.core.text import count, table
 
 # The measuring modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ _RECORDING = frozenset({"record", "fresh"})
 _OBSERVING = frozenset({"aws", "logs", "xray", "split", "forced", "allow_latest", "region", "role"})
 _STARTING_HERE = frozenset({"env", "no_build", "credentials", "mode"})
 _TRACED = 3
+_OBSERVED_DROPPABLE = (5, 6, 1, 8)
+"""The columns of observed cold starts that a narrow terminal leaves out, the least important first."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -163,6 +166,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         limit = _limit(arguments, console)
         if limit is not None:
             stack.enter_context(limit)
+        console.stage("unpacking layers")
         base = variants.subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
@@ -308,7 +312,7 @@ def _judged(
 
 def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None:
     from lamina.coldstart import study as studies
-    from lamina.coldstart import table
+    from lamina.coldstart import table as tables
 
     for each in study.measurements:
         if each.mode_reason is not None:
@@ -318,7 +322,7 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
     if arguments.json:
         print(json.dumps(studies.document(study), indent=2))
     else:
-        for line in table.lines(study, modules=arguments.modules):
+        for line in tables.lines(study, modules=arguments.modules, width=table_width(sys.stdout)):
             print(line)
 
 
@@ -346,6 +350,7 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
     from lamina.project import profile
 
     artifacts = open_build(arguments)
+    console.stage("recording imports")
     chosen = variants.subjects(artifacts, arguments.functions, options=_environment_options(arguments))
     events = _events(arguments.event, chosen)
     found: dict[str, frozenset[str]] = {}
@@ -364,6 +369,7 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
         found[subject.function] = started.trace.layer_modules
         console.note(f"`{subject.function}` imported {count(len(found[subject.function]), 'module')} from its layers")
     path = profile.record(artifacts.project, found, fresh=arguments.fresh)
+    console.close()
     if arguments.json:
         counts = {name: len(found[name]) for name in sorted(found)}
         print(json.dumps({"version": "1", "kind": "profile", "path": str(path), "modules": counts}, indent=2))
@@ -442,19 +448,24 @@ def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.da
         payload=read_event(arguments.event[0]) if arguments.forced and arguments.event else b"{}",
         even_if_in_use=arguments.allow_latest,
     )
-    found = observe(sources, arguments.functions, question, now=now, reporter=console)
+    with console:
+        console.stage("reading cold starts from AWS")
+        found = observe(sources, arguments.functions, question, now=now, reporter=console)
     if arguments.json:
         print(json.dumps(document(found), indent=2))
         return 0
     if not found:
         console.say("no cold starts found")
         return 0
-    print(f"{'function':28}{'source':8}{'version':10}{'count':>6}{'p50':>11}{'p90':>11}{'p99':>11}{'max':>11}  layers")
+    rows = []
     for row in found:
         group, each = row.group, row.group.percentiles
-        times = "".join(f"{time:>8.0f} ms" for time in (each.p50, each.p90, each.p99, each.greatest))
+        times = [f"{time:.0f} ms" for time in (each.p50, each.p90, each.p99, each.greatest)]
         layers = " ".join(":".join(arn.split(":")[-2:]) for arn in group.layers)
-        print(f"{row.function:28}{row.source:8}{group.name:10}{each.count:>6}{times}  {layers}".rstrip())
+        rows.append((row.function, row.source, group.name, str(each.count), *times, layers))
+    header = ("function", "source", "version", "count", "p50", "p90", "p99", "max", "layers")
+    for line in table(header, rows, width=table_width(sys.stdout), droppable=_OBSERVED_DROPPABLE):
+        print(line)
     return 0
 
 

@@ -9,21 +9,25 @@ from _thread import allocate_lock  # importing `threading` takes longer than the
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     import argparse
+    from threading import Timer
     from types import TracebackType
     from typing import Self, TextIO
 
-    from rich.progress import Progress, TaskID
-
+    from lamina.cli.progress import ProgressLine
     from lamina.core.errors import LaminaError
+    from lamina.core.reporter import Stage
 
 _COLOURS = {"error": "31", "hint": "36", "warning": "33", "note": "2", "bold": "1"}
+_REPORT_VERSION = "1"
+_DELAY_SECONDS = 0.3
+"""How long a stage lasts before a terminal shows it: quick commands neither flicker nor import the modules that draw."""
 
 
 class Console:
     """
     Write a command's messages to stderr and, as a `Reporter`, show the progress of long work.
 
-    On a terminal, progress is a bar. Elsewhere each stage is one line, printed only if *verbose*.
+    On a terminal, a moving line shows the current stage once it lasts. Elsewhere each stage is one line, printed only if *verbose*.
     """
 
     def __init__(
@@ -46,9 +50,17 @@ class Console:
         self._stream = stream if stream is not None else sys.stderr
         self._terminal = self._stream.isatty()
         self._colour = _wants_colour(terminal=self._terminal)
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+        self._is_live = self._terminal and os.environ.get("TERM") != "dumb"
+        self._stage: Stage | None = None
+        self._done = 0
+        self._timer: Timer | None = None
+        self._line: ProgressLine | None = None
         self._lock = allocate_lock()
+
+    @property
+    def columns(self) -> int | None:
+        """The width of the terminal in characters, or ``None`` if the output is not a terminal."""
+        return table_width(self._stream)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> Console:
@@ -77,6 +89,14 @@ class Console:
         if error.hint:
             self._write(f"\n{self.paint('hint', 'hint:')} {error.hint}")
 
+    def report(self, error: LaminaError, *, as_json: bool) -> None:
+        """Write *error* like `failure`, and if *as_json* also a JSON report of it to stdout."""
+        self.failure(error)
+        if as_json:
+            import json
+
+            print(json.dumps({"version": _REPORT_VERSION, "error": error.document()}, indent=2))
+
     def finding(self, severity: str, message: str) -> None:
         """Write a finding of a check. Findings of severity ``error`` are written even if quiet."""
         if not self.quiet or severity == "error":
@@ -88,36 +108,42 @@ class Console:
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
         """Start the stage *name* of long work. *total* is the amount of work in *unit*; ``None`` if unknown."""
+        if self.quiet:
+            return
+        if not self._is_live:
+            if self.verbose:
+                self._write(f"{name} …" if total is None else f"{name}: {_amount(total, unit)}")
+            return
+        from lamina.core.reporter import Stage
+
         with self._lock:
-            if self.quiet:
-                return
-            if not self._terminal:
-                if self.verbose:
-                    self._write(f"{name} …" if total is None else f"{name}: {_amount(total, unit)}")
-                return
-            self._draw(name, total=total, unit=unit)
+            self._stage, self._done = Stage.now(name, total=total, unit=unit), 0
+            if self._line is not None:
+                self._line.show(self._stage, self._done)
+            elif self._timer is None:
+                self._timer = self._later()
 
-    def _draw(self, name: str, *, total: int | None, unit: str) -> None:
-        from rich import progress
-        from rich.console import Console as RichConsole
+    def _later(self) -> Timer:
+        from threading import Timer
 
-        self._stop()
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn() if unit == "bytes" else progress.MofNCompleteColumn(),
-            progress.TimeRemainingColumn(),
-            console=RichConsole(file=self._stream),
-            transient=True,
-        )
-        self._task = self._progress.add_task(name, total=total)
-        self._progress.start()
+        timer = Timer(_DELAY_SECONDS, self._draw)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _draw(self) -> None:
+        from lamina.cli.progress import ProgressLine
+
+        with self._lock:
+            if self._stage is not None:
+                self._line = ProgressLine(self._stream, self._stage, self._done)
 
     def advance(self, amount: int) -> None:
         """Advance the progress of the current stage by *amount*, in the unit of the stage."""
         with self._lock:
-            if self._progress is not None and self._task is not None:
-                self._progress.advance(self._task, amount)
+            self._done += amount
+            if self._line is not None and self._stage is not None:
+                self._line.show(self._stage, self._done)
 
     def note(self, message: str) -> None:
         """Write a note, which needs no action, unless quiet."""
@@ -145,20 +171,36 @@ class Console:
             return self._answers[what]
 
     def close(self) -> None:
-        """Remove the progress bar."""
+        """Remove the line that shows the progress."""
         with self._lock:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = self._task = None
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._line is not None:
+                self._line.stop()
+            self._stage = self._timer = self._line = None
 
     def _write(self, text: str) -> None:
-        if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
-        else:
-            print(text, file=self._stream)
+        with self._lock:
+            if self._line is not None:
+                self._line.write(text)
+            else:
+                print(text, file=self._stream)
+
+
+def columns(stream: TextIO | None) -> int | None:
+    """Return the width of the terminal *stream*, with the same rules as `shutil.get_terminal_size`; ``None`` if it is unknown."""
+    setting = os.environ.get("COLUMNS", "")
+    if setting.isdecimal() and int(setting) > 0:
+        return int(setting)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or None  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def table_width(stream: TextIO) -> int | None:
+    """Return the width that tables on *stream* must fit; ``None`` if it is not a terminal, so that another program reads all columns."""
+    return columns(stream) if stream.isatty() else None
 
 
 def _wants_colour(*, terminal: bool) -> bool:

@@ -108,6 +108,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
         directory=directory / "functions",
         reporter=console,
     )
+    console.stage("comparing with AWS")
     # `--migrate` also plans services with missing functions, without `--create`.
     create = arguments.create or arguments.migrate
     return _deploy(arguments, deployment.plan(built.jobs(layers), connected(), create=create), console)

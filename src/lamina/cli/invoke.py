@@ -95,8 +95,9 @@ def open_build(arguments: argparse.Namespace) -> Artifacts:
     project = project_of(arguments)
     if not arguments.no_build and last_build.has_changed(project):
         from lamina.aws.store.team import team_store
+        from lamina.cli.stopping import killable
 
-        with Console.of(arguments) as console:
+        with Console.of(arguments) as console, killable(arguments, console):
             result = last_build.repeat(project, team_store=team_store, reporter=console)
         console.note("sources changed; rebuilt")
         for finding in result.build.findings:
@@ -124,13 +125,15 @@ def find_environment(
 
     built = artifacts.function(function) if function is not None else artifacts.any_function()
     service = load(artifacts.project)
-    return prepare(
-        artifacts,
-        built,
-        function_of(built, service, memory_mb=memory_mb, timeout_seconds=timeout_seconds),
-        mode=Mode(arguments.mode),
-        additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
-    )
+    with Console.of(arguments) as console:
+        console.stage("unpacking layers")
+        return prepare(
+            artifacts,
+            built,
+            function_of(built, service, memory_mb=memory_mb, timeout_seconds=timeout_seconds),
+            mode=Mode(arguments.mode),
+            additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
+        )
 
 
 def read_event(source: str) -> bytes:

@@ -12,6 +12,7 @@ import os
 import sys
 
 from lamina import __version__
+from lamina.cli.console import Console, columns
 from lamina.core.errors import LaminaError, StoppedError, UsageError
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
@@ -39,7 +40,6 @@ COMMANDS = {
 DOCUMENTATION = "docs/"
 """The address of the documentation, to which a command's ``PAGE`` is appended."""
 
-_REPORT_VERSION = "1"
 _COLUMNS = 80
 _LONGEST_COMMAND = len("    completion")
 _GARBAGE_COLLECTED_AFTER = 50_000
@@ -64,7 +64,7 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         # Without a width argparse imports `shutil` and its compression modules to get the terminal's size.
-        super().__init__(prog, max_help_position=28, width=_columns() - 2)
+        super().__init__(prog, max_help_position=28, width=(columns(sys.__stdout__) or _COLUMNS) - 2)
         # argparse reserves two columns too few for the indented list of commands.
         self._action_max_length = _LONGEST_COMMAND
 
@@ -94,17 +94,6 @@ def positional_usage(action: argparse.Action) -> str:
         return "{" + ",".join(map(str, action.choices)) + "}"
     name = str(action.metavar or action.dest)
     return {"*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
-
-
-def _columns() -> int:
-    """Return the terminal's width in columns, with the same rules as `shutil.get_terminal_size`."""
-    columns = os.environ.get("COLUMNS", "")
-    if columns.isdecimal() and int(columns) > 0:
-        return int(columns)
-    try:
-        return os.get_terminal_size(sys.__stdout__.fileno()).columns or _COLUMNS  # type: ignore[union-attr]
-    except (AttributeError, ValueError, OSError):
-        return _COLUMNS
 
 
 class _ArgumentParser(argparse.ArgumentParser):
@@ -230,18 +219,12 @@ def _run(arguments: list[str]) -> int:
 
 def _report_failure(error: LaminaError, arguments: list[str]) -> int:
     """Print *error* to stderr, and with ``--json`` also to stdout as a JSON report; return its exit code."""
-    from lamina.cli.console import Console
-
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if ("-v" in own or "--verbose" in own) and not isinstance(error, UsageError):
         import traceback
 
         traceback.print_exception(error)
-    Console().failure(error)
-    if "--json" in own:
-        import json
-
-        print(json.dumps({"version": _REPORT_VERSION, "error": error.document()}, indent=2))
+    Console().report(error, as_json="--json" in own)
     return error.exit_code
 
 

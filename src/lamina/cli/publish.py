@@ -83,6 +83,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     if not built.ok:
         return 1
     service, jobs = built.builds[0].service, built.jobs(desired.desired_layers(built.builds, settings, arguments.layer))
+    console.stage("comparing with AWS")
     if arguments.upload_only:
         return _upload(service, stage.plan_stage(jobs, connected()), arguments, console)
     return _publish(service, survey.survey(jobs, connected()), arguments, console)

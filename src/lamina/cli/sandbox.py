@@ -56,11 +56,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 @stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """Run the sandbox until its command ends and return the command's exit code; without a command, run until interrupted."""
+    command = _command(arguments.words)
+    with Console.of(arguments) as console:
+        return _run(arguments, command, console)
+
+
+def _run(arguments: argparse.Namespace, command: Sequence[str], console: Console) -> int:
     from lamina.aws.api.facts import fits
     from lamina.local.sandbox.server import DEFAULT_REGION, started
 
-    command = _command(arguments.words)
-    console = Console.of(arguments)
     project, target = _place(arguments)
     if arguments.keep_state and project is None:
         raise ConfigError("`--keep-state` needs a project, and none was found", hint="set `--project DIR`")
@@ -74,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         reporter=console,
     )
     with sandbox as running:
+        console.close()
         if not command:
             return _serve(running, console, as_json=arguments.json)
         console.say(_RUNS.format(running.url))

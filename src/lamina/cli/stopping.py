@@ -1,20 +1,30 @@
-"""Treat SIGTERM like Ctrl-C, so that a command cleans up. CI systems send SIGTERM to cancel a job."""
+"""End commands that are interrupted: with the time to clean up in AWS, or soon if they may be killed at any time."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lamina.core.errors import StoppedError
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
+
+    from lamina.cli.console import Console
+
+_PATIENCE_SECONDS = 2
+"""How long threads have to end after Ctrl-C: those that compile or copy do, those that wait for a server may not."""
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
     """
-    Raise KeyboardInterrupt when SIGTERM arrives inside the context.
+    Raise KeyboardInterrupt when SIGTERM arrives inside the context, as CI systems send it to cancel a job.
 
     In threads other than the main one this does nothing, because Python runs signal handlers in the main thread only.
     """
@@ -30,3 +40,38 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
+    """
+    End the process with the exit code of `StoppedError` if it is still inside the context a while after Ctrl-C.
+
+    A build would otherwise wait for its threads, and these for servers that do not answer. Only for work that leaves nothing behind
+    when it is killed. In threads other than the main one, and if the process ignores Ctrl-C, this does nothing.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def end() -> None:
+        console.report(StoppedError("interrupted"), as_json=arguments.json)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        os._exit(StoppedError.exit_code)
+
+    timer = threading.Timer(_PATIENCE_SECONDS, end)
+    timer.daemon = True
+
+    def interrupt(*_: object) -> None:
+        if not timer.is_alive():
+            timer.start()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        timer.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.coldstart.attribution import modules, shares
-from lamina.core.text import megabytes
+from lamina.core.text import megabytes, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,16 +15,22 @@ if TYPE_CHECKING:
     from lamina.coldstart.study import Comparison, Study
 
 _LEAST_MS = 0.05
-_NAME = 30
+_OVERVIEW_DROPPABLE = (3, 7, 4, 2, 8, 6)
+_FUNCTION_DROPPABLE = (2, 7, 5, 6, 3)
+"""The columns that a narrow terminal leaves out, the least important first."""
 
 
-def lines(study: Study, *, modules: int = 0) -> Iterator[str]:
-    """Yield the lines of the output. *modules* is the number of slowest modules to list for each function."""
-    yield from _overview(study)
+def lines(study: Study, *, modules: int = 0, width: int | None = None) -> Iterator[str]:
+    """
+    Yield the lines of the output. *modules* is the number of slowest modules to list for each function.
+
+    *width* is the width of the tables in characters. Narrow tables leave out columns.
+    """
+    yield from _overview(study, width)
     for each in study.base:
         if each.traces:
             yield ""
-            yield from _function(each, modules)
+            yield from _function(each, modules, width)
     if study.comparisons:
         yield ""
         for comparison in study.comparisons:
@@ -37,43 +43,52 @@ def lines(study: Study, *, modules: int = 0) -> Iterator[str]:
             yield f"{verdict.rule} {verdict.function}: {measured}, limit {verdict.limit_ms:.1f} ms: {word}"
 
 
-def _overview(study: Study) -> Iterator[str]:
-    labels = [each.subject.label for each in study.measurements]
-    width = max(len("function"), *(len(label) for label in labels))
-    header = ("median", "min", "quartiles", "max", "CPU", "compiled", "read", "memory")
-    more = "".join(f"{name:>11}" for name in header[4:])
-    yield f"{'function':{width}}{header[0]:>10}{header[1]:>9}{header[2]:>18}{header[3]:>9}{more}"
-    for label, each in zip(labels, study.measurements, strict=True):
+def _overview(study: Study, width: int | None) -> Iterator[str]:
+    header = ("function", "median", "min", "quartiles", "max", "CPU", "compiled", "read", "memory")
+    rows = []
+    for each in study.measurements:
         total = each.total_ms
         if total is None or each.failure is not None:
-            yield f"{label:{width}}  cannot start: {each.failure}"
             continue
         last = each.traces[-1]
-        read = sum(size for _, size in last.files)
-        cpu = "" if each.cpu_ms is None else f"{each.cpu_ms.median:.1f} ms"
-        quartiles = f"{total.lower:.1f} to {total.upper:.1f}"
-        yield (
-            f"{label:{width}}{total.median:>7.1f} ms{total.least:>9.1f}{quartiles:>18}{total.greatest:>9.1f}"
-            f"{cpu:>11}{len(last.compiled):>11}{megabytes(read):>11}{megabytes(each.memory_bytes):>11}"
+        rows.append(
+            (
+                each.subject.label,
+                f"{total.median:.1f} ms",
+                f"{total.least:.1f}",
+                f"{total.lower:.1f} to {total.upper:.1f}",
+                f"{total.greatest:.1f}",
+                "" if each.cpu_ms is None else f"{each.cpu_ms.median:.1f} ms",
+                str(len(last.compiled)),
+                megabytes(sum(size for _, size in last.files)),
+                megabytes(each.memory_bytes),
+            )
         )
+    yield from table(header, rows, width=width, droppable=_OVERVIEW_DROPPABLE)
+    for each in study.measurements:
+        if each.total_ms is None or each.failure is not None:
+            yield f"  {each.subject.label} cannot start: {each.failure}"
 
 
-def _function(measurement: Measurement, count: int) -> Iterator[str]:
-    rows = shares(measurement.traces, measurement.subject.owners)
-    whole = sum(row.own_ms.median for row in rows) or 1.0
-    yield (
-        f"{measurement.subject.function:{_NAME}}{'own':>10}{'spread':>17}{'share':>7}{'with imports':>14}"
-        f"{'modules':>9}{'compiled':>10}{'read':>11}"
-    )
-    for row in rows:
-        if row.own_ms.median < _LEAST_MS and not row.compiled:
-            continue
-        name = f"{row.owner.label} {row.owner.version}".strip()
-        spread = f"{row.own_ms.least:.1f} to {row.own_ms.greatest:.1f}"
-        yield (
-            f"  {_short(name):{_NAME - 2}}{row.own_ms.median:>7.1f} ms{spread:>17}{row.own_ms.median / whole:>7.0%}"
-            f"{row.cumulative_ms.median:>11.1f} ms{row.modules:>9}{row.compiled:>10}{megabytes(row.read_bytes):>11}"
+def _function(measurement: Measurement, count: int, width: int | None) -> Iterator[str]:
+    found = shares(measurement.traces, measurement.subject.owners)
+    whole = sum(row.own_ms.median for row in found) or 1.0
+    header = (measurement.subject.function, "own", "spread", "share", "with imports", "modules", "compiled", "read")
+    rows = [
+        (
+            f"{row.owner.label} {row.owner.version}".strip(),
+            f"{row.own_ms.median:.1f} ms",
+            f"{row.own_ms.least:.1f} to {row.own_ms.greatest:.1f}",
+            f"{row.own_ms.median / whole:.0%}",
+            f"{row.cumulative_ms.median:.1f} ms",
+            str(row.modules),
+            str(row.compiled),
+            megabytes(row.read_bytes),
         )
+        for row in found
+        if row.own_ms.median >= _LEAST_MS or row.compiled
+    ]
+    yield from table(header, rows, width=width, droppable=_FUNCTION_DROPPABLE)
     for module in modules(measurement.traces, measurement.subject.owners)[:count]:
         yield (
             f"    {module.module} ({module.owner.label}): {module.own_ms:.1f} ms, "
@@ -104,7 +119,3 @@ def _difference(difference: Difference) -> str:
         return f"{words}; median of the current build minus the variant's: {difference.median:+.1f} ms ({interval})"
     word = "slower" if difference.median > 0 else "faster"
     return f"the current build is {abs(difference.median):.1f} ms {word} ({interval})"
-
-
-def _short(name: str) -> str:
-    return name if len(name) < _NAME - 2 else f"{name[: _NAME - 4]}…"

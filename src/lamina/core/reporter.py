@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Protocol
+
+from lamina.core.frozen import frozen
+from lamina.core.text import megabytes
+
+
+@frozen
+class Stage:
+    """A stage of long work."""
+
+    name: str
+    total: int | None = None
+    """The amount of work in *unit*; ``None`` if unknown."""
+    unit: str = "items"
+    started: float
+    """The time of the start, by the clock `monotonic`, in seconds."""
+
+    @classmethod
+    def now(cls, name: str, *, total: int | None, unit: str) -> Stage:
+        """Return a stage that starts now."""
+        return cls(name=name, total=total, unit=unit, started=monotonic())
+
+    def amount(self, done: int) -> str:
+        """Format how much is *done*, or nothing if the total is unknown."""
+        if self.total is None:
+            return ""
+        if self.unit == "bytes":
+            return f"{megabytes(done)} of {megabytes(self.total)}"
+        return f"{done:,} of {self.total:,} {self.unit}"
 
 
 class Reporter(Protocol):

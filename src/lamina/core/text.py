@@ -4,7 +4,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+
+_MARGIN = 2
+_NARROWEST = 16
+"""The width below which the first column of a table is not wrapped any further."""
 
 
 def megabytes(size: int) -> str:
@@ -17,11 +21,45 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yield the lines of a table with *header* and *rows*. The first column is left-aligned, other columns right-aligned."""
+def table(
+    header: tuple[str, ...],
+    rows: Iterable[tuple[str, ...]],
+    *,
+    width: int | None = None,
+    droppable: Iterable[int] = (),
+) -> Iterator[str]:
+    """
+    Yield the lines of a table with *header* and *rows*; none if there are no rows. The first column is left-aligned, others right-aligned.
+
+    If the table is wider than *width* characters, the columns with the indexes *droppable* are left out, in that order, until it
+    fits. If that is not enough, the first column is wrapped.
+    """
     every = [header, *rows]
+    if len(every) == 1:
+        return
     widths = [max(len(row[column]) for row in every) for column in range(len(header))]
+    shown = list(range(1, len(header)))
+    first = widths[0]
+    if width is not None:
+        for column in droppable:
+            if first + _width(widths, shown) > width:
+                shown.remove(column)
+        first = min(first, max(_NARROWEST, width - _width(widths, shown)))
     for row in every:
-        first, *others = zip(row, widths, strict=True)
-        cells = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]
-        yield f"  {'  '.join(cells)}".rstrip()
+        start, *continued = _wrapped(row[0], first)
+        cells = (row[column].rjust(widths[column]) for column in shown)
+        yield f"  {'  '.join((start.ljust(first), *cells))}".rstrip()
+        yield from (f"  {line}" for line in continued)
+
+
+def _width(widths: Sequence[int], shown: Iterable[int]) -> int:
+    """Return the width of a table's margin and of the columns *shown*, each with the space before it."""
+    return _MARGIN + sum(_MARGIN + widths[column] for column in shown)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    if len(text) <= width:
+        return [text]
+    import textwrap
+
+    return textwrap.wrap(text, width, subsequent_indent="  ")

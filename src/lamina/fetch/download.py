@@ -50,7 +50,7 @@ def download(pins: Sequence[Pin], store: Store, *, index: IndexAccess, reporter:
     unique.sort(key=lambda pin: pin.size or 0, reverse=True)
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
-    reporter.stage("downloading", total=total, unit="bytes" if by_bytes else "items")
+    reporter.stage("downloading and checking", total=total, unit="bytes" if by_bytes else "items")
     work = _DownloadJob(store=store, index=index, advance=reporter.advance, by_bytes=by_bytes, stop=threading.Event())
     failures: dict[Pin, LaminaError] = {}
     with ThreadPoolExecutor(max_workers=min(CONNECTIONS, len(unique)), thread_name_prefix="fetch") as pool:
@@ -219,7 +219,8 @@ class _DownloadJob:
                     cause = response
             except BrokenTransferError as error:
                 cause = error
-            self.stop.wait(attempts.pause(cause))
+            if self.stop.wait(attempts.pause(cause)):
+                raise DownloadError(f"the download of `{redacted(url)}` was stopped")
 
 
 class _Transfer:

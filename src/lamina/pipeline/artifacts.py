@@ -138,6 +138,7 @@ class ArtifactProvider:
         from lamina.bytecode.imports.index import index_place
         from lamina.bytecode.modules import WheelCode
 
+        self._context.reporter.stage("following imports")
         new: dict[str, WheelCode] = {}
         for pin in closure.pins:
             code = WheelCode(pin=pin, recipe=closure.recipe, fetch=self._wheel)
@@ -165,6 +166,8 @@ class ArtifactProvider:
         """
         if self._remote is None:
             pins = [pin for layer in layers for pin in layer.selection.pins]
+            if pins:
+                self._context.reporter.stage("splicing wheels")
             with closing(self.wheels.arriving(pins)) as arriving:
                 for wheel in arriving:
                     for layer in layers:
@@ -184,12 +187,14 @@ class ArtifactProvider:
         Raises PathCollisionError if two distributions conflict, and the errors of fetching, splicing and compiling. Also
         raises CorruptArchiveError for a damaged segment, and AwsError if the remote store fails.
         """
-        self._context.reporter.stage(f"writing layer {plan.name}")
+        reporter = self._context.reporter
+        reporter.stage(f"splicing layer {plan.name}")
         compose = compose_layer if self._remote is None else self._remote.compose
         while True:
             # After a failed `compose`, the remote store offers fewer segments, so the loop ends.
             parts = self.contributions(plan)
             pins = [self.wheels.built(pin) for pin in plan.selection.pins]
+            reporter.stage(f"writing layer {plan.name}")
             if (layer := compose(plan, pins, parts, destination)) is not None:
                 return layer
 

@@ -160,6 +160,8 @@ def _build_target(
                 context.reporter.note(
                     f"layer `{each.name}` is empty: the lock file has no distributions for it; its zip only contains a manifest"
                 )
+        if any(each.reused is None for each in plan.package_plans):
+            context.reporter.stage("packing functions")
         packages = pack_functions(
             plan.service,
             plan.package_plans,
@@ -172,6 +174,7 @@ def _build_target(
         trees = {each.config: each.tree for each in plan.package_plans}
         missing = imports.check(layers, packages, plan.service, plan.decided, trees, store=artifacts.imports)
     _remove_others(output, [*layers, *packages])
+    context.reporter.stage("checking layers and packages")
     build = Build(
         service=plan.service.name,
         target=plan.service.target,

@@ -71,6 +71,8 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
     paths = {sha256: context.store.wheel(sha256, pin.filename) for sha256, pin in wheels.items()}
     missing = [] if context.options.offline else [pin for sha256, pin in wheels.items() if paths[sha256] is None]
+    if missing:
+        context.reporter.stage("reading the file indexes of wheels")
     tails = dict(zip((pin.sha256 for pin in missing), fetch_tails(missing, context.index, reach=_reach), strict=True))
     for sha256, path in paths.items():
         if path is not None:

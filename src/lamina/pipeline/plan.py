@@ -132,6 +132,7 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
     bytecode. Raises FetchError if the index does not
     supply the files of hashed requirements.
     """
+    context.reporter.stage("reading the lock file and the sources")
     places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
     services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
     is_unchanged = state.recall(str(context.project), context.options.asked()) is not None

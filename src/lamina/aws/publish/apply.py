@@ -61,7 +61,7 @@ def apply(
     """
     bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, PublishLayer))
     if bytes_to_send:
-        reporter.stage("uploading", total=bytes_to_send, unit="bytes")
+        reporter.stage("uploading and publishing", total=bytes_to_send, unit="bytes")
 
     def apply_steps(destination: Destination) -> list[Published]:
         return [_apply(step, reporter, leases) for step in steps if step.destination is destination]

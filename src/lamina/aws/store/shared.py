@@ -109,6 +109,7 @@ class SharedStore:
         Files that fail the check are not added; one warning gives their number. Raises `AwsError`. Files that were added before the
         error are complete.
         """
+        self._reporter.stage("reading the team store")
         content = self._bucket.objects.get(self._list)
         self._listed = _decode(content) if content is not None else ()
         missing = [entry for entry in self._listed if not (store.root / entry.path).exists()]

@@ -66,7 +66,8 @@ def build(pins: Sequence[SourcePin], workshop: Workshop) -> tuple[Wheel, ...]:
     """
     wheels: list[Wheel] = []
     failures: list[LocalBuildError] = []
-    for pin in pins:
+    for number, pin in enumerate(pins, 1):
+        workshop.reporter.stage(f"building wheel {number} of {len(pins)}: {pin.source.name}")
         try:
             wheels.append(_built(pin, workshop))
         except LocalBuildError as error:

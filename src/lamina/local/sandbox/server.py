@@ -242,6 +242,7 @@ def started(
     *python* is an interpreter that can import the server; without it, the server is installed into the store.
     Raises `SandboxError` if the server cannot be installed or does not start, and `MissingExtraError` if neither uv nor pip is available.
     """
+    reporter.stage("starting the sandbox")
     if python is not None:
         with Sandbox(bare(python), region=region, state=state) as sandbox:
             yield sandbox
