@@ -142,6 +142,7 @@ _CALLS: Mapping[str, str] = {
     "_worded": "numpy 2.3.5",
     "worded": "numpy 2.3.5",
     "environment_variable": "LAMINA_PYTHON_3_13",
+    "install_command": "pip install 'lamina[aws]'",
 }
 _ERROR = re.compile(r"(?:Error|Refused|Failed)$")
 _OUTPUT = {"note": "note", "warn": "warning", "stage": "progress", "say": "output", "print": "output"}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from lamina.core.installation import install_command
+
 
 def test_missing_extra() -> None:
     """Without aws-cdk-lib, importing `lamina.cdk` raises an error that names the extra; the rest of lamina works."""
@@ -20,7 +22,5 @@ except lamina.core.errors.MissingExtraError as error:
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert (
-        "`lamina.cdk` requires the optional dependencies `lamina[cdk]`\ninstall them: `pip install 'lamina[cdk]'`\n"
-        == done.stdout
-    )
+    expected = f"`lamina.cdk` requires the optional dependencies `lamina[cdk]`\nadd them: `{install_command('cdk')}`\n"
+    assert expected == done.stdout

@@ -13,7 +13,7 @@ import sys
 
 from lamina import __version__
 from lamina.cli.console import Console, columns
-from lamina.core.errors import LaminaError, StoppedError, UsageError
+from lamina.core.errors import LaminaError, MissingExtraError, StoppedError, UsageError
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
@@ -191,6 +191,8 @@ def _exit_code(arguments: list[str]) -> int:
     except SystemExit as error:
         # argparse raises SystemExit for `--help` and `--version`.
         return error.code if isinstance(error.code, int) else 2
+    except MissingExtraError as error:
+        return _report_failure(error.of(_command(arguments)), arguments)
     except LaminaError as error:
         return _report_failure(error, arguments)
     except KeyboardInterrupt as error:
@@ -200,7 +202,7 @@ def _exit_code(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*(argument for argument in arguments if argument != "help"), "--help"]
-    command = next((argument for argument in arguments if argument in COMMANDS), "")
+    command = _command(arguments)
     if arguments and arguments[0] not in {command, "-h", "--help", "--version"}:
         from lamina.cli.usage import no_command
 
@@ -215,6 +217,11 @@ def _run(arguments: list[str]) -> int:
 
         raise no_directory(namespace.project)
     return int(namespace.run(namespace))
+
+
+def _command(arguments: list[str]) -> str:
+    """Return the first of *arguments* that is a command, or an empty string."""
+    return next((argument for argument in arguments if argument in COMMANDS), "")
 
 
 def _report_failure(error: LaminaError, arguments: list[str]) -> int:

@@ -113,13 +113,26 @@ class InvalidConfigError(ConfigError):
 class MissingExtraError(ConfigError):
     """A command needs an optional dependency that is not installed."""
 
-    def __init__(self, *, extra: str, purpose: str) -> None:
-        """Format a message with the subject *purpose*, such as ``running a handler locally``, and the *extra* to install."""
+    def __init__(self, *, extra: str, purpose: str, command: str | None = None) -> None:
+        """
+        Format a message with the *purpose*, such as ``running a handler locally``, and the *extra* to install.
+
+        *command* is the command of lamina that needs the extra, if it is known.
+        """
+        from lamina.core.installation import install_command
+
+        subject, reason = (purpose, "") if command is None else (f"`lamina {command}`", f", for {purpose}")
         super().__init__(
-            f"{purpose} requires the optional dependencies `lamina[{extra}]`",
-            hint=f"install them: `pip install 'lamina[{extra}]'`",
+            f"{subject} requires the optional dependencies `lamina[{extra}]`{reason}",
+            hint=f"add them: `{install_command(extra)}`",
         )
         self.extra = extra
+        self.purpose = purpose
+
+    def of(self, command: str) -> MissingExtraError:
+        """Return this error with a message that names the *command*."""
+        named = MissingExtraError(extra=self.extra, purpose=self.purpose, command=command)
+        return named.with_traceback(self.__traceback__)
 
 
 class TemplateError(ConfigError):

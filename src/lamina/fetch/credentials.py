@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
+from lamina.core.installation import install_command
 from lamina.fetch.urls import Origin, origin, split_userinfo
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Credentials:
 
     def looked(self) -> str:
         """Return the places where lamina searches for credentials, formatted for a hint."""
-        keyring = "keyring" if _has_keyring() else "keyring (not installed: run `pip install 'lamina[keyring]'`)"
+        keyring = "keyring" if _has_keyring() else f"keyring (not installed: run `{install_command('keyring')}`)"
         variables = "`UV_INDEX_<NAME>_USERNAME` and `UV_INDEX_<NAME>_PASSWORD`"
         return f"the index URL, {variables}, `{self._netrc_path()}`, and {keyring}"
 

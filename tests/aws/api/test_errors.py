@@ -35,6 +35,7 @@ from lamina.core.errors import (
     UnreachableError,
     WrongRegionError,
 )
+from lamina.core.installation import install_command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -467,4 +468,4 @@ def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         clients.Access(region="eu-west-1").connect()
 
     assert str(caught.value) == "access to AWS requires the optional dependencies `lamina[aws]`"
-    assert caught.value.hint == "install them: `pip install 'lamina[aws]'`"
+    assert caught.value.hint == f"add them: `{install_command('aws')}`"
