@@ -131,6 +131,7 @@ def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) 
     Return the exit code: 1 if ``--check`` finds a change.
     """
     from lamina.aws.deploy.report import migration, planned
+    from lamina.aws.destination.planlines import merged
     from lamina.core.target import quotas
 
     console.close()
@@ -138,9 +139,11 @@ def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) 
         for steps in plan.functions.values():
             print("\n".join(migration(steps, limit=quotas().unzipped_bytes)))
         return 0
-    console.say(*layer_lines(plan.layers))
-    for place, steps in plan.functions.items():
-        console.say(*planned(steps, place.services.account))
+    console.say(*merged(layer_lines(plan.layers), verbose=console.verbose))
+    planned_everywhere = [
+        line for place, steps in plan.functions.items() for line in planned(steps, place.services.account)
+    ]
+    console.say(*merged(planned_everywhere, verbose=console.verbose))
     if arguments.dry_run or arguments.check or arguments.migrate:
         if arguments.json:
             print(json.dumps(plan.document(), indent=2))

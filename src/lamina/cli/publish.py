@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lamina.aws.destination.destination import Destination
+    from lamina.aws.destination.planlines import PlanLine
     from lamina.aws.publish.apply import Published
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.remote.build import ServiceBuild
@@ -130,10 +131,11 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
 
     Return the exit code: 1 if ``--check`` finds a change.
     """
+    from lamina.aws.destination.planlines import merged
     from lamina.aws.publish import apply, report
 
     console.close()
-    console.say(*layer_lines(steps))
+    console.say(*merged(layer_lines(steps), verbose=console.verbose))
     if arguments.check or arguments.dry_run:
         _deliver(report.plan_document(service, steps), (), arguments)
         return int(arguments.check and any(step.action.is_change for step in steps))
@@ -152,14 +154,22 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
 
     Return the exit code: 1 if ``--check`` finds a layer to upload.
     """
+    from lamina.aws.destination.planlines import PlanLine, merged
     from lamina.aws.publish import report, stage
 
     console.close()
-    for each in plans:
-        words = (
-            "already in the bucket" if each.upload.composed else f"upload at most {megabytes(each.upload.sent_bytes)}"
+    planned = [
+        PlanLine(
+            noun="layer",
+            name=each.job.desired.name,
+            place=str(each.destination.services.account),
+            words="already in the bucket"
+            if each.upload.composed
+            else f"upload at most {megabytes(each.upload.sent_bytes)}",
         )
-        console.say(f"layer {each.job.desired.name}, {each.destination.services.account}: {words}")
+        for each in plans
+    ]
+    console.say(*merged(planned, verbose=console.verbose))
     if arguments.check or arguments.dry_run:
         _deliver(report.stage_document(service, plans), (), arguments)
         return int(arguments.check and not all(each.upload.composed for each in plans))
@@ -181,12 +191,12 @@ def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argpa
         write_file(arguments.output, report.encode() + b"\n")
 
 
-def layer_lines(steps: Sequence[LayerStep]) -> Iterator[str]:
-    """Yield lines that describe the planned action for each layer, and its reason."""
+def layer_lines(steps: Sequence[LayerStep]) -> Iterator[PlanLine]:
+    """Yield the planned action for each layer, and its reason."""
+    from lamina.aws.destination.planlines import PlanLine
     from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
     for step in steps:
-        where = step.destination.services.account
         match step.action:
             case KeepLayer() as action:
                 words = f"keep version {action.version.number} ({action.reason})"
@@ -194,11 +204,16 @@ def layer_lines(steps: Sequence[LayerStep]) -> Iterator[str]:
                 words = f"publish ({action.reason}), upload {megabytes(action.upload_bytes)}"
             case _:
                 assert_never(step.action)
-        yield f"layer {step.desired.name}, {where}: {words}"
-        if action.grants:
-            yield f"  share with {', '.join(grant.principal for grant in action.grants)}"
+        details = [f"share with {', '.join(grant.principal for grant in action.grants)}"] if action.grants else []
         if action.parameter is not None:
-            yield f"  set SSM parameter {action.parameter}"
+            details.append(f"set SSM parameter {action.parameter}")
+        yield PlanLine(
+            noun="layer",
+            name=step.desired.name,
+            place=str(step.destination.services.account),
+            words=words,
+            details=tuple(details),
+        )
 
 
 def _closing(published: Sequence[Published]) -> str:

@@ -176,7 +176,7 @@ def test_words(code: str, layers: tuple[str, ...], handler: str, words: str) -> 
     )  # fmt: skip
     (line,) = doing([FunctionStep(package=package, action=action)], account)
 
-    assert f"function shop-hello, {account}: {words}" == line
+    assert ("function", "shop-hello", str(account), words) == (line.noun, line.name, line.place, line.words)
 
 
 def test_alias_on_latest() -> None:

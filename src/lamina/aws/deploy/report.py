@@ -12,6 +12,7 @@ from lamina.aws.deploy.plan import (
     UpdateFunction,
     UpdateSettings,
 )
+from lamina.aws.destination.planlines import PlanLine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,25 +24,27 @@ if TYPE_CHECKING:
     from lamina.aws.deploy.survey import FunctionStep
 
 
-def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[str]:
-    """Yield the lines that describe the plan for *account*; all unchanged functions share one line."""
-    kept = [step.action.desired.name for step in steps if isinstance(step.action, KeepFunction)]
-    if kept:
-        named = kept[0] if len(kept) == 1 else f"{kept[0]} and {len(kept) - 1} more"
-        yield f"function {named}, {account}: keep (unchanged)"
-    for step in steps:
+def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[PlanLine]:
+    """Yield the action of each of *steps* in *account*, unchanged functions first."""
+    for step in sorted(steps, key=lambda step: not isinstance(step.action, KeepFunction)):
+        details: tuple[str, ...] = ()
         match step.action:
             case KeepFunction():
-                continue
+                words = "keep"
             case CreateFunction() as action:
-                alias = f" with alias {action.alias}" if action.alias is not None else ""
-                yield f"function {action.desired.name}, {account}: create{alias} ({action.reason})"
+                words = "create" if action.alias is None else f"create with alias {action.alias}"
             case UpdateFunction() as action:
-                yield f"function {action.desired.name}, {account}: {_doing(action)} ({action.reason})"
-                if action.window is not None:
-                    yield f"  {action.window}"
+                words = _doing(action)
+                details = () if action.window is None else (action.window,)
             case _:
                 assert_never(step.action)
+        yield PlanLine(
+            noun="function",
+            name=step.action.desired.name,
+            place=str(account),
+            words=f"{words} ({step.action.reason})",
+            details=details,
+        )
 
 
 def _doing(action: UpdateFunction) -> str:
