@@ -385,11 +385,52 @@ def test_unknown_profile_is_a_configuration_error(monkeypatch: pytest.MonkeyPatc
 
 def test_missing_region_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """A missing region is a configuration error, because there is no default."""
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    _set(monkeypatch, AWS_ACCESS_KEY_ID="a", AWS_SECRET_ACCESS_KEY="b")
     with pytest.raises(ConfigError) as caught:
         clients.Access().connect()
 
     assert str(caught.value) == "no AWS region is configured"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message", "hint"),
+    [
+        (
+            {},
+            "no AWS region is configured, and no AWS credentials were found",
+            "sign in, for example with `aws sso login`, or set `AWS_PROFILE`",
+        ),
+        (
+            {"AWS_ACCESS_KEY_ID": "a"},
+            "no AWS region is configured, and lamina cannot connect to AWS: the AWS credentials are incomplete",
+            "set both `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or define both in the profile",
+        ),
+    ],
+)
+def test_a_missing_region_and_missing_credentials(
+    settings: dict[str, str], message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Someone who has set up nothing reads of everything that is missing at once."""
+    _set(monkeypatch, **settings)
+    with pytest.raises(ConfigError) as caught:
+        clients.Access().connect()
+
+    assert message == str(caught.value)
+    assert [
+        'set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`',
+        hint,
+    ] == (caught.value.hint or "").split("\n")
+
+
+def _set(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
+    """Set only *settings* for AWS; files and the metadata of EC2 have none."""
+    off = {
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in {**off, **settings}.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.mark.parametrize(

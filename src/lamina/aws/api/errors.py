@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import BotoCoreError, ClientError
 
+SIGN_IN = "sign in, for example with `aws sso login`, or set `AWS_PROFILE`"
+"""The hint if there are no credentials."""
+
 _ATTEMPTS = 6
 _FIRST_WAIT_SECONDS = 0.2
 _PARTIAL_ATTEMPTS = 4
@@ -259,7 +262,7 @@ def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigE
     if isinstance(error, exceptions.NoCredentialsError):
         return CredentialsError(
             f"cannot {doing}: no AWS credentials found",
-            hint="sign in, for example with `aws sso login`, or set `AWS_PROFILE`",
+            hint=SIGN_IN,
         )
     if isinstance(error, exceptions.PartialCredentialsError):
         return CredentialsError(

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from lamina import __version__
 from lamina.aws.api.account import Account
-from lamina.aws.api.errors import Caller, failed, whole
+from lamina.aws.api.errors import SIGN_IN, Caller, failed, whole
 from lamina.aws.api.functions import LambdaFunctions
 from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
@@ -57,10 +57,7 @@ class Access:
             raise MissingExtraError(extra="aws", purpose="access to AWS") from error
         region: str | None = session.region_name
         if region is None:
-            raise ConfigError(
-                "no AWS region is configured",
-                hint='set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`',
-            )
+            raise _no_region(session)
         if self.role is not None:
             session = _session(region_name=region, **self._assume(session, self.role))
         return AwsServices(session=session, region=region, observe=self.observe)
@@ -153,6 +150,21 @@ def _session(**settings: Any) -> Any:
         ) from error
     except BotoCoreError as error:
         raise failed(error, "AWS", _BEGINNING) from error
+
+
+def _no_region(session: Any) -> ConfigError:
+    """Return the error for a *session* without a region, which also says whether it lacks credentials."""
+    from botocore.exceptions import BotoCoreError
+
+    hint = 'set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`'
+    try:
+        credentials = session.get_credentials()
+    except BotoCoreError as error:
+        also = failed(error, "AWS", _BEGINNING)
+        return ConfigError(f"no AWS region is configured, and lamina {also}", hint=f"{hint}\n{also.hint}")
+    if credentials is None:
+        return ConfigError("no AWS region is configured, and no AWS credentials were found", hint=f"{hint}\n{SIGN_IN}")
+    return ConfigError("no AWS region is configured", hint=hint)
 
 
 def _configured_attempts(session: Any) -> int | None:
