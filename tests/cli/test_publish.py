@@ -225,3 +225,17 @@ def test_what_cannot_be_uploaded(
 
     assert (2, "") == (code, out)
     assert err.startswith(f"error: {said}\n")
+
+
+@pytest.mark.parametrize("command", ["publish", "deploy"])
+def test_a_build_with_errors(command: str, shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A build with error findings is not published; `--json` says so too."""
+    del shop.publish["bucket"]
+    shop.service.add("gamma", "1.0", {"__editable__.gamma-1.0.pth": "/home/someone/gamma\n"})
+    code = main([command, "--project", shop.write(), "--json"])
+
+    said = capsys.readouterr()
+    fact = "nothing was published or deployed, because the build has errors"
+    assert 1 == code
+    assert said.err.endswith(f"error: {fact}\n")
+    assert {"kind": "CheckFailedError", "message": fact, "hint": None, "exit_code": 1} == json.loads(said.out)["error"]

@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Build the service and plan the changes; then publish and deploy, unless only the plan is requested.
 
-    Return 1 if a finding is an error, or if ``--check`` is given and something would change.
+    Return 1 if ``--check`` is given and something would change.
     """
     import tempfile
 
@@ -94,8 +94,6 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     publishing = publishing.at(arguments.region)
     connected = cache(partial(destinations.connect, publishing))
     built = build_service(project, publishing, connected, directory=directory, console=console)
-    if not built.ok:
-        return 1
     # Functions are deployed for the first target only, because a function has one runtime and architecture.
     chosen = service.select(built.builds[0], arguments.function)
     deploying.check(chosen.service, [package.name for package in chosen.packages])

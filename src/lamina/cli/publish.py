@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from lamina.cli.console import Console
 from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
 from lamina.cli.stopping import stoppable
-from lamina.core.errors import ConfigError
+from lamina.core.errors import CheckFailedError, ConfigError
 from lamina.core.text import count, megabytes
 
 # The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Build the layers and plan the changes; then publish or upload, unless only the plan is requested.
 
-    Return 1 if a finding is an error, or if ``--check`` is given and something would change.
+    Return 1 if ``--check`` is given and something would change.
     """
     for option in ("upload_only", "dry_run", "check"):
         if arguments.env_file and getattr(arguments, option):
@@ -81,8 +81,6 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     settings = config.load(project).at(arguments.region)
     connected = cache(partial(destinations.connect, settings))
     built = build_service(project, settings, connected, directory=directory, console=console)
-    if not built.ok:
-        return 1
     service, jobs = built.builds[0].service, built.jobs(desired.desired_layers(built.builds, settings, arguments.layer))
     console.stage("comparing with AWS")
     if arguments.upload_only:
@@ -101,8 +99,8 @@ def build_service(
     """
     Build the service in *project* and print its findings.
 
-    If wheels are missing on this machine, assemble the layers in *directory* from the bucket instead. Raises `AwsError` and its
-    subclasses, and every error that a build raises.
+    If wheels are missing on this machine, assemble the layers in *directory* from the bucket instead. Raises `CheckFailedError`
+    if a finding is an error, `AwsError` and its subclasses, and every error that a build raises.
     """
     from lamina.aws.publish.remote import build
     from lamina.aws.store.team import team_store
@@ -122,6 +120,8 @@ def build_service(
         console.say("built the layers from segments in the bucket, without their wheels")
     for finding in dict.fromkeys(finding for each in made.builds for finding in each.findings):
         console.finding(finding.severity.value, finding.message)
+    if not made.ok:
+        raise CheckFailedError("nothing was published or deployed, because the build has errors")
     return made
 
 

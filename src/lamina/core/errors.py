@@ -33,6 +33,7 @@ Errors that lamina raises on purpose, each with its exit code.
     │   ├── BytecodeError
     │   └── PackageError
     ├── LocalBuildError                 5
+    ├── CheckFailedError                1
     ├── InvokeError                     1
     ├── StoppedError                  130
     └── AwsError                        6
@@ -269,6 +270,10 @@ class LocalBuildError(LaminaError):
     """A wheel could not be built from a source distribution, a local project or a VCS requirement."""
 
     exit_code = 5
+
+
+class CheckFailedError(LaminaError):
+    """A finding is an error, so a command did not do its work."""
 
 
 class InvokeError(LaminaError):
