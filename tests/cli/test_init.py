@@ -187,7 +187,12 @@ class TestCommand:
         captured = capsys.readouterr()
         assert code == 0
         assert captured.out == '[tool.lamina]\nruntime = "python3.13"\narchitecture = "x86_64"\n'
-        assert "warning: no handlers found, so only layers are built\n" in captured.err
+        assert (
+            "warning: no handlers found, so only layers are built\n"
+            "hint: to build function packages, add the directory of your code and your handlers to `pyproject.toml`, such as\n"
+            '  source = ["src"]\n  [tool.lamina.functions]\n  hello = "app.lambda_handler"\n'
+            "documentation: docs/reference/configuration.md#functions\n"
+        ) in captured.err
         assert load(root).functions == ()
 
 

@@ -60,16 +60,23 @@ def heard_interrupts() -> Iterator[None]:
 def test_serving(number: signal.Signals) -> None:
     """Without a command, the sandbox prints its environment variables, and exits with 0 on SIGINT or SIGTERM."""
     command = [sys.executable, "-m", "lamina", "sandbox", "--python", sys.executable]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
+            assert process.stderr is not None
             lines = [process.stdout.readline().strip() for _ in range(5)]
+            said = [process.stderr.readline().strip() for _ in range(2)]
             os.kill(process.pid, number)
             code = process.wait(60)
         finally:
             process.kill()
 
+    url = lines[0].removeprefix("export AWS_ENDPOINT_URL=")
     assert 0 == code
+    assert [
+        f"sandbox running at {url}, in the foreground; press Ctrl-C to stop",
+        "hint: run the `export` lines in another terminal, then use the sandbox there: `lamina publish`",
+    ] == said
     assert lines[0].startswith("export AWS_ENDPOINT_URL=http://127.0.0.1:")
     assert [
         "export AWS_REGION=us-east-1",

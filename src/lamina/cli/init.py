@@ -75,10 +75,7 @@ def run(args: argparse.Namespace) -> int:
         for note in _service_notes(service):
             console.note(printable(note))
         if not service.functions:
-            console.warn(
-                "no handlers found, so only layers are built",
-                hint="to build function packages, add `source` and `[tool.lamina.functions]`",
-            )
+            console.warn("no handlers found, so only layers are built", hint=_functions_hint(service))
     for note in _repository_notes(proposal):
         console.note(printable(note))
     _warn_of_interpreters(proposal, console)
@@ -116,6 +113,17 @@ def _written(service: ProposedService, *, is_dry_run: bool) -> str:
     if is_dry_run and is_service(service.directory):
         return f"`{service.path}` is already configured; this is what the repository says now"
     return f"{'would write' if is_dry_run else 'wrote'} this configuration to `{service.path}`"
+
+
+def _functions_hint(service: ProposedService) -> str:
+    from lamina.cli.main import DOCUMENTATION
+
+    root = "tool.lamina." if service.path.name == "pyproject.toml" else ""
+    return (
+        f"to build function packages, add the directory of your code and your handlers to `{service.path.name}`, such as\n"
+        f'  source = ["src"]\n  [{root}functions]\n  hello = "app.lambda_handler"\n'
+        f"documentation: {DOCUMENTATION}reference/configuration.md#functions"
+    )
 
 
 def _service_notes(service: ProposedService) -> Iterator[str]:

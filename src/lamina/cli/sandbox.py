@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Run an emulated AWS on 127.0.0.1, to try lamina without an AWS account. With a command, run the command with environment variables that point "
-    "AWS tools at the sandbox, then stop. Without a command, print these variables and run until Ctrl-C. "
+    "AWS tools at the sandbox, then stop. Without a command, print these variables for use in another terminal, and stay in the foreground until Ctrl-C. "
     "Functions run under the target's Python version with their layers and package. The sandbox uses dummy credentials and checks no permissions."
 )
 EXAMPLE = """\
@@ -153,7 +153,11 @@ def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
         else:
             for name, value in environment.items():
                 print(f"export {name}={shlex.quote(value)}", flush=True)
-        console.say(f"{_RUNS.format(sandbox.url)}; press Ctrl-C to stop")
+        console.say(f"{_RUNS.format(sandbox.url)}, in the foreground; press Ctrl-C to stop")
+        if not as_json:
+            console.say(
+                f"{console.paint('hint', 'hint:')} run the `export` lines in another terminal, then use the sandbox there: `lamina publish`"
+            )
         while sandbox.wait(_LOOK_SECONDS):
             pass
     except KeyboardInterrupt:
