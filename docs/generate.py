@@ -89,7 +89,7 @@ def _commands() -> Iterator[str]:
     yield "## Options of every command"
     shared = [action for action in _optional(next(iter(parsers.values()))) if _is_common(action, parsers.values())]
     yield _table(("option", ""), [(_flags(action), _help(action)) for action in shared])
-    yield "`lamina --version` prints the version."
+    yield "`lamina --version` prints the version. `lamina help COMMAND` prints what `lamina COMMAND --help` prints."
     for name, parser in parsers.items():
         yield from _command(name, parser, {tuple(action.option_strings) for action in shared})
     yield from _environment()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, table_width
 from lamina.cli.options import days
 from lamina.core.errors import ConfigError
 from lamina.core.text import megabytes
@@ -82,7 +83,10 @@ def _size(store: Store, console: Console, *, as_json: bool) -> int:
         return 0
     for area in areas:
         print(f"{area.name:<12}{_files(area.files, 8):<14}{megabytes(area.bytes):>14}")
-    print(f"{'total':<12}{_files(sum(area.files for area in areas), 8):<14}{megabytes(total):>14}  {store.root}")
+    line = f"{'total':<12}{_files(sum(area.files for area in areas), 8):<14}{megabytes(total):>14}"
+    width = table_width(sys.stdout)
+    has_space = width is None or len(line) + 2 + len(str(store.root)) <= width
+    print(f"{line}  {store.root}" if has_space else f"{line}\n{store.root}")
     return 0
 
 
