@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -155,6 +156,8 @@ def _in_terminal(
 
     pid, terminal = pty.fork()
     if pid == 0:
+        # Processes that a background job of a script starts ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         # Do not wait for the size: programs read it from COLUMNS.
         os.execve(  # noqa: S606 - no shell is needed
             sys.executable, [sys.executable, "-m", "lamina", *arguments], {**environment, "COLUMNS": str(columns)}

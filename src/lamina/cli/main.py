@@ -258,4 +258,10 @@ def entry_point() -> None:
             file=sys.stderr,
         )
         raise
+    if code == StoppedError.exit_code:
+        # Python would wait for threads, such as one that was just started and waits for a server that does not answer.
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+        os._exit(code)
     sys.exit(code)

@@ -55,23 +55,26 @@ def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
         yield
         return
 
-    def end() -> None:
-        console.report(StoppedError("interrupted"), as_json=arguments.json)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-        os._exit(StoppedError.exit_code)
+    interrupted, ended = threading.Event(), threading.Event()
 
-    timer = threading.Timer(_PATIENCE_SECONDS, end)
-    timer.daemon = True
+    def watch() -> None:
+        interrupted.wait()
+        if not ended.wait(_PATIENCE_SECONDS):
+            console.report(StoppedError("interrupted"), as_json=arguments.json)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            os._exit(StoppedError.exit_code)
 
     def interrupt(*_: object) -> None:
-        if not timer.is_alive():
-            timer.start()
+        # Starting a thread here could wait for a lock that the interrupted code holds.
+        interrupted.set()
         raise KeyboardInterrupt
 
+    threading.Thread(target=watch, name="lamina-interrupt", daemon=True).start()
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        timer.cancel()
+        ended.set()
+        interrupted.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
