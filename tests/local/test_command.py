@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +15,8 @@ from built import MINOR
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.local.command import run_command
 from lamina.local.environment import Mode
+from loopback import IndexServer
+from wheels import make_wheel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,11 +121,71 @@ def test_unknown_distribution(make_environment: MakeEnvironment) -> None:
 
 
 def test_environment_of_another_minor(make_environment: MakeEnvironment, tmp_path: Path) -> None:
-    """A virtual environment that is missing for the target's Python version is an error."""
+    """A virtual environment for another Python version is an error, and the hint creates another one beside it."""
+    (tmp_path / ".venv" / "lib" / "python3.1" / "site-packages").mkdir(parents=True)
     with pytest.raises(ConfigError) as caught:
-        _run(make_environment(""), ["true"], tools=["pytest"], environ={})
+        _run(make_environment(""), ["true"], tools=["pytest"], environ={"VIRTUAL_ENV": str(tmp_path / "none")})
 
-    assert f"`{tmp_path / '.venv'}` is not a virtual environment for Python {MINOR}" == str(caught.value)
+    expected = (
+        f"`--with` needs a virtual environment for Python {MINOR}, but `{tmp_path / '.venv'}` is for another version"
+    )
+    assert expected == str(caught.value)
+    other = shlex.quote(str(tmp_path / f".venv-{MINOR}"))
+    assert str(caught.value.hint).endswith(f"then select it: `export VIRTUAL_ENV={other}`")
+
+
+def test_missing_environment(
+    make_environment: MakeEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a virtual environment, the hint is the command that creates one with the tools. After it, the tools are there."""
+    environment, command = make_environment(""), ["python", "-c", "import tool"]
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    with pytest.raises(ConfigError) as caught:
+        _run(environment, command, tools=["tool"])
+
+    expected = f"`--with` needs a virtual environment for Python {MINOR}, but `{tmp_path / '.venv'}` does not exist"
+    assert expected == str(caught.value)
+    creation = str(caught.value.hint).removeprefix("create it: `").removesuffix("`")
+    make_wheel(tmp_path / "wheels", "tool", "1.0")
+    with IndexServer(tmp_path / "wheels") as index:
+        settings = {
+            "UV_DEFAULT_INDEX": index.simple,
+            "UV_PYTHON": sys.executable,
+            "UV_CACHE_DIR": str(tmp_path / "uv-cache"),
+            "UV_PYTHON_DOWNLOADS": "never",
+        }
+        subprocess.run(["sh", "-c", creation], check=True, capture_output=True, env=os.environ | settings)
+
+    assert (0, "") == _run(environment, command, tools=["tool"])
+
+
+def test_environment_without_uv(
+    make_environment: MakeEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without uv, the hint uses the modules of the interpreter."""
+    monkeypatch.setenv("PATH", "/usr/sbin")
+    with pytest.raises(ConfigError) as caught:
+        _run(make_environment(""), ["true"], tools=["pytest", "moto"])
+
+    venv = shlex.quote(str(tmp_path / ".venv"))
+    assert (
+        f"create it: `python{MINOR} -m venv {venv} && {venv}/bin/python -m pip install pytest moto`"
+        == caught.value.hint
+    )
+
+
+def test_environment_of_the_project(make_environment: MakeEnvironment, tmp_path: Path) -> None:
+    """If the active virtual environment is for another Python version, the project's own is used."""
+    (tmp_path / "other" / "lib" / "python3.1" / "site-packages").mkdir(parents=True)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+
+    code, _ = _run(
+        make_environment(""),
+        ["python", "-c", "import pytest"],
+        tools=["pytest"],
+        environ={"VIRTUAL_ENV": str(tmp_path / "other")},
+    )
+    assert 0 == code
 
 
 def test_unknown_command(make_environment: MakeEnvironment, mode: Mode) -> None:

@@ -148,7 +148,7 @@ class _Run:
         names = [entry for entry in self.tools if os.sep not in entry]
         if names:
             target, python = self.environment.target, str(self._scripts / "python")
-            site = _site_packages(self.project, target, self.environ)
+            site = _site_packages(self.project, target, self.environ, names)
             _link_distributions(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
 
     def _variables(self, mode: Mode) -> dict[str, str]:
@@ -197,21 +197,38 @@ def _interrupts_are_the_commands() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _site_packages(project: Path, target: Target, environ: Mapping[str, str]) -> Path:
+def _site_packages(project: Path, target: Target, environ: Mapping[str, str], names: Sequence[str]) -> Path:
     """
-    Return the ``site-packages`` directory of the active virtual environment, or of ``.venv`` in *project* if none is active.
+    Return the ``site-packages`` directory of the active virtual environment, or else of ``.venv`` in *project*.
 
-    Raises `ConfigError` if the virtual environment is missing or has another minor version than the target.
+    Raises `ConfigError` if neither has the target's minor version of Python. The hint creates one and installs the tools *names*.
     """
     active = environ.get("VIRTUAL_ENV")
-    environment = Path(active) if active else project / ".venv"
-    found = environment / "lib" / f"python{target.python[0]}.{target.python[1]}" / "site-packages"
-    if not found.is_dir():
+    minor = f"{target.python[0]}.{target.python[1]}"
+    environments = [*([Path(active)] if active else []), project / ".venv"]
+    for environment in environments:
+        if (found := environment / "lib" / f"python{minor}" / "site-packages").is_dir():
+            return found
+    existing = [environment for environment in environments if environment.is_dir()]
+    if not existing:
         raise ConfigError(
-            f"`{environment}` is not a virtual environment for Python {target.python[0]}.{target.python[1]}",
-            hint="create one with that Python version and install the tools in it, or pass a directory: `--with ./DIR`",
+            f"`--with` needs a virtual environment for Python {minor}, but `{project / '.venv'}` does not exist",
+            hint=f"create it: `{_creation(project / '.venv', minor, names)}`",
         )
-    return found
+    shown = " and ".join(f"`{environment}`" for environment in existing)
+    other = project / f".venv-{minor}"
+    raise ConfigError(
+        f"`--with` needs a virtual environment for Python {minor}, but {shown} {'is' if len(existing) == 1 else 'are'} for another version",
+        hint=f"create another one: `{_creation(other, minor, names)}`, then select it: `export VIRTUAL_ENV={shlex.quote(str(other))}`",
+    )
+
+
+def _creation(environment: Path, minor: str, names: Sequence[str]) -> str:
+    """Return the shell command that creates *environment* for Python *minor*, and installs *names* in it."""
+    directory, tools = shlex.quote(str(environment)), shlex.join(names)
+    if shutil.which("uv"):
+        return f"uv venv --python {minor} {directory} && uv pip install --python {directory} {tools}"
+    return f"python{minor} -m venv {directory} && {directory}/bin/python -m pip install {tools}"
 
 
 def _link_distributions(
@@ -229,7 +246,7 @@ def _link_distributions(
         raise ConfigError(
             f"packages are not installed in `{site}`: "
             + ", ".join(f"`{name}`{did_you_mean(normalized(name), installed)}" for name in missing),
-            hint="install them in the virtual environment, for example with `uv add --dev NAME`",
+            hint=f"install them in the virtual environment: `uv pip install --python {shlex.quote(str(site.parents[2]))} {shlex.join(missing)}`",
         )
     for distribution in _closure(names, installed, target):
         for entry in distribution.files or ():
