@@ -9,7 +9,7 @@ import pytest
 from coldstart_layers import HANDLER
 from lamina.coldstart import thresholds
 from lamina.coldstart.measure import Measurement
-from lamina.coldstart.thresholds import Verdict
+from lamina.coldstart.thresholds import Baseline, Medians, Verdict
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,11 +22,15 @@ _NOW = thresholds.circumstances("python3.13", 0.3)
 
 @pytest.fixture
 def measured(make_subjects: MakeSubjects) -> tuple[Measurement, Measurement]:
-    """Return the measurements of a function with a median of 110 ms, and of one that cannot start."""
+    """Return the measurements of a function with medians of 110 ms and 60 ms of CPU time, and of one that cannot start."""
     one, two = make_subjects(HANDLER, {}, handlers={"one": "app.handler", "two": "app.handler"})
-    return Measurement(subject=one, times=[90.0, 110.0, 120.0]), Measurement(
+    return Measurement(subject=one, times=[90.0, 110.0, 120.0], cpu_times=[60.0, 50.0, 70.0]), Measurement(
         subject=two, failure="LookupError: no table"
     )
+
+
+def _baseline(total_ms: float, cpu_ms: float | None) -> Baseline:
+    return Baseline(circumstances=_NOW, functions=(("one", Medians(total_ms=total_ms, cpu_ms=cpu_ms)),))
 
 
 def test_budget(measured: tuple[Measurement, Measurement]) -> None:
@@ -39,19 +43,34 @@ def test_round_trip(measured: tuple[Measurement, Measurement], tmp_path: Path) -
     """Reading a baseline returns what was written, without functions that could not start."""
     thresholds.write(tmp_path / "base.json", measured, _NOW)
 
-    assert thresholds.Baseline(circumstances=_NOW, functions=(("one", 110.0),)) == thresholds.read(
-        tmp_path / "base.json"
-    )
+    assert _baseline(110.0, 60.0) == thresholds.read(tmp_path / "base.json")
 
 
 def test_regression(measured: tuple[Measurement, Measurement]) -> None:
-    """A median may grow by at most the percentage; functions that the baseline lacks are skipped."""
-    baseline = thresholds.Baseline(circumstances=_NOW, functions=(("one", 100.0),))
-
+    """The median CPU time may grow by at most the percentage; functions that the baseline lacks are skipped."""
     assert (
-        Verdict(rule="regression", function="one", limit_ms=150.0, measured_ms=110.0),
-    ) == thresholds.judge_regression(measured, baseline, 50)
-    assert [True, False] == [thresholds.judge_regression(measured, baseline, percent)[0].ok for percent in (11, 9)]
+        Verdict(rule="regression", function="one", limit_ms=75.0, measured_ms=60.0, clock="cpu"),
+    ) == thresholds.judge_regression(measured, _baseline(100.0, 50.0), 50)
+    assert [True, False] == [
+        thresholds.judge_regression(measured, _baseline(1.0, 50.0), percent)[0].ok for percent in (21, 19)
+    ]
+
+
+def test_regression_without_cpu_times(measured: tuple[Measurement, Measurement]) -> None:
+    """Without CPU times in the baseline or the measurement, the total times are compared."""
+    expected = (Verdict(rule="regression", function="one", limit_ms=150.0, measured_ms=110.0),)
+    unknown = (Measurement(subject=measured[0].subject, times=measured[0].times),)
+
+    assert expected == thresholds.judge_regression(measured, _baseline(100.0, None), 50)
+    assert expected == thresholds.judge_regression(unknown, _baseline(100.0, 50.0), 50)
+
+
+def test_busy_machine(measured: tuple[Measurement, Measurement]) -> None:
+    """A function whose total time alone has grown passes, and is reported as one that waited."""
+    assert (("one", 50.0, 110.0),) == thresholds.only_slower_by_waiting(measured, _baseline(50.0, 55.0), 25)
+    assert () == thresholds.only_slower_by_waiting(measured, _baseline(100.0, 55.0), 25)
+    assert () == thresholds.only_slower_by_waiting(measured, _baseline(50.0, 40.0), 25)
+    assert () == thresholds.only_slower_by_waiting(measured, _baseline(50.0, None), 25)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--budget-ms", type=float, metavar="MS", help="fail if a median is above MS milliseconds")
     limits.add_argument("--baseline", type=Path, metavar="FILE", help="compare with this baseline file, or write it")
     limits.add_argument(
-        "--max-regression", type=float, metavar="PERCENT", help="fail if a median exceeds the baseline by PERCENT"
+        "--max-regression", type=float, metavar="PERCENT", help="fail if CPU time exceeds the baseline by PERCENT"
     )
     limits.add_argument("--write-baseline", action="store_true", help="save this measurement as the baseline")
     recorded = parser.add_argument_group("record imports, instead of measuring")
@@ -257,6 +257,14 @@ def _variants(
 def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitStack, console: Console) -> Path:
     directory = Path(arguments.compare).absolute()
     if directory.is_dir():
+        from lamina.pipeline import report
+
+        if not (directory / report.BUILD_FILE).exists():
+            raise ConfigError(
+                f"directory `{arguments.compare}` has no build to compare with",
+                hint=f"build it: `lamina build --project {arguments.compare}`; "
+                "or compare with a git revision: `--compare HEAD`",
+            )
         return directory
     from lamina.aws.store.team import team_store
     from lamina.coldstart.variants import at_revision
@@ -297,6 +305,12 @@ def _judged(
                 hint="measure all functions again with `--write-baseline`",
             )
         verdicts += thresholds.judge_regression(base, baseline, arguments.max_regression)
+        for name, before, after in thresholds.only_slower_by_waiting(base, baseline, arguments.max_regression):
+            console.warn(
+                f"`{name}` started in {after:.1f} ms instead of {before:.1f} ms, but its CPU time is within the limit: "
+                "the machine was busy, or the function waits longer",
+                hint="measure again on a quiet machine",
+            )
     if arguments.write_baseline:
         thresholds.write(arguments.baseline, base, now)
         console.note(f"wrote baseline to `{arguments.baseline}`")

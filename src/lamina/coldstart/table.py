@@ -40,7 +40,8 @@ def lines(study: Study, *, modules: int = 0, width: int | None = None) -> Iterat
         for verdict in study.verdicts:
             measured = "cannot start" if verdict.measured_ms is None else f"{verdict.measured_ms:.1f} ms"
             word = "ok" if verdict.ok else "EXCEEDED"
-            yield f"{verdict.rule} {verdict.function}: {measured}, limit {verdict.limit_ms:.1f} ms: {word}"
+            clock = " (CPU time)" if verdict.clock == "cpu" else ""
+            yield f"{verdict.rule} {verdict.function}{clock}: {measured}, limit {verdict.limit_ms:.1f} ms: {word}"
 
 
 def _overview(study: Study, width: int | None) -> Iterator[str]:
@@ -112,10 +113,13 @@ def _comparison(comparison: Comparison) -> str:
 
 
 def _difference(difference: Difference) -> str:
-    interval = f"95% confidence interval {difference.low:+.1f} to {difference.high:+.1f} ms"
-    if not difference.certain:
-        few = difference.low > 0 or difference.high < 0
-        words = "too few starts to compare" if few else "no significant difference"
-        return f"{words}; median of the current build minus the variant's: {difference.median:+.1f} ms ({interval})"
-    word = "slower" if difference.median > 0 else "faster"
-    return f"the current build is {abs(difference.median):.1f} ms {word} ({interval})"
+    interval = f"95% confidence interval: {_signed(difference.low)} to {_signed(difference.high)}"
+    told = f"the current build is {_signed(difference.median)} than the variant ({interval})"
+    if difference.certain:
+        return told
+    few = difference.low > 0 or difference.high < 0
+    return f"{'too few starts to compare' if few else 'no significant difference'}; measured: {told}"
+
+
+def _signed(milliseconds: float) -> str:
+    return f"{abs(milliseconds):.1f} ms {'slower' if milliseconds >= 0 else 'faster'}"

@@ -1,4 +1,9 @@
-"""Check measured times against a budget or a baseline. An exceeded limit raises no exception; the `Verdict` contains the result."""
+"""
+Check measured times against a budget or a baseline. An exceeded limit raises no exception; the `Verdict` contains the result.
+
+A baseline is compared by CPU time, which other programs on the machine hardly affect. If the system does not report CPU times, or the
+baseline lacks them, the total times are compared.
+"""
 
 from __future__ import annotations
 
@@ -34,10 +39,19 @@ class Circumstances:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """The conditions and results of an earlier measurement: each function's median in milliseconds."""
+    """The conditions and results of an earlier measurement: the medians of each function."""
 
     circumstances: Circumstances
-    functions: tuple[tuple[str, float], ...]
+    functions: tuple[tuple[str, Medians], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Medians:
+    """The medians of one function in milliseconds."""
+
+    total_ms: float
+    cpu_ms: float | None = None
+    """The CPU time; ``None`` if it is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,6 +64,8 @@ class Verdict:
     limit_ms: float
     measured_ms: float | None
     """The function's median time; ``None`` if it did not start."""
+    clock: str = "total"
+    """The compared time: ``total``, or ``cpu`` for the CPU time."""
 
     @property
     def ok(self) -> bool:
@@ -69,36 +85,75 @@ def circumstances(runtime: str, cpu_share: float | None) -> Circumstances:
 
 
 def judge_budget(measurements: Sequence[Measurement], budget_ms: float) -> tuple[Verdict, ...]:
-    """Check each function: its median time must be at most *budget_ms*."""
-    return tuple(_verdict("budget", each, budget_ms) for each in measurements)
+    """Check each function: its median total time must be at most *budget_ms*."""
+    return tuple(
+        Verdict(rule="budget", function=each.subject.function, limit_ms=budget_ms, measured_ms=_total(each))
+        for each in measurements
+    )
 
 
 def judge_regression(measurements: Sequence[Measurement], baseline: Baseline, percent: float) -> tuple[Verdict, ...]:
     """
-    Check each function: its median time must exceed its median in *baseline* by at most *percent* percent.
+    Check each function: its median CPU time must exceed its median in *baseline* by at most *percent* percent.
 
-    Functions that *baseline* does not contain are skipped.
+    Total times are compared if one of the CPU times is unknown. Functions that *baseline* does not contain are skipped.
     """
     before = dict(baseline.functions)
+    allowed = 1 + percent / 100
     return tuple(
-        _verdict("regression", each, before[each.subject.function] * (1 + percent / 100))
+        _regression(each, before[each.subject.function], allowed)
         for each in measurements
         if each.subject.function in before
     )
 
 
-def _verdict(rule: str, measurement: Measurement, limit_ms: float) -> Verdict:
-    function = measurement.subject.function
-    return Verdict(rule=rule, function=function, limit_ms=limit_ms, measured_ms=_median(measurement))
+def only_slower_by_waiting(
+    measurements: Sequence[Measurement], baseline: Baseline, percent: float
+) -> tuple[tuple[str, float, float], ...]:
+    """
+    Return the functions whose CPU time is within *percent* of *baseline*, but whose total time is not, with both total times.
+
+    The machine was busy, or the functions wait longer, for example for the network.
+    """
+    before = dict(baseline.functions)
+    by_cpu = {
+        each.function for each in judge_regression(measurements, baseline, percent) if each.ok and each.clock == "cpu"
+    }
+    totals = {each.subject.function: _total(each) for each in measurements if each.subject.function in by_cpu}
+    return tuple(
+        (name, before[name].total_ms, total)
+        for name, total in totals.items()
+        if total is not None and total > before[name].total_ms * (1 + percent / 100)
+    )
+
+
+def _regression(measurement: Measurement, before: Medians, allowed: float) -> Verdict:
+    function, cpu = measurement.subject.function, measurement.cpu_ms
+    if before.cpu_ms is not None and cpu is not None and measurement.failure is None:
+        return Verdict(
+            rule="regression",
+            function=function,
+            limit_ms=before.cpu_ms * allowed,
+            measured_ms=cpu.median,
+            clock="cpu",
+        )
+    return Verdict(
+        rule="regression", function=function, limit_ms=before.total_ms * allowed, measured_ms=_total(measurement)
+    )
 
 
 def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -> None:
-    """Write the median time of each function to *path* as a baseline. Functions that did not start are left out."""
-    functions = {each.subject.function: median for each in measurements if (median := _median(each)) is not None}
+    """Write the medians of each function to *path* as a baseline. Functions that did not start are left out."""
+    functions: dict[str, dict[str, float]] = {}
+    for each in measurements:
+        if (total := _total(each)) is not None:
+            row = functions.setdefault(each.subject.function, {"median_ms": round(total, 3)})
+            if each.cpu_ms is not None:
+                row["cpu_median_ms"] = round(each.cpu_ms.median, 3)
     document = {
         "version": _VERSION,
         "circumstances": asdict(now),
-        "functions": {name: {"median_ms": round(functions[name], 3)} for name in sorted(functions)},
+        "functions": {name: functions[name] for name in sorted(functions)},
     }
     replace_file(path, json.dumps(document, indent=2).encode() + b"\n")
 
@@ -124,10 +179,15 @@ def _baseline(document: Any) -> Baseline:
         raise ValueError(f"unsupported format version {document['version']!r}")
     return Baseline(
         circumstances=Circumstances(**document["circumstances"]),
-        functions=tuple((name, float(row["median_ms"])) for name, row in document["functions"].items()),
+        functions=tuple((name, _medians(row)) for name, row in document["functions"].items()),
     )
 
 
-def _median(measurement: Measurement) -> float | None:
+def _medians(row: dict[str, Any]) -> Medians:
+    cpu = row.get("cpu_median_ms")
+    return Medians(total_ms=float(row["median_ms"]), cpu_ms=float(cpu) if cpu is not None else None)
+
+
+def _total(measurement: Measurement) -> float | None:
     total = measurement.total_ms
     return None if total is None or measurement.failure is not None else total.median

@@ -172,7 +172,7 @@ def at_revision(
     from lamina.pipeline.build import build
 
     top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
-    commit = _git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
+    commit = _commit(project, revision)
     directory = Path(tempfile.mkdtemp(prefix="lamina-revision-"))
     tree = directory / "tree"
     try:
@@ -189,6 +189,23 @@ def at_revision(
     finally:
         shutil.rmtree(directory, ignore_errors=True)
         _git(Path(top), "worktree", "prune")
+
+
+def _commit(project: Path, revision: str) -> str:
+    """Return the commit of *revision*. Raises `ConfigError` if there is none, as in a CI job that fetches only one branch."""
+    try:
+        return _git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
+    except ConfigError as error:
+        remote = f"origin/{revision}"
+        if _git(project, "branch", "--remotes", "--list", remote).strip():
+            hint = f"compare with the remote branch: `--compare {remote}`"
+        elif _git(project, "remote").strip():
+            hint = f"fetch it: `git fetch --depth 1 origin {revision}`, then pass `--compare FETCH_HEAD`"
+        else:
+            hint = "list the branches: `git branch --all`"
+        raise ConfigError(
+            f"revision `{revision}` does not exist, nor does a directory with this name", hint=hint
+        ) from error
 
 
 def _git(directory: Path, *arguments: str) -> str:
