@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError
+from lamina.core.target import Architecture
+from lamina.core.text import count
 from lamina.core.values import is_pure
 from lamina.pipeline import report
 from lamina.project.functions import setting
@@ -13,6 +17,7 @@ from lamina.project.service import Function
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.core.values import Build, Layer, Package
@@ -32,6 +37,17 @@ class Artifacts:
         """File names of all platform-specific wheels in the layers, sorted."""
         artifacts = {share.artifact for layer in self.build.layers for share in layer.distributions}
         return tuple(sorted(name for name in artifacts if name.endswith(".whl") and not is_pure(name)))
+
+    @property
+    def fits_machine(self) -> bool:
+        """Whether this machine can run the layers: they have no compiled code, or compiled code for this machine."""
+        return not self.native or (platform.system() == "Linux" and self.has_machines_architecture)
+
+    @property
+    def has_machines_architecture(self) -> bool:
+        """Whether the build is for this machine's instruction set."""
+        machine = platform.machine()
+        return self.build.target.architecture == (Architecture.ARM64 if machine in {"aarch64", "arm64"} else machine)
 
     def layers(self, function: Package) -> tuple[Layer, ...]:
         """Return the layers of *function*, in the order in which Lambda merges them."""
@@ -66,13 +82,49 @@ class Artifacts:
         return functions[0]
 
 
-def read(project: Path) -> Artifacts:
+def read(project: Path, *, runtime: str | None = None, architecture: str | None = None) -> Artifacts:
     """
-    Return the last build of *project*.
+    Return the last build of *project* for a target with *runtime* and *architecture*.
 
-    Raises `ConfigError` if there is no build, if its report is damaged or has another format version, or if a zip no longer exists.
+    If several targets fit, prefer one that this machine can run, then one with its architecture, then one whose interpreter is installed.
+
+    Raises `ConfigError` if there is no build or none for such a target, if a report is damaged or has another format version, or if a zip
+    no longer exists.
     """
-    artifacts = Artifacts(project=project, build=report.read(project))
+    builds = [Artifacts(project=project, build=build) for build in report.read_all(project)]
+    fitting = [
+        each
+        for each in builds
+        if runtime in {None, each.build.target.runtime} and architecture in {None, str(each.build.target.architecture)}
+    ]
+    if not fitting:
+        raise _no_target(builds, runtime, architecture)
+    artifacts = fitting[0] if len(fitting) == 1 else max(fitting, key=_suitability)
+    _check_files(artifacts)
+    return artifacts
+
+
+def _suitability(artifacts: Artifacts) -> tuple[bool, bool, bool]:
+    cache = artifacts.project / ".lamina" / "local" / "interpreters.json"
+    return (
+        artifacts.fits_machine,
+        artifacts.has_machines_architecture,
+        interpreter.search(artifacts.build.target.python, cache=cache) is not None,
+    )
+
+
+def _no_target(builds: Sequence[Artifacts], runtime: str | None, architecture: str | None) -> ConfigError:
+    asked = " on ".join(f"`{name}`" for name in (runtime, architecture) if name is not None)
+    targets = ", ".join(str(each.build.target) for each in builds)
+    options = [f"--{key} {name}" for key, name in (("runtime", runtime), ("architecture", architecture)) if name]
+    return ConfigError(
+        f"the last build has no target for {asked}; it has {count(len(builds), 'target')}: {targets}",
+        hint=f"build for it: `lamina build {' '.join(options)}`",
+    )
+
+
+def _check_files(artifacts: Artifacts) -> None:
+    project = artifacts.project
     functions = artifacts.build.packages
     paths = {layer.path for function in functions for layer in artifacts.layers(function)}
     paths |= {function.path for function in functions}
@@ -80,7 +132,6 @@ def read(project: Path) -> Artifacts:
     if missing:
         names = ", ".join(f"`{name}`" for name in missing)
         raise ConfigError(f"files of the last build no longer exist: {names}", hint="run `lamina build`")
-    return artifacts
 
 
 def function_of(

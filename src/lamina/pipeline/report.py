@@ -96,6 +96,13 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     return build
 
 
+def read_all(project: Path) -> tuple[Build, ...]:
+    """Return the last build of *project* for each target, the first target first. Raises ConfigError like `read`."""
+    others = sorted((project / OUTPUT_DIRECTORY).glob(f"python*/{BUILD_NAME}"))
+    places = (OUTPUT_DIRECTORY, *(f"{OUTPUT_DIRECTORY}/{path.parent.name}" for path in others))
+    return tuple(read(project, place) for place in places)
+
+
 def _unreadable(path: Path) -> ConfigError:
     return ConfigError(
         f"`{path}` is not a readable build report of version {VERSION}", hint="run `lamina build` to create it again"
