@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
+
 from built import initialise
+from lamina.core.errors import ConfigError
+from lamina.local.invoke import invoke
 from lamina.local.runtime_client import provide
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from built import MakeEnvironment
-    from lamina.local.environment import Home, Mode
+    from lamina.local.environment import FunctionEnvironment, Home, Mode
 
 
 def test_time_and_memory(make_environment: MakeEnvironment, mode: Mode) -> None:
@@ -112,3 +117,42 @@ def test_client_is_provided_once(tmp_path: Path, home: Home) -> None:
         "import sys; sys.path[:0] = sys.argv[1:]; import awslambdaric.bootstrap",
     ]
     assert 0 == subprocess.run([*command, str(first)], check=False).returncode
+
+
+_WRAPPER = """#!/bin/sh
+export WRAPPED="$*"
+exec "$@"
+"""
+
+
+def _with_wrapper(
+    make_environment: MakeEnvironment, mode: Mode, path: str, *, executable: bool = True
+) -> FunctionEnvironment:
+    source = "import os, sys\ndef handler(event, context): return [os.environ['WRAPPED'], sys.argv]"
+    environment = make_environment(
+        source, layers=[{"wrap": _WRAPPER}], mode=mode, additional={"AWS_LAMBDA_EXEC_WRAPPER": path}
+    )
+    # The zip of a test has no permissions; lamina's own archives mark scripts as executable.
+    (environment.layer / "wrap").chmod(0o555 if executable else 0o444)
+    return environment
+
+
+def test_wrapper(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A wrapper gets the runtime's command line, whose last argument is the runtime's program."""
+    environment = _with_wrapper(make_environment, mode, "/opt/wrap")
+    result = invoke(environment, b"{}")
+    command, arguments = json.loads(result.payload)
+
+    program = f"{environment.directories(mode).runtime}/bootstrap.py"
+    assert environment.python(mode) == command.split()[0]
+    assert program == command.split()[-1]
+    assert [program, "app.handler"] == arguments
+
+
+def test_wrapper_that_is_not_executable(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A wrapper that cannot be executed is an error, as on Lambda."""
+    environment = _with_wrapper(make_environment, mode, "/opt/wrap", executable=False)
+    with pytest.raises(ConfigError) as caught:
+        invoke(environment, b"{}")
+
+    assert "`AWS_LAMBDA_EXEC_WRAPPER` is `/opt/wrap`, which is not executable" == str(caught.value)

@@ -16,7 +16,7 @@ import subprocess
 import uuid
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
@@ -27,7 +27,7 @@ from lamina.local.facts import facts
 from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.target import Target
@@ -146,6 +146,41 @@ class FunctionEnvironment:
             # On an EC2 host, an SDK without credentials would use those of the machine.
             variables.setdefault("AWS_EC2_METADATA_DISABLED", "true")
         return variables
+
+    @property
+    def wrapper(self) -> str | None:
+        """The value of ``AWS_LAMBDA_EXEC_WRAPPER``: a program that Lambda starts with the runtime's command line as its arguments."""
+        return dict((*self.function.environment, *self.additional)).get("AWS_LAMBDA_EXEC_WRAPPER") or None
+
+    @property
+    def has_wrapper(self) -> bool:
+        """Whether the function has a wrapper, and a layer or the package contains it."""
+        return self.wrapper is not None and self._host_path(self.wrapper).is_file()
+
+    def command(self, mode: Mode, arguments: Sequence[str]) -> list[str]:
+        """
+        Return the command line that starts the interpreter with *arguments* in *mode*, by the wrapper if the function has one.
+
+        Raises `ConfigError` if the wrapper is not executable.
+        """
+        python = [self.python(mode), *arguments]
+        if self.wrapper is None or not self.has_wrapper:
+            return python
+        path = self._host_path(self.wrapper)
+        if not os.access(path, os.X_OK):
+            raise ConfigError(
+                f"`AWS_LAMBDA_EXEC_WRAPPER` is `{self.wrapper}`, which is not executable",
+                hint="start the file with a line such as `#!/bin/bash`, then run `lamina build`",
+            )
+        return [self.wrapper if mode is Mode.NAMESPACE else str(path), *python]
+
+    def _host_path(self, path: str) -> Path:
+        """Return the file on the host that the function sees at *path*, as far as *path* is in a layer or in the package."""
+        usual = facts().directories
+        for inside, outside in ((usual.opt, self.layer), (usual.task, self.package)):
+            if PurePosixPath(path).is_relative_to(inside):
+                return outside / PurePosixPath(path).relative_to(inside)
+        return Path(path)
 
     def _placeholders(self, mode: Mode) -> dict[str, str]:
         return {

@@ -72,7 +72,7 @@ class Process:
         Start the program that *request* describes.
 
         *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_end* is called once the program
-        has ended. Both are called in a separate thread. With *report*, the argument ``{report_fd}`` is replaced by the number of a file
+        has ended. Both are called in a separate thread. With *report*, the variable ``LAMINA_REPORT_FD`` is set to the number of a file
         descriptor. Data that the program writes there is collected in ``reported``.
 
         Raises `RefusedError` if the kernel does not allow the namespaces, `InvokeError` if the program does not start.
@@ -93,9 +93,7 @@ class Process:
             log = self._pipe(on_log, stack, failed) if on_log else None
             reporting = self._pipe(self._collect, stack, failed) if report else None
             if reporting is not None:
-                request["arguments"] = [
-                    str(reporting) if entry == "{report_fd}" else entry for entry in request["arguments"]
-                ]
+                request["environment"]["LAMINA_REPORT_FD"] = str(reporting)
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(theirs.fileno()), str(_SOURCES)],
                 stdin=subprocess.DEVNULL if request["detached"] else None,

@@ -78,21 +78,15 @@ def _request(
     directories = environment.directories(mode)
     # A namespace hides the interpreter's installed packages. In path mode, `-S` keeps them off the search path.
     isolation = ["-s"] if mode is Mode.NAMESPACE else ["-s", "-S"]
-    arguments = [
-        environment.python(mode),
-        *isolation,
-        f"{directories.runtime}/bootstrap.py",
-        environment.function.handler,
-        directories.opt,
-    ]
+    variables = environment.variables(mode) | {"AWS_LAMBDA_RUNTIME_API": address, "LAMINA_OPT": directories.opt}
     if prelude is not None:
-        arguments += [prelude, "{report_fd}"]
-    variables = environment.variables(mode) | {"AWS_LAMBDA_RUNTIME_API": address}
+        variables["LAMINA_PRELUDE"] = prelude
     if mode is Mode.PATH:
         # An empty home directory, so that libraries do not read the user's configuration.
         variables.setdefault("HOME", str(environment.scratch))
     return {
-        "arguments": arguments,
+        # A wrapper may insert options before the last argument, the path of the runtime's program, as AWS's documentation shows.
+        "arguments": environment.command(mode, [*isolation, f"{directories.runtime}/bootstrap.py"]),
         "environment": variables,
         "directory": directories.task,
         "plan": environment.plan() if mode is Mode.NAMESPACE else None,

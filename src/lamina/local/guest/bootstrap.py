@@ -1,8 +1,9 @@
 """
 Set the search path as Lambda does, and start the runtime client. Runs in the function's environment, on Python 3.9 or later.
 
-The first two arguments are the handler and the directory of the layers. Two more are optional: Python source to run before the client,
-and the number of the file descriptor to which that source writes its report.
+The variable ``LAMINA_OPT`` is the directory of the layers. Two more are optional: ``LAMINA_PRELUDE`` is Python source to run before the
+client, and ``LAMINA_REPORT_FD`` is the number of the file descriptor to which that source writes its report. They are variables and not
+arguments, because a wrapper script may change the arguments. The function does not see them.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def search_path(opt: str, path: list[str]) -> list[str]:
 
 def main() -> None:
     """Run the runtime client, which handles events until the process ends."""
-    handler, opt, *prelude = sys.argv[1:]
-    sys.path[:] = search_path(opt, sys.path)
-    sys.argv[1:] = [handler]
+    sys.path[:] = search_path(os.environ.pop("LAMINA_OPT"), sys.path)
+    prelude, descriptor = os.environ.pop("LAMINA_PRELUDE", None), os.environ.pop("LAMINA_REPORT_FD", None)
+    sys.argv[1:] = [os.environ["_HANDLER"]]
     if sys.flags.no_site:
         import site
 
@@ -43,9 +44,8 @@ def main() -> None:
         site.setcopyright()
         site.sethelper()
         sys.dont_write_bytecode = True
-    if prelude:
-        source, descriptor = prelude
-        exec(compile(source, "<lamina>", "exec"), {"__name__": "__lamina__", "report_fd": int(descriptor)})  # noqa: S102
+    if prelude is not None and descriptor is not None:
+        exec(compile(prelude, "<lamina>", "exec"), {"__name__": "__lamina__", "report_fd": int(descriptor)})  # noqa: S102
     from awslambdaric.__main__ import main as client  # type: ignore[import-untyped]
 
     client(sys.argv)
