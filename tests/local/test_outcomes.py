@@ -324,11 +324,11 @@ def test_event_too_large(make_environment: MakeEnvironment, mode: Mode) -> None:
 
 
 def test_missing_boto3_is_explained(make_environment: MakeEnvironment, mode: Mode) -> None:
-    """If a module of Lambda's own runtime is missing, the hint explains that lamina does not provide it."""
+    """If a module of Lambda's own runtime is missing, the hint explains that it is not available."""
     result = invoke(make_environment("import boto3", mode=mode), b"{}")
 
     expected = (
-        "add `boto3` to your dependencies: Lambda's runtime contains it, but lamina does not provide it locally, "
+        "add `boto3` to your dependencies: Lambda's runtime contains it, but it is not available here, "
         "and AWS can change its version at any time"
     )
     assert expected == result.hint

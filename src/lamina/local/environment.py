@@ -31,11 +31,12 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.target import Target
-    from lamina.core.values import Package
+    from lamina.core.values import Package, Wheel
     from lamina.local.artifacts import Artifacts
     from lamina.local.facts import Directories
     from lamina.local.guest.request import RootPlan
     from lamina.local.process import Process
+    from lamina.local.provided import LocalWheels
     from lamina.project.service import Function
 
 _PROBE = """
@@ -248,12 +249,15 @@ def prepare(
     mode: Mode = Mode.AUTO,
     home: Home | None = None,
     additional: Mapping[str, str] | None = None,
+    wheels: LocalWheels | None = None,
+    debugged: bool = False,
 ) -> FunctionEnvironment:
     """
     Unpack the layers and the package of *built*, and return the environment of *function*.
 
     If *home* is ``None``, lamina searches for an interpreter of the target's version. The unpacked files stay in ``.lamina/local``
-    of the project, and are reused.
+    of the project, and are reused. *wheels* provides the runtime's SDK, and the debugger if the function is to be *debugged*; without it,
+    the runtime has only its client.
 
     Raises `InvokeError` if this machine cannot run the layers' compiled code, or if no interpreter is found or it does not work. Raises
     `ConfigError` if the user specified an unsuitable interpreter, and `MissingExtraError` if the runtime client is not installed.
@@ -265,13 +269,18 @@ def prepare(
     scratch.mkdir(parents=True, exist_ok=True)
     target = artifacts.build.target
     home = home or home_of(_interpreter(target, cache))
+    layer = unpack.unpack(artifacts.layers(built), cache / "trees")
+    package = unpack.unpack((built,), cache / "trees")
+    provided: tuple[Wheel, ...] = ()
+    if wheels is not None:
+        provided = (*wheels.sdk(target, (layer, package)), *(wheels.debugger(target) if debugged else ()))
     return FunctionEnvironment(
         function=function,
         target=target,
         home=home,
-        layer=unpack.unpack(artifacts.layers(built), cache / "trees"),
-        package=unpack.unpack((built,), cache / "trees"),
-        runtime=runtime_client.provide(cache / "runtime", home.interpreter),
+        layer=layer,
+        package=package,
+        runtime=runtime_client.provide(cache / "runtime", home.interpreter, provided),
         scratch=scratch,
         mode=mode,
         additional=tuple(sorted((additional or {}).items())),
@@ -307,15 +316,17 @@ def _check_machine(artifacts: Artifacts) -> None:
     """Raise `InvokeError` on Windows, or if the layers contain compiled code for another architecture or system."""
     if os.name != "posix":
         raise InvokeError("handlers run locally only on Linux and macOS", hint="use WSL on Windows")
-    machine = platform.machine()
-    native = Architecture.ARM64 if machine in {"aarch64", "arm64"} else machine
-    if artifacts.native and (platform.system() != "Linux" or native != artifacts.build.target.architecture):
+    if not artifacts.fits_machine:
+        architecture, machine = artifacts.build.target.architecture, platform.machine()
         shown = ", ".join(f"`{name}`" for name in artifacts.native)
+        targets = ", ".join(f'"{artifacts.build.target.runtime}-{name}"' for name in Architecture)
         raise InvokeError(
             f"this machine is {platform.system()} on {machine}, "
-            f"but the layers contain wheels for Linux on {artifacts.build.target.architecture}: {shown}",
-            hint=f"run lamina on Linux on {artifacts.build.target.architecture}; on another Linux machine, "
-            "you can also build a copy of the project for the machine's architecture",
+            f"but the layers contain wheels for Linux on {architecture}: {shown}",
+            hint=f"build for this machine too: set `targets = [{targets}]` in place of `runtime` and `architecture`, "
+            "then run `lamina build`"
+            if platform.system() == "Linux"
+            else f"run lamina on Linux on {architecture}",
         )
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from lamina.core.errors import ConfigError
-from lamina.core.target import runtimes
 from lamina.local.facts import facts
 from lamina.local.process import Ended
+from lamina.local.provided import sdk_modules
 from lamina.local.response import Failure, FunctionError, Response
 from lamina.local.runtime_api import Event
 from lamina.local.runtime_process import RuntimeProcess, exit_words
@@ -29,9 +29,8 @@ if TYPE_CHECKING:
 
 _MB = 1_048_576
 _EXIT_PATIENCE_SECONDS = 2
+_DEBUGGED_SECONDS = 86_400
 _NO_MODULE = re.compile(r"No module named '([^'.]+)")
-# Top-level modules whose distribution has another name.
-_MODULES = {"dateutil": "python-dateutil"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,11 +239,9 @@ class ExecutionEnvironment:
         if found is None:
             return None
         module = found[1]
-        target = self.environment.target
-        runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
-        if _MODULES.get(module, module) in {entry.name for entry in runtime.preinstalled}:
+        if (name := sdk_modules().get(module)) is not None:
             return (
-                f"add `{module}` to your dependencies: Lambda's runtime contains it, but lamina does not provide it locally, "
+                f"add `{name}` to your dependencies: Lambda's runtime contains it, but it is not available here, "
                 "and AWS can change its version at any time"
             )
         return (

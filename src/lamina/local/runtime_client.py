@@ -1,5 +1,5 @@
 """
-Provide ``/var/runtime``: Lambda's runtime client for Python, copied from lamina's own Python environment.
+Provide ``/var/runtime``: Lambda's runtime client for Python, copied from lamina's own Python environment, and wheels such as the AWS SDK.
 
 Only the client's Python modules are copied. `guest.runtime_client` replaces its compiled module, which works with only one Python version.
 Functions cannot write to the directory, so the modules are compiled in advance; Lambda's own runtime also includes bytecode.
@@ -18,10 +18,13 @@ from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import InvokeError, MissingExtraError
 from lamina.core.files import file_sha256
 from lamina.local.facts import facts
-from lamina.local.unpack import making
+from lamina.local.unpack import making, unzip
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lamina.bytecode.interpreter import Interpreter
+    from lamina.core.values import Wheel
 
 # The client's distribution and those that it imports.
 _DISTRIBUTIONS = ("awslambdaric", "simplejson", "snapshot-restore-py")
@@ -29,16 +32,19 @@ _COMPILE_SECONDS = 60
 _GUESTS = ("bootstrap.py", "runtime_client.py")
 
 
-def provide(cache: Path, interpreter: Interpreter) -> Path:
+def provide(cache: Path, interpreter: Interpreter, wheels: Sequence[Wheel] = ()) -> Path:
     """
-    Return a directory inside *cache* with the runtime client and its bytecode for *interpreter*, creating it if it does not exist.
+    Return a directory inside *cache* with the runtime client, the contents of *wheels*, and their bytecode for *interpreter*.
 
-    Raises `MissingExtraError` if lamina's environment does not contain the client, `InvokeError` if *interpreter* fails to compile it.
+    An existing directory is reused. Raises `MissingExtraError` if lamina's environment does not contain the client, `ArchiveError` if a
+    wheel cannot be unpacked, and `InvokeError` if *interpreter* fails to compile the modules.
     """
     files = _files()
     key = hashlib.sha256(interpreter.magic.encode())
     for name, path in files:
         key.update(f"{name}\0{file_sha256(path)}\n".encode())
+    for wheel in wheels:
+        key.update(f"{wheel.pin.sha256}\n".encode())
     directory = cache / key.hexdigest()
     if not directory.is_dir():
         with making(directory) as temporary:
@@ -47,6 +53,9 @@ def provide(cache: Path, interpreter: Interpreter) -> Path:
                 destination.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, destination)
                 destination.chmod(0o444)
+            for wheel in wheels:
+                with wheel.path.open("rb") as stream:
+                    unzip(stream, temporary, name=wheel.pin.filename)
             _compile(temporary, interpreter)
     return directory
 

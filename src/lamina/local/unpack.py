@@ -30,6 +30,7 @@ from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import BinaryIO
 
     from lamina.core.values import Layer, Package
 
@@ -91,7 +92,8 @@ def remove_unused(cache: Path) -> None:
         with suppress(OSError):
             if entry.is_dir() and (mark if mark.exists() else entry).stat().st_mtime < oldest:
                 shutil.rmtree(entry, ignore_errors=True)
-                mark.unlink(missing_ok=True)
+                for beside in cache.glob(f"{entry.name}.*"):
+                    beside.unlink()
 
 
 def _extract(archive: Layer | Package, directory: Path) -> None:
@@ -99,12 +101,21 @@ def _extract(archive: Layer | Package, directory: Path) -> None:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
         if actual != archive.sha256:
             raise HashMismatchError(filename=archive.path.name, expected=str(archive.sha256), actual=actual)
-        try:
-            with zipfile.ZipFile(stream) as opened:
-                for member, parts in _members(opened, archive.path.name):
-                    _write(opened, member, directory.joinpath(*parts), archive.path.name)
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-            raise CorruptArchiveError(f"failed to unpack `{archive.path.name}`: {error}") from error
+        unzip(stream, directory, name=archive.path.name)
+
+
+def unzip(stream: BinaryIO, directory: Path, *, name: str) -> None:
+    """
+    Unpack the zip in *stream* into *directory*, whose parents are real directories. *name* is its file name, for messages.
+
+    Raises `ArchiveError` if the zip is unsafe, corrupt or larger than Lambda's limit.
+    """
+    try:
+        with zipfile.ZipFile(stream) as opened:
+            for member, parts in _members(opened, name):
+                _write(opened, member, directory.joinpath(*parts), name)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise CorruptArchiveError(f"failed to unpack `{name}`: {error}") from error
 
 
 def _members(opened: zipfile.ZipFile, name: str) -> Iterator[tuple[zipfile.ZipInfo, tuple[str, ...]]]:
