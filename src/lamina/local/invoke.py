@@ -25,6 +25,7 @@ from lamina.local.runtime_process import RuntimeProcess, exit_words
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lamina.local.debugger import Debugger
     from lamina.local.environment import FunctionEnvironment, Mode
 
 _MB = 1_048_576
@@ -72,12 +73,20 @@ class ExecutionEnvironment:
         *,
         on_log: Callable[[str], None] | None = None,
         init_seconds: float | None = None,
+        debugger: Debugger | None = None,
     ) -> None:
         """
         Prepare to run the function of *environment*, without starting a process.
 
         *on_log* receives the log while it is written. *init_seconds* replaces Lambda's limit on the duration of the initialisation.
+        With a *debugger*, each process waits for a client, and has no memory limit and a day to initialise and to respond.
         """
+        self._prelude = debugger.prelude(environment.function.name) if debugger is not None else None
+        if debugger is not None:
+            environment = replace(
+                environment, function=replace(environment.function, timeout_seconds=_DEBUGGED_SECONDS)
+            )
+            init_seconds = _DEBUGGED_SECONDS
         self.environment = environment
         self._on_log = on_log
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
@@ -86,6 +95,7 @@ class ExecutionEnvironment:
         self._decoding = threading.Lock()
         self._decoder = _decoder()
         self._memory_bytes = environment.function.memory_mb * _MB
+        self._limit_bytes = self._memory_bytes if debugger is None else None
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +168,9 @@ class ExecutionEnvironment:
 
     def _start(self) -> RuntimeProcess:
         self._decoder = _decoder()
-        self._runtime = RuntimeProcess(self.environment, on_log=self._hear, memory_bytes=self._memory_bytes)
+        self._runtime = RuntimeProcess(
+            self.environment, on_log=self._hear, prelude=self._prelude, memory_bytes=self._limit_bytes
+        )
         return self._runtime
 
     def _conclude(
@@ -174,7 +186,8 @@ class ExecutionEnvironment:
         memory = runtime.process.memory()
         self._hear(b"", final=True)
         # The memory limit may have been exceeded only now, after the function has responded.
-        ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if memory > self._memory_bytes else 0)
+        exceeded = self._limit_bytes is not None and memory > self._limit_bytes
+        ended = runtime.process.wait(_EXIT_PATIENCE_SECONDS if exceeded else 0)
         if ended is not None and ended.killed_for_memory:
             outcome, memory = ended, self._memory_bytes
         error = None if isinstance(outcome, Response) else self._describe(request_id, outcome)
@@ -277,10 +290,14 @@ def _decoder() -> io.IncrementalNewlineDecoder:
 
 
 def invoke(
-    environment: FunctionEnvironment, payload: bytes, *, on_log: Callable[[str], None] | None = None
+    environment: FunctionEnvironment,
+    payload: bytes,
+    *,
+    on_log: Callable[[str], None] | None = None,
+    debugger: Debugger | None = None,
 ) -> InvocationResult:
     """Start a process of *environment*, send it the event *payload*, and end it. Returns and raises what `ExecutionEnvironment.invoke` does."""
-    with ExecutionEnvironment(environment, on_log=on_log) as session:
+    with ExecutionEnvironment(environment, on_log=on_log, debugger=debugger) as session:
         return session.invoke(payload)
 
 
