@@ -5,19 +5,28 @@ from __future__ import annotations
 import io
 import json
 import os
+import platform
+import signal
+import socket
+import subprocess
 import sys
 import zipfile
-from typing import TYPE_CHECKING
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from built import MINOR, configure, make_build
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
+from lamina.core.store import Store
+from lamina.core.toml import read_data
 from services import make_service
+from wheels import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from services import Service
 
 _SOURCE = """
 import os
@@ -39,6 +48,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
     return tmp_path
+
+
+def _service(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Return a service that was not built, for the running interpreter."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(directory / "cache"))
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    service = make_service(directory)
+    service.requires_python = f">={MINOR}"
+    service.settings["runtime"] = f'"python{MINOR}"'
+    return service
 
 
 def test_response_and_log(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,15 +174,230 @@ def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], argument
     assert (2, "", True) == (code, output.out, output.err.startswith(message))
 
 
-def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a build, the hint is to run `lamina build`."""
-    configure(tmp_path)
-    code = main(["invoke", "orders", "--project", str(tmp_path)])
+@pytest.mark.parametrize(
+    ("event", "excerpt"),
+    [
+        ("{id: 1}", "  {id: 1}\n   ^"),
+        ('{"a": 1,\n "b": }', '   "b": }\n        ^'),
+        ('{"text": "' + "x" * 100 + '", }', f'  {"x" * 27}", }}\n  {" " * 30}^'),
+    ],
+)
+def test_place_of_a_mistake(project: Path, capsys: pytest.CaptureFixture[str], event: str, excerpt: str) -> None:
+    """The hint for an event that is not JSON shows a correct one, and the place of the mistake."""
+    main(["invoke", "orders", "--event", event])
+    _, _, hint = capsys.readouterr().err.partition("\n\n")
 
-    assert (2, f"error: no build found in `{tmp_path}`\n\nhint: run `lamina build`\n") == (
-        code,
-        capsys.readouterr().err,
+    example = """pass JSON in single quotes, with double quotes inside: `--event '{"id": 1}'`; or a file: `--event event.json`"""
+    assert f"hint: {example}\n{excerpt}\n" == hint
+
+
+def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a build, the project is built first, and with `--no-build` the hint is to build it."""
+    project = _service(tmp_path, monkeypatch).write()
+    arguments = ["invoke", "hello", "--project", str(project), "--event", "[1]"]
+
+    assert 2 == main([*arguments, "--no-build"])
+    assert f"error: no build found in `{project}`\n\nhint: run `lamina build`\n" == capsys.readouterr().err
+    assert 0 == main(arguments)
+    output = capsys.readouterr()
+    assert ("[1]\n", True) == (output.out, "note: no build found; built\n" in output.err)
+    assert 0 == main(arguments)
+    assert "built" not in capsys.readouterr().err
+
+
+def test_target_of_this_machine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With targets for both architectures, the one for this machine is run, also if it is not the first."""
+    service = _service(tmp_path, monkeypatch)
+    machine = {"x86_64": "x86_64"}.get(platform.machine(), "arm64")
+    other = {"x86_64": "arm64", "arm64": "x86_64"}[machine]
+    del service.settings["runtime"], service.settings["architecture"]
+    service.settings["targets"] = f'["python{MINOR}-{other}", "python{MINOR}-{machine}"]'
+    arguments = ["--project", str(service.write())]
+
+    assert 0 == main(["invoke", "hello", *arguments, "-v"])
+    assert f"note: using the target python{MINOR} on {machine}\n" in capsys.readouterr().err
+    assert 0 == main(["invoke", "hello", *arguments, "-v", "--architecture", other])
+    assert f"note: using the target python{MINOR} on {other}\n" in capsys.readouterr().err
+    assert 2 == main(["run", *arguments, "--runtime", "python3.9", "--", "true"])
+    assert "hint: build for it: `lamina build --runtime python3.9`\n" in capsys.readouterr().err
+
+
+def test_env_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--env-file` sets variables, and `--env` overrides them."""
+    (project / ".env").write_text("TABLE='orders dev'\n")
+
+    assert 0 == main(["invoke", "orders", "--env-file", ".env", "-q"])
+    assert "orders dev" == json.loads(capsys.readouterr().out)["table"]
+    assert 0 == main(["invoke", "orders", "--env-file", ".env", "--env", "TABLE=other", "-q"])
+    assert "other" == json.loads(capsys.readouterr().out)["table"]
+    assert 2 == main(["invoke", "orders", "--env-file", "none.env", "-q"])
+
+
+def test_missing_wrapper(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrapper that only a layer of another account contains is not run, and a warning says so."""
+    assert 0 == main(["invoke", "orders", "--env", "AWS_LAMBDA_EXEC_WRAPPER=/opt/otel-instrument"])
+    expected = "warning: `AWS_LAMBDA_EXEC_WRAPPER` is not run: `/opt/otel-instrument` is in none of the layers that lamina built\n"
+    assert expected in capsys.readouterr().err
+
+
+class _Program:
+    """`lamina` in another process, whose output is read while it runs."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "lamina", *arguments]
+        # The signal for Ctrl-C may be ignored by whoever started the tests, which a new process would inherit.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def line(self, part: str) -> str:
+        """Return the next line of stderr that contains *part*."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            if part in line:
+                return line
+        raise AssertionError(f"no line with `{part}`")
+
+    def answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        return self.process.wait(60)
+
+
+def test_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--watch` builds and invokes again when the sources or the event change, also after errors, and Ctrl-C ends it with 0."""
+    project = _service(tmp_path, monkeypatch).write()
+    handler, event = project / "service" / "handlers" / "hello.py", tmp_path / "event.json"
+    event.write_text("[1]")
+    waiting = "note: waiting for changes"
+    with _Program("invoke", "hello", "--project", str(project), "--watch", "--event", str(event)) as program:
+        program.line(waiting)
+        assert "[1]" == program.answer()
+        event.write_text("{")
+        program.line("is not valid JSON")
+        program.line(waiting)
+        event.write_text("[2]")
+        program.line(waiting)
+        assert "[2]" == program.answer()
+        handler.write_text("def lambda_handler(event, context):\n    return event + [3]\n")
+        program.line("note: sources changed; rebuilt")
+        program.line(waiting)
+        assert "[2, 3]" == program.answer()
+        handler.unlink()
+        program.line("error: ")
+        program.line(waiting)
+        handler.write_text("def lambda_handler(event, context):\n    return 4\n")
+        program.line(waiting)
+        assert "4" == program.answer()
+        assert 0 == program.interrupt()
+
+
+def test_watch_of_a_project_that_was_never_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the first build fails, there is nothing to watch, and the error is the one of the build."""
+    configure(tmp_path)
+
+    assert 3 == main(["invoke", "orders", "--project", str(tmp_path), "--watch"])
+    assert capsys.readouterr().err.startswith("error: no lock file found in ")
+
+
+class _Client:
+    """A client of the Debug Adapter Protocol, as in an editor."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._stream = self._socket.makefile("rb")
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
+        self._socket.close()
+
+    def send(self, command: str, **arguments: object) -> int:
+        self._number += 1
+        message = {"seq": self._number, "type": "request", "command": command, "arguments": arguments}
+        body = json.dumps(message).encode()
+        self._socket.sendall(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        return self._number
+
+    def wait(self, **wanted: object) -> dict[str, Any]:
+        """Return the body of the next message whose fields have the values *wanted*."""
+        while True:
+            length = 0
+            while header := self._stream.readline().strip():
+                length = int(header.rpartition(b":")[2])
+            message = json.loads(self._stream.read(length))
+            if wanted.items() <= message.items():
+                assert message.get("success", True), message
+                body: dict[str, Any] = message.get("body") or {}
+                return body
+
+    def ask(self, command: str, **arguments: object) -> dict[str, Any]:
+        return self.wait(request_seq=self.send(command, **arguments))
+
+
+def test_debugger(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `--debug`, a client attaches, stops at a breakpoint in the project's file, and reads a variable."""
+    store = Store.open(tmp_path / "store")
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
+    _keep_debugger(store, tmp_path)
+    (project / "app.py").write_text(_SOURCE)
+    line = _SOURCE.splitlines().index('    print("working")') + 1
+    arguments = ["--debug", "--debug-port", "0", "--offline", "--event", '{"id": 41}']
+    with _Program("invoke", "orders", *arguments) as program:
+        program.line("and waits for a client")
+        configuration = json.loads(program.line('"request": "attach"'))
+        with _Client(configuration["connect"]["port"]) as client:
+            client.ask("initialize", adapterID="tests", pathFormat="path", linesStartAt1=True)
+            client.send("attach", pathMappings=configuration["pathMappings"])
+            client.wait(event="initialized")
+            client.ask("setBreakpoints", source={"path": str(project / "app.py")}, breakpoints=[{"line": line}])
+            client.ask("configurationDone")
+            thread = client.wait(event="stopped")["threadId"]
+            [frame, *_] = client.ask("stackTrace", threadId=thread)["stackFrames"]
+            seen = client.ask("evaluate", expression="event['id'] + 1", frameId=frame["id"])["result"]
+            client.send("continue", threadId=thread)
+            answer = json.loads(program.answer())
+        code = program.process.wait(60)
+
+    assert ("handler", line, str(project / "app.py"), "42") == (
+        frame["name"],
+        frame["line"],
+        frame["source"]["path"],
+        seen,
     )
+    assert (0, {"id": 41}) == (code, answer["event"])
+
+
+def _keep_debugger(store: Store, directory: Path) -> None:
+    """Put a wheel with the installed debugpy into *store*, in the place of the recorded one."""
+    installed = distribution("debugpy")
+    files = {
+        entry.as_posix(): Path(str(installed.locate_file(entry))).read_bytes()
+        for entry in installed.files or ()
+        if entry.suffix == ".py" and entry.parts[0] == "debugpy"
+    }
+    wheel = make_wheel(directory / "wheels", "debugpy", installed.version, files)
+    row = read_data("local_wheels.toml")["debugger"]
+    destination = store.wheel_destination(row["sha256"], row["filename"])
+    destination.parent.mkdir(parents=True)
+    wheel.rename(destination)
 
 
 def test_path_mode(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,13 +417,7 @@ def test_other_interpreter(project: Path, capsys: pytest.CaptureFixture[str], mo
 
 def test_changed_handler(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """If the sources have changed, the service is rebuilt first, unless `--no-build` is given."""
-    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
-    service = make_service(tmp_path)
-    service.settings["runtime"] = f'"python{MINOR}"'
-    project = service.write()
-    configuration = (project / "pyproject.toml").read_text()
-    (project / "pyproject.toml").write_text(configuration.replace(">=3.12", f">={MINOR}"))
+    project = _service(tmp_path, monkeypatch).write()
     handler = project / "service" / "handlers" / "hello.py"
     assert 0 == main(["build", "--project", str(project), "-q"])
     handler.write_text("import beta\ndef lambda_handler(event, context):\n    return beta.alpha.VALUE + 1\n")
@@ -204,11 +432,8 @@ def test_dashes_in_directory_and_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A handler in a directory and a file with dashes is built with bytecode for its imports, and runs as on Lambda."""
-    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
-    service = make_service(tmp_path)
-    service.requires_python = f">={MINOR}"
-    service.settings |= {"runtime": f'"python{MINOR}"', "source": '["my-jobs"]', "bytecode": '"reachable"'}
+    service = _service(tmp_path, monkeypatch)
+    service.settings |= {"source": '["my-jobs"]', "bytecode": '"reachable"'}
     service.functions = {"slash": "my-jobs/load-orders.handler", "dots": "my-jobs.load-orders.handler"}
     directory = service.root / "my-jobs"
     directory.mkdir(parents=True)

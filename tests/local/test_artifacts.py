@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import platform
+import sys
 from pathlib import Path
 
 import pytest
 
-from built import configure, make_build, package_at
+from built import MINOR, configure, make_build, package_at
+from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import function_of, read
 from lamina.local.environment import additional_variables
@@ -146,3 +149,78 @@ def test_unknown_function(tmp_path: Path) -> None:
         make_build(tmp_path, {}).function("order")
 
     assert "the build has no function `order` (did you mean `orders`?)" == str(caught.value)
+
+
+def _targets(project: Path, *targets: tuple[str, str], wheels: tuple[str, ...] = ()) -> None:
+    """Write a build for each of *targets*, the first one as the main target."""
+    for number, (runtime, architecture) in reversed(list(enumerate(targets))):
+        make_build(project, {"app.py": ""}, layers=[{}], runtime=runtime, architecture=architecture, wheels=wheels)
+        if number:
+            other = project / ".lamina" / f"{runtime}-{architecture}"
+            other.mkdir()
+            (project / ".lamina" / "build.json").rename(other / "build.json")
+
+
+_OWN, _OTHER = ("x86_64", "arm64") if platform.machine() == "x86_64" else ("arm64", "x86_64")
+
+
+@pytest.mark.parametrize("wheels", [(), ("b-1-cp313-cp313-linux_any.whl",)])
+def test_target_of_this_machine(tmp_path: Path, wheels: tuple[str, ...]) -> None:
+    """Among several targets, the one with this machine's architecture is used, with and without compiled code."""
+    _targets(tmp_path, (f"python{MINOR}", _OTHER), (f"python{MINOR}", _OWN), wheels=wheels)
+
+    assert _OWN == read(tmp_path).build.target.architecture
+    assert _OTHER == read(tmp_path, architecture=_OTHER).build.target.architecture
+
+
+def test_target_with_an_interpreter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Among several runtimes, one whose interpreter is installed is used."""
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    # No machine has an interpreter of this runtime, which is the first target, unless it is the running one.
+    missing = next(name for name in ("python3.15", "python3.9") if name != f"python{MINOR}")
+    _targets(tmp_path, (missing, _OWN), (f"python{MINOR}", _OWN))
+
+    assert f"python{MINOR}" == read(tmp_path).build.target.runtime
+    assert missing == read(tmp_path, runtime=missing).build.target.runtime
+
+
+def test_target_that_was_not_built(tmp_path: Path) -> None:
+    """A target that the last build lacks is an error, which lists the targets and names the command that builds it."""
+    _targets(tmp_path, ("python3.13", "x86_64"), ("python3.13", "arm64"))
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, runtime="python3.12", architecture="arm64")
+
+    expected = "the last build has no target for `python3.12` on `arm64`; it has 2 targets: python3.13 on x86_64, python3.13 on arm64"
+    assert expected == str(caught.value)
+    assert "build for it: `lamina build --runtime python3.12 --architecture arm64`" == caught.value.hint
+
+
+def test_env_file(tmp_path: Path) -> None:
+    """An env file sets variables, passes named ones through, and is overridden by later files and by `--env`."""
+    first, second = tmp_path / ".env", tmp_path / "second.env"
+    first.write_text(
+        "\ufeff# a comment\nexport A='one two' # why\nB=first\nC=\"x\\ny\"\nD=${B}/d\nHOME_TOWN\n\nE=\n", "utf-8"
+    )
+    second.write_text("B=second\nA2=\n")
+    found = additional_variables(["A2=asked"], {"HOME_TOWN": "Ulm", "SECRET": "s"}, files=[first, second])
+
+    expected = {"A": "one two", "B": "second", "C": "x\ny", "D": "first/d", "HOME_TOWN": "Ulm", "E": "", "A2": "asked"}
+    assert expected == found
+
+
+def test_wrong_env_file(tmp_path: Path) -> None:
+    """An env file that is missing, is not UTF-8 or has invalid lines is an error that names it, and the lines."""
+    path = tmp_path / "none.env"
+
+    def message() -> str:
+        with pytest.raises(ConfigError) as caught:
+            additional_variables([], {}, files=[path])
+        return str(caught.value)
+
+    assert f"failed to read the env file `{path}`: No such file or directory" == message()
+    path.write_bytes(b"A=\xff\n")
+    assert f"failed to read the env file `{path}`: not UTF-8" == message()
+    path.write_text("A=1\nB='open\nC C\n")
+    assert f"the env file `{path}` has lines that are not in the form `NAME=VALUE`: 2, 3" == message()

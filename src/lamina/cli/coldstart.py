@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console, table_width
-from lamina.cli.invoke import open_build, read_event
+from lamina.cli.invoke import open_build, read_event, variables, warn_of_wrapper
 from lamina.cli.options import add_environment
 from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
@@ -56,7 +55,7 @@ _MEASURING = frozenset(
 )
 _RECORDING = frozenset({"record", "fresh"})
 _OBSERVING = frozenset({"aws", "logs", "xray", "split", "forced", "allow_latest", "region", "role"})
-_STARTING_HERE = frozenset({"env", "no_build", "credentials", "mode"})
+_STARTING_HERE = frozenset({"env", "env_file", "no_build", "offline", "credentials", "mode", "runtime", "architecture"})
 _TRACED = 3
 _OBSERVED_DROPPABLE = (5, 6, 1, 8)
 """The columns of observed cold starts that a narrow terminal leaves out, the least important first."""
@@ -166,8 +165,11 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
         limit = _limit(arguments, console)
         if limit is not None:
             stack.enter_context(limit)
+        artifacts = open_build(arguments)
         console.stage("unpacking layers")
-        base = variants.subjects(open_build(arguments), arguments.functions, options=_environment_options(arguments))
+        options = _environment_options(arguments, artifacts.project, console)
+        base = variants.subjects(artifacts, arguments.functions, options=options)
+        warn_of_wrapper((subject.environment for subject in base), console)
         sides = [*base, *_variants(arguments, base, stack, console)]
         if arguments.svg is not None and len(sides) > 1:
             raise ConfigError(
@@ -190,14 +192,16 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
     return 0 if study.ok else 1
 
 
-def _environment_options(arguments: argparse.Namespace) -> EnvironmentOptions:
-    """Return the `EnvironmentOptions` for ``--mode``, ``--env`` and ``--credentials``."""
+def _environment_options(arguments: argparse.Namespace, project: Path, console: Console) -> EnvironmentOptions:
+    """Return the `EnvironmentOptions` for ``--mode``, ``--offline`` and the options that give variables."""
     from lamina.coldstart.variants import EnvironmentOptions
-    from lamina.local.environment import Mode, additional_variables
+    from lamina.local.environment import Mode
+    from lamina.local.provided import LocalWheels
 
     return EnvironmentOptions(
         mode=Mode(arguments.mode),
-        additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
+        additional=variables(arguments),
+        wheels=LocalWheels(project, offline=arguments.offline, reporter=console),
     )
 
 
@@ -242,7 +246,8 @@ def _variants(
     for names in arguments.without:
         found += stack.enter_context(without(base, names.split(",")))
     if arguments.compare:
-        other = read(_other(arguments, base, stack, console))
+        directory = _other(arguments, base, stack, console)
+        other = read(directory, runtime=arguments.runtime, architecture=arguments.architecture)
         known = {function.name for function in other.build.packages}
         shared = [subject.function for subject in base if subject.function in known]
         if not shared:
@@ -250,7 +255,8 @@ def _variants(
                 f"build `{arguments.compare}` has none of the functions to measure",
                 hint="pass a build or revision of the same service to `--compare`",
             )
-        found += subjects(other, shared, variant=arguments.compare, options=_environment_options(arguments))
+        options = _environment_options(arguments, other.project, console)
+        found += subjects(other, shared, variant=arguments.compare, options=options)
     return found
 
 
@@ -365,7 +371,9 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
 
     artifacts = open_build(arguments)
     console.stage("recording imports")
-    chosen = variants.subjects(artifacts, arguments.functions, options=_environment_options(arguments))
+    options = _environment_options(arguments, artifacts.project, console)
+    chosen = variants.subjects(artifacts, arguments.functions, options=options)
+    warn_of_wrapper((subject.environment for subject in chosen), console)
     events = _events(arguments.event, chosen)
     found: dict[str, frozenset[str]] = {}
     failures = 0

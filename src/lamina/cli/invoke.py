@@ -6,20 +6,23 @@ import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
 from lamina.cli.options import add_environment, project_of
-from lamina.core.errors import ConfigError
+from lamina.core.errors import ConfigError, InvokeError, LaminaError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterable
 
     from lamina.local.artifacts import Artifacts
+    from lamina.local.debugger import Debugger
     from lamina.local.environment import FunctionEnvironment
     from lamina.local.invoke import InvocationResult
+    from lamina.project.options import BuildOptions
 
 HELP = (
     "Run a function locally with its built layers, in Lambda's directories and with AWS's runtime client. "
@@ -30,8 +33,12 @@ examples:
   lamina invoke create-order --event order.json
   lamina invoke create-order --event '{"id": 1}' --env TABLE=orders-dev
   echo '{}' | lamina invoke create-order --event - --json
+  lamina invoke create-order --event order.json --env-file .env --watch
+  lamina invoke create-order --event order.json --debug
 """
 PAGE = "how-to/invoke.md"
+# The number of characters of an invalid event that an error shows.
+_EXCERPT = 60
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,23 +49,72 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--timeout", type=int, metavar="SECONDS", help="override the configured timeout")
     parser.add_argument("--memory", type=int, metavar="MB", help="override the configured memory")
+    parser.add_argument("--watch", action="store_true", help="build and invoke again after each change, until Ctrl-C")
+    parser.add_argument("--debug", action="store_true", help="wait until a debugger, such as VS Code's, attaches")
+    parser.add_argument(
+        "--debug-port", type=int, metavar="PORT", help="listen for the debugger on this port; 0 for any (default: 5678)"
+    )
     add_environment(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Invoke the function and print its response; return 1 if the function failed."""
+    """Invoke the function and print its response; return 1 if the function failed. With ``--watch``, repeat that until Ctrl-C and return 0."""
+    if not arguments.watch:
+        return _invoke(arguments, open_build(arguments), read_event(arguments.event))
+    try:
+        _watch(arguments)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    """
+    Build and invoke the function now and after each change of its sources, its event or its env files.
+
+    An error is printed, and the next change tries again. Raises the first error if the project was never built, because no change of its
+    sources would be noticed.
+    """
+    from lamina.local.watch import changes
+    from lamina.pipeline import last_build
+
+    console, project = Console.of(arguments), project_of(arguments)
+    stdin = read_event("-") if arguments.event == "-" else None
+    files = [Path(arguments.event), *map(Path, arguments.env_file)]
+    options = None
+    for _ in changes(project, [path.absolute() for path in files]):
+        # The record of the last build may be missing, because a file was edited during the build.
+        lost = options is not None and last_build.inputs(project) is None
+        options = options if lost else last_build.last_options(project)
+        try:
+            event = stdin if stdin is not None else read_event(arguments.event)
+            _invoke(arguments, open_build(arguments, again=options if lost else None), event)
+        except LaminaError as error:
+            if last_build.inputs(project) is None:
+                raise
+            console.failure(error)
+        console.note("waiting for changes; stop with Ctrl-C")
+
+
+def _invoke(arguments: argparse.Namespace, artifacts: Artifacts, event: bytes) -> int:
     from lamina.local.invoke import invoke
 
     console = Console.of(arguments)
     environment = find_environment(
         arguments,
-        open_build(arguments),
+        artifacts,
         arguments.function,
         memory_mb=arguments.memory,
         timeout_seconds=arguments.timeout,
+        debugged=_is_debugged(arguments),
     )
-    event = read_event(arguments.event)
-    result = invoke(environment, event, on_log=None if arguments.quiet else _show_log)
+    warn_of_wrapper([environment], console)
+    result = invoke(
+        environment,
+        event,
+        on_log=None if arguments.quiet else _show_log,
+        debugger=_debugger(arguments, artifacts.project, environment) if _is_debugged(arguments) else None,
+    )
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, console)
     elif arguments.verbose:
@@ -82,27 +138,67 @@ def warn_of_mode(reason: str, console: Console) -> None:
     )
 
 
-def open_build(arguments: argparse.Namespace) -> Artifacts:
-    """
-    Return the project's last build. Rebuild it first if the sources have changed, unless ``--no-build`` is given.
+def warn_of_wrapper(environments: Iterable[FunctionEnvironment], console: Console) -> None:
+    """Warn of each wrapper that is not run, because none of the function's layers contains it."""
+    for path in dict.fromkeys(each.wrapper for each in environments if not each.has_wrapper):
+        if path is not None:
+            console.warn(
+                f"`AWS_LAMBDA_EXEC_WRAPPER` is not run: `{path}` is in none of the layers that lamina built",
+                hint="ignore this if a layer of another account contains the wrapper; otherwise correct the path",
+            )
 
-    Raises `ConfigError` if the project has not been built yet, or if files of the last build no longer exist. Also raises the errors
-    of a build.
+
+def _is_debugged(arguments: argparse.Namespace) -> bool:
+    return arguments.debug or arguments.debug_port is not None
+
+
+def _debugger(arguments: argparse.Namespace, project: Path, environment: FunctionEnvironment) -> Debugger:
+    from lamina.local.debugger import DEFAULT_PORT, Debugger
+    from lamina.project.config import load
+
+    port = arguments.debug_port if arguments.debug_port is not None else DEFAULT_PORT
+    return Debugger.at(port, project, environment.function.source or load(project).source)
+
+
+def open_build(arguments: argparse.Namespace, *, again: BuildOptions | None = None) -> Artifacts:
+    """
+    Return the project's last build for the target to run.
+
+    Unless ``--no-build`` is given, build the project first if it was never built or if its sources have changed. With *again*, build it
+    with these options in any case.
+
+    Raises `ConfigError` if there is no build for such a target, or if files of the last build no longer exist. Also raises the errors
+    of a build, and `InvokeError` if the build was refused.
     """
     from lamina.local.artifacts import read
-    from lamina.pipeline import last_build
 
     project = project_of(arguments)
-    if not arguments.no_build and last_build.has_changed(project):
-        from lamina.aws.store.team import team_store
-        from lamina.cli.stopping import killable
+    if not arguments.no_build:
+        _build(project, arguments, again)
+    artifacts = read(project, runtime=arguments.runtime, architecture=arguments.architecture)
+    if arguments.verbose:
+        Console.of(arguments).note(f"using the target {artifacts.build.target}")
+    return artifacts
 
-        with Console.of(arguments) as console, killable(arguments, console):
-            result = last_build.repeat(project, team_store=team_store, reporter=console)
-        console.note("sources changed; rebuilt")
-        for finding in result.build.findings:
-            console.finding(finding.severity.value, finding.message)
-    return read(project)
+
+def _build(project: Path, arguments: argparse.Namespace, again: BuildOptions | None) -> None:
+    from lamina.pipeline import last_build, report
+
+    is_built = (project / report.BUILD_FILE).exists()
+    if is_built and again is None and not last_build.has_changed(project):
+        return
+    from lamina.aws.store.team import team_store
+    from lamina.cli.stopping import killable
+    from lamina.pipeline.build import build
+
+    options = replace(again or last_build.last_options(project), offline=arguments.offline)
+    with Console.of(arguments) as console, killable(arguments, console):
+        result = build(project, options, team_store=team_store, reporter=console)
+    for finding in result.build.findings:
+        console.finding(finding.severity.value, finding.message)
+    if result.refused:
+        raise InvokeError("the project was not built, so there is nothing to run", hint="run `lamina build --dry-run`")
+    console.note("sources changed; rebuilt" if is_built else "no build found; built")
 
 
 def find_environment(
@@ -112,6 +208,7 @@ def find_environment(
     *,
     memory_mb: int | None = None,
     timeout_seconds: int | None = None,
+    debugged: bool = False,
 ) -> FunctionEnvironment:
     """
     Return the local execution environment of *function*: its files, settings and variables, with the command line's options applied.
@@ -120,7 +217,8 @@ def find_environment(
     is None and the functions have different layers.
     """
     from lamina.local.artifacts import function_of
-    from lamina.local.environment import Mode, additional_variables, prepare
+    from lamina.local.environment import Mode, prepare
+    from lamina.local.provided import LocalWheels
     from lamina.project.config import load
 
     built = artifacts.function(function) if function is not None else artifacts.any_function()
@@ -132,8 +230,18 @@ def find_environment(
             built,
             function_of(built, service, memory_mb=memory_mb, timeout_seconds=timeout_seconds),
             mode=Mode(arguments.mode),
-            additional=additional_variables(arguments.env, os.environ, credentials=arguments.credentials),
+            additional=variables(arguments),
+            wheels=LocalWheels(artifacts.project, offline=arguments.offline, reporter=console),
+            debugged=debugged,
         )
+
+
+def variables(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return the variables for the function that ``--env``, ``--env-file`` and ``--credentials`` give. Raises `ConfigError` if some are missing."""
+    from lamina.local.environment import additional_variables
+
+    files = [Path(path) for path in arguments.env_file]
+    return additional_variables(arguments.env, os.environ, credentials=arguments.credentials, files=files)
 
 
 def read_event(source: str) -> bytes:
@@ -158,8 +266,18 @@ def read_event(source: str) -> bytes:
     try:
         parse_json(data)
     except ValueError as error:
-        raise ConfigError(f"{name} is not valid JSON: {error}") from error
+        raise ConfigError(f"{name} is not valid JSON: {error}", hint=_json_hint(error)) from error
     return data
+
+
+def _json_hint(error: ValueError) -> str:
+    """Return how to write an event, with the line in which *error* found the mistake."""
+    hint = """pass JSON in single quotes, with double quotes inside: `--event '{"id": 1}'`; or a file: `--event event.json`"""
+    if not isinstance(error, json.JSONDecodeError):
+        return hint
+    line = error.doc.split("\n")[error.lineno - 1]
+    start = max(0, error.colno - 1 - _EXCERPT // 2)
+    return f"{hint}\n  {line[start : start + _EXCERPT]}\n  {' ' * (error.colno - 1 - start)}^"
 
 
 def parse_json(data: bytes) -> object:

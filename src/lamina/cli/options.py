@@ -139,6 +139,12 @@ def add_plan(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
 def add_environment(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that run code in a function's environment."""
     group = parser.add_argument_group("function's environment")
+    group.add_argument("--runtime", metavar="NAME", help="use the target with this runtime, such as python3.13")
+    group.add_argument(
+        "--architecture",
+        metavar="NAME",
+        help="use the target with this architecture (default: one that this machine can run)",
+    )
     group.add_argument(
         "--env",
         action="append",
@@ -146,8 +152,12 @@ def add_environment(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[=VALUE]",
         help="set a variable, or pass one of yours through; others are hidden",
     )
+    group.add_argument(
+        "--env-file", action="append", default=[], metavar="FILE", help="set the variables in this file (repeatable)"
+    )
     group.add_argument("--no-build", action="store_true", help="use the last build even if the sources have changed")
     add_install_python(group)
+    group.add_argument("--offline", action="store_true", help="use only files in the store; do not use the network")
     group.add_argument("--credentials", action="store_true", help="pass your AWS credentials through")
     group.add_argument(
         "--mode",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lamina.coldstart.measure import Measurement
     from lamina.core.reporter import Reporter
     from lamina.local.artifacts import Artifacts
+    from lamina.local.provided import LocalWheels
     from lamina.pipeline.context import TeamStore
     from lamina.project.options import BuildOptions
 
@@ -42,6 +43,8 @@ class EnvironmentOptions:
     mode: Mode = Mode.AUTO
     additional: Mapping[str, str] | None = None
     """Environment variables to set in addition to the configured ones."""
+    wheels: LocalWheels | None = None
+    """Provides the SDK of the runtime; ``None`` for a runtime without it."""
 
 
 _PLAIN = EnvironmentOptions()
@@ -70,6 +73,7 @@ def subjects(
             mode=options.mode,
             home=found[0].environment.home if found else None,
             additional=options.additional,
+            wheels=options.wheels,
         )
         if environment.layer not in owners:
             owners[environment.layer] = Owners(environment.layer)

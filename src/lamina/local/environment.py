@@ -10,6 +10,7 @@ This module does not start the function's process; `lamina.local.process` does.
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
-from lamina.core.errors import ConfigError, InvokeError
+from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
 from lamina.core.target import Architecture
 from lamina.local import runtime_client, unpack
 from lamina.local.facts import facts
@@ -261,7 +262,7 @@ def prepare(
 
     Raises `InvokeError` if this machine cannot run the layers' compiled code, or if no interpreter is found or it does not work. Raises
     `ConfigError` if the user specified an unsuitable interpreter, and `MissingExtraError` if the runtime client is not installed.
-    Also raises what `unpack.unpack` raises.
+    Also raises what `unpack.unpack` and `LocalWheels.debugger` raise.
     """
     _check_machine(artifacts)
     cache = artifacts.project.resolve() / ".lamina" / "local"
@@ -331,13 +332,14 @@ def _check_machine(artifacts: Artifacts) -> None:
 
 
 def additional_variables(
-    asked: Iterable[str], environ: Mapping[str, str], *, credentials: bool = False
+    asked: Iterable[str], environ: Mapping[str, str], *, credentials: bool = False, files: Iterable[Path] = ()
 ) -> dict[str, str]:
     """
     Return the environment variables that the user passes to the function.
 
-    Each entry of *asked* is ``NAME=VALUE``, or the ``NAME`` of a variable in *environ*. With *credentials*, the AWS credentials and region
-    in *environ* are added. Raises `ConfigError` if *environ* lacks variables in *asked*, or ``AWS_ACCESS_KEY_ID`` with *credentials*.
+    Each entry of *asked* is ``NAME=VALUE``, or the ``NAME`` of a variable in *environ*. *files* contain such entries too, which *asked*
+    overrides. With *credentials*, the AWS credentials and region in *environ* are added. Raises `ConfigError` if *environ* lacks variables
+    that are asked for, or ``AWS_ACCESS_KEY_ID`` with *credentials*, or if one of *files* is unreadable.
     """
     found: dict[str, str] = {}
     missing: list[str] = []
@@ -346,7 +348,7 @@ def additional_variables(
         found |= {name: environ[name] for name in (*known.credentials, *known.companions) if name in environ}
         if "AWS_ACCESS_KEY_ID" not in found:
             missing.append("AWS_ACCESS_KEY_ID")
-    for entry in asked:
+    for entry in (*(entry for path in files for entry in _file_entries(path)), *asked):
         name, separator, value = entry.partition("=")
         if separator:
             found[name] = value
@@ -360,3 +362,30 @@ def additional_variables(
             hint="set them, or pass values with `--env NAME=VALUE`",
         )
     return found
+
+
+def _file_entries(path: Path) -> list[str]:
+    """
+    Return the variables in the env file *path*, each as ``NAME=VALUE`` or, without a value, as ``NAME``.
+
+    Raises `ConfigError` if the file cannot be read or has an invalid line, and `MissingExtraError` if python-dotenv is not installed.
+    """
+    try:
+        from dotenv import dotenv_values
+        from dotenv.parser import parse_stream
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(extra="local", purpose="`--env-file`") from error
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(
+            f"failed to read the env file `{path}`: {reason}", hint="pass a file with lines such as `TABLE=orders-dev`"
+        ) from error
+    if wrong := [str(binding.original.line) for binding in parse_stream(io.StringIO(text)) if binding.error]:
+        raise ConfigError(
+            f"the env file `{path}` has lines that are not in the form `NAME=VALUE`: {', '.join(wrong)}",
+            hint="quote values with spaces or quotes: `NAME='a value'`",
+        )
+    values = dotenv_values(stream=io.StringIO(text))
+    return [name if value is None else f"{name}={value}" for name, value in values.items()]

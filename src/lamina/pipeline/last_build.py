@@ -1,20 +1,16 @@
-"""Find out whether the inputs of a project's last build have changed, and repeat the build with the same options."""
+"""Find out whether the inputs of a project's last build have changed, and with which options to repeat it."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.reporter import SILENT
 from lamina.pipeline import state
 from lamina.project.options import BuildOptions
+from lamina.project.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from lamina.core.reporter import Reporter
-    from lamina.pipeline.build import Result
-    from lamina.pipeline.context import TeamStore
 
 
 def last_options(project: Path) -> BuildOptions:
@@ -28,16 +24,19 @@ def has_changed(project: Path) -> bool:
     return asked is not None and state.recall(str(project), asked) is None
 
 
-def repeat(project: Path, *, team_store: TeamStore | None = None, reporter: Reporter = SILENT) -> Result:
-    """Build *project* with the options of its last build, or the defaults. Raises the same errors as a build."""
-    from lamina.pipeline.build import build
-
-    return build(project, last_options(project), team_store=team_store, reporter=reporter)
+def inputs(project: Path) -> Snapshot | None:
+    """Return the state of all inputs of the last build of *project*; ``None`` if it is not recorded."""
+    return Snapshot.from_json((_state(project) or {}).get("inputs"))
 
 
 def _asked(project: Path) -> dict[str, Any] | None:
+    asked = (_state(project) or {}).get("asked")
+    return asked if isinstance(asked, dict) else None
+
+
+def _state(project: Path) -> dict[str, Any] | None:
     try:
-        asked: dict[str, Any] = json.loads((project / state.STATE_FILE).read_bytes())["asked"]
-    except (OSError, ValueError, KeyError, TypeError):
+        content = json.loads((project / state.STATE_FILE).read_bytes())
+    except (OSError, ValueError):
         return None
-    return asked
+    return content if isinstance(content, dict) else None
