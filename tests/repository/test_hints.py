@@ -65,7 +65,9 @@ PLACEHOLDERS: Final = {
     "[OPTIONS] [-- COMMAND]": "-- true",
     "[OPTIONS] [FUNCTION] -- COMMAND": "-- python -V",
     "-- COMMAND --json": "-- python -c pass --json",
-    "uv add --dev NAME": "uv add --dev beta",
+    "build options": "build --architecture arm64",
+    "--project compare": "--project .",
+    "--python quote join": "--python .venv beta",
     "invoke NAME": "invoke hello",
     "lamina words": "lamina build --project .",
     "ARN": "arn:aws:iam::000000000000:role/any",
@@ -112,10 +114,28 @@ def after(*lines: str) -> Callable[[Path], None]:
     return run
 
 
+def with_repository(project: Path) -> None:
+    """Make *project* a git repository with a remote one, which has a branch with the name that `messages.py` uses."""
+    for line in (
+        "init -q",
+        "-c user.name=tests -c user.email=tests@example.com commit -q --allow-empty -m Start",
+        "branch revision",
+        f"remote add origin {shlex.quote(project.as_uri())}",
+    ):
+        subprocess.run(["git", *shlex.split(line)], cwd=project, check=True)
+
+
+def with_environment(project: Path) -> None:
+    """Create the virtual environment of *project*."""
+    subprocess.run(["uv", "venv", "-q"], cwd=project, check=True)
+
+
 PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {
+    r"git (branch|fetch)": with_repository,
     r"lamina cache import": after("lamina cache export --bytecode bytecode.zip"),
     r"lamina deploy$": after("lamina deploy --create --role arn:aws:iam::000000000000:role/any"),
     r"lamina init(?! --diff)": without_configuration,
+    r"uv pip install --python": with_environment,
 }
 """What the reader has done before some commands, as regular expressions for their beginning."""
 
