@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from built import configure, make_build
+from built import MINOR, configure, make_build
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
 
@@ -28,6 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     configure(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
     return tmp_path
 
 
@@ -72,3 +73,22 @@ def test_report(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
     expected = "error: `lamina run` does not support `--json`: stdout belongs to the command\n"
     assert (2, True) == (code, capfd.readouterr().err.startswith(expected))
     assert (0, "--json\n") == (main(["run", "--", "echo", "--json"]), capfd.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "words", [["python", "-c", "import boto3"], ["python", "-m", "unittest", "tests"], ["python", "a.py"]]
+)
+def test_sdk(project: Path, capfd: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """A command that imports the SDK of Lambda's runtime gets it, or a note says why not."""
+    (project / "tests").mkdir()
+    for path in ("tests/test_a.py", "a.py"):
+        (project / path).write_text("import botocore")
+    main(["run", "--offline", "--", *words])
+    found = capfd.readouterr().err
+
+    assert "note: running without the AWS SDK of Lambda's runtime" in found or f"python{MINOR}" in {
+        "python3.9",
+        "python3.15",
+    }
+    main(["run", "--offline", "--", "python", "-c", "import json"])
+    assert "AWS SDK" not in capfd.readouterr().err

@@ -118,6 +118,15 @@ def test_imported_sdk(served: _Served, source: str) -> None:
     assert (1, requests) == (len(served.reporter.notes), len(served.server.requests))
 
 
+def test_sdk_for_a_command(served: _Served) -> None:
+    """A command whose arguments or files import the SDK gets it too."""
+    (served.project / "tree").mkdir()
+    provider, trees = served.provider(), [served.project / "tree"]
+
+    assert () == provider.sdk(_TARGET, trees, [b"python", b"print(1)"])
+    assert 2 == len(provider.sdk(_TARGET, trees, [b"python", b"import boto3; print(boto3)"]))
+
+
 @pytest.mark.parametrize(
     "files",
     [

@@ -16,7 +16,7 @@ from lamina.core.errors import ConfigError, InvokeError, LaminaError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from lamina.local.artifacts import Artifacts
     from lamina.local.debugger import Debugger
@@ -209,10 +209,12 @@ def find_environment(
     memory_mb: int | None = None,
     timeout_seconds: int | None = None,
     debugged: bool = False,
+    code: Sequence[bytes] = (),
 ) -> FunctionEnvironment:
     """
     Return the local execution environment of *function*: its files, settings and variables, with the command line's options applied.
 
+    The environment has the runtime's SDK if the function or *code* imports it.
     If *function* is None, use the first function. Raises `ConfigError` if the build has no such function, or if *function*
     is None and the functions have different layers.
     """
@@ -233,6 +235,7 @@ def find_environment(
             additional=variables(arguments),
             wheels=LocalWheels(artifacts.project, offline=arguments.offline, reporter=console),
             debugged=debugged,
+            code=code,
         )
 
 

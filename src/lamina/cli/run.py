@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
@@ -11,6 +12,7 @@ from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
 HELP = (
     "Run a command in a function's environment. `python` is the target's interpreter; it imports only the layers, the function package "
@@ -57,11 +59,21 @@ def run(arguments: argparse.Namespace) -> int:
         )
     function, command = _split(arguments.words)
     artifacts = open_build(arguments)
-    environment = find_environment(arguments, artifacts, function)
+    environment = find_environment(arguments, artifacts, function, code=_code(command, artifacts.project))
     result = run_command(environment, command, project=artifacts.project, tools=arguments.borrowed)
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, Console.of(arguments))
     return result.exit_code
+
+
+def _code(command: list[str], project: Path) -> list[bytes]:
+    """Return the arguments of *command*, one of which may be Python code, and the Python files that they name or that named directories contain."""
+    found = [argument.encode() for argument in command]
+    for argument in command[1:]:
+        path = project / argument
+        files = path.rglob("*.py") if os.path.isdir(path) else [path] if argument.endswith(".py") else []
+        found += [file.read_bytes() for file in files if file.is_file()]
+    return found
 
 
 def _split(words: list[str]) -> tuple[str | None, list[str]]:

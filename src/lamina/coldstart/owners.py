@@ -34,7 +34,7 @@ class Owner:
         return {
             ModuleOrigin.LAYER: "(layer, no distribution)",
             ModuleOrigin.PACKAGE: "(your code)",
-            ModuleOrigin.RUNTIME: "(runtime client)",
+            ModuleOrigin.RUNTIME: "(runtime)",
             ModuleOrigin.STANDARD_LIBRARY: "(standard library)",
         }[self.place]
 

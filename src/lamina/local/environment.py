@@ -252,13 +252,14 @@ def prepare(
     additional: Mapping[str, str] | None = None,
     wheels: LocalWheels | None = None,
     debugged: bool = False,
+    code: Sequence[bytes] = (),
 ) -> FunctionEnvironment:
     """
     Unpack the layers and the package of *built*, and return the environment of *function*.
 
     If *home* is ``None``, lamina searches for an interpreter of the target's version. The unpacked files stay in ``.lamina/local``
-    of the project, and are reused. *wheels* provides the runtime's SDK, and the debugger if the function is to be *debugged*; without it,
-    the runtime has only its client.
+    of the project, and are reused. *wheels* provides the runtime's SDK if the function's code or other *code* imports it, and the debugger
+    if the function is to be *debugged*; without *wheels*, the runtime has only its client.
 
     Raises `InvokeError` if this machine cannot run the layers' compiled code, or if no interpreter is found or it does not work. Raises
     `ConfigError` if the user specified an unsuitable interpreter, and `MissingExtraError` if the runtime client is not installed.
@@ -274,7 +275,7 @@ def prepare(
     package = unpack.unpack((built,), cache / "trees")
     provided: tuple[Wheel, ...] = ()
     if wheels is not None:
-        provided = (*wheels.sdk(target, (layer, package)), *(wheels.debugger(target) if debugged else ()))
+        provided = (*wheels.sdk(target, (layer, package), code), *(wheels.debugger(target) if debugged else ()))
     return FunctionEnvironment(
         function=function,
         target=target,

@@ -79,17 +79,19 @@ class LocalWheels:
         self._index = PackageIndex(project, self._store, offline=offline)
         self._reporter = reporter
 
-    def sdk(self, target: Target, trees: Sequence[Path]) -> tuple[Wheel, ...]:
+    def sdk(self, target: Target, trees: Sequence[Path], code: Sequence[bytes] = ()) -> tuple[Wheel, ...]:
         """
-        Return the wheels of the runtime's SDK, if code in *trees* imports one of its modules and *trees* do not contain it.
+        Return the wheels of the runtime's SDK, if code in *trees* or *code* imports one of its modules and *trees* do not contain it.
 
         Return nothing if no version of the SDK is recorded for the runtime. If the wheels cannot be downloaded, report the reason and
         return nothing: the function can run if it does not use the SDK.
         """
         wheels = self._recorded(target)
-        found = [imported_modules(tree, frozenset(wheel.module for wheel in wheels), target) for tree in trees]
-        contained = frozenset[str]().union(*(each.contained for each in found))
-        if not frozenset[str]().union(*(each.imported for each in found)) - contained:
+        modules = frozenset(wheel.module for wheel in wheels)
+        found = [imported_modules(tree, modules, target) for tree in trees]
+        imported = frozenset(name.decode() for source in code for name in _imports(source)) & modules
+        imported = imported.union(*(each.imported for each in found))
+        if not imported.difference(*(each.contained for each in found)):
             return ()
         purpose = f"the AWS SDK of Lambda's runtime `{target.runtime}`"
         try:
