@@ -150,7 +150,6 @@ def test_missing_environment(
     with IndexServer(tmp_path / "wheels") as index:
         settings = {
             "UV_DEFAULT_INDEX": index.simple,
-            "UV_PYTHON": sys.executable,
             "UV_CACHE_DIR": str(tmp_path / "uv-cache"),
             "UV_PYTHON_DOWNLOADS": "never",
         }
@@ -163,15 +162,14 @@ def test_environment_without_uv(
     make_environment: MakeEnvironment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without uv, the hint uses the modules of the interpreter."""
+    environment = make_environment("")
     monkeypatch.setenv("PATH", "/usr/sbin")
     with pytest.raises(ConfigError) as caught:
-        _run(make_environment(""), ["true"], tools=["pytest", "moto"])
+        _run(environment, ["true"], tools=["pytest", "moto"])
 
-    venv = shlex.quote(str(tmp_path / ".venv"))
-    assert (
-        f"create it: `python{MINOR} -m venv {venv} && {venv}/bin/python -m pip install pytest moto`"
-        == caught.value.hint
-    )
+    venv, python = shlex.quote(str(tmp_path / ".venv")), shlex.quote(str(environment.home.interpreter.path))
+    expected = f"create it: `{python} -m venv {venv} && {venv}/bin/python -m pip install pytest moto`"
+    assert expected == caught.value.hint
 
 
 def test_environment_of_the_project(make_environment: MakeEnvironment, tmp_path: Path) -> None:

@@ -148,7 +148,8 @@ class _Run:
         names = [entry for entry in self.tools if os.sep not in entry]
         if names:
             target, python = self.environment.target, str(self._scripts / "python")
-            site = _site_packages(self.project, target, self.environ, names)
+            interpreter = self.environment.home.interpreter.path
+            site = _site_packages(self.project, interpreter, target, self.environ, names)
             _link_distributions(names, site, target, modules=self._modules, scripts=self._scripts, python=python)
 
     def _variables(self, mode: Mode) -> dict[str, str]:
@@ -197,11 +198,14 @@ def _interrupts_are_the_commands() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _site_packages(project: Path, target: Target, environ: Mapping[str, str], names: Sequence[str]) -> Path:
+def _site_packages(
+    project: Path, interpreter: Path, target: Target, environ: Mapping[str, str], names: Sequence[str]
+) -> Path:
     """
     Return the ``site-packages`` directory of the active virtual environment, or else of ``.venv`` in *project*.
 
-    Raises `ConfigError` if neither has the target's minor version of Python. The hint creates one and installs the tools *names*.
+    Raises `ConfigError` if neither has the target's minor version of Python. The hint creates one with *interpreter* and
+    installs the tools *names*.
     """
     active = environ.get("VIRTUAL_ENV")
     minor = f"{target.python[0]}.{target.python[1]}"
@@ -213,22 +217,22 @@ def _site_packages(project: Path, target: Target, environ: Mapping[str, str], na
     if not existing:
         raise ConfigError(
             f"`--with` needs a virtual environment for Python {minor}, but `{project / '.venv'}` does not exist",
-            hint=f"create it: `{_creation(project / '.venv', minor, names)}`",
+            hint=f"create it: `{_creation(project / '.venv', interpreter, names)}`",
         )
     shown = " and ".join(f"`{environment}`" for environment in existing)
     other = project / f".venv-{minor}"
     raise ConfigError(
         f"`--with` needs a virtual environment for Python {minor}, but {shown} {'is' if len(existing) == 1 else 'are'} for another version",
-        hint=f"create another one: `{_creation(other, minor, names)}`, then select it: `export VIRTUAL_ENV={shlex.quote(str(other))}`",
+        hint=f"create another one: `{_creation(other, interpreter, names)}`, then select it: `export VIRTUAL_ENV={shlex.quote(str(other))}`",
     )
 
 
-def _creation(environment: Path, minor: str, names: Sequence[str]) -> str:
-    """Return the shell command that creates *environment* for Python *minor*, and installs *names* in it."""
-    directory, tools = shlex.quote(str(environment)), shlex.join(names)
+def _creation(environment: Path, interpreter: Path, names: Sequence[str]) -> str:
+    """Return the shell command that creates *environment* with *interpreter*, and installs *names* in it."""
+    directory, python, tools = shlex.quote(str(environment)), shlex.quote(str(interpreter)), shlex.join(names)
     if shutil.which("uv"):
-        return f"uv venv --python {minor} {directory} && uv pip install --python {directory} {tools}"
-    return f"python{minor} -m venv {directory} && {directory}/bin/python -m pip install {tools}"
+        return f"uv venv --python {python} {directory} && uv pip install --python {directory} {tools}"
+    return f"{python} -m venv {directory} && {directory}/bin/python -m pip install {tools}"
 
 
 def _link_distributions(
