@@ -247,7 +247,7 @@ class _Program:
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "lamina", *arguments]
-        # The signal for Ctrl-C may be ignored by whoever started the tests, which a new process would inherit.
+        # The signal for Ctrl-C may be ignored by the process that started the tests, which a new process would inherit.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -206,6 +206,7 @@ def test_every_environment_variable_is_in_the_table() -> None:
     # Variables that lamina sets for uv and for functions, and names of the ARNs that it writes.
     set_for_others = {"LAMINA_LAYER", "LAMINA_COLDSTART", "UV_CACHE_DIR", "UV_NO_PROGRESS"}
     set_for_others |= {"UV_PYTHON_DOWNLOADS", "UV_PYTHON_INSTALL_BIN"}
+    set_for_others |= {"LAMINA_OPT", "LAMINA_PRELUDE", "LAMINA_REPORT_FD"}
     used = {text for text in literals(*SOURCES.rglob("*.py")) if pattern.fullmatch(text)} - set_for_others
     prefixes = {name.partition("<")[0] for name in declared}
     # Names of pip's variables are composed from its keys. The standard library reads the proxies and PATH.
