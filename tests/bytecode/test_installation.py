@@ -115,7 +115,7 @@ def test_variable(installed: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 
 
 def test_offline(installed: Path, store: Store, tmp_path: Path, server: IndexServer) -> None:
-    """Offline, nothing is installed and nobody is asked."""
+    """Offline, nothing is installed and no question is asked."""
     reporter = Agreeing()
 
     with pytest.raises(BytecodeError):
@@ -152,7 +152,7 @@ def test_question(monkeypatch: pytest.MonkeyPatch, typed: str, agreed: bool) -> 
 
 @pytest.mark.parametrize("quiet", [True, False])
 def test_no_question(monkeypatch: pytest.MonkeyPatch, quiet: bool) -> None:
-    """Without a terminal, or if quiet, nobody is asked, and the option decides."""
+    """Without a terminal, or if quiet, there is no question, and the option decides."""
     stream = Terminal() if quiet else io.StringIO()
     monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
 

@@ -273,11 +273,3 @@ def test_credentials_of_indexes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         "https://other.example",
         "https://own.example:8443, with credentials",
     ]
-
-
-def test_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
-    """A directory that does not exist is a mistake in the command."""
-    code = main(["doctor", "--project", "nope"])
-
-    assert 2 == code
-    assert "is not a directory" in capsys.readouterr().err

@@ -18,6 +18,7 @@ import messages
 from emulators import REGION, ministack_server
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import build_parser, main
+from lamina.core.errors import UsageError
 from loopback import IndexServer
 from services import HANDLER
 from wheels import make_wheel
@@ -70,6 +71,9 @@ PLACEHOLDERS: Final = {
     "--python quote join": "--python .venv beta",
     "invoke NAME": "invoke hello",
     "lamina words": "lamina build --project .",
+    "lamina uv lock": "lamina build",
+    "lamina COMMAND [OPTIONS]": "lamina build",
+    "uv add {name}": "uv add beta",
     "ARN": "arn:aws:iam::000000000000:role/any",
     "FUNCTION": "greeter-hello",
     "=…": "=1",
@@ -130,7 +134,13 @@ def with_environment(project: Path) -> None:
     subprocess.run(["uv", "venv", "-q"], cwd=project, check=True)
 
 
+def repository(project: Path) -> None:
+    """Create a git repository."""
+    subprocess.run(["git", "init", "-q"], cwd=project, check=True)
+
+
 PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {
+    r"git reset": repository,
     r"git (branch|fetch)": with_repository,
     r"lamina cache import": after("lamina cache export --bytecode bytecode.zip"),
     r"lamina deploy$": after("lamina deploy --create --role arn:aws:iam::000000000000:role/any"),
@@ -236,6 +246,8 @@ def is_valid(words: list[str]) -> bool:
             build_parser(arguments[0]).parse_args(arguments)
         elif program == "pip":
             create_command(arguments[0]).parse_args(arguments[1:])
+    except UsageError:
+        return False
     except SystemExit as error:
         return not error.code
     return program not in {"uv", "uvx"} or uv_accepts(arguments)

@@ -163,9 +163,9 @@ class Console:
         """
         if self._install_python or self.quiet or not self._terminal or not sys.stdin.isatty():
             return self._install_python
+        self.close()
         with self._lock:
             if what not in self._answers:
-                self._stop()
                 print(f"{what} is not installed. Install it with uv? [y/N] ", end="", file=self._stream, flush=True)
                 self._answers[what] = sys.stdin.readline().strip().lower() in {"y", "yes"}
             return self._answers[what]

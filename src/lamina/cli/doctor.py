@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import ConfigError
 from lamina.core.paths import printable
 from lamina.core.text import count, megabytes
 
@@ -53,12 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lamina.core.store import Store
     from lamina.pipeline.doctor.examine import examine
 
-    start = Path(arguments.project or ".").absolute()
-    if not start.is_dir():
-        raise ConfigError(
-            f"`{start}` is not a directory", hint="pass an existing directory: `lamina doctor --project .`"
-        )
-    diagnosis = examine(start, Store.open())
+    diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open())
     aws = find_credentials()
     if arguments.json:
         print(_without_logins(json.dumps(_document(diagnosis, aws), indent=2, default=str)))

@@ -73,7 +73,7 @@ class Silent:
         """Discard a warning."""
 
     def may_install(self, _what: str, /) -> bool:
-        """Refuse, because nobody can answer."""
+        """Refuse, because no one can answer."""
         return False
 
 
