@@ -16,6 +16,7 @@ from lamina.core.errors import (
 from lamina.core.reporter import Silent
 from lamina.core.values import Sha256
 from lamina.fetch.index import PackageIndex
+from lamina.fetch.pages import _parse
 from lamina.lock.types import IndexFile, IndexFiles
 from locking import TARGET
 from loopback import IndexServer
@@ -302,6 +303,75 @@ def test_archive_without_sha256(server: IndexServer, index: PackageIndex) -> Non
     assert "the index has no wheel of `b` 1.0 for python3.13 on arm64: `b-1.0-cp27-cp27m-win32.whl`" == str(
         caught.value
     )
+
+
+def test_wheel_without_sha256_beside_others(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """
+    The wheel for the target is found in an index without SHA-256, although other indexes have the source archive or wheels for
+    other targets.
+    """
+    archive = server.directory / "a-1.0.tar.gz"
+    archive.write_bytes(b"sdist")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "listing").mkdir()
+    foreign = make_wheel(tmp_path / "foreign", "a", "1.0", tag="cp313-cp313-win_amd64")
+    path = make_wheel(tmp_path / "listing", "a", "1.0")
+    with IndexServer(tmp_path / "foreign") as first, IndexServer(tmp_path / "listing") as second:
+        first.behaviour.hashes = second.behaviour.hashes = False
+        index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=[first.simple, second.simple])
+        found = index.files("a", "1.0", {sha256(each) for each in (archive, foreign, path)}, None, target=TARGET)
+        again = index.files("a", "1.0", {sha256(each) for each in (archive, foreign, path)}, None, target=TARGET)
+        only = index.files("a", "1.0", {sha256(path)}, None, target=TARGET)
+        expected = row(second, path)
+        index.client.close()
+
+    assert (row(server, archive), expected) == found == again
+    assert (expected,) == only
+
+
+@pytest.mark.parametrize(
+    ("link", "is_found"),
+    [
+        ("{url}#sha256={sha256}&egg=a", True),
+        ("{url}#md5=00&SHA256={sha256}", True),
+        ("{url}#sha256=", True),
+        (" \n{url}\t", True),
+        ("http://[broken/{name}#sha256={sha256}", False),
+        ("http://127.0.0.1:99999999/{name}#sha256={sha256}", False),
+        ("http://127.0.0.1:99999999/{name}", False),
+        ("file:///{name}", False),
+    ],
+)
+def test_odd_links(server: IndexServer, index: PackageIndex, link: str, is_found: bool) -> None:
+    """A hash is found at any position of a fragment, and invalid links are skipped."""
+    path = make_wheel(server.directory, "a", "1.0")
+    text = link.format(url=server.file_url(path.name), name=path.name, sha256=sha256(path))
+    server.behaviour.pages["a"] = f'<a href="{text}">x</a>'.encode()
+    found = index.files("a", "1.0", {sha256(path)}, None, target=TARGET)
+
+    assert ((path.name,) if is_found else ()) == tuple(file.filename for file in found)
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type"),
+    [
+        (b"[" * 100_000, "application/json"),
+        (b"\xff", "text/html"),
+        (b"<a>", "text/html; charset=unknown"),
+        (b'{"files": [{"filename": "a", "url": "b"}]}', "application/json"),
+    ],
+)
+def test_invalid_pages(content: bytes, media_type: str) -> None:
+    """Every page that is not valid gives the same error."""
+    with pytest.raises(IndexLookupError, match="`https://index/a/` is not a valid package index page"):
+        _parse(content, media_type, "https://index/a/")
+
+
+def test_encoding_of_a_page() -> None:
+    """A page is decoded as its media type says."""
+    page = _parse("<a href='\xf6-1.0.tar.gz'>".encode("latin-1"), 'text/html; charset="ISO-8859-1"', "https://index/")
+
+    assert ["\xf6-1.0.tar.gz"] == [row.filename for row in page.without_hash]
 
 
 def test_few_files_are_downloaded(server: IndexServer, index: PackageIndex) -> None:

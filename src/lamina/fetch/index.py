@@ -16,7 +16,7 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import OfflineError
+from lamina.core.errors import NoCompatibleWheelError, OfflineError
 from lamina.core.frozen import as_dict
 from lamina.core.names import path_of
 from lamina.core.reporter import SILENT
@@ -84,7 +84,8 @@ class PackageIndex:
         Return the files of *name* *version* with a SHA-256 among *hashes*; empty if no index has such a file.
 
         The sources are queried in order, until every hash is found. *index_url* replaces the configured indexes, but not the
-        configured ``--find-links`` sources. If no source lists a locked hash, the files for *target* are downloaded and hashed.
+        configured ``--find-links`` sources. If no source lists a locked wheel for *target*, files without a SHA-256 are
+        downloaded and hashed.
         Raises `OfflineError` if lamina is offline and no local source has such a file, `FetchError` or a subclass if a request
         fails, and `ConfigError` if the index settings are invalid.
         """
@@ -107,14 +108,44 @@ class PackageIndex:
                 f"`--offline` prevents looking up the files of `{name}=={version}` in an index",
                 hint="run the command once without `--offline`",
             )
-        if not found:
-            for source in sources:
-                if (file := self._downloaded(source, name, version, wanted, target)) is not None:
-                    self._keep(own_place, (file,))
-                    return (file,)
         answer = tuple(sorted(found.values(), key=lambda file: file.filename))
+        # The wheel for the target may be in an index without SHA-256, although another index lists the source archive.
+        if not self.offline and found.keys() != wanted and not _fits(answer, name, version, target):
+            file = self._identified(sources, name, version, wanted - found.keys(), target, is_needed=not answer)
+            if file is not None:
+                answer = (*answer, file)
+                self._keep(own_place, answer)
+                return answer
         self._keep(place, answer)
         return answer
+
+    def _identified(
+        self,
+        sources: Iterable[IndexSource],
+        name: str,
+        version: str,
+        hashes: Collection[str],
+        target: Target,
+        *,
+        is_needed: bool,
+    ) -> IndexFile | None:
+        """
+        Return the file of *version* with a hash in *hashes* of the first of *sources* that lists it without a SHA-256.
+
+        If *is_needed* and there are only wheels for other targets, raises `NoCompatibleWheelError` listing those of one source.
+        """
+        reason: NoCompatibleWheelError | None = None
+        for source in sources:
+            try:
+                file = self._downloaded(source, name, version, hashes, target)
+            except NoCompatibleWheelError as error:
+                reason = reason or error
+                continue
+            if file is not None:
+                return file
+        if is_needed and reason is not None:
+            raise reason
+        return None
 
     def _downloaded(
         self, source: IndexSource, name: str, version: str, hashes: Collection[str], target: Target
@@ -212,6 +243,17 @@ class PackageIndex:
         if files and not any("?" in file.url for file in files):
             with self._store.writing(place) as stream:
                 stream.write(json.dumps([as_dict(file) for file in files]).encode())
+
+
+def _fits(files: Iterable[IndexFile], name: str, version: str, target: Target) -> bool:
+    """Return whether *target* supports a wheel among *files*."""
+    from lamina.fetch.candidates import ordered
+
+    wheels = [(file.filename, file.url) for file in files if file.filename.endswith(".whl")]
+    try:
+        return bool(ordered(wheels, name, version, target))
+    except NoCompatibleWheelError:
+        return False
 
 
 def _key(

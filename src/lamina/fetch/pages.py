@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
+# pip accepts a hash at any position of the fragment, such as `#egg=name&sha256=…`.
+_SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})(?:&|$)", re.IGNORECASE)
+_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 # Limits memory use: a page can have many megabytes.
 _PAGES_AT_ONCE = 4
@@ -55,13 +58,15 @@ class _Page(NamedTuple):
     by_hash: dict[str, _LinkRow]
     without_hash: tuple[_LinkRow, ...]
 
-    def resolve(self, row: _LinkRow) -> str:
-        """Return the absolute URL of *row*, without credentials."""
-        return split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
-
-    def believes(self, url: str) -> bool:
-        """Return whether a reference to *url* is accepted: a remote page must not refer to local files."""
-        return is_remote(url) or not is_remote(self.url)
+    def resolve(self, row: _LinkRow) -> str | None:
+        """Return the absolute URL of *row*, without credentials; ``None`` if it is invalid, or local on a remote page."""
+        try:
+            url = split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
+            # Invalid ports raise an error only when they are read.
+            _ = urlsplit(url).port
+        except ValueError:
+            return None
+        return url if is_remote(url) or not is_remote(self.url) else None
 
 
 _NOTHING = _Page("", {}, ())
@@ -91,7 +96,7 @@ class Pages:
         found = [
             IndexFile(filename=row.filename, url=url, sha256=sha256, size=row.size)
             for sha256 in hashes
-            if (row := page.by_hash.get(sha256)) is not None and page.believes(url := page.resolve(row))
+            if (row := page.by_hash.get(sha256)) is not None and (url := page.resolve(row)) is not None
         ]
         if not is_remote(page.url):
             local = (_hashed(row.filename, page.resolve(row)) for row in _of_project(page.without_hash, name))
@@ -102,7 +107,7 @@ class Pages:
         """Return the names and URLs of the project's remote files for which *source* has no SHA-256."""
         page = self._page(_page_url(source, name))
         rows = ((row.filename, page.resolve(row)) for row in _of_project(page.without_hash, name))
-        return tuple((filename, url) for filename, url in rows if is_remote(url))
+        return tuple((filename, url) for filename, url in rows if url is not None and is_remote(url))
 
     def filenames(self, source: IndexSource, name: str) -> tuple[str, ...]:
         """Return the names of all files on the page of *source* for the project *name*; a flat source lists all projects."""
@@ -158,8 +163,10 @@ def _parse(content: bytes, media_type: str, url: str) -> _Page:
     try:
         if media_type.partition(";")[0].strip().lower().endswith("json"):
             return _from_json(content, url)
-        return _from_html(content.decode("utf-8"), url)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        charset = _CHARSET.search(media_type)
+        return _from_html(content.decode(charset[1] if charset else "utf-8"), url)
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, LookupError, RecursionError) as error:
+        # `html.parser` raises AssertionError for some invalid declarations.
         raise IndexLookupError(
             f"`{redacted(url)}` is not a valid package index page (PEP 503 or PEP 691)",
             hint="check the URL of the index: the server may have returned a sign-in page",
@@ -204,11 +211,10 @@ def _from_html(text: str, url: str) -> _Page:
     by_hash: dict[str, _LinkRow] = {}
     without: list[_LinkRow] = []
     for link in parser.links:
-        target, fragment = urldefrag(link)
-        algorithm, _, digest = fragment.partition("=")
-        row = _LinkRow(unquote(urlsplit(target).path.rsplit("/", 1)[-1]), target, None)
-        if algorithm == "sha256":
-            by_hash[digest.lower()] = row
+        target, _, fragment = link.strip().partition("#")
+        row = _LinkRow(unquote(target.partition("?")[0].rsplit("/", 1)[-1]), target, None)
+        if found := _SHA256.search(fragment):
+            by_hash[found[1].lower()] = row
         else:
             without.append(row)
     return _Page(urljoin(url, parser.base) if parser.base else url, by_hash, tuple(without))
@@ -240,7 +246,7 @@ def _local(path: Path) -> _Page:
     page = path / "index.html" if path.is_dir() else path
     try:
         if page.is_file():
-            return _from_html(page.read_text(encoding="utf-8"), page.as_uri())
+            return _parse(page.read_bytes(), "text/html", page.as_uri())
         if path.is_dir():
             rows = tuple(_LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
             return _Page(path.as_uri(), {}, rows)
@@ -253,9 +259,9 @@ def _of_project(rows: Iterable[_LinkRow], name: str) -> Iterator[_LinkRow]:
     return (row for row in rows if _project(row.filename) == name)
 
 
-def _hashed(filename: str, url: str) -> IndexFile | None:
-    """Return the local file at *url* with its size and hash, or ``None`` if it is remote or does not exist."""
-    if is_remote(url):
+def _hashed(filename: str, url: str | None) -> IndexFile | None:
+    """Return the local file at *url* with its size and hash, or ``None`` if it is remote, invalid or does not exist."""
+    if url is None or is_remote(url):
         return None
     path = path_of(url)
     try:
