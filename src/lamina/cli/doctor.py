@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.paths import printable
-from lamina.core.text import count, megabytes
+from lamina.core.text import count, megabytes, without_logins
 
 if TYPE_CHECKING:
     import argparse
@@ -55,10 +54,10 @@ def run(arguments: argparse.Namespace) -> int:
     diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open())
     aws = find_credentials()
     if arguments.json:
-        print(_without_logins(json.dumps(_document(diagnosis, aws), indent=2, default=str)))
+        print(without_logins(json.dumps(_document(diagnosis, aws), indent=2, default=str)))
     else:
         for label, line in _lines(diagnosis, aws):
-            print(f"{_MARGIN}{label:<{_LABEL_COLUMNS}}{_without_logins(_without_home(printable(line)))}")
+            print(f"{_MARGIN}{label:<{_LABEL_COLUMNS}}{without_logins(_without_home(printable(line)))}")
     return 1 if diagnosis.problems else 0
 
 
@@ -83,12 +82,6 @@ def _lines(diagnosis: Diagnosis, aws: AwsPresence | None) -> Iterator[tuple[str,
     yield from _under("AWS", [*_aws(aws)])
     yield from _under("environment", [_variable(each) for each in diagnosis.machine.variables] or ["nothing set"])
     yield from _under("problems", [line for each in diagnosis.problems for line in _problem(each)] or ["none"])
-
-
-def _without_logins(text: str) -> str:
-    """Return *text* without the user names and passwords of URLs in it, such as in a message about an invalid value."""
-    # A URL that was read as a path has one slash.
-    return re.sub(r"(:/+)\S*@", r"\1", text)
 
 
 def _without_home(line: str) -> str:

@@ -63,3 +63,11 @@ def _wrapped(text: str, width: int) -> list[str]:
     import textwrap
 
     return textwrap.wrap(text, width, subsequent_indent="  ")
+
+
+def without_logins(text: str) -> str:
+    """Return *text* without the user names and passwords of URLs in it, such as in a message about an invalid value."""
+    import re  # a build with nothing to do does not need it
+
+    # A URL that was read as a path has one slash.
+    return re.sub(r"(:/+)\S*@", r"\1", text)

@@ -62,6 +62,8 @@ class Packages:
 
     def __init__(self, request: Request, *, locker: str, command: str, hashing: str | None = None) -> None:
         self._request = request
+        target = request.target
+        self._marks = f"cp{target.python[0]}{target.python[1]}", f"_{target.architecture.machine}"
         self._locker = locker
         self._command = command
         self._hashing = hashing or command
@@ -88,10 +90,7 @@ class Packages:
         If the target supports none, return all *wheels*, so that an error can list them. This selection saves time: a lock of
         47 distributions lists 950 wheels, and parsing the tags of all would need 40 ms of 100 (measured 2026-11).
         """
-        target = self._request.target
-        interpreter = f"cp{target.python[0]}{target.python[1]}"
-        machine = f"_{target.architecture.machine}"
-        return [wheel for wheel in wheels if _may_fit(filename_of(wheel), interpreter, machine)] or wheels
+        return [wheel for wheel in wheels if _may_fit(filename_of(wheel), *self._marks)] or wheels
 
     def add(self, package: dict[str, Any]) -> None:
         """Add a package whose PEP 751 table already has a source."""
@@ -198,16 +197,20 @@ class Packages:
 
     def _from_index(self, locked: Hashed) -> dict[str, Any] | OfflineError | NoCompatibleWheelError | None:
         """
-        Return the package table of *locked* with the files of the first directory or index that has any.
+        Return the package table of *locked* with its files in the directories and indexes.
 
-        Any of them is safe, because every file must have a locked hash. If none has any, return ``None``, or the reason: lamina
-        is offline, or an index has wheels for other targets only.
+        Any of them is safe, because every file must have a locked hash. They are searched in order, until all files are found or
+        one is a wheel for the target. If none has any, return ``None``, or the reason: lamina is offline, or an index has wheels
+        for other targets only.
         """
         reason: OfflineError | NoCompatibleWheelError | None = None
-        for directory in locked.directories:
-            if files := _in_directory(locked, directory):
-                return self._table(locked.name, locked.version, files, None)
+        files = {file.sha256: file for directory in locked.directories for file in _in_directory(locked, directory)}
+        source: str | None = None
         for index_url in locked.indexes:
+            if files.keys() == locked.hashes or any(
+                file.filename.endswith(".whl") and _may_fit(file.filename, *self._marks) for file in files.values()
+            ):
+                break
             try:
                 found = self._request.index.files(
                     locked.name, locked.version, locked.hashes, index_url, target=self._request.target
@@ -216,9 +219,10 @@ class Packages:
                 reason = error
                 continue
             # An implementation of the protocol may return more files than requested: keep only locked ones.
-            if files := [file for file in found if file.sha256.lower() in locked.hashes]:
-                return self._table(locked.name, locked.version, files, index_url)
-        return reason
+            locked_files = {file.sha256.lower(): file for file in found if file.sha256.lower() in locked.hashes}
+            source = source or (index_url if locked_files.keys() - files.keys() else None)
+            files = locked_files | files
+        return (self._table(locked.name, locked.version, files.values(), source) if files else None) or reason
 
     def _table(
         self, name: str, version: str, files: Iterable[IndexFile], index_url: str | None

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from lamina.lock import validation
+from lamina.core.names import path_of
+from lamina.core.text import without_logins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,7 @@ def read_text(path: Path) -> str:
     Return the content of the requirements file *path*, decoded as pip does.
 
     A byte order mark decides the encoding, then a ``# coding:`` comment in the first two lines; the default is UTF-8. Raises
-    OSError, UnicodeDecodeError, or LookupError for an unknown encoding.
+    OSError, UnicodeError, or LookupError for an unknown encoding.
     """
     content = path.read_bytes()
     for mark, encoding in _BYTE_ORDER_MARKS:
@@ -128,7 +129,7 @@ def is_hashed(path: Path) -> bool:
     """Return whether the requirements file *path* has hashes, or has no requirements; false if it is unreadable."""
     try:
         text = read_text(path)
-    except (OSError, LookupError, UnicodeDecodeError):
+    except (OSError, LookupError, UnicodeError):
         return False
     return _SOME_HASH.search(text) is not None or _SOME_REQUIREMENT.search(text) is None
 
@@ -146,7 +147,7 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool) -> None:
     into.inputs.append(path)
     try:
         text = read_text(path)
-    except (OSError, LookupError, UnicodeDecodeError) as error:
+    except (OSError, LookupError, UnicodeError) as error:
         into.problems.append(f"cannot read `{path}`: {error}")
         return
     compiled_in = _compiled_in(path, text)
@@ -208,7 +209,8 @@ def _option(line: str, position: _Position, into: Requirements, *, constraint: b
         case "--extra-index-url":
             into.extra_index_urls.append(value)
         case "-f" | "--find-links":
-            into.find_links.append(value if "://" in value else os.path.normpath(directory / value))
+            local = str(path_of(value)) if value.startswith("file:") else value
+            into.find_links.append(local if "://" in local else os.path.normpath(directory / local))
         case "--no-index":
             into.no_index = True
         case "-e" | "--editable":
@@ -236,7 +238,7 @@ def _requirement(line: str, position: _Position, into: Requirements, *, constrai
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            into.problems.append(f"{position}: `{validation.without_credentials(text)}` is not a valid requirement")
+            into.problems.append(f"{position}: `{without_logins(text)}` is not a valid requirement")
             return
     entry = RequirementLine(
         origin=str(position),
