@@ -141,6 +141,8 @@ class TestIgnoredFile:
             ("service/id_rsa.pub", None, "may contain secrets; if not, add its path to `include`"),
             ("service/bundle.p12", None, "may contain secrets; if not, add its path to `include`"),
             ("service/.netrc", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/.git-credentials", None, "may contain secrets; if not, add its path to `include`"),
+            ("service/jump-host.ppk", None, "may contain secrets; if not, add its path to `include`"),
             ("service/credentials", None, "may contain secrets; if not, add its path to `include`"),
             ("service/.git/config", "service/.git/", "version control"),
             (
@@ -231,6 +233,22 @@ class TestInclude:
 
 
 class TestGitIgnore:
+    def test_byte_order_mark(self, tmp_path: Path) -> None:
+        """A byte order mark is not part of the first pattern, and only line feeds separate patterns, as in git."""
+        grow(tmp_path, "service/a.py", "service/a.log", "service/b.py")
+        (tmp_path / ".gitignore").write_bytes(b"\xef\xbb\xbf*.log\r\nx\x0cb.py\r\n")
+        tree = walk(tmp_path, ["service"])
+
+        assert ["service/a.log"] == list(reasons(tree))
+
+    def test_pipes_are_not_read(self, tmp_path: Path) -> None:
+        """A named pipe in place of `.gitignore` is not opened, which would wait forever."""
+        grow(tmp_path, "service/a.py")
+        os.mkfifo(tmp_path / ".gitignore")
+        os.mkfifo(tmp_path / "service" / ".gitignore")
+
+        assert ["service/a.py"] == [file.path for file in walk(tmp_path, ["service"]).files]
+
     def test_nested(self, tmp_path: Path) -> None:
         """The closest ignore file decides, and can negate a pattern of a parent directory."""
         grow(

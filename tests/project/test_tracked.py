@@ -193,6 +193,21 @@ def test_unknown_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, versio
     assert (b"a.py",) == tracked_files(repository(tmp_path)).paths
 
 
+@pytest.mark.parametrize(
+    "replace",
+    [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero"), lambda path: path.write_bytes(b"")],
+    ids=["pipe", "directory", "device", "empty"],
+)
+def test_no_regular_file(tmp_path: Path, replace: Callable[[Path], object]) -> None:
+    """Anything in place of the index that is not a file, or is empty, raises an error and is not waited for."""
+    make_repository(tmp_path, {"a.py": ""})
+    (tmp_path / ".git" / "index").unlink()
+    replace(tmp_path / ".git" / "index")
+
+    with pytest.raises(PackageError, match="is damaged"):
+        tracked_files(repository(tmp_path))
+
+
 def test_unknown_extension(tmp_path: Path) -> None:
     """An extension that git requires readers to know raises an error; an optional one does not."""
     make_repository(tmp_path, {"a.py": ""})

@@ -272,12 +272,17 @@ class GitIgnore:
         return self._specs[directory]
 
     def _read(self, path: Path) -> GitIgnoreSpec | re.Pattern[str] | None:
-        self.consulted.append(observe(self._project, path))
+        observation = observe(self._project, path)
+        self.consulted.append(observation)
+        # Reading a device or a named pipe may never end.
+        if observation.kind != "file":
+            return None
         try:
-            text = path.read_text(encoding="utf-8", errors="surrogateescape")
+            # git skips a byte order mark, and separates lines only by LF and CRLF.
+            text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
         except OSError:
             return None
-        lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+        lines = [line for line in text.split("\n") if line.strip() and not line.startswith("#")]
         return _compile(lines) if lines else None
 
     def _shown(self, path: Path) -> str:

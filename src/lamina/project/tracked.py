@@ -129,6 +129,9 @@ def _has_sha256(repository: Repository) -> bool:
 
 
 def _read(path: str) -> bytes:
+    # Opening a named pipe waits for a writer.
+    if not os.path.isfile(path) and os.path.exists(path):
+        raise ValueError("not a regular file")
     with open(path, "rb") as file:
         data = file.read(_LARGEST + 1)
     if len(data) > _LARGEST:
