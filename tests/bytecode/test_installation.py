@@ -100,7 +100,9 @@ def test_agreed(installed: Path, store: Store, tmp_path: Path) -> None:
     assert found == Installer(project=tmp_path, reporter=Silent()).provide(PYTHON, store)
 
 
-@pytest.mark.parametrize(("value", "installs"), [("1", True), ("true", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("value", "installs"), [("1", True), ("true", True), ("0", False), ("", False), ("later", False)]
+)
 def test_variable(installed: Path, store: Store, monkeypatch: pytest.MonkeyPatch, value: str, installs: bool) -> None:
     """An environment variable agrees for every build."""
     monkeypatch.setenv("LAMINA_INSTALL_PYTHON", value)

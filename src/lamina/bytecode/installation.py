@@ -82,4 +82,4 @@ class Installer:
 
 def is_set() -> bool:
     """Return whether the environment allows lamina to install interpreters."""
-    return os.environ.get(VARIABLE, "").lower() not in {"", "0", "false", "no"}
+    return os.environ.get(VARIABLE, "").lower() in {"1", "true", "yes"}
