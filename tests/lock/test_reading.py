@@ -207,9 +207,17 @@ def test_mangled_requirements(tmp_path: Path, shelf: lockers.Shelf) -> None:
     ],
 )
 def test_what_is_wrong_is_named(
-    tmp_path: Path, shelf: lockers.Shelf, *, name: str, path: tuple[str | int, ...], value: Any, fact: str
+    tmp_path: Path,
+    shelf: lockers.Shelf,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    name: str,
+    path: tuple[str | int, ...],
+    value: Any,
+    fact: str,
 ) -> None:
-    """The error names the invalid value and the expected type, and the hint has the command that regenerates the lock."""
+    """The error names the invalid value and the expected type. The hint regenerates the lock from the current directory."""
+    monkeypatch.chdir(tmp_path.parent)
     source = find(FIXTURES / name).path
     document = json.loads(source.read_text()) if name == "pipenv" else rtoml.loads(source.read_text())
     parent: Any = document
@@ -233,11 +241,12 @@ def test_what_is_wrong_is_named(
         "Pipfile.lock": ("Pipenv", "pipenv lock"),
     }[lock.name]
     assert f"`{lock}` does not follow {locker}'s lock format: {fact}" == str(raised.value)
-    assert f"regenerate the lock: run `{command}`" == raised.value.hint
+    assert f"regenerate the lock: run `(cd {tmp_path.name} && {command})`" == raised.value.hint
 
 
-def test_what_is_wrong_in_a_uv_lock_is_named(tmp_path: Path) -> None:
+def test_what_is_wrong_in_a_uv_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same guarantee for uv.lock."""
+    monkeypatch.chdir(tmp_path)
     path = write_uv_lock(tmp_path, root("a"), package("a", wheels=[{"url": "https://f.example/a.whl", "hash": 7}]))
 
     with pytest.raises(LockSyntaxError) as raised:

@@ -525,8 +525,9 @@ def test_fresh(tmp_path: Path) -> None:
     assert [] == selected(read_lock(tmp_path))
 
 
-def test_stale(tmp_path: Path) -> None:
+def test_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error lists every difference in both directions with its extra or group, and the command that fixes it."""
+    monkeypatch.chdir(tmp_path.parent)
     write_uv_lock(tmp_path, described())
     write_project(
         tmp_path,
@@ -558,7 +559,7 @@ def test_stale(tmp_path: Path) -> None:
     assert (
         f"`{tmp_path / 'uv.lock'}` does not match `{tmp_path / 'pyproject.toml'}`: {'; '.join(differences)}"
     ) == str(raised.value)
-    assert "regenerate the lock: run `uv lock`" == raised.value.hint
+    assert f"regenerate the lock: run `(cd {tmp_path.name} && uv lock)`" == raised.value.hint
 
 
 @pytest.mark.parametrize(

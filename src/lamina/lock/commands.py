@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.core.target import Target
+    from lamina.lock.types import LockFile
 
 REQUIREMENTS = "requirements.txt"
 LOCKED_REQUIREMENTS = "requirements-lock.txt"
@@ -83,6 +84,11 @@ def located(command: str, directory: Path) -> str:
     """Return *command*, which has to run in *directory*, so that it works in the current directory."""
     place = min(relative_path(directory, os.curdir), str(directory), key=len)
     return command if place == os.curdir else f"(cd {shlex.quote(place)} && {command})"
+
+
+def relock(command: str, lock_file: LockFile) -> str:
+    """Return *command*, which writes *lock_file* in its directory, so that it works in the current directory."""
+    return located(command, lock_file.path.parent)
 
 
 def _inputs(directory: Path, stem: str) -> list[str]:

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError
 from lamina.lock import pdmproject, staleness, validation
+from lamina.lock.commands import relock
 from lamina.lock.graph import Dependency, LockedVersion
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
@@ -46,7 +47,7 @@ def read(request: Request) -> Lock:
 
     Raises the errors of `lamina.lock.formats.read`.
     """
-    with written_by("PDM", request.lock_file, _COMMAND):
+    with written_by("PDM", request.lock_file, relock(_COMMAND, request.lock_file)):
         return _answer(request, LockTable(load(request.lock_file.path)))
 
 
@@ -92,7 +93,9 @@ def _refuse_stale(project: PdmProject, metadata: LockTable, rows: _Rows, request
         return
     missing = project.unmet(request, [(_name(row), row.get("version", str)) for row in rows])
     staleness.refuse(
-        missing or (["dependencies or PDM settings changed after locking"] if comparable else []), request, _COMMAND
+        missing or (["dependencies or PDM settings changed after locking"] if comparable else []),
+        request,
+        relock(_COMMAND, request.lock_file),
     )
 
 
@@ -153,7 +156,9 @@ def _walked(packages: Sequence[_Rows], project: PdmProject, request: Request) ->
         )
         for rows in packages
     ]
-    return [packages[position] for position in project.walk(request, nodes, command=_COMMAND)]
+    return [
+        packages[position] for position in project.walk(request, nodes, command=relock(_COMMAND, request.lock_file))
+    ]
 
 
 def _dependencies(
@@ -168,7 +173,7 @@ def _dependencies(
 
 
 def _packages(chosen: Iterable[_Rows], metadata: LockTable, project: PdmProject | None, request: Request) -> Packages:
-    packages = Packages(request, locker="pdm", command=_COMMAND)
+    packages = Packages(request, locker="pdm", command=relock(_COMMAND, request.lock_file))
     for rows in chosen:
         row, name = rows[-1], _name(rows[-1])
         files = [file for each in rows for file in _files(each, metadata)]

@@ -20,6 +20,7 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError, LockSyntaxError
 from lamina.lock import staleness, validation
+from lamina.lock.commands import relock
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.reading import LockTable, load, sha256_of, written_by
@@ -49,9 +50,9 @@ def read(request: Request) -> Lock:
         document = json.loads(path.read_bytes())
     except (OSError, RecursionError, ValueError) as error:
         raise LockSyntaxError(
-            f"cannot read `{path}`: {error}", hint=f"regenerate the lock: run `{_COMMAND}`"
+            f"cannot read `{path}`: {error}", hint=f"regenerate the lock: run `{relock(_COMMAND, request.lock_file)}`"
         ) from error
-    with written_by("Pipenv", request.lock_file, _COMMAND):
+    with written_by("Pipenv", request.lock_file, relock(_COMMAND, request.lock_file)):
         return _answer(request, LockTable(document))
 
 
@@ -105,7 +106,7 @@ def _refuse_stale(pipfile: Path, meta: LockTable, request: Request) -> None:
         staleness.refuse(
             ["packages, sources or `[requires]` changed after locking"],
             request,
-            _COMMAND,
+            relock(_COMMAND, request.lock_file),
             manifest=pipfile,
         )
 
@@ -131,7 +132,7 @@ def _packages(rows: Mapping[str, LockTable], meta: LockTable, request: Request) 
         source.get_required("name", str): _expanded(source.get_required("url", str))
         for source in meta.get_tables("sources")
     }
-    packages = Packages(request, locker="pipenv", command=_COMMAND)
+    packages = Packages(request, locker="pipenv", command=relock(_COMMAND, request.lock_file))
     problems: list[str] = []
     for name, row in rows.items():
         if "path" not in row and packages.leaves_out(name):

@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError
 from lamina.lock import poetryproject, staleness, validation
+from lamina.lock.commands import relock
 from lamina.lock.graph import LockedVersion
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
@@ -45,7 +46,7 @@ def read(request: Request) -> Lock:
 
     Raises the errors of `lamina.lock.formats.read`.
     """
-    with written_by("Poetry", request.lock_file, _COMMAND):
+    with written_by("Poetry", request.lock_file, relock(_COMMAND, request.lock_file)):
         return _answer(request, LockTable(load(request.lock_file.path)))
 
 
@@ -73,7 +74,9 @@ def _answer(request: Request, document: LockTable) -> Lock:
             LockedVersion(name=_name(row), version=_version(row), dependencies=partial(_dependencies, row, request))
             for row in rows
         ]
-        rows = [rows[position] for position in project.walk(request, nodes, command=_COMMAND)]
+        rows = [
+            rows[position] for position in project.walk(request, nodes, command=relock(_COMMAND, request.lock_file))
+        ]
     packages = _packages(rows, metadata, request)
     inputs = (path, project.path) if project else (path,)
     return packages.lock(inputs)
@@ -99,7 +102,11 @@ def _refuse_stale(project: PoetryProject, metadata: LockTable, rows: Sequence[Lo
     if metadata.get_required("content-hash", str) in _hashes(project, request.lock_file.path):
         return
     missing = project.unmet(request, [(_name(row), _version(row)) for row in rows])
-    staleness.refuse(missing or ["dependencies or Poetry settings changed after locking"], request, _COMMAND)
+    staleness.refuse(
+        missing or ["dependencies or Poetry settings changed after locking"],
+        request,
+        relock(_COMMAND, request.lock_file),
+    )
 
 
 def _hashes(project: PoetryProject, path: Path) -> set[str]:
@@ -150,7 +157,7 @@ def _switched_on(table: LockTable, extras: Collection[str]) -> set[str]:
 
 
 def _packages(rows: Sequence[LockTable], metadata: LockTable, request: Request) -> Packages:
-    packages = Packages(request, locker="poetry", command=_COMMAND)
+    packages = Packages(request, locker="poetry", command=relock(_COMMAND, request.lock_file))
     for row in rows:
         source, files = row.get_table("source"), _files(row, metadata)
         if source.get("type", str) in _DIRECT:

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockSyntaxError
 from lamina.lock import pyproject, staleness, validation
+from lamina.lock.commands import relock
 from lamina.lock.markers import holds
 from lamina.lock.reading import LockTable, load, worded
 from lamina.lock.types import Lock
@@ -35,7 +36,7 @@ def read(request: Request) -> Lock:
     the request's target need a SHA-256. Raises the errors of `lamina.lock.formats.read`.
     """
     path, document = request.lock_file.path, LockTable(load(request.lock_file.path))
-    command = _command(document)
+    command = relock(_command(document), request.lock_file)
     try:
         return _answer(request, document, command)
     except (PylockValidationError, ValueError) as error:

@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from lamina.core.errors import StaleLockError
+from lamina.lock.commands import relock
 from lamina.lock.pyproject import origin_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def refuse_uv(project: Manifest, workspace: Manifest, row: LockTable, document: 
                 f"{difference} (group `{group}`)"
                 for difference in comparison.differences(entries, locked.get_tables(group), ("",))
             ]
-    refuse(differences, request, "uv lock")
+    refuse(differences, request, relock("uv lock", request.lock_file))
 
 
 def refuse_pins(

@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 from lamina.core.errors import LockError
 from lamina.core.frozen import replace
 from lamina.lock import pyproject, staleness, validation
+from lamina.lock.commands import relock
 from lamina.lock.packages import Packages
 from lamina.lock.reading import LayoutError, LockTable, load, sha256_of, worded, written_by
 from lamina.lock.uvgraph import reach
@@ -40,7 +41,7 @@ def read(request: Request) -> Lock:
     The project itself is omitted, because its code belongs in function packages. Raises the errors of
     `lamina.lock.formats.read`.
     """
-    with written_by("uv", request.lock_file, _COMMAND):
+    with written_by("uv", request.lock_file, relock(_COMMAND, request.lock_file)):
         return _answer(request, LockTable(load(request.lock_file.path)))
 
 
@@ -65,8 +66,9 @@ def _answer(request: Request, document: LockTable) -> Lock:
     validation.names_known(request, groups=groups, extras=extras)
     reached = reach(rows, root, document.get_arrays("conflicts"), request)
     # For a local directory of wheels, uv.lock has no hashes, but an export has them.
-    hashing = f"{_COMMAND}` or `uv export --format pylock.toml -o pylock.toml"
-    packages = Packages(request, locker="uv", command=_COMMAND, hashing=hashing)
+    export = relock("uv export --format pylock.toml -o pylock.toml", request.lock_file)
+    hashing = f"{relock(_COMMAND, request.lock_file)}` or `{export}"
+    packages = Packages(request, locker="uv", command=relock(_COMMAND, request.lock_file), hashing=hashing)
     for position in reached:
         _add(packages, rows[position])
     python = document.get("requires-python", str)
@@ -94,7 +96,7 @@ def _root(rows: Sequence[LockTable], lock_file: LockFile) -> tuple[int, Path]:
         f"`{lock_file.path}` does not include the project in `{lock_file.project}`",
         hint=f"set `--project` to the directory of one of the locked projects: {', '.join(f'`{name}`' for name in names)}"
         if names
-        else f"lock the project: run `{_COMMAND}`",
+        else f"lock the project: run `{relock(_COMMAND, lock_file)}`",
     )
 
 
