@@ -199,6 +199,14 @@ def _exit_code(arguments: list[str]) -> int:
         return _report_failure(StoppedError("interrupted").with_traceback(error.__traceback__), arguments)
 
 
+def _need_directory() -> None:
+    """Raise `ConfigError` if the current directory was deleted, which all commands need to resolve paths."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise ConfigError("the current directory was deleted", hint="change to an existing directory: `cd ~`") from None
+
+
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["help"]:
         arguments = [*(argument for argument in arguments if argument != "help"), "--help"]
@@ -212,6 +220,7 @@ def _run(arguments: list[str]) -> int:
     if namespace.command is None:
         parser.print_help(sys.stderr)
         return 2
+    _need_directory()
     if namespace.project and not os.path.isdir(namespace.project):
         from lamina.cli.usage import no_directory
 
