@@ -46,7 +46,7 @@ def test_missing_lock(service: Service) -> None:
 
     fact, _, hint = error.partition("\n")
     assert f"no lock file found in `{project}`" in fact
-    assert hint.startswith("hint: create one: run `uv lock`")
+    assert hint.startswith(f"hint: create one: run `(cd {project} && uv lock")
 
 
 def test_missing_configuration(tmp_path: Path) -> None:

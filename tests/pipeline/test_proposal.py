@@ -296,7 +296,9 @@ class TestArguments:
     def test_no_directory(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A directory that does not exist is an error, and is not created."""
         assert main(["init", "--project", str(tmp_path / "none")]) == 2
-        assert capsys.readouterr().err.startswith(f"error: no directory `{tmp_path / 'none'}`\n")
+        assert capsys.readouterr().err.startswith(
+            f"error: the directory `{tmp_path / 'none'}` of `--project` does not exist\n"
+        )
         assert not (tmp_path / "none").exists()
 
     def test_template_from_elsewhere(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

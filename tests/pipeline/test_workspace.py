@@ -345,7 +345,8 @@ class TestCommand:
         assert 1 == main([*arguments, "--json"])
         alone, one, _ = json.loads(capsys.readouterr().out)["services"]
         assert "error" not in alone
-        assert {"message": "`hello`: too large", "hint": None, "exit_code": 1} == one["error"]
+        expected = {"kind": "Findings", "message": "`hello`: too large", "hint": None, "exit_code": 1}
+        assert expected == one["error"]
 
     def test_one_file(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Numbers of one have no plural."""

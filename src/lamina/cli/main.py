@@ -13,7 +13,7 @@ import sys
 
 from lamina import __version__
 from lamina.cli.console import Console, columns
-from lamina.core.errors import LaminaError, MissingExtraError, StoppedError, UsageError
+from lamina.core.errors import ConfigError, LaminaError, MissingExtraError, StoppedError, UsageError
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from socket import socketpair
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import StoppedError
@@ -55,26 +56,33 @@ def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
         yield
         return
 
-    interrupted, ended = threading.Event(), threading.Event()
+    ended = threading.Event()
+    arrived, signals = socketpair()
+    signals.setblocking(False)
 
     def watch() -> None:
-        interrupted.wait()
-        if not ended.wait(_PATIENCE_SECONDS):
-            console.report(StoppedError("interrupted"), as_json=arguments.json)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-            os._exit(StoppedError.exit_code)
+        with arrived:
+            while signal.SIGINT not in (received := arrived.recv(1)):
+                if not received:
+                    return
+        if ended.wait(_PATIENCE_SECONDS):
+            return
+        console.report(StoppedError("interrupted"), as_json=arguments.json)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        os._exit(StoppedError.exit_code)
 
-    def interrupt(*_: object) -> None:
-        # Starting a thread here could wait for a lock that the interrupted code holds.
-        interrupted.set()
-        raise KeyboardInterrupt
-
-    threading.Thread(target=watch, name="lamina-interrupt", daemon=True).start()
-    signal.signal(signal.SIGINT, interrupt)
+    # The kernel may deliver a signal to any thread. Only the file descriptor tells at once that it has arrived: the handler runs
+    # when the main thread wakes up, which may wait for the other threads. Starting the thread in the handler could also wait
+    # for a lock that the interrupted code holds.
+    watching = threading.Thread(target=watch, name="lamina-interrupt", daemon=True)
+    watching.start()
+    before = signal.set_wakeup_fd(signals.fileno(), warn_on_full_buffer=False)
     try:
         yield
     finally:
         ended.set()
-        interrupted.set()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(before)
+        # Closing the connection ends the thread.
+        signals.close()
+        watching.join()

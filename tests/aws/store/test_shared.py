@@ -200,7 +200,7 @@ def test_builds_share(
     assert [0, 0] == codes
     assert made == (project / ".lamina" / "layers" / "common.zip").read_bytes()
     assert "warning" not in capsys.readouterr().err
-    assert 3 == len(ministack.keys(bucket))  # two wheels and the list
+    assert 4 == len(ministack.keys(bucket))  # two wheels, the imports of the service's own modules, and the list
 
 
 def test_unreachable(
