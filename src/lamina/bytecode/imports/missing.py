@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from lamina.bytecode.imports.scan import POSSIBLE, REPLACED, REQUIRED
+from lamina.bytecode.imports.scan import CREATED, FALLBACK, MAYBE_FALLBACK, POSSIBLE, REPLACED, REQUIRED
 from lamina.core.frozen import frozen, replace
 
 if TYPE_CHECKING:
@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from lamina.bytecode.imports.scan import ImportStatement, Scan
 
 # Names with which a module can define attributes that a scan does not show.
-_DYNAMIC = frozenset({"globals", "vars", "exec", "eval", "setattr", "modules", "__dict__", "lazy_loader", "__class__"})
-_EXTENDING = frozenset({"__path__", "extend_path"})
+_DYNAMIC = frozenset(
+    {
+        *("globals", "locals", "vars", "exec", "eval", "setattr", "modules", "__dict__", "__class__", "__getattr__"),
+        "lazy_loader",
+    }
+)
+_EXTENDING = frozenset({"__path__", "declare_namespace", "extend_path", "modules"})
+# What makes `import` find modules elsewhere: names in `sys`.
+_PATHS = frozenset({"path", "meta_path", "path_hooks"})
 
 
 class Form(Enum):
@@ -98,8 +105,8 @@ class Miss:
     """Whether the import runs when the handler's module is imported. If false, it is in a function or under a condition."""
     is_beyond_top: bool = False
     """Whether the import is relative and has more dots than there are packages, so *module* is what it names."""
-    is_uncertain: bool = False
-    """Whether a module on the way changes ``sys.path``, so the module may exist elsewhere."""
+    doubt: str = ""
+    """What may provide the module at run time, because a module on the way uses it, such as ``sys.path``; otherwise empty."""
 
 
 class _Visit(NamedTuple):
@@ -141,7 +148,12 @@ class _MissingSearch:
         """The names outside the package that own modules import, each with the first of these modules."""
         self._waiting: list[_Visit] = []
         self._optional: list[_Visit] = []
-        self._changes_path = False
+        self._created: set[str] = set()
+        """The strings that may name a module that a visited module creates."""
+        self._assigned: set[tuple[str, str]] = set()
+        """The modules with the attributes on them that visited modules use or assign."""
+        self._changed_path = ""
+        """What a visited module uses to find modules elsewhere, such as ``sys.path``."""
         self.missing: dict[str, Miss] = {}
 
     def run(self, handlers: Iterable[str]) -> None:
@@ -161,12 +173,19 @@ class _MissingSearch:
             own = self._chain(self._visits[self._entered[each.chain[0].name].module.name])
             chain = (*own, *each.chain)
             self._keep(Miss(module=each.module, chain=chain, statement=None, is_required=each.is_required))
-        if self._changes_path:
-            self.missing = {
-                name: replace(miss, is_required=False, is_uncertain=True)
-                for name, miss in self.missing.items()
-                if not self._own.is_anywhere(name.partition(".")[0])
-            }
+        self.missing = {
+            name: replace(miss, is_required=miss.is_required and not doubt, doubt=doubt)
+            for name, miss in self.missing.items()
+            if not (self._changed_path and self._own.is_anywhere(name.partition(".")[0]))
+            for doubt in [self._doubt(name)]
+        }
+
+    def _doubt(self, name: str) -> str:
+        """Return what may provide the missing module *name* at run time; see `Miss.doubt`."""
+        if _is_created(name, self._created):
+            return "sys.modules"
+        package, _, attribute = name.rpartition(".")
+        return package if (package, attribute) in self._assigned else self._changed_path
 
     def _reach(self, name: str, importer: Module | None, *, is_required: bool) -> None:
         """Visit the module *name* and its parent packages, as far as they are known."""
@@ -185,41 +204,53 @@ class _MissingSearch:
         module = visit.module
         if module.is_extension:
             return
+        has_fallback = needs_fallback = False
         for each in self._scans(module).imports:
-            if (each.module, each.names) == ("sys", ("path",)) or each.module == "site":
-                self._changes_path = True
-            if not each.quoted and each.need != POSSIBLE:
-                is_required = visit.is_required and each.need == REQUIRED and not each.scope
+            self._changed_path = self._changed_path or _changed_path(each)
+            if each.need == CREATED:
+                self._created.add(each.module)
+            elif each.need == POSSIBLE:
+                self._assigned.update((each.module, name) for name in each.names)
+            if each.quoted or each.need == POSSIBLE:
+                continue
+            is_fallback = each.need in {FALLBACK, MAYBE_FALLBACK}
+            is_required = visit.is_required and each.need in {REQUIRED, FALLBACK} and not each.scope
+            if each.need == REPLACED:
+                needs_fallback = self._is_gone(module, each) or (needs_fallback and not has_fallback)
+            if not is_fallback or needs_fallback:
                 self._follow(visit, each, is_required=is_required)
+            has_fallback = is_fallback
+
+    def _is_gone(self, module: Module, each: ImportStatement) -> bool:
+        """Return whether the import *each* of *module* fails."""
+        base = _base(module, each)
+        return (
+            base is None or self._absent(base) is not None or not all(self._contains(base, name) for name in each.names)
+        )
 
     def _follow(self, visit: _Visit, each: ImportStatement, *, is_required: bool) -> None:
-        module = visit.module
-        if each.level:
-            packages = len(module.name.split(".")) - (not module.is_package)
-            if each.level > packages:
-                name = each.module or ".".join(each.names)
-                self._miss(name, visit, each, is_required=is_required, is_beyond_top=True)
-                return
-            base = module.relative(each.level, each.module)
-        else:
-            base = each.module
+        base = _base(visit.module, each)
+        if base is None:
+            name = each.module or ".".join(each.names)
+            self._miss(name, visit, each, is_required=is_required, is_beyond_top=True)
+            return
         absent = self._absent(base)
         if absent is not None:
             self._miss(absent, visit, each, is_required=is_required)
             return
-        self._reach(base, module, is_required=is_required)
+        self._reach(base, visit.module, is_required=is_required)
         for name in each.names:
-            self._take(base, name, visit, each, is_required=is_required)
+            if self._contains(base, name):
+                self._reach(f"{base}.{name}", visit.module, is_required=is_required)
+            else:
+                self._miss(f"{base}.{name}", visit, each, is_required=is_required)
 
-    def _take(self, base: str, name: str, visit: _Visit, each: ImportStatement, *, is_required: bool) -> None:
-        """Follow *name*, which is imported from the existing module *base*: a submodule or an attribute."""
-        submodule = f"{base}.{name}"
-        if name == "*" or self._absent(submodule) is None:
-            self._reach(submodule, visit.module, is_required=is_required)
-            return
+    def _contains(self, base: str, name: str) -> bool:
+        """Return whether the existing module *base* may have *name* as a submodule or an attribute; ``*`` stands for all."""
+        if name == "*" or (name.startswith("__") and name.endswith("__")) or self._absent(f"{base}.{name}") is None:
+            return True
         package = self._own.modules.get(base)
-        if (package is None or package.is_package) and not (package is not None and self._defines(package, name)):
-            self._miss(submodule, visit, each, is_required=is_required)
+        return package is not None and (not package.is_package or self._defines(package, name))
 
     def _absent(self, name: str) -> str | None:
         """
@@ -236,8 +267,11 @@ class _MissingSearch:
             if regular is not None and regular is not self._own:
                 return None
             if regular is not None:
-                if self._is_open(self._own.modules[current]):
+                module = self._own.modules[current]
+                if self._is_open(module):
                     return None
+                if not module.is_package and not module.is_extension and end < len(parts):
+                    return ".".join(parts[: end + 1])
                 # A regular package hides what other directories contain below its name.
                 paths = [self._own]
                 continue
@@ -248,7 +282,7 @@ class _MissingSearch:
 
     def _is_open(self, package: Module) -> bool:
         """Return whether *package* can find submodules in other directories than its own."""
-        return package.is_package and not package.is_extension and not _EXTENDING.isdisjoint(self._mentioned(package))
+        return not package.is_extension and not _EXTENDING.isdisjoint(self._mentioned(package))
 
     def _defines(self, package: Module, name: str) -> bool:
         """Return whether *package* may define *name* other than as a submodule."""
@@ -256,7 +290,7 @@ class _MissingSearch:
             return True
         found = self._scans(package)
         mentioned = self._mentioned(package)
-        if found.problem is not None or "__getattr__" in dict(found.mentions) or not _DYNAMIC.isdisjoint(mentioned):
+        if found.problem is not None or not _DYNAMIC.isdisjoint(mentioned):
             return True
         return name in mentioned or any(
             "*" in each.names or name in each.names or (not each.level and each.module.partition(".")[0] == name)
@@ -265,10 +299,12 @@ class _MissingSearch:
         )
 
     def _mentioned(self, module: Module) -> frozenset[str]:
-        """Return the names that the top-level code of *module* uses or defines."""
+        """Return the names that *module* uses, imports or defines. Code in functions counts too, because it can use `global`."""
         found = self._scans(module)
-        scopes = dict(found.mentions)
-        return frozenset((*scopes, *scopes.get("", ()), *found.aliases, *found.exports))
+        used = [name for scope, names in found.mentions for name in (scope, *names)]
+        return frozenset(
+            (*used, *(name for each in found.imports for name in each.names), *found.aliases, *found.exports)
+        )
 
     def _miss(
         self, name: str, visit: _Visit, each: ImportStatement, *, is_required: bool, is_beyond_top: bool = False
@@ -292,6 +328,26 @@ class _MissingSearch:
         return tuple(reversed(found))
 
 
+def _base(module: Module, each: ImportStatement) -> str | None:
+    """Return the absolute name of the module from which *module* imports, or ``None`` if it is above the top package."""
+    if not each.level:
+        return each.module
+    packages = len(module.name.split(".")) - (not module.is_package)
+    return module.relative(each.level, each.module) if each.level <= packages else None
+
+
+def _changed_path(each: ImportStatement) -> str:
+    """Return the name in ``sys`` with which *each* may find modules elsewhere; otherwise an empty text."""
+    if each.module == "site":
+        return "sys.path"
+    return next((f"sys.{name}" for name in each.names if each.module == "sys" and name in _PATHS), "")
+
+
+def _is_created(name: str, created: Iterable[str]) -> bool:
+    """Return whether one of the strings *created* may be the module *name*, or its end, as in ``__name__ + ".end"``."""
+    return any(f".{name}".endswith(f".{text.lstrip('.')}") or text.startswith(f"{name}.") for text in created)
+
+
 def find_inside(
     entered: Mapping[str, bool],
     absent: Callable[[str], str | None],
@@ -304,8 +360,11 @@ def find_inside(
 
     *modules* are those of distributions, and *scans* returns their imports, or ``None`` if they have not been scanned. Imports
     in functions, under conditions and in ``try`` are not followed: most of them are for optional dependencies. Submodules of an
-    existing package count as existing, because distributions such as six create modules at run time. See `Inside.missing`.
+    existing package count as existing, because distributions such as six create modules at run time. So do modules that a
+    reached module may create, or may find because it changes ``sys.path``. See `Inside.missing`.
     """
+    created: set[str] = set()
+    changes_path = False
     importers: dict[str, Module | None] = {}
     missing: dict[str, InsideMiss] = {}
     for is_required in (True, False):
@@ -316,6 +375,8 @@ def find_inside(
             found = None if module is None else scans(module)
             if module is None or found is None:
                 continue
+            created.update(each.module for each in found.imports if each.need == CREATED)
+            changes_path = changes_path or any(map(_changed_path, found.imports))
             for base, names in _certain_imports(module, found):
                 gone = None if base in importers or base in modules else absent(base)
                 if gone is not None:
@@ -325,7 +386,10 @@ def find_inside(
                 new = [each for each in names if each in modules and each not in importers]
                 importers |= dict.fromkeys(new, module)
                 waiting += new
-    return tuple(missing.values())
+    parts = {part for name in modules for part in name.split(".")} if changes_path and missing else ()
+    return tuple(
+        miss for name, miss in missing.items() if name.partition(".")[0] not in parts and not _is_created(name, created)
+    )
 
 
 def _certain_imports(module: Module, found: Scan) -> Iterator[tuple[str, list[str]]]:

@@ -25,11 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-REQUIRED, OPTIONAL, REPLACED, POSSIBLE = "", "optional", "replaced", "possible"
+REQUIRED, OPTIONAL, POSSIBLE, CREATED = "", "optional", "possible", "created"
+REPLACED, FALLBACK, MAYBE_FALLBACK = "replaced", "fallback", "maybe fallback"
 """
 Whether the code needs an import, apart from its scope: `REQUIRED` always, `OPTIONAL` under a condition or in a ``try``.
 
-`REPLACED` has a replacement in the ``except`` clause. `POSSIBLE` is not a statement: a name that may be imported.
+A `REPLACED` import has a `FALLBACK` in the ``except`` clause, which follows it in the scan. A `MAYBE_FALLBACK` is under a
+further condition there. `POSSIBLE` and `CREATED` are not statements: a name that may be imported, and a string that may name a
+module that the source puts into ``sys.modules``.
 """
 _DYNAMIC = (
     *(b"import_module", b"__import__", b"__getattr__", b"entry_points", b"find_spec"),
@@ -38,8 +41,12 @@ _DYNAMIC = (
 """The names without which a source has no dynamic imports. Searching for each takes less time than one expression."""
 _NAME = re.compile(r"\.*[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?::[A-Za-z_][\w.]*)?")
 _IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resolve_name", "LazyLoader", "lazy_import"})
-# The calls that fail at once if the module does not exist.
-_FAILING_CALLS = frozenset({"import_module", "__import__"})
+# The functions that fail at once if the module does not exist. A source may define others with the same last name.
+_FAILING_CALLS = frozenset({"importlib.import_module", "importlib.__import__", "builtins.__import__", "__import__"})
+# Expressions of which a part runs later or not at all.
+_CONDITIONAL = frozenset({ast.BoolOp, ast.GeneratorExp, ast.IfExp, ast.Lambda})
+# Context managers that suppress no error. Others may, such as `contextlib.suppress` or one that collects errors.
+_PASSING = frozenset({"open", "catch_warnings", "nullcontext", "redirect_stdout", "redirect_stderr"})
 _IMPORT_ERRORS = frozenset({"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 # A source with more names than this is a table of other data, such as a language.
 _MANY_NAMES = 2000
@@ -54,6 +61,17 @@ _FACTS = {
     "platform.python_implementation()": "CPython",
     "sys.implementation.name": "cpython",
 }
+# The names that are true only for type checkers.
+_TYPE_CHECKING = frozenset({"TYPE_CHECKING", "MYPY"})
+# The operator with the same result if the sides of a comparison are exchanged.
+_MIRRORED: dict[type[ast.cmpop], ast.cmpop] = {
+    ast.Eq: ast.Eq(),
+    ast.NotEq: ast.NotEq(),
+    ast.Lt: ast.Gt(),
+    ast.Gt: ast.Lt(),
+    ast.LtE: ast.GtE(),
+    ast.GtE: ast.LtE(),
+}
 # Statements with blocks, apart from those that `_SourceWalk.statements` names. Python 3.9 has neither of the last two.
 _BLOCKS = (
     *(ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith),
@@ -62,6 +80,10 @@ _BLOCKS = (
 # Fields of syntax tree nodes that never contain names or strings: operators and contexts.
 _LEAVES = frozenset({"ctx", "op", "ops"})
 _NODES: dict[type[Any], tuple[str, ...]] = {type(None): ()}
+_CREATING = re.compile(
+    rb"(?<![\w.])(?:_?sys\.)?modules\s*(?:\[[^]]+\]+\s*=(?!=)|\.(?:setdefault|update|__setitem__)\b)"
+)
+"""A statement that puts a module into ``sys.modules``."""
 _DOTTED = re.compile(rb"[\w.]+")
 _VERSION = re.compile(r"(?:sys\.)?version_info(\[0\]|\[:2\]|\.major)?")
 
@@ -148,6 +170,9 @@ def _read(tree: ast.Module, source: bytes, python: tuple[int, int]) -> Scan:
     walk = _SourceWalk(python, dynamic=dynamic)
     walk.statements(tree.body, "")
     imports = [*walk.imports, *walk.attributes()]
+    if _CREATING.search(source):
+        created = sorted(set(_strings(tree)))
+        imports += [ImportStatement(text, quoted=True, need=CREATED) for text in created[:_MANY_NAMES]]
     table: tuple[tuple[str, tuple[str, ...]], ...] = ()
     names: tuple[str, ...] = ()
     if dynamic:
@@ -214,7 +239,10 @@ class _SourceWalk:
     def _needed(self, need: str) -> Iterator[None]:
         """Mark the imports that are found meanwhile with *need*, unless they are inside a block with another mark."""
         outer = self._need
-        self._need = outer or need
+        if outer == FALLBACK and need:
+            self._need = MAYBE_FALLBACK
+        else:
+            self._need = outer or need
         yield
         self._need = outer
 
@@ -227,11 +255,13 @@ class _SourceWalk:
 
     def _try(self, statement: ast.Try, scope: str, owner: str) -> None:
         catching = [handler for handler in statement.handlers if _catches_import_error(handler)]
-        replaced = any(_is_import(inner) for handler in catching for inner in handler.body)
-        with self._needed(REPLACED if replaced else OPTIONAL if statement.handlers else REQUIRED):
+        fails = bool(catching) and all(isinstance(handler.body[-1], ast.Raise) for handler in catching)
+        replaced = not fails and any(_is_import(inner) for handler in catching for inner in handler.body)
+        need = REPLACED if replaced else OPTIONAL if statement.handlers and not fails else REQUIRED
+        with self._needed(need):
             self.statements(statement.body, scope, owner=owner)
         for handler in statement.handlers:
-            with self._needed(OPTIONAL):
+            with self._needed(FALLBACK if replaced and handler in catching else OPTIONAL):
                 self._children(handler, scope, owner)
         # The `else` clause runs only if the body succeeds.
         with self._needed(OPTIONAL if statement.handlers else REQUIRED):
@@ -248,8 +278,11 @@ class _SourceWalk:
                 elif isinstance(child, ast.expr):
                     expressions.append(child)
                 elif isinstance(child, ast.AST):
-                    # Exception handlers, match cases, and `with` items.
+                    # Exception handlers, match cases with their patterns, and `with` items.
                     self._children(child, scope, owner)
+                elif isinstance(child, str) and not isinstance(parent, (ast.ExceptHandler, ast.stmt)):
+                    # A name that a pattern binds.
+                    self.mentions[scope].add(child)
         self._expressions(expressions, scope)
 
     def _function(self, statement: ast.FunctionDef | ast.AsyncFunctionDef, scope: str, owner: str) -> None:
@@ -295,7 +328,7 @@ class _SourceWalk:
         self.exports += tuple(literal for literal in literals if isinstance(literal, str))
         return True
 
-    def _expressions(self, expressions: Iterable[ast.AST], scope: str) -> None:
+    def _expressions(self, expressions: Iterable[ast.AST], scope: str) -> None:  # noqa: C901 - calls take longer
         # This loop takes most of the time of a scan. Comparing types is faster than `isinstance`, and no node class has subclasses.
         mentioned = self.mentions[scope]
         pending: list[Any] = list(expressions)
@@ -312,8 +345,12 @@ class _SourceWalk:
             if kind is ast.Attribute:
                 pending.append(self._chain(node, scope))
                 continue
-            if kind is ast.Call and self._dynamic and _called(node) in _IMPORTING_CALLS:
+            if kind is ast.Call and self._dynamic and self._full_name(node.func).rpartition(".")[2] in _IMPORTING_CALLS:
                 self._call(node, scope)
+            elif kind in _CONDITIONAL and self._dynamic and self._need == REQUIRED:
+                with self._needed(OPTIONAL):
+                    self._expressions((node,), scope)
+                continue
             for name in _nodes(kind):
                 value = getattr(node, name, None)
                 if type(value) is list:
@@ -355,21 +392,32 @@ class _SourceWalk:
             module = name.lstrip(".")
             level = len(name) - len(module)
             # Any string argument counts, but only the first one names what the call imports.
-            needed = text is literals[0] and _called(call) in _FAILING_CALLS
-            need = self._need if needed and not level else POSSIBLE
+            needed = text is literals[0] and self._full_name(call.func) in _FAILING_CALLS
+            is_in_package = any(isinstance(each, ast.Name) and each.id == "__package__" for each in arguments[1:])
+            need = self._need if needed and (not level or is_in_package) else POSSIBLE
             self.imports.append(ImportStatement(module, level, (), scope, need=need))
             for package in packages if level else ():
                 parents = package.split(".")
                 name = ".".join([*parents[: len(parents) - level + 1], module])
                 self.imports.append(ImportStatement(name, 0, (), scope, need=self._need if needed else POSSIBLE))
 
+    def _full_name(self, function: ast.expr) -> str:
+        """Return the dotted name of *function* before imports renamed it, as far as it consists of names."""
+        if isinstance(function, ast.Name):
+            return self.bound.get(function.id, function.id)
+        if not isinstance(function, ast.Attribute):
+            return ""
+        # An object that no import bound is another one than the module of that name.
+        owner = self.bound.get(function.value.id, "") if isinstance(function.value, ast.Name) else ""
+        return f"{owner}.{function.attr}"
+
 
 def _always_runs(statement: ast.stmt) -> bool:
-    """Return whether *statement*, one with blocks, is a ``with`` whose errors are not suppressed."""
+    """Return whether *statement*, one with blocks, is a ``with`` whose errors are certainly not suppressed."""
     if not isinstance(statement, (ast.With, ast.AsyncWith)):
         return False
-    calls = [item.context_expr for item in statement.items if isinstance(item.context_expr, ast.Call)]
-    return not any(_called(call) == "suppress" for call in calls)
+    managers = [item.context_expr for item in statement.items]
+    return all(isinstance(manager, ast.Call) and _called(manager) in _PASSING for manager in managers)
 
 
 def _catches_import_error(handler: ast.ExceptHandler) -> bool:
@@ -404,7 +452,7 @@ def _decided(test: ast.expr, python: tuple[int, int]) -> bool | None:  # noqa: P
         return bool(test.value)
     if isinstance(test, (ast.Name, ast.Attribute)):
         name = test.id if isinstance(test, ast.Name) else test.attr
-        return False if name == "TYPE_CHECKING" else None
+        return False if name in _TYPE_CHECKING else None
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         value = _decided(test.operand, python)
         return None if value is None else not value
@@ -415,10 +463,14 @@ def _decided(test: ast.expr, python: tuple[int, int]) -> bool | None:  # noqa: P
             return deciding
         return None if None in decided else not deciding
     if isinstance(test, ast.Compare) and len(test.ops) == 1:
-        return _compared(ast.unparse(test.left), test.ops[0], test.comparators[0], python)
+        left, operator, right = test.left, test.ops[0], test.comparators[0]
+        if type(operator) in _MIRRORED and isinstance(left, (ast.Constant, ast.Tuple)):
+            left, operator, right = right, _MIRRORED[type(operator)], left
+        return _compared(ast.unparse(left), operator, right, python)
     if isinstance(test, ast.Call) and ast.unparse(test.func) == "sys.platform.startswith":
         prefix = _literal(test.args[0]) if test.args else None
-        return "linux".startswith(prefix) if isinstance(prefix, str) else None
+        prefixes = prefix if isinstance(prefix, tuple) else (prefix,)
+        return "linux".startswith(prefixes) if all(isinstance(each, str) for each in prefixes) else None
     return None
 
 
@@ -434,6 +486,10 @@ def _compared(  # noqa: PLR0911 - one return for each form
     left: str, operator: ast.cmpop, right: ast.expr, python: tuple[int, int]
 ) -> bool | None:
     literal = _literal(right)
+    if isinstance(operator, (ast.In, ast.NotIn)) and left in _FACTS:
+        if not isinstance(literal, (tuple, list, set)):
+            return None
+        return (_FACTS[left] in literal) is isinstance(operator, ast.In)
     if isinstance(operator, (ast.Eq, ast.NotEq)) and isinstance(literal, str):
         if left == "__name__" and literal == "__main__":
             return isinstance(operator, ast.NotEq)
@@ -441,6 +497,9 @@ def _compared(  # noqa: PLR0911 - one return for each form
     version = _VERSION.fullmatch(left)
     wanted = (literal,) if isinstance(literal, int) else literal
     if version is None or not isinstance(wanted, tuple) or not all(isinstance(part, int) for part in wanted):
+        return None
+    if wanted[:2] == python and len(wanted) > len(python):
+        # Lambda updates the patch version.
         return None
     # sys.version_info has five items, so it is greater than any shorter tuple that is its prefix.
     own = python[: len(wanted)] if version[1] else (*python, 0.5)

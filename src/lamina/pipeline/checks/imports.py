@@ -304,8 +304,8 @@ def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple
     place = f"`{importer.path}`" + ("" if line is None else f", line {line}")
     if importer.distribution != FIRST_PARTY:
         place += f" of `{importer.distribution}`"
-    if miss.is_uncertain:
-        place += ", unless a changed `sys.path` contains it"
+    if miss.doubt:
+        place += f", unless code adds it through `{miss.doubt}`"
     elif not miss.is_required:
         place += ", in a function or under a condition"
     chain = " → ".join(f"`{name}`" for name in (*(module.name for module in miss.chain), miss.module))
