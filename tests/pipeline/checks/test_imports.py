@@ -32,6 +32,7 @@ WHEELS: Mapping[str, Mapping[str, str]] = {
     "six-like": {"sixlike.py": ""},
     "types-stubbed": {"stubbed-stubs/__init__.pyi": "", "typed/__init__.pyi": ""},
     "native": {"fast.cpython-313-x86_64-linux-gnu.so": "", "inner/_speed.abi3.so": "", "inner/__init__.py": ""},
+    "maker": {"pymysql/__init__.py": ""},
     "plugged": {"plugged/__init__.py": "", "plugged-1.dist-info/entry_points.txt": "[tool]\na = plugged.plugin\n"},
 }
 
@@ -158,6 +159,7 @@ CASES = [
     case("assigned __getattr__", {"main.py": "from pkg import a", "pkg/__init__.py": "from .lazy import attach\n__getattr__, __dir__ = attach()", "pkg/lazy.py": "def attach(): return (lambda name: 1), (lambda: [])"}),
     case("created", "import sys, types\nsys.modules['made'] = types.ModuleType('made')\nimport made", "warning made"),
     case("created by another module", {"main.py": "import shim\nshim.install()\nimport made.sub", "shim.py": "from sys import modules\ndef install():\n    for name in ('made', 'made.sub'):\n        modules.setdefault(name, object())"}, "warning made"),
+    case("created by a distribution", "import pymysql\npymysql.install_as_MySQLdb()\nimport MySQLdb.cursors"),
     case("created below a module", {"main.py": "import shim.moves", "shim.py": "import sys\nsys.modules[__name__ + '.moves'] = sys"}),
     case("only looked up in sys.modules", "import sys\nsys.modules[__name__].x = 'absent' in sys.modules\nimport absent", "error absent"),
     case("path changed in a function", {"main.py": "import pkg.other", "pkg/__init__.py": "def extend():\n    __path__.append('/opt/more')\nextend()"}),
@@ -165,6 +167,7 @@ CASES = [
     case("sys.path with other names", {"main.py": "from sys import argv, path\npath.insert(0, 'lib')\nimport helper", "lib/helper.py": ""}),
     case("another finder", "import sys\nsys.meta_path.append(None)\nimport absent", "warning absent"),
     case("module beside a directory of its name", {"main.py": "import dup.a", "dup.py": "", "dup/a.py": ""}, "error dup.a"),
+    case("in the runtime for snapshots", "import snapshot_restore_py"),
     case("removed from the standard library", "import telnetlib, imp", "error imp", "error telnetlib"),
     case("another operating system", "import winreg", "error winreg"),
     case("syntax of a newer Python", {"main.py": "import odd", "odd.py": "def broken(:"}),
@@ -351,6 +354,37 @@ def test_other_sources_of_modules(service: Service, store: Store) -> None:
     assert find(service, store) == []
 
 
+def test_provided_parts_of_a_namespace(service: Service, store: Store) -> None:
+    """A dotted name in `provided` stands for the module and what is below it, not for the rest of its parent."""
+    write(service.root / "app", {"main.py": f"import mounted.tools.deep, mounted.other{HANDLER}"})
+    service.settings["provided"] = '["mounted.tools"]'
+
+    (message,) = messages(service, store)
+
+    assert message.startswith("`f` cannot import `mounted.other`: ")
+
+
+def test_cure_in_an_existing_package(service: Service, store: Store) -> None:
+    """If only a part of a packaged module is missing, the message proposes no other source."""
+    write(
+        service.root / "app", {"main.py": f"from pkg import gone{HANDLER}", "pkg/__init__.py": "", "other/pkg/a.py": ""}
+    )
+
+    (message,) = messages(service, store)
+
+    assert message.partition("; ")[2] == "the package `pkg` has no module `gone` and does not define that name"
+
+
+def test_cure_for_a_copy(service: Service, store: Store) -> None:
+    """A directory with the name of a common distribution is not proposed as a source, because it may be a copy."""
+    write(service.root / "app", {"main.py": f"import requests{HANDLER}"})
+    write(service.root, {"vendored/requests/__init__.py": ""})
+
+    (message,) = messages(service, store)
+
+    assert message.partition("; ")[2] == "add `requests` to the dependencies and lock again"
+
+
 def test_inside_distributions(service: Service, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """With reachable bytecode, the imports of distributions are followed too: those that always run."""
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
@@ -373,6 +407,33 @@ def test_inside_distributions(service: Service, store: Store, monkeypatch: pytes
         "`f` cannot import `core_of_outer`: `main` → `outer` → `outer.core` → `core_of_outer` (`outer/core.py` of `outer`); "
         "layer `common` leaves out `core-of-outer`: remove it from `without`"
     )
+
+
+def test_distributions_that_provide_modules_at_run_time(
+    service: Service, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules that distributions bundle or create are not missing, nor are those in a context manager that may suppress errors."""
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    service.requires_python = f">={MINOR}"
+    service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": '"reachable"'}
+    write(service.root / "app", {"main.py": f"import outer{HANDLER}"})
+    outer = (
+        "import sys, types\nfrom . import core\nsys.path.append(__path__[0] + '/_vendor')\nimport bundled.deep\n"
+        "sys.modules['made'] = types.ModuleType('made')\nimport made\nimport absent\n"
+    )
+    service.add(
+        "outer",
+        "1",
+        {
+            "outer/__init__.py": outer,
+            "outer/core.py": "with optional():\n    import speedups\n",
+            "outer/_vendor/bundled/deep.py": "",
+        },
+    )
+
+    (message,) = messages(service, store)
+
+    assert message.startswith("`f` cannot import `absent`: `main` → `outer` → `absent` ")
 
 
 def test_no_wheel_is_read_without_bytecode(service: Service, store: Store) -> None:

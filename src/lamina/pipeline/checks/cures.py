@@ -47,7 +47,12 @@ _ADD = {
 def preinstalled_modules(target: Target) -> frozenset[str]:
     """Return the dotted names of the modules of the distributions that are preinstalled in the runtime of *target*."""
     names = {row.name for runtime in runtimes() if runtime.name == target.runtime for row in runtime.preinstalled}
-    return frozenset(module for name in names for module in _modules_of().get(name, (name,)))
+    return frozenset(module for name in names for module in _modules_of().get(name, (name.replace("-", "_"),)))
+
+
+def created_modules() -> dict[str, tuple[str, ...]]:
+    """Return the top-level modules that distributions create at run time, by the module that does so."""
+    return {name: tuple(found) for name, found in read_data("import_names.toml")["created"].items()}
 
 
 @cache
@@ -71,9 +76,10 @@ class ImportCures:
         self._plans = plans
         self._given = tree
 
-    def cure(self, miss: Miss, layers: Sequence[str]) -> str:
+    def cure(self, miss: Miss, layers: Sequence[str], *, is_own: bool) -> str:
         """
-        Return what to do about *miss* in functions with *layers*, as an imperative clause.
+        Return what to do about *miss* in functions with *layers*, as an imperative clause. *is_own* tells whether the package has
+        the module's parent.
 
         Raises the errors of reading the sources, and those of `lamina.lock.formats.read`.
         """
@@ -83,13 +89,15 @@ class ImportCures:
             return (
                 f"Python {until[0]}.{until[1]} was the last version with `{top}`; add a replacement to the dependencies"
             )
-        return (
-            self._left_out(miss.module)
-            or (None if miss.statement is None else self._left_out(miss.statement.module))
-            or self._elsewhere(top)
-            or self._locked(miss.module, layers)
-            or self._not_locked(miss.module)
+        found = self._left_out(miss.module) or (
+            None if miss.statement is None else self._left_out(miss.statement.module)
         )
+        if found is None and is_own:
+            package, _, name = miss.module.rpartition(".")
+            return f"the package `{package}` has no module `{name}` and does not define that name"
+        # A directory of a project with the name of a known distribution is more often a copy of it, or has its tests.
+        elsewhere = None if requirements_of(miss.module) else self._elsewhere(top)
+        return found or elsewhere or self._locked(miss.module, layers) or self._not_locked(miss.module)
 
     def _left_out(self, module: str) -> str | None:
         """Return how to include a file or directory of *module*, if an ignore rule leaves it out of the package."""

@@ -19,6 +19,7 @@ import ast
 import hashlib
 import json
 import re
+import sys
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
@@ -29,7 +30,7 @@ from lamina.bytecode.imports.rules import version as imports_version
 from lamina.core.paths import PREFIX
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
-from lamina.pipeline.checks.cures import ImportCures, preinstalled_modules
+from lamina.pipeline.checks.cures import ImportCures, created_modules, preinstalled_modules
 from lamina.pipeline.checks.stdlib import is_standard
 from lamina.project.service import BytecodeMode
 
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 RULE = "missing-import"
 MISSING_AREA = "missing"
 """The area of the store with the missing imports of distributions."""
-_FORMAT = 1
+_FORMAT = 2
 # An `.so` file of another Python version or platform is rare, because wheels with such files do not fit the target.
 _MODULE_FILE = re.compile(rb"\.(?:py(?![a-z])|pyc|(?:[\w-]+\.)*so)")
 
@@ -77,7 +78,9 @@ def check(
         search = _GroupSearch(group, service, views, plans, store)
         cures = ImportCures(service, group.config, plans, trees[group.config])
         for miss in search.misses(group.functions):
-            severity, text = _worded(miss, search, cures.cure(miss, group.layers), group)
+            severity, text = _worded(
+                miss, search, cures.cure(miss, group.layers, is_own=search.has_parent(miss)), group
+            )
             found.setdefault(text, (severity, []))[1].extend(search.affected(miss))
     return tuple(
         Finding(rule=RULE, severity=severity, message=f"{listed(names)} {text}", path=names[0])
@@ -120,16 +123,16 @@ class _GroupSearch:
         self._code = _OwnCode.of(
             View(group.package.path),
             [(views[plan.name], plan) for plan in used],
-            f"{key}\nin this process" if self._keeps else key,
+            f"{key}\nin Python {sys.version_info[:2]}" if self._keeps else key,
         )
         self._index = ModuleIndex(self._code, store, python=python)
         self._scanner = OwnScanner(python)
         self._scanned: dict[str, Scan] = {}
         self._own = OwnModules(self._index.modules, self._code.paths())
-        self._others = (
-            _LayersPath([views[name] for name in group.layers], python),
-            _RuntimePath(python, {*preinstalled_modules(service.target), *service.provided}),
-        )
+        in_layers = _LayersPath([views[name] for name in group.layers], python)
+        created = [name for maker, names in created_modules().items() if in_layers.form(maker) for name in names]
+        more = {*preinstalled_modules(service.target), *service.provided, *created}
+        self._others = (in_layers, _RuntimePath(python, more))
         indexed = used if service.bytecode is BytecodeMode.REACHABLE else []
         # What else decides whether a distribution finds a module.
         tops = sorted({path.partition("/")[0] for path in self._code.paths()})
@@ -159,6 +162,10 @@ class _GroupSearch:
             for function in functions
             if any(each.module == miss.module for each in self.misses((function,)))
         ]
+
+    def has_parent(self, miss: Miss) -> bool:
+        """Return whether the package contains the parent of the missing module, so that only a part of it is missing."""
+        return self._own.form(miss.module.rpartition(".")[0]) is not None
 
     def line(self, miss: Miss) -> int | None:
         """Return the line of the import in the service's own module that leads to *miss*, or ``None`` if it is not found."""
@@ -248,7 +255,11 @@ class _RuntimePath:
     def form(self, module: str) -> Form | None:
         """Return how the runtime contains *module*; see `ImportPath`."""
         top = module.partition(".")[0]
-        return Form.REGULAR if is_standard(top, self._python) or self._more & {top, module} else None
+        parts = module.split(".")
+        names = {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        if is_standard(top, self._python) or self._more & names:
+            return Form.REGULAR
+        return Form.NAMESPACE if any(name.startswith(f"{module}.") for name in self._more) else None
 
 
 class _IndexedModules:
