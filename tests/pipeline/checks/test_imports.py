@@ -436,6 +436,57 @@ def test_distributions_that_provide_modules_at_run_time(
     assert message.startswith("`f` cannot import `absent`: `main` → `outer` → `absent` ")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[",
+        "{}x",
+        "[1]",
+        "[[]]",
+        '[["a", true, []]]',
+        '[["a", true, [[1, 2, 3]]]]',
+        '[["a", true, [["b", "", ""]]]]',
+    ],
+)
+def test_damaged_results(service: Service, store: Store, monkeypatch: pytest.MonkeyPatch, content: str) -> None:
+    """An invalid file with kept results is replaced, whatever it contains."""
+    monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
+    service.requires_python = f">={MINOR}"
+    service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": '"reachable"'}
+    write(service.root / "app", {"main.py": f"import outer{HANDLER}"})
+    service.add("outer", "1", {"outer.py": "import absent\n"})
+    before = messages(service, store)
+    (kept,) = (store.root / "missing").rglob("*.json")
+    good = kept.read_bytes()
+    kept.write_text(content)
+    # Another build checks again.
+    write(service.root / "app", {"main.py": f"import outer{HANDLER}    # changed\n"})
+
+    assert messages(service, store) == before
+    assert kept.read_bytes() == good
+
+
+def test_findings_of_many_functions(service: Service, store: Store) -> None:
+    """Each finding names the functions that it affects, also if they share some of the missing modules."""
+    service.functions = {f"f{number}": f"main{number}.handler" for number in range(6)}
+    imports = ["odd" if number % 2 else "even" for number in range(6)]
+    write(
+        service.root / "app",
+        {f"main{number}.py": f"import {name}, all{HANDLER}" for number, name in enumerate(imports)},
+    )
+    service.functions["f6"] = "fine.handler"
+    write(service.root / "app", {"fine.py": HANDLER})
+
+    starts = [message.partition(":")[0] for message in messages(service, store)]
+
+    assert starts == [
+        "`f0`, `f1`, `f2` and 3 more cannot import `all`",
+        "`f0`, `f2`, `f4` cannot import `even`",
+        "`f1`, `f3`, `f5` cannot import `odd`",
+    ]
+
+
 def test_no_wheel_is_read_without_bytecode(service: Service, store: Store) -> None:
     """Without bytecode, no import of a distribution is scanned, and unchanged sources are not scanned again."""
     service.add("outer", "1", {"outer.py": "import absent\n"})

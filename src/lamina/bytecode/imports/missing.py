@@ -148,6 +148,8 @@ class _MissingSearch:
         """The names outside the package that own modules import, each with the first of these modules."""
         self._waiting: list[_Visit] = []
         self._optional: list[_Visit] = []
+        self._known: dict[str, str | None] = {}
+        """The results of `_absent`."""
         self._created: set[str] = set()
         """The strings that may name a module that a visited module creates."""
         self._assigned: set[tuple[str, str]] = set()
@@ -170,9 +172,12 @@ class _MissingSearch:
                     self._read(visit)
         entered = {name: visit.is_required for name, visit in self._entered.items()}
         for each in self._inside.missing(entered, self._absent):
-            own = self._chain(self._visits[self._entered[each.chain[0].name].module.name])
-            chain = (*own, *each.chain)
-            self._keep(Miss(module=each.module, chain=chain, statement=None, is_required=each.is_required))
+            if self._is_news(each.module, is_required=each.is_required):
+                own = self._chain(self._visits[self._entered[each.chain[0].name].module.name])
+                chain = (*own, *each.chain)
+                self.missing[each.module] = Miss(
+                    module=each.module, chain=chain, statement=None, is_required=each.is_required
+                )
         self.missing = {
             name: replace(miss, is_required=miss.is_required and not doubt, doubt=doubt)
             for name, miss in self.missing.items()
@@ -258,8 +263,12 @@ class _MissingSearch:
 
         Of a regular package that is not the service's own, every submodule counts as existing.
         """
+        if name not in self._known:
+            self._known[name] = self._first_absent(name.split("."))
+        return self._known[name]
+
+    def _first_absent(self, parts: Sequence[str]) -> str | None:
         paths: list[ImportPath] = [self._own, *self._others]
-        parts = name.split(".")
         for end in range(1, len(parts) + 1):
             current = ".".join(parts[:end])
             forms = [(path, path.form(current)) for path in paths]
@@ -309,16 +318,15 @@ class _MissingSearch:
     def _miss(
         self, name: str, visit: _Visit, each: ImportStatement, *, is_required: bool, is_beyond_top: bool = False
     ) -> None:
-        if each.need != REPLACED:
+        if each.need != REPLACED and self._is_news(name, is_required=is_required):
             chain = self._chain(visit)
-            self._keep(
-                Miss(module=name, chain=chain, statement=each, is_required=is_required, is_beyond_top=is_beyond_top)
+            self.missing[name] = Miss(
+                module=name, chain=chain, statement=each, is_required=is_required, is_beyond_top=is_beyond_top
             )
 
-    def _keep(self, miss: Miss) -> None:
-        known = self.missing.get(miss.module)
-        if known is None or (miss.is_required and not known.is_required):
-            self.missing[miss.module] = miss
+    def _is_news(self, name: str, *, is_required: bool) -> bool:
+        known = self.missing.get(name)
+        return known is None or (is_required and not known.is_required)
 
     def _chain(self, visit: _Visit) -> tuple[Module, ...]:
         found = [visit.module]

@@ -123,20 +123,28 @@ class ImportCures:
 
     def _places(self, top: str) -> Iterator[str]:
         """Yield the paths in the project of files and directories that could be the top-level module *top*."""
+        for here, directories, files in self._directories:
+            if f"{top}.py" in files:
+                yield (here / f"{top}.py").as_posix()
+            if top in directories and any((self._service.root / here / top).glob("*.py")):
+                yield (here / top).as_posix()
+
+    @cached_property
+    def _directories(self) -> list[tuple[PurePath, list[str], list[str]]]:
+        """The directories of the project, relative to its root, each with the names of its directories and files."""
         root = self._service.root
-        for visited, (directory, directories, files) in enumerate(os.walk(root)):
-            if visited >= _MOST_DIRECTORIES:
-                return
+        found: list[tuple[PurePath, list[str], list[str]]] = []
+        for directory, directories, files in os.walk(root):
+            if len(found) >= _MOST_DIRECTORIES:
+                break
             here = PurePath(directory).relative_to(root)
             directories[:] = sorted(
                 name
                 for name in directories
                 if rule_for(name, is_directory=True) is None and not (root / here / name / "pyvenv.cfg").exists()
             )
-            if f"{top}.py" in files:
-                yield (here / f"{top}.py").as_posix()
-            if top in directories and any((root / here / top).glob("*.py")):
-                yield (here / top).as_posix()
+            found.append((here, directories, files))
+        return found
 
     def _locked(self, module: str, layers: Sequence[str]) -> str | None:
         """Return how to select the distribution of *module*, if it is locked but not in one of *layers*."""

@@ -128,6 +128,8 @@ class _GroupSearch:
         self._index = ModuleIndex(self._code, store, python=python)
         self._scanner = OwnScanner(python)
         self._scanned: dict[str, Scan] = {}
+        self._missed: dict[str, frozenset[str]] = {}
+        """The missing modules of each function, if there are several functions and one of them misses a module."""
         self._own = OwnModules(self._index.modules, self._code.paths())
         in_layers = _LayersPath([views[name] for name in group.layers], python)
         created = [name for maker, names in created_modules().items() if in_layers.form(maker) for name in names]
@@ -157,11 +159,11 @@ class _GroupSearch:
         functions = self._group.functions
         if len(functions) == 1:
             return [functions[0].name]
-        return [
-            function.name
-            for function in functions
-            if any(each.module == miss.module for each in self.misses((function,)))
-        ]
+        if not self._missed:
+            self._missed = {
+                function.name: frozenset(each.module for each in self.misses((function,))) for function in functions
+            }
+        return [name for name, modules in self._missed.items() if miss.module in modules]
 
     def has_parent(self, miss: Miss) -> bool:
         """Return whether the package contains the parent of the missing module, so that only a part of it is missing."""
@@ -279,7 +281,7 @@ class _IndexedModules:
         inputs = [_FORMAT, imports_version(), self._python, self._keys, self._key, sorted(entered.items())]
         digest = hashlib.sha256(json.dumps(inputs, separators=(",", ":")).encode()).hexdigest()
         place = self._store.entry(MISSING_AREA, digest, ".json")
-        if (kept := _kept(place)) is not None:
+        if (kept := _kept(place, entered)) is not None:
             return kept
         loaded = [KnownModules.load(name, key, self._store, python=self._python) for name, key in self._keys.items()]
         indexes = {index.distribution: index for index in loaded if index is not None}
@@ -297,16 +299,20 @@ class _IndexedModules:
         return found
 
 
-def _kept(place: Path) -> tuple[InsideMiss, ...] | None:
+def _kept(place: Path, entered: Mapping[str, bool]) -> tuple[InsideMiss, ...] | None:
     """Return the result in the file *place*, or ``None`` if it is missing or invalid, so that the search must run."""
     try:
         rows = json.loads(place.read_bytes())
-        return tuple(
+        found = tuple(
             InsideMiss(module=str(module), is_required=bool(required), chain=tuple(Module(*each) for each in chain))
             for module, required, chain in rows
         )
     except (OSError, RecursionError, TypeError, ValueError):
         return None
+    is_valid = all(isinstance(text, str) for miss in found for module in miss.chain for text in module) and all(
+        miss.chain and miss.chain[0].name in entered for miss in found
+    )
+    return found if is_valid else None
 
 
 def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple[Severity, str]:
