@@ -467,6 +467,16 @@ def test_damaged_results(service: Service, store: Store, monkeypatch: pytest.Mon
     assert kept.read_bytes() == good
 
 
+def test_line_in_a_source_with_warnings(service: Service, store: Store) -> None:
+    """The line of an import is that at the top level, and a warning about the source is not an error."""
+    source = 'X = "\\d"\ndef f():\n    import absent\nimport absent\n'
+    write(service.root / "app", {"main.py": f"{source}{HANDLER}"})
+
+    (message,) = messages(service, store)
+
+    assert "(`main.py`, line 4); " in message
+
+
 def test_findings_of_many_functions(service: Service, store: Store) -> None:
     """Each finding names the functions that it affects, also if they share some of the missing modules."""
     service.functions = {f"f{number}": f"main{number}.handler" for number in range(6)}

@@ -81,7 +81,7 @@ _BLOCKS = (
 _LEAVES = frozenset({"ctx", "op", "ops"})
 _NODES: dict[type[Any], tuple[str, ...]] = {type(None): ()}
 _CREATING = re.compile(
-    rb"(?<![\w.])(?:_?sys\.)?modules\s*(?:\[[^]]+\]+\s*=(?!=)|\.(?:setdefault|update|__setitem__)\b)"
+    rb"(?<![\w.])(?:_?sys\.)?modules\s*(?:\[[^]\n]{1,200}\]+\s*=(?!=)|\.(?:setdefault|update|__setitem__)\b)"
 )
 """A statement that puts a module into ``sys.modules``."""
 _DOTTED = re.compile(rb"[\w.]+")

@@ -20,6 +20,7 @@ import hashlib
 import json
 import re
 import sys
+import warnings
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.bytecode.imports.missing import Miss
-    from lamina.bytecode.imports.scan import ImportStatement, Scan
+    from lamina.bytecode.imports.scan import Scan
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
     from lamina.pipeline.layers import LayerDraft
@@ -128,6 +129,7 @@ class _GroupSearch:
         self._index = ModuleIndex(self._code, store, python=python)
         self._scanner = OwnScanner(python)
         self._scanned: dict[str, Scan] = {}
+        self._lines: dict[str, Mapping[tuple[str, int, tuple[str, ...]], int]] = {}
         self._missed: dict[str, frozenset[str]] = {}
         """The missing modules of each function, if there are several functions and one of them misses a module."""
         self._own = OwnModules(self._index.modules, self._code.paths())
@@ -171,8 +173,12 @@ class _GroupSearch:
 
     def line(self, miss: Miss) -> int | None:
         """Return the line of the import in the service's own module that leads to *miss*, or ``None`` if it is not found."""
-        module = miss.chain[-1]
-        return None if miss.statement is None else _line(self._code.content(module.path), miss.statement)
+        each, path = miss.statement, miss.chain[-1].path
+        if each is None:
+            return None
+        if path not in self._lines:
+            self._lines[path] = _lines(self._code.content(path))
+        return self._lines[path].get((each.module, each.level, each.names))
 
     def _scan(self, module: Module) -> Scan:
         if module.path not in self._scanned:
@@ -342,21 +348,28 @@ def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple
     return severity, f"{verb} `{miss.module}`: {chain} ({place}); {cure}"
 
 
-def _line(source: bytes, statement: ImportStatement) -> int | None:
-    """Return the line of *statement* in *source*, or ``None`` if this Python cannot parse it."""
+def _lines(source: bytes) -> dict[tuple[str, int, tuple[str, ...]], int]:
+    """Return the first line of each import in *source* by module, level and names; nothing if this Python cannot parse it."""
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+        return {}
+    found: dict[tuple[str, int, tuple[str, ...]], int] = {}
+    # Imports in functions come after those of the top level.
     for node in ast.walk(tree):
         match node:
-            case ast.Import(names=names) if not statement.level and statement.module in {each.name for each in names}:
-                return node.lineno
-            case ast.ImportFrom() if (node.module or "", node.level) == (statement.module, statement.level):
-                if tuple(each.name for each in node.names) == statement.names:
-                    return node.lineno
-            case ast.Constant(value=str(text)) if not statement.names and text == statement.module:
-                return node.lineno
+            case ast.Import(names=names):
+                for each in names:
+                    found.setdefault((each.name, 0, ()), node.lineno)
+            case ast.ImportFrom():
+                key = (node.module or "", node.level, tuple(each.name for each in node.names))
+                found.setdefault(key, node.lineno)
+            case ast.Constant(value=str(text)):
+                # The argument of a function such as `import_module`.
+                name = text.lstrip(".")
+                found.setdefault((name, len(text) - len(name), ()), node.lineno)
             case _:
                 pass
-    return None
+    return found
