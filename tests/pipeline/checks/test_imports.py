@@ -291,6 +291,8 @@ def test_cure_in_the_project(
         ("import shared", '`shared` is locked only for the groups `dev`, `docs`: run `uv add shared`, or set `groups = ["dev"]`'),
         ("import yaml", "`pyyaml` is locked only for the group `dev`"),
         ("import jwt", "run `uv add pyjwt`"),
+        ("import google.protobuf.message", "run `uv add protobuf`"),
+        ("from google.cloud import storage", "run `uv add google-cloud-storage`"),
         ("import pkg_resources", "run `uv add 'setuptools<82'`"),
         ("import unheard_of", "add the distribution that provides `unheard_of` to the dependencies"),
         ("import telnetlib", "Python 3.12 was the last version with `telnetlib`"),

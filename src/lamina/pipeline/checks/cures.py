@@ -96,8 +96,9 @@ class ImportCures:
             package, _, name = miss.module.rpartition(".")
             return f"the package `{package}` has no module `{name}` and does not define that name"
         # A directory of a project with the name of a known distribution is more often a copy of it, or has its tests.
-        elsewhere = None if requirements_of(miss.module) else self._elsewhere(top)
-        return found or elsewhere or self._locked(miss.module, layers) or self._not_locked(miss.module)
+        name = _full_name(miss)
+        elsewhere = None if requirements_of(name) else self._elsewhere(top)
+        return found or elsewhere or self._locked(name, layers) or self._not_locked(name)
 
     def _left_out(self, module: str) -> str | None:
         """Return how to include a file or directory of *module*, if an ignore rule leaves it out of the package."""
@@ -201,6 +202,14 @@ class ImportCures:
 def _listed(entries: Iterable[str]) -> str:
     """Return *entries* as a list in TOML."""
     return f"[{', '.join(json.dumps(entry, ensure_ascii=False) for entry in entries)}]"
+
+
+def _full_name(miss: Miss) -> str:
+    """Return the whole name that the import of *miss* asks for, because distributions share the first parts of a namespace."""
+    each = miss.statement
+    if each is None or each.level or not f"{each.module}.".startswith(f"{miss.module}."):
+        return miss.module
+    return ".".join((each.module, *each.names[:1]))
 
 
 def requirements_of(module: str) -> tuple[str, ...]:
