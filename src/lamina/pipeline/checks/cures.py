@@ -1,25 +1,23 @@
 """
 Word how to provide a module that a handler imports and that nothing provides.
 
-The cure is one of: move or include a file of the project, select what the lock file already has, or add a dependency. Only
-this module reads ``data/import_names.toml``.
+The cure is one of: move or include a file of the project, select what the lock file already has, or add a dependency.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import PurePath
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from lamina.core.names import normalized
-from lamina.core.target import runtimes
-from lamina.core.toml import read_data
 from lamina.lock import formats
 from lamina.lock.offers import offers
 from lamina.pipeline.checks import sdk
+from lamina.pipeline.checks.modules import requirements_of
 from lamina.pipeline.checks.stdlib import last_version
 from lamina.project.ignore import rule_for
 from lamina.project.sources import walk
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.bytecode.imports.missing import Miss
-    from lamina.core.target import Target
     from lamina.lock.offers import Offer
     from lamina.pipeline.layers import LayerDraft
     from lamina.project.service import PackageConfig, Service
@@ -42,26 +39,6 @@ _ADD = {
     "pdm.lock": "run `pdm add {name}`",
     "Pipfile.lock": "run `pipenv install {name}`",
 }
-
-
-def preinstalled_modules(target: Target) -> frozenset[str]:
-    """Return the dotted names of the modules of the distributions that are preinstalled in the runtime of *target*."""
-    names = {row.name for runtime in runtimes() if runtime.name == target.runtime for row in runtime.preinstalled}
-    return frozenset(module for name in names for module in _modules_of().get(name, (name.replace("-", "_"),)))
-
-
-def created_modules() -> dict[str, tuple[str, ...]]:
-    """Return the top-level modules that distributions create at run time, by the module that does so."""
-    return {name: tuple(found) for name, found in read_data("import_names.toml")["created"].items()}
-
-
-@cache
-def _modules_of() -> dict[str, tuple[str, ...]]:
-    """Return the modules of common distributions, by the requirement to add."""
-    document = read_data("import_names.toml")
-    return {name: (name,) for name in document["same"]} | {
-        name: tuple(found) for name, found in document["modules"].items()
-    }
 
 
 class ImportCures:
@@ -210,16 +187,3 @@ def _full_name(miss: Miss) -> str:
     if each is None or each.level or not f"{each.module}.".startswith(f"{miss.module}."):
         return miss.module
     return ".".join((each.module, *each.names[:1]))
-
-
-def requirements_of(module: str) -> tuple[str, ...]:
-    """Return the requirements of distributions that are known to provide the dotted name *module*, by the longest known part of the name."""
-    by_module: dict[str, list[str]] = {}
-    for requirement, modules in _modules_of().items():
-        for each in modules:
-            by_module.setdefault(each, []).append(requirement)
-    while module:
-        if module in by_module:
-            return tuple(by_module[module])
-        module = module.rpartition(".")[0]
-    return ()

@@ -21,6 +21,7 @@ import json
 import re
 import sys
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
@@ -31,7 +32,7 @@ from lamina.bytecode.imports.rules import version as imports_version
 from lamina.core.paths import PREFIX
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
-from lamina.pipeline.checks.cures import ImportCures, created_modules, preinstalled_modules
+from lamina.pipeline.checks.modules import created_modules, preinstalled_modules
 from lamina.pipeline.checks.stdlib import is_standard
 from lamina.project.service import BytecodeMode
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Layer, Package
     from lamina.pipeline.layers import LayerDraft
     from lamina.project.service import Function, PackageConfig, Service
-    from lamina.project.sources import SourceTree
+    from lamina.project.sources import SourceFile, SourceTree
 
 RULE = "missing-import"
 MISSING_AREA = "missing"
@@ -67,18 +68,25 @@ def check(
     """
     Return a finding for each module that a handler of *packages* imports and that nothing provides.
 
-    *plans* are the plans of *layers*, and *trees* the sources of each package, as far as they were read. *store* keeps the imports. Without bytecode, the service's own modules are scanned in
-    this process, and no wheel is read. Raises ArchiveError for a damaged zip, and the errors of reading the lock file again
-    if something is missing.
+    *plans* are the plans of *layers*, and *trees* the sources of each package, as far as they were read. *store* keeps the
+    imports. Without bytecode, the service's own modules are scanned in this process, and no wheel is read. Raises
+    ArchiveError for a damaged zip, PackageError for a source that changed during the build, and the errors of reading the
+    lock file again if something is missing.
     """
     if RULE in service.ignore:
         return ()
     views = {layer.name: View(layer.path) for layer in layers}
     found: dict[str, tuple[Severity, list[str]]] = {}
     for group in _groups(packages, service):
-        search = _GroupSearch(group, service, views, plans, store)
+        search = _GroupSearch(group, service, views, plans, trees[group.config], store=store)
+        misses = search.misses(group.functions)
+        if not misses:
+            continue
+        # Importing what reads lock files takes longer than the whole search.
+        from lamina.pipeline.checks.cures import ImportCures
+
         cures = ImportCures(service, group.config, plans, trees[group.config])
-        for miss in search.misses(group.functions):
+        for miss in misses:
             severity, text = _worded(
                 miss, search, cures.cure(miss, group.layers, is_own=search.has_parent(miss)), group
             )
@@ -113,7 +121,14 @@ class _GroupSearch:
     """The search for what the functions of one group import."""
 
     def __init__(
-        self, group: _Group, service: Service, views: Mapping[str, View], plans: Sequence[LayerDraft], store: Store
+        self,
+        group: _Group,
+        service: Service,
+        views: Mapping[str, View],
+        plans: Sequence[LayerDraft],
+        tree: SourceTree | None,
+        *,
+        store: Store,
     ) -> None:
         python = service.target.python
         self._group = group
@@ -124,6 +139,7 @@ class _GroupSearch:
         self._code = _OwnCode.of(
             View(group.package.path),
             [(views[plan.name], plan) for plan in used],
+            tree.files if tree is not None else (),
             f"{key}\nin Python {sys.version_info[:2]}" if self._keeps else key,
         )
         self._index = ModuleIndex(self._code, store, python=python)
@@ -191,23 +207,29 @@ class _OwnCode:
 
     distribution = FIRST_PARTY
 
-    def __init__(self, places: Mapping[str, tuple[View, str]], key: str) -> None:
-        self._places = places
-        """The zip and the member of each path."""
+    def __init__(self, readers: Mapping[str, Callable[[], bytes]], key: str) -> None:
+        self._readers = readers
         self.key = key
 
     @classmethod
-    def of(cls, package: View, layers: Iterable[tuple[View, LayerDraft]], key: str) -> Self:
-        """Return the modules of *package* and, unless it has the same path, those that *layers* contain for the service."""
-        places = {path: (package, path) for path in package.members}
+    def of(
+        cls, package: View, layers: Iterable[tuple[View, LayerDraft]], sources: Iterable[SourceFile], key: str
+    ) -> Self:
+        """
+        Return the modules of *package* and, unless it has the same path, those that *layers* contain for the service.
+
+        The files of the package are read from *sources*, which is faster, as far as these are known.
+        """
+        readers: dict[str, Callable[[], bytes]] = {path: partial(package.content, path) for path in package.members}
+        readers |= {file.path: file.read for file in sources if file.path in readers}
         for view, plan in layers:
             for file in plan.own_code:
-                places.setdefault(file.path, (view, PREFIX + file.path))
-        return cls(places, key)
+                readers.setdefault(file.path, partial(view.content, PREFIX + file.path))
+        return cls(readers, key)
 
     def paths(self) -> Iterable[str]:
         """Return the paths of all files."""
-        return self._places
+        return self._readers
 
     def read(self, path: str) -> Iterator[bytes]:
         """Yield the content of *path*."""
@@ -215,8 +237,7 @@ class _OwnCode:
 
     def content(self, path: str) -> bytes:
         """Return the content of *path*."""
-        view, member = self._places[path]
-        return view.content(member)
+        return self._readers[path]()
 
 
 class _LayersPath:
