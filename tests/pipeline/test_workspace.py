@@ -348,6 +348,20 @@ class TestCommand:
         expected = {"kind": "Findings", "message": "`hello`: too large", "hint": None, "exit_code": 1}
         assert expected == one["error"]
 
+    def test_failed_checks(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A service whose check failed is not counted as built or unchanged, and the table says so in every build."""
+        handler = services[1].root / "service/handlers/hello.py"
+        write(handler, "import absent\n" + handler.read_text(encoding="utf-8"))
+
+        for counts in ("2 built", "2 unchanged"):
+            assert 1 == main(["build", "--project", str(tmp_path / "repository")])
+
+            table, _, errors = capsys.readouterr().err.partition("\n3 services ")
+            [row] = [line for line in table.splitlines() if "services/one" in line]
+            assert row.endswith("  check failed: missing-import")
+            assert errors.startswith(f"({counts}, 1 with failed checks), 3 functions in ")
+            assert "error: services/one: `hello` cannot import `absent`" in errors
+
     def test_one_file(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """Numbers of one have no plural."""
         for service in services[1:]:

@@ -60,12 +60,24 @@ class _ServiceRow:
             return {}
         if self.error is not None:
             return {"error": self.error.document()}
-        message = "; ".join(self._errors)
+        message = "; ".join(dict.fromkeys(row["message"] for row in self._errors))
         return {"error": {"kind": "Findings", "message": message, "hint": None, "exit_code": self.exit_code}}
 
     @property
-    def _errors(self) -> list[str]:
-        return list(dict.fromkeys(row["message"] for row in self.findings if row["severity"] == "error"))
+    def has_failed_checks(self) -> bool:
+        """Whether layers and packages were written that must not be deployed."""
+        return bool(self._errors) and not self.is_refused
+
+    @property
+    def outcome(self) -> str:
+        """The last column of the table."""
+        if self.has_failed_checks:
+            return f"check failed: {', '.join(dict.fromkeys(row['rule'] for row in self._errors))}"
+        return self.summary
+
+    @property
+    def _errors(self) -> list[Mapping[str, Any]]:
+        return [row for row in self.findings if row["severity"] == "error"]
 
 
 def run(arguments: argparse.Namespace, found: Workspace) -> int:
@@ -138,12 +150,12 @@ def _name(service: Path, root: Path) -> str:
 
 def _table(rows: Iterable[_ServiceRow], console: Console) -> Iterator[str]:
     """
-    Yield a table of the services that were built or failed, or of all services if *console* is verbose.
+    Yield a table of the services that were built or that fail, or of all services if *console* is verbose.
 
     Otherwise the table has at most `_SHOWN` + 1 services. If there are more, failed services are shown first of all.
     """
     rows, verbose = list(rows), console.verbose
-    shown = [row for row in rows if verbose or not row.is_unchanged]
+    shown = [row for row in rows if verbose or not row.is_unchanged or row.has_failed_checks]
     hidden = 0
     if not verbose and len(shown) > _SHOWN + 1:
         most = {row.name for row in sorted(shown, key=lambda row: row.exit_code == 0)[:_SHOWN]}
@@ -160,8 +172,8 @@ def _table(rows: Iterable[_ServiceRow], console: Console) -> Iterator[str]:
     # `table` would align the summaries to the right.
     lines = list(table(("service", "layers", "functions"), cells))
     width = max(len(line) for line in lines)
-    has_space = console.columns is None or width + 2 + max(len(row.summary) for row in shown) <= console.columns
-    for line, summary in zip(lines, ("", *(row.summary for row in shown)), strict=True):
+    has_space = console.columns is None or width + 2 + max(len(row.outcome) for row in shown) <= console.columns
+    for line, summary in zip(lines, ("", *(row.outcome for row in shown)), strict=True):
         if has_space or not summary:
             yield f"{line.ljust(width)}  {summary}".rstrip()
         else:
@@ -173,12 +185,14 @@ def _table(rows: Iterable[_ServiceRow], console: Console) -> Iterator[str]:
 
 def _closing(rows: list[_ServiceRow], seconds: float) -> str:
     functions = sum(len(row.document["functions"]) for row in rows if row.document)
-    unchanged = sum(row.is_unchanged for row in rows)
+    unsound = sum(row.has_failed_checks for row in rows)
+    unchanged = sum(row.is_unchanged and not row.has_failed_checks for row in rows)
     failed = sum(row.error is not None for row in rows)
     refused = sum(row.is_refused for row in rows)
     counts = [
-        (len(rows) - unchanged - refused - failed, "built"),
+        (len(rows) - unsound - unchanged - refused - failed, "built"),
         (unchanged, "unchanged"),
+        (unsound, "with failed checks"),
         (refused, "not built"),
         (failed, "failed"),
     ]
