@@ -205,6 +205,25 @@ def test_nothing_built(tmp_path: Path, capsys: pytest.CaptureFixture[str], monke
     assert "built" not in capsys.readouterr().err
 
 
+def test_a_rebuild_is_noted_only_if_it_changes_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new file beside the sources, such as an event, changes no package, so nothing is said about the sources."""
+    project = _service(tmp_path, monkeypatch).write()
+    monkeypatch.chdir(project)
+    main(["build"])
+    capsys.readouterr()
+    (project / "event.json").write_text("[1]")
+
+    assert 0 == main(["invoke", "hello", "--event", "event.json"])
+    assert "note:" not in capsys.readouterr().err
+
+    (project / "service" / "handlers" / "hello.py").write_text("def lambda_handler(event, context):\n    return 2\n")
+
+    assert 0 == main(["invoke", "hello"])
+    assert "note: sources changed; rebuilt\n" in capsys.readouterr().err
+
+
 def test_target_of_this_machine(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

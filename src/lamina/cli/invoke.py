@@ -198,7 +198,10 @@ def _build(project: Path, arguments: argparse.Namespace, again: BuildOptions | N
         console.finding(finding.severity.value, finding.message)
     if result.refused:
         raise InvokeError("the project was not built, so there is nothing to run", hint="run `lamina build --dry-run`")
-    console.note("sources changed; rebuilt" if is_built else "no build found; built")
+    if not is_built:
+        console.note("no build found; built")
+    elif not all(each.build.reused for each in result.targets):
+        console.note("sources changed; rebuilt")
 
 
 def find_environment(
