@@ -127,6 +127,27 @@ def test_a_lamina_that_is_not_from_an_index(
     assert f"pipx install --force 'lamina[aws,local] @ {source}'" == install_command("aws", prefix=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("receipt", "command"),
+    [
+        ("tool/pipx_metadata.json", "pipx install --force --editable '/my src/lamina[aws,local]'"),
+        ("tool/uv-receipt.toml", "uv tool install --editable '/my src/lamina[aws,local]'"),
+        ("tool/pyvenv.cfg", "pip install --editable '/my src/lamina[aws]'"),
+    ],
+)
+def test_an_editable_lamina(receipt: str, command: str, installed: Path, tmp_path: Path) -> None:
+    """An editable installation stays editable."""
+    origin = {"url": "file:///my%20src/lamina", "dir_info": {"editable": True}}
+    (installed / "direct_url.json").write_text(json.dumps(origin))
+    path = tmp_path / receipt
+    path.parent.mkdir()
+    path.write_text('[tool]\nrequirements = [{ name = "lamina" }]\n' if path.suffix == ".toml" else "")
+
+    environment = {"VIRTUAL_ENV": str(path.parent)}
+
+    assert command == install_command("aws", prefix=path.parent, environment=environment)
+
+
 def test_the_command_that_needs_an_extra() -> None:
     """The message names the command that the user has run, if it is known."""
     error = MissingExtraError(extra="aws", purpose="access to AWS")

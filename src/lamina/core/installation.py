@@ -42,11 +42,12 @@ def install_command(
     """
     prefix = Path(sys.prefix) if prefix is None else prefix
     environment = os.environ if environment is None else environment
-    every = shlex.quote(_requirement({extra, *_installed_extras()}))
+    extras = {extra, *_installed_extras()}
+    every = shlex.quote(_requirement(extras))
     if (receipt := prefix / "uv-receipt.toml").is_file():
-        return " ".join(("uv tool install", *_others(receipt), every))
+        return " ".join(("uv tool install", *_others(receipt), _argument(extras)))
     if (prefix / "pipx_metadata.json").is_file():
-        return f"pipx install --force {every}"
+        return f"pipx install --force {_argument(extras)}"
     if re.fullmatch(r"(?:archive|environments)-v\d+", prefix.parent.name):
         repeated = shlex.join(sys.argv[1:] if arguments is None else arguments)
         return f"uvx --from {every} lamina {repeated}".rstrip()
@@ -55,31 +56,52 @@ def install_command(
     for lock, command in _OF_PROJECTS.items():
         if (prefix.parent / lock).is_file():
             return f"{command} {every}"
-    return f"{_pip(prefix, environment)} {shlex.quote(_requirement([extra]))}"
+    return f"{_pip(prefix, environment)} {_argument([extra])}"
 
 
 def _requirement(extras: Iterable[str]) -> str:
     """Return the requirement of lamina with *extras*, from where this lamina was installed."""
-    named = f"{_NAME}[{','.join(sorted(extras))}]"
+    named = _with_extras(_NAME, extras)
     source = _source()
     return named if source is None else f"{named} @ {source}"
 
 
+def _with_extras(name: str, extras: Iterable[str]) -> str:
+    return f"{name}[{','.join(sorted(extras))}]"
+
+
 def _source() -> str | None:
     """Return the URL of the directory, archive or repository that lamina was installed from, or ``None`` for an index."""
+    found = _origin()
+    vcs = found.get("vcs_info")
+    if vcs is None:
+        return found.get("url")
+    return f"{vcs['vcs']}+{found['url']}@{vcs.get('requested_revision') or vcs['commit_id']}"
+
+
+def _argument(extras: Iterable[str]) -> str:
+    """Return the requirement of lamina with *extras* for an installer, which keeps an editable installation editable."""
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    found = _origin()
+    if not found.get("dir_info", {}).get("editable"):
+        return shlex.quote(_requirement(extras))
+    # Unlike `name @ url`, every version of pip accepts a path after `--editable`.
+    directory = url2pathname(urlsplit(found["url"]).path)
+    return f"--editable {shlex.quote(_with_extras(directory, extras))}"
+
+
+def _origin() -> dict[str, Any]:
+    """Return where this lamina was installed from, as in ``direct_url.json``; empty for an index."""
     import json
 
     try:
         text = metadata.distribution(_NAME).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
-        return None
-    if text is None:
-        return None
-    found: dict[str, Any] = json.loads(text)
-    vcs = found.get("vcs_info")
-    if vcs is None:
-        return str(found["url"])
-    return f"{vcs['vcs']}+{found['url']}@{vcs.get('requested_revision') or vcs['commit_id']}"
+        return {}
+    found: dict[str, Any] = json.loads(text or "{}")
+    return found
 
 
 def _installed_extras() -> Iterator[str]:
