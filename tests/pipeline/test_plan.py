@@ -412,6 +412,16 @@ def test_dry_run_of_a_handler_that_is_not_there(tmp_path: Path, capsys: pytest.C
     )
 
 
+def test_dry_run_without_functions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A project that builds only layers has no line about functions."""
+    service = make_service(tmp_path)
+    service.functions.clear()
+    service.settings.pop("source")
+
+    assert 0 == main(["build", "--dry-run", "--project", str(service.write())])
+    assert "function" not in capsys.readouterr().err
+
+
 def test_dry_run_offline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In offline mode, a dry run lists the missing files, like the build."""
     service = make_service(tmp_path, base_url="https://index.example/files")

@@ -143,13 +143,11 @@ def _outcome(outcome: tuple[bool | None, str], verb: str) -> str:
 
 
 def _functions(plan: TargetPlan) -> Iterator[str]:
-    """Yield a line about the function packages, or if only some would be reused, a line for each outcome."""
+    """Yield a line about the function packages, if there are any; if only some would be reused, a line for each outcome."""
     outcomes = _packages(plan)
     named: dict[str, list[str]] = {}
     for function in plan.service.functions:
         named.setdefault(_outcome(outcomes[function.name], "packed"), []).append(function.name)
-    if not named:
-        yield f"0 functions for {plan.service.target}: {_outcome((True, ''), 'packed')}"
     for outcome, names in named.items():
         listed = f" ({', '.join(f'`{name}`' for name in names)})" if len(named) > 1 else ""
         yield f"{count(len(names), 'function')}{listed} for {plan.service.target}: {outcome}"
