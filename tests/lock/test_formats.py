@@ -163,6 +163,45 @@ def test_explicit_does_not_exist(tmp_path: Path) -> None:
     ) == raised.value.hint
 
 
+@pytest.mark.parametrize(
+    ("lock", "source", "command"),
+    [
+        ("uv.lock", "pyproject.toml", "uv lock --python 3.13"),
+        (
+            "locked.txt",
+            "pyproject.toml",
+            "uv pip compile --generate-hashes --python-version 3.13 --python-platform aarch64-manylinux_2_34 pyproject.toml -o locked.txt",
+        ),
+        (
+            "locked.txt",
+            "locked.in",
+            "uv pip compile --generate-hashes --python-version 3.13 --python-platform aarch64-manylinux_2_34 locked.in -o locked.txt",
+        ),
+        ("Pipfile.lock", "Pipfile", "pipenv lock"),
+        ("poetry.lock", "pyproject.toml", None),
+        ("requirements-lock.txt", "requirements.txt", None),
+        ("uv.lock", "requirements.txt", None),
+    ],
+)
+def test_explicit_that_is_to_be_created(
+    lock: str, source: str, command: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint is the command that creates the configured lock, in its own directory, if the files beside it tell."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy" / source).write_text('[project]\nname = "x"\nversion = "0"\n')
+
+    with pytest.raises(LockNotFoundError) as raised:
+        find(tmp_path, Path("deploy", lock), target=TARGET)
+
+    expected = (
+        "correct `lock` in `[tool.lamina]`, or create the file: `lamina init --dry-run` shows the command for the target"
+        if command is None
+        else f"create it: run `(cd deploy && {command})`; or correct `lock` in `[tool.lamina]`"
+    )
+    assert expected == raised.value.hint
+
+
 def test_explicit_of_unknown_format(tmp_path: Path) -> None:
     """An unsupported file name raises an error, and the hint lists the supported names."""
     plant(tmp_path, "conda-lock.yml")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.frozen import frozen
 from lamina.core.paths import relative_path
 from lamina.lock import pyproject
+from lamina.lock.reading import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 REQUIREMENTS = "requirements.txt"
 LOCKED_REQUIREMENTS = "requirements-lock.txt"
 """The name of the lock that is compiled from a ``requirements.txt`` that a person wrote."""
+_TOOLS = {"uv.lock": "uv", "poetry.lock": "poetry", "pdm.lock": "pdm", "Pipfile.lock": "pipenv"}
 # The oldest glibc 2.x minor version that uv has a platform name of its own for, except manylinux2014 (uv 0.9, 2026-11).
 _OLDEST_NAMED_GLIBC = 28
 
@@ -54,6 +56,24 @@ def lock_command(directory: Path, document: dict[str, Any], target: Target) -> s
     return None
 
 
+def creation(path: Path, target: Target) -> str | None:
+    """
+    Return the command that creates the lock file *path* for *target*, or ``None`` if the files beside it do not tell.
+
+    A ``requirements.txt`` does not tell: a service's lock may have been compiled from several of them.
+    """
+    directory = path.parent
+    manifest = directory / "pyproject.toml"
+    if path.suffix == ".txt":
+        inputs = [] if path.name == LOCKED_REQUIREMENTS else _sources(path)
+        command = compile_command(inputs[:1], target, output=path.name) if inputs else None
+    else:
+        command = lock_command(directory, load(manifest) if manifest.is_file() else {}, target)
+        if command is None or not command.startswith(f"{_TOOLS.get(path.name)} lock"):
+            return None
+    return None if command is None else located(command, directory)
+
+
 def compile_command(files: Sequence[str], target: Target, *, output: str, options: Sequence[str] = ()) -> str:
     """Return the command that compiles the requirements in *files* for *target*, with hashes, to the file *output*."""
     machine, minor = target.architecture.machine, target.glibc[1]
@@ -70,11 +90,7 @@ def compilation(path: Path, target: Target, *, options: Sequence[str] = ()) -> C
     If nothing beside *path* is such a source, a person wrote *path* itself, and the command writes another file.
     """
     directory = path.parent
-    manifest = directory / "pyproject.toml"
-    inputs = _inputs(directory, path.stem)
-    # A `.in` file is the most specific source, and a script is an older form of the manifest.
-    if inputs[:1] != [f"{path.stem}.in"] and pyproject.load(manifest).name is not None:
-        inputs = [manifest.name]
+    inputs = _sources(path)
     output = path if inputs else path.with_name(LOCKED_REQUIREMENTS)
     command = compile_command(inputs[:1] or [path.name], target, output=output.name, options=options)
     return Compilation(command=located(command, directory), output=output)
@@ -89,6 +105,16 @@ def located(command: str, directory: Path) -> str:
 def relock(command: str, lock_file: LockFile) -> str:
     """Return *command*, which writes *lock_file* in its directory, so that it works in the current directory."""
     return located(command, lock_file.path.parent)
+
+
+def _sources(path: Path) -> list[str]:
+    """Return the names of the files that the requirements file *path* can be compiled from, the best one first."""
+    inputs = _inputs(path.parent, path.stem)
+    manifest = path.with_name("pyproject.toml")
+    # A `.in` file is the most specific source, and a script is an older form of the manifest.
+    if inputs[:1] != [f"{path.stem}.in"] and pyproject.load(manifest).name is not None:
+        return [manifest.name]
+    return inputs
 
 
 def _inputs(directory: Path, stem: str) -> list[str]:

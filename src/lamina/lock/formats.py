@@ -50,7 +50,7 @@ def find(start: Path, explicit: Path | None = None, *, target: Target | None = N
     project = _project(here)
     if explicit is not None:
         path = Path(os.path.normpath(here / explicit))
-        kind = _kind(path)
+        kind = _kind(path, target)
         if kind == "uv.lock":
             # The reader decides, because the lock names the projects that it locks.
             return LockFile(path=path, kind=kind, project=project, is_configured=True)
@@ -144,6 +144,15 @@ def _create(project: Path, target: Target | None) -> str:
     return f"create one: run `{located(command, project)}`"
 
 
+def _create_configured(path: Path, target: Target | None) -> str:
+    from lamina.lock.commands import creation
+
+    command = None if target is None else creation(path, target)
+    if command is None:
+        return "correct `lock` in `[tool.lamina]`, or create the file: `lamina init --dry-run` shows the command for the target"
+    return f"create it: run `{command}`; or correct `lock` in `[tool.lamina]`"
+
+
 def _names(directory: Path) -> frozenset[str]:
     try:
         return frozenset(entry.name for entry in directory.iterdir())
@@ -164,11 +173,10 @@ def _matching(kind: str, names: frozenset[str], directory: Path) -> str | None:
     return named[0] if named else None
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path, target: Target | None) -> str:
     if not path.is_file():
         raise LockNotFoundError(
-            f"the configured lock file `{path}` does not exist",
-            hint="correct `lock` in `[tool.lamina]`, or create the file: `lamina init --dry-run` shows the command for the target",
+            f"the configured lock file `{path}` does not exist", hint=_create_configured(path, target)
         )
     if path.name in READERS:
         return path.name
