@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import Distribution
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lamina.core.errors import MissingExtraError
-from lamina.core.installation import install_command
+from lamina.core.installation import extras_of, install_command
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +20,7 @@ Metadata-Version: 2.4
 Name: lamina
 Version: 1.0
 Requires-Dist: rich>=14
+Requires-Dist: packaging; python_version >= "3"
 Requires-Dist: nowhere; extra == "aws"
 Requires-Dist: pytest; extra == "local"
 Requires-Dist: pytest; extra == "sandbox"
@@ -146,6 +148,13 @@ def test_an_editable_lamina(receipt: str, command: str, installed: Path, tmp_pat
     environment = {"VIRTUAL_ENV": str(path.parent)}
 
     assert command == install_command("aws", prefix=path.parent, environment=environment)
+
+
+def test_the_distributions_of_extras(installed: Path) -> None:
+    """An extra adds those that only it requires, and not a requirement with another condition."""
+    assert {"aws": ("nowhere",), "local": ("pytest",), "sandbox": ("nowhere", "pytest")} == extras_of(
+        Distribution.at(installed)
+    )
 
 
 def test_the_command_that_needs_an_extra() -> None:

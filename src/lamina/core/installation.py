@@ -1,5 +1,5 @@
 """
-Find out how this lamina was installed, so that hints name the command that adds an extra to it.
+Find out how this lamina was installed, for `lamina doctor`, and so that hints name the command that adds an extra to it.
 
 A tool's own files tell: uv writes ``uv-receipt.toml`` and pipx ``pipx_metadata.json`` into the environment of a tool, and the lock
 file beside a virtual environment names the tool of the project.
@@ -26,6 +26,63 @@ _OF_PROJECTS = {
 }
 """The command that adds a development dependency, by the lock file beside the virtual environment of the project."""
 _ALL = "all"
+"""The extra that combines the others."""
+_RECEIPTS = {"uv-receipt.toml": "uv tool", "pipx_metadata.json": "pipx"}
+"""The files with which these tools mark the environments that they create."""
+_UVX = re.compile(r"(?:archive|environments)-v\d+")
+"""The directory in uv's cache in which `uvx` creates environments."""
+
+
+def installed_distribution() -> metadata.Distribution | None:
+    """Return this lamina's distribution; ``None`` if the package is only imported from a directory of sources."""
+    try:
+        return metadata.distribution(_NAME)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def tool_of(prefix: Path) -> str | None:
+    """Return the tool that created the environment *prefix* for lamina: ``uv tool``, ``pipx`` or ``uvx``; otherwise ``None``."""
+    tool = next((tool for receipt, tool in _RECEIPTS.items() if (prefix / receipt).is_file()), None)
+    return "uvx" if tool is None and _UVX.fullmatch(prefix.parent.name) else tool
+
+
+def origin_of(installed: metadata.Distribution) -> dict[str, Any]:
+    """Return where *installed* comes from, as ``direct_url.json`` records it; empty if it is from an index."""
+    import json
+
+    return dict(json.loads(installed.read_text("direct_url.json") or "{}"))
+
+
+def is_editable(origin: Mapping[str, Any]) -> bool:
+    """Return whether *origin*, as `origin_of` returns it, is a directory whose changes take effect without another installation."""
+    return bool(origin.get("dir_info", {}).get("editable"))
+
+
+def extras_of(installed: metadata.Distribution) -> dict[str, tuple[str, ...]]:
+    """Return the extras of *installed*, each with the names of the distributions that it adds, sorted. `all` is left out."""
+    from packaging.requirements import Requirement
+
+    conditional = [(each.name, each.marker) for each in map(Requirement, installed.requires or ()) if each.marker]
+    return {
+        extra: tuple(
+            sorted(
+                name
+                for name, marker in conditional
+                if marker.evaluate({"extra": extra}) and not marker.evaluate({"extra": ""})
+            )
+        )
+        for extra in sorted(installed.metadata.get_all("Provides-Extra") or ())
+        if extra != _ALL
+    }
+
+
+def version_of(name: str) -> str | None:
+    """Return the version of the distribution *name* in this process's environment; ``None`` if it is not installed."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def install_command(
@@ -42,95 +99,60 @@ def install_command(
     """
     prefix = Path(sys.prefix) if prefix is None else prefix
     environment = os.environ if environment is None else environment
-    extras = {extra, *_installed_extras()}
-    every = shlex.quote(_requirement(extras))
-    if (receipt := prefix / "uv-receipt.toml").is_file():
-        return " ".join(("uv tool install", *_others(receipt), _argument(extras)))
-    if (prefix / "pipx_metadata.json").is_file():
-        return f"pipx install --force {_argument(extras)}"
-    if re.fullmatch(r"(?:archive|environments)-v\d+", prefix.parent.name):
-        repeated = shlex.join(sys.argv[1:] if arguments is None else arguments)
-        return f"uvx --from {every} lamina {repeated}".rstrip()
+    installed = installed_distribution()
+    origin = {} if installed is None else origin_of(installed)
+    extras = {extra, *_complete_extras(installed)}
+    every = shlex.quote(_requirement(extras, origin))
+    match tool_of(prefix):
+        case "uv tool":
+            return " ".join(("uv tool install", *_others(prefix / "uv-receipt.toml"), _argument(extras, origin)))
+        case "pipx":
+            return f"pipx install --force {_argument(extras, origin)}"
+        case "uvx":
+            repeated = shlex.join(sys.argv[1:] if arguments is None else arguments)
+            return f"uvx --from {every} lamina {repeated}".rstrip()
+        case _:
+            pass
     if "pypoetry" in prefix.parts:
         return f"{_OF_PROJECTS['poetry.lock']} {every}"
     for lock, command in _OF_PROJECTS.items():
         if (prefix.parent / lock).is_file():
             return f"{command} {every}"
-    return f"{_pip(prefix, environment)} {_argument([extra])}"
+    return f"{_pip(prefix, environment)} {_argument([extra], origin)}"
 
 
-def _requirement(extras: Iterable[str]) -> str:
-    """Return the requirement of lamina with *extras*, from where this lamina was installed."""
+def _requirement(extras: Iterable[str], origin: Mapping[str, Any]) -> str:
+    """Return the requirement of lamina with *extras*, from *origin*: a directory, archive or repository; empty for an index."""
     named = _with_extras(_NAME, extras)
-    source = _source()
-    return named if source is None else f"{named} @ {source}"
+    if not origin:
+        return named
+    vcs = origin.get("vcs_info")
+    if vcs is None:
+        return f"{named} @ {origin['url']}"
+    return f"{named} @ {vcs['vcs']}+{origin['url']}@{vcs.get('requested_revision') or vcs['commit_id']}"
 
 
 def _with_extras(name: str, extras: Iterable[str]) -> str:
     return f"{name}[{','.join(sorted(extras))}]"
 
 
-def _source() -> str | None:
-    """Return the URL of the directory, archive or repository that lamina was installed from, or ``None`` for an index."""
-    found = _origin()
-    vcs = found.get("vcs_info")
-    if vcs is None:
-        return found.get("url")
-    return f"{vcs['vcs']}+{found['url']}@{vcs.get('requested_revision') or vcs['commit_id']}"
-
-
-def _argument(extras: Iterable[str]) -> str:
+def _argument(extras: Iterable[str], origin: Mapping[str, Any]) -> str:
     """Return the requirement of lamina with *extras* for an installer, which keeps an editable installation editable."""
+    if not is_editable(origin):
+        return shlex.quote(_requirement(extras, origin))
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
 
-    found = _origin()
-    if not found.get("dir_info", {}).get("editable"):
-        return shlex.quote(_requirement(extras))
     # Unlike `name @ url`, every version of pip accepts a path after `--editable`.
-    directory = url2pathname(urlsplit(found["url"]).path)
+    directory = url2pathname(urlsplit(origin["url"]).path)
     return f"--editable {shlex.quote(_with_extras(directory, extras))}"
 
 
-def _origin() -> dict[str, Any]:
-    """Return where this lamina was installed from, as in ``direct_url.json``; empty for an index."""
-    import json
-
-    try:
-        text = metadata.distribution(_NAME).read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        return {}
-    found: dict[str, Any] = json.loads(text or "{}")
-    return found
-
-
-def _installed_extras() -> Iterator[str]:
-    """Yield the extras of lamina whose requirements are all installed."""
-    from packaging.requirements import Requirement
-
-    try:
-        found = metadata.metadata(_NAME)
-    except metadata.PackageNotFoundError:
-        return
-    requirements = [Requirement(text) for text in found.get_all("Requires-Dist") or ()]
-    for extra in set(found.get_all("Provides-Extra") or ()) - {_ALL}:
-        names = [
-            each.name
-            for each in requirements
-            if each.marker is not None
-            and each.marker.evaluate({"extra": extra})
-            and not each.marker.evaluate({"extra": ""})
-        ]
-        if names and all(map(_is_installed, names)):
+def _complete_extras(installed: metadata.Distribution | None) -> Iterator[str]:
+    """Yield the extras of *installed* whose distributions are all installed."""
+    for extra, names in ({} if installed is None else extras_of(installed)).items():
+        if names and all(version_of(name) is not None for name in names):
             yield extra
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _others(receipt: Path) -> Iterator[str]:

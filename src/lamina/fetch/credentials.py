@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
-from lamina.core.installation import install_command
 from lamina.fetch.urls import Origin, origin, split_userinfo
 
 if TYPE_CHECKING:
@@ -106,6 +105,8 @@ class Credentials:
 
     def looked(self) -> str:
         """Return the places where lamina searches for credentials, formatted for a hint."""
+        from lamina.core.installation import install_command  # only for hints
+
         keyring = "keyring" if _has_keyring() else f"keyring (not installed: run `{install_command('keyring')}`)"
         variables = "`UV_INDEX_<NAME>_USERNAME` and `UV_INDEX_<NAME>_PASSWORD`"
         return f"the index URL, {variables}, `{self._netrc_path()}`, and {keyring}"

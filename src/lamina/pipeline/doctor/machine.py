@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -10,25 +9,22 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from packaging.requirements import Requirement
 
 from lamina import __version__
 from lamina.bytecode.interpreter import find_uv, search
 from lamina.core.errors import ConfigError
+from lamina.core.installation import extras_of, installed_distribution, is_editable, origin_of, tool_of, version_of
 from lamina.core.target import runtimes
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from importlib.metadata import Distribution
 
 _UV_SECONDS = 10
 _EVERYWHERE = {"APPDATA", "HOME", "PATH", "ProgramData"}
-# The files with which these tools mark the environments that they create.
-_RECEIPTS = {"uv-receipt.toml": "uv tool", "pipx_metadata.json": "pipx"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +88,7 @@ class Machine:
 
 def examine_machine() -> Machine:
     """Return a description of this machine and of the process's environment."""
-    installed = _distribution()
+    installed = installed_distribution()
     with ThreadPoolExecutor() as pool:
         # Every search waits for the answers of other processes.
         interpreters = tuple(pool.map(lambda each: _interpreter(each.python), reversed(runtimes())))
@@ -107,30 +103,20 @@ def examine_machine() -> Machine:
         architecture=platform.machine(),
         libc=" ".join(platform.libc_ver()).strip() or None,
         interpreters=interpreters,
-        extras=tuple(_extras(installed)) if installed is not None else (),
+        extras=() if installed is None else _extras(installed),
         variables=tuple(variables_in(os.environ)),
     )
-
-
-def _distribution() -> Distribution | None:
-    try:
-        return distribution("lamina")
-    except PackageNotFoundError:
-        # The package is imported from a directory of sources.
-        return None
 
 
 def installed_with(installed: Distribution | None, prefix: Path) -> str:
     """Return the tool that installed lamina, the distribution *installed*, in the environment *prefix*."""
     if installed is None:
         return "not installed, only importable"
-    for receipt, tool in _RECEIPTS.items():
-        if (prefix / receipt).is_file():
-            return tool
-    tool = (installed.read_text("INSTALLER") or "an unknown tool").strip()
+    if (tool := tool_of(prefix)) is not None:
+        return tool
+    installer = (installed.read_text("INSTALLER") or "an unknown tool").strip()
     place = "a virtual environment" if (prefix / "pyvenv.cfg").is_file() else "the environment of the interpreter"
-    origin = json.loads(installed.read_text("direct_url.json") or "{}")
-    return f"{tool}, in {place}{', editable' if origin.get('dir_info', {}).get('editable') else ''}"
+    return f"{installer}, in {place}{', editable' if is_editable(origin_of(installed)) else ''}"
 
 
 def _uv() -> InstalledProgram | None:
@@ -165,21 +151,11 @@ def _interpreter(python: tuple[int, int]) -> FoundInterpreter:
     )
 
 
-def _extras(installed: Distribution) -> Iterator[InstalledExtra]:
-    """Yield each extra, except `all`, which combines the others."""
-    requirements = [Requirement(line) for line in installed.requires or ()]
-    for extra in sorted(installed.metadata.get_all("Provides-Extra") or ()):
-        own = [each for each in requirements if each.marker is not None and each.marker.evaluate({"extra": extra})]
-        names = sorted({each.name for each in own})
-        if extra != "all":
-            yield InstalledExtra(name=extra, distributions=tuple((name, _version(name)) for name in names))
-
-
-def _version(name: str) -> str | None:
-    try:
-        return distribution(name).version
-    except PackageNotFoundError:
-        return None
+def _extras(installed: Distribution) -> tuple[InstalledExtra, ...]:
+    return tuple(
+        InstalledExtra(name=extra, distributions=tuple((name, version_of(name)) for name in names))
+        for extra, names in extras_of(installed).items()
+    )
 
 
 def variables_in(environment: Mapping[str, str]) -> Iterator[SetVariable]:
