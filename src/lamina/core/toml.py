@@ -1,11 +1,15 @@
-"""Parse TOML quickly, with the error messages of Python's `tomllib`."""
+"""Parse TOML quickly, with the error messages of Python's `tomllib`, and format keys and values."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import rtoml
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def parse(text: str) -> dict[str, Any]:
@@ -21,6 +25,21 @@ def parse(text: str) -> dict[str, Any]:
 
         return tomllib.loads(text)
     return document
+
+
+def key(name: str) -> str:
+    """Return the key *name* as TOML."""
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+
+
+def value(content: object) -> str:
+    """Return a string, number, boolean, list or table of these as TOML, in one line."""
+    if isinstance(content, tuple | list):
+        return f"[{', '.join(map(value, content))}]"
+    if isinstance(content, dict):
+        return f"{{ {', '.join(f'{key(name)} = {value(item)}' for name, item in content.items())} }}"
+    # The escapes of JSON strings are valid in TOML, except for those of surrogates, which no file name on disk needs.
+    return json.dumps(content, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def data_path(name: str) -> Path:

@@ -10,9 +10,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lamina.core import toml
 from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
-from lamina.core.toml import read_data
 from lamina.project.entries import read_source
 from lamina.project.service import Function, LayerConfig
 from lamina.project.table import Table, did_you_mean
@@ -48,7 +48,7 @@ def setting(name: str) -> Setting:
 
 @cache
 def _facts() -> dict[str, Any]:
-    return read_data("functions.toml")
+    return toml.read_data("functions.toml")
 
 
 def name_pattern(rule: str) -> str:
@@ -82,9 +82,7 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
 def _layer_table(tables: Table, name: str) -> Table | None:
     """Return the table of the layer *name*. A list is a mistake: nothing says whether it has groups, extras or names."""
     if isinstance(entries := tables.value(name), list):
-        import json  # only for this mistake
-
-        example = json.dumps([str(entry) for entry in entries] or ["NAME"], ensure_ascii=False)
+        example = toml.value([str(entry) for entry in entries] or ["NAME"])
         tables.complain(
             name,
             f"expected a table, found a list: write `{{ groups = {example} }}` for dependency groups, or "

@@ -11,9 +11,9 @@ rule                     severity  reported if
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from lamina.core import toml
 from lamina.core.text import count
 from lamina.pipeline.checks.common import listed, note
 from lamina.project.ignore import shown_path
@@ -66,4 +66,4 @@ def _pronoun(paths: Sequence[str]) -> str:
 def _include(service: Service, paths: Iterable[str]) -> str:
     """Return the line for the configuration that adds *paths* to what *service* includes."""
     entries = dict.fromkeys((*service.include, *(path.removesuffix("/") for path in paths)))
-    return f"`include = {json.dumps(list(entries), ensure_ascii=False)}`"
+    return f"`include = {toml.value([*entries])}`"

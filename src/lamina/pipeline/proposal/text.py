@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import stat
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.core import toml
 from lamina.core.errors import ConfigError
 from lamina.core.files import replace_file
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 _PYPROJECT = "pyproject.toml"
 _COMMON = "layers.common."
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def service_text(service: ProposedService) -> str:
@@ -29,19 +27,21 @@ def service_text(service: ProposedService) -> str:
     lines = [f"[{prefix}]"] if prefix else []
     lines += [f'runtime = "{service.target.runtime}"', f'architecture = "{service.target.architecture}"']
     if service.lock.configured is not None:
-        lines.append(f"lock = {_value(service.lock.configured)}")
+        lines.append(f"lock = {toml.value(service.lock.configured)}")
     if service.source:
-        lines.append(f"source = {_value(service.source)}")
+        lines.append(f"source = {toml.value(service.source)}")
     # A table can be written only once: its keys are here, or below its header.
     tables = _has_layers(service)
-    lines += [f"{key} = {_value(value)}" for key, value in service.settings if not (tables and key.startswith(_COMMON))]
+    lines += [
+        f"{key} = {toml.value(value)}" for key, value in service.settings if not (tables and key.startswith(_COMMON))
+    ]
     lines += _functions(service, prefix)
     return "\n".join(lines) + "\n"
 
 
 def workspace_text(proposal: Proposal) -> str:
     """Return the ``workspace`` table of *proposal* as TOML for ``lamina.toml``."""
-    return f"[workspace]\nmembers = {_value(proposal.members)}\n"
+    return f"[workspace]\nmembers = {toml.value(proposal.members)}\n"
 
 
 def write(proposal: Proposal) -> None:
@@ -93,29 +93,29 @@ def _functions(service: ProposedService, prefix: str) -> Iterator[str]:
     short = [function for function in service.functions if not _is_long(function, service)]
     if short:
         yield from ("", f"[{table}]")
-        yield from (f"{_key(function.name)} = {_value(function.handler)}" for function in short)
+        yield from (f"{toml.key(function.name)} = {toml.value(function.handler)}" for function in short)
     layers = {name: function for function in service.functions for name in (*function.groups, *function.extras)}
     for function in service.functions:
         if _is_long(function, service):
-            yield from ("", f"[{table}.{_key(function.name)}]", f"handler = {_value(function.handler)}")
+            yield from ("", f"[{table}.{toml.key(function.name)}]", f"handler = {toml.value(function.handler)}")
             if function.source != service.source:
-                yield f"source = {_value(function.source)}"
+                yield f"source = {toml.value(function.source)}"
             if layers:
-                yield f"layers = {_value(('common', *function.groups, *function.extras))}"
+                yield f"layers = {toml.value(('common', *function.groups, *function.extras))}"
             settings = {
                 "memory": function.memory_mb,
                 "timeout": function.timeout_seconds,
                 "layer-arns": function.arns or None,
             }
-            yield from (f"{key} = {_value(value)}" for key, value in settings.items() if value is not None)
+            yield from (f"{key} = {toml.value(value)}" for key, value in settings.items() if value is not None)
     if layers:
         start = f"{prefix}.layers" if prefix else "layers"
         yield from ("", f"[{start}.common]")
         common = [(key, value) for key, value in service.settings if key.startswith(_COMMON)]
-        yield from (f"{key.removeprefix(_COMMON)} = {_value(value)}" for key, value in common)
+        yield from (f"{key.removeprefix(_COMMON)} = {toml.value(value)}" for key, value in common)
         for name, function in sorted(layers.items()):
             kind = "groups" if name in function.groups else "extras"
-            yield from ("", f"[{start}.{_key(name)}]", f"{kind} = {_value((name,))}", 'minus = ["common"]')
+            yield from ("", f"[{start}.{toml.key(name)}]", f"{kind} = {toml.value((name,))}", 'minus = ["common"]')
 
 
 def _has_layers(service: ProposedService) -> bool:
@@ -131,17 +131,3 @@ def _is_long(function: ProposedFunction, service: ProposedService) -> bool:
         or function.memory_mb is not None
         or function.timeout_seconds is not None
     )
-
-
-def _key(name: str) -> str:
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
-
-
-def _value(value: object) -> str:
-    """Return a string, number, boolean, list or table of these as TOML."""
-    if isinstance(value, tuple | list):
-        return f"[{', '.join(_value(item) for item in value)}]"
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())} }}"
-    # The escapes of JSON strings are valid in TOML, except for those of surrogates, which no file name on disk needs.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
