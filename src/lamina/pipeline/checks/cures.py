@@ -6,13 +6,13 @@ The cure is one of: move or include a file of the project, select what the lock 
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cached_property
 from pathlib import PurePath
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from lamina.core import toml
 from lamina.core.names import normalized
 from lamina.lock import formats
 from lamina.lock.offers import offers
@@ -23,7 +23,7 @@ from lamina.project.ignore import rule_for
 from lamina.project.sources import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from lamina.bytecode.imports.missing import Miss
     from lamina.lock.offers import Offer
@@ -89,14 +89,14 @@ class ImportCures:
         rule = rule_for(entry.rpartition("/")[2], is_directory=found.path.endswith("/"))
         if rule is not None and rule.override == "never":
             return f"{fact}; rename it"
-        return f"{fact}; to package it, set `include = {_listed((*self._service.include, entry))}`"
+        return f"{fact}; to package it, set `include = {toml.value((*self._service.include, entry))}`"
 
     def _elsewhere(self, top: str) -> str | None:
         """Return how to package the top-level module *top*, if the project has it in another directory."""
         found = min(self._places(top), key=lambda path: (path.count("/"), path), default=None)
         if found is None or found in self._config.source:
             return None
-        source = _listed((*self._config.source, found))
+        source = toml.value((*self._config.source, found))
         return f"the module is `{found}` in the project: to package it as `{top}`, set `source = {source}`"
 
     def _places(self, top: str) -> Iterator[str]:
@@ -149,7 +149,7 @@ class ImportCures:
             listed = ", ".join(f"`{offer.name}`" for offer in found)
             noun = "group" if kind == "groups" else "extra"
             noun += "s" if len(found) > 1 else ""
-            chosen = _listed((*getattr(self._service, kind), found[0].name))
+            chosen = toml.value((*getattr(self._service, kind), found[0].name))
             return f"`{name}` is locked only for the {noun} {listed}: {self._add(name)}, or set `{kind} = {chosen}`"
         return None
 
@@ -174,11 +174,6 @@ class ImportCures:
     def _offers(self) -> tuple[Offer, ...]:
         lock_file = formats.find(self._service.root, self._service.lock)
         return tuple(offers(lock_file, self._service.target))
-
-
-def _listed(entries: Iterable[str]) -> str:
-    """Return *entries* as a list in TOML."""
-    return f"[{', '.join(json.dumps(entry, ensure_ascii=False) for entry in entries)}]"
 
 
 def _full_name(miss: Miss) -> str:
