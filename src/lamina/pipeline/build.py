@@ -30,6 +30,7 @@ from lamina.core.values import Build
 from lamina.pipeline import report, state
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import imports, run
+from lamina.pipeline.checks.common import listed
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
@@ -49,8 +50,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.options import BuildOptions
-
-_SHOWN = 3
 
 
 @frozen
@@ -210,10 +209,8 @@ def _layer(
 
 
 def _uncompiled(layer: LayerPlan) -> str:
-    names = [f"`{name}`" for name in layer.uncompiled]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return (
-        f"layer `{layer.name}` does not contain the bytecode of {', '.join(names[:_SHOWN])}{more}: with it, the layer would "
+        f"layer `{layer.name}` does not contain the bytecode of {listed(layer.uncompiled)}: with it, the layer would "
         f"exceed Lambda's limit of {quotas().unzipped_bytes:,} bytes unzipped"
     )
 
