@@ -204,3 +204,15 @@ def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes
     interpreter.find((3, 13), cache=cache)
 
     assert {"3.13"} == set(json.loads(cache.read_text()))
+
+
+def test_cache_that_cannot_be_written(bare: Path, tmp_path: Path) -> None:
+    """A store that is not writable is no obstacle: every search starts the interpreter."""
+    path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
+    (tmp_path / "file").touch()
+    cache = tmp_path / "file" / "store" / "interpreters.json"
+
+    first = interpreter.find((3, 13), cache=cache)
+
+    assert first == interpreter.find((3, 13), cache=cache)
+    assert 2 == starts(path)

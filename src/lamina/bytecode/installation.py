@@ -10,7 +10,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.interpreter import find, find_uv, search
+from lamina.bytecode.interpreter import CACHE, find, find_uv, search
 from lamina.core.errors import BytecodeError
 from lamina.core.frozen import frozen
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
 
 VARIABLE = "LAMINA_INSTALL_PYTHON"
-CACHE = "interpreters.json"
-"""The name of the file in the store that keeps the results of searches for interpreters."""
 _SHOWN_LINES = 10
 
 

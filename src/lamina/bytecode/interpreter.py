@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,12 @@ from lamina.core.toml import read_data
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+CACHE = "interpreters.json"
+"""The name of the file in the store that keeps the results of searches."""
 _PROBE_SECONDS = 10
 # Programs that install any minor version of CPython, with their commands.
 _INSTALLERS = (
+    ("uv", "uv python install {}"),
     ("pyenv", "pyenv install {}"),
     ("mise", "mise install python@{}"),
     ("brew", "brew install python@{}"),
@@ -106,16 +110,22 @@ def not_found(python: tuple[int, int]) -> BytecodeError:
 
 
 def how_to_install(python: tuple[int, int]) -> str:
-    """Return how to install the minor version *python* on this machine: with uv, else with a program in `_INSTALLERS`."""
+    """Return how to install the minor version *python* for a build on this machine: by lamina with uv, or with a command."""
     import shutil
 
-    name = f"{python[0]}.{python[1]}"
+    if find_uv() is None:
+        return f"run `{command_to_install(python)}`"
     if shutil.which("uv"):
-        return f"run `uv python install {name}`, or add `--install-python` to your command"
-    if find_uv():
-        return "add `--install-python` to your command, so that uv installs it"
+        return f"run `{command_to_install(python)}`, or add `--install-python` to your command"
+    return "add `--install-python` to your command, so that uv installs it"
+
+
+def command_to_install(python: tuple[int, int]) -> str:
+    """Return the command that installs the minor version *python*, of a program that this machine has; uv is preferred."""
+    import shutil
+
     command = next((command for program, command in _INSTALLERS if shutil.which(program)), _OTHERWISE)
-    return f"run `{command.format(name)}`"
+    return command.format(f"{python[0]}.{python[1]}")
 
 
 def find_uv() -> str | None:
@@ -164,7 +174,7 @@ def _named(path: Path, python: tuple[int, int], *, variable: str | None) -> Inte
         raise ConfigError(
             f"{origin} `{path}`, which is {description}; lamina needs a release of CPython {python[0]}.{python[1]} that is not "
             "free-threaded",
-            hint=f"specify the executable of such a release; to install one, run `uv python install {python[0]}.{python[1]}`",
+            hint=f"specify the executable of such a release; to install one, run `{command_to_install(python)}`",
         )
     return interpreter
 
@@ -287,7 +297,9 @@ def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
         "version": list(interpreter.version),
         "magic": interpreter.magic,
     }
-    replace_file(cache, json.dumps(rows, sort_keys=True).encode())
+    # Without the row, the next search only takes longer. A build reports a store that is not writable.
+    with suppress(OSError):
+        replace_file(cache, json.dumps(rows, sort_keys=True).encode())
 
 
 def _stamp(path: Path) -> list[int]:

@@ -6,8 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from lamina.bytecode.installation import CACHE
-from lamina.bytecode.interpreter import find, search
+from lamina.bytecode.interpreter import CACHE, find, search
 
 if TYPE_CHECKING:
     from lamina.bytecode.compiler import Compiler

@@ -6,8 +6,9 @@ import platform
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lamina.bytecode import interpreter
+from lamina.bytecode.interpreter import CACHE, search
 from lamina.core.errors import ConfigError
+from lamina.core.store import Store
 from lamina.core.target import Architecture
 from lamina.core.text import count
 from lamina.core.values import is_pure
@@ -105,11 +106,10 @@ def read(project: Path, *, runtime: str | None = None, architecture: str | None 
 
 
 def _suitability(artifacts: Artifacts) -> tuple[bool, bool, bool]:
-    cache = artifacts.project / ".lamina" / "local" / "interpreters.json"
     return (
         artifacts.fits_machine,
         artifacts.has_machines_architecture,
-        interpreter.search(artifacts.build.target.python, cache=cache) is not None,
+        search(artifacts.build.target.python, cache=Store.open().root / CACHE) is not None,
     )
 
 

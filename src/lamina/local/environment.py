@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
+from lamina.core.store import Store
 from lamina.core.target import Architecture
 from lamina.local import runtime_client, unpack
 from lamina.local.facts import facts
@@ -270,7 +271,7 @@ def prepare(
     scratch = cache / "root"
     scratch.mkdir(parents=True, exist_ok=True)
     target = artifacts.build.target
-    home = home or home_of(_interpreter(target, cache))
+    home = home or home_of(_interpreter(target))
     layer = unpack.unpack(artifacts.layers(built), cache / "trees")
     package = unpack.unpack((built,), cache / "trees")
     provided: tuple[Wheel, ...] = ()
@@ -302,13 +303,12 @@ def home_of(interpreter: Interpreter) -> Home:
     return Home(interpreter=interpreter, prefix=prefix, site=site)
 
 
-def _interpreter(target: Target, cache: Path) -> Interpreter:
-    found = interpreters.search(target.python, cache=cache / "interpreters.json")
+def _interpreter(target: Target) -> Interpreter:
+    found = interpreters.search(target.python, cache=Store.open().root / interpreters.CACHE)
     if found is None:
-        name = f"{target.python[0]}.{target.python[1]}"
         raise InvokeError(
-            f"CPython {name}, which runtime `{target.runtime}` requires, was not found on this machine",
-            hint=f"install it: `uv python install {name}`; "
+            f"CPython {target.python[0]}.{target.python[1]}, which runtime `{target.runtime}` requires, was not found on this machine",
+            hint=f"install it: `{interpreters.command_to_install(target.python)}`; "
             f"or set `{interpreters.environment_variable(target.python)}` to its executable",
         )
     return found

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING, assert_never
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from lamina.bytecode.installation import CACHE
-from lamina.bytecode.interpreter import find_uv, search
+from lamina.bytecode.interpreter import CACHE, find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lamina.bytecode.interpreter import environment_variable, search
+from lamina.bytecode.interpreter import CACHE, command_to_install, environment_variable, search
 from lamina.core.errors import InvokeError, SandboxError
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -266,13 +266,13 @@ def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Int
     """Return an interpreter of the target's minor version. If there is none, warn, and return the interpreter that runs lamina."""
     this = (sys.version_info[0], sys.version_info[1])
     wanted = target.python if target is not None else this
-    found = search(wanted, cache=store.directory("") / "interpreters.json")
+    found = search(wanted, cache=store.root / CACHE)
     minor = f"{wanted[0]}.{wanted[1]}"
     if found is None:
         reporter.warn(
             f"CPython {minor} was not found on this machine: you can publish and deploy, but in this sandbox functions run "
             f"under Python {this[0]}.{this[1]} and cannot import compiled packages from their layers",
-            hint=f"install it: `uv python install {minor}`; or set `{environment_variable(wanted)}` to its executable",
+            hint=f"install it: `{command_to_install(wanted)}`; or set `{environment_variable(wanted)}` to its executable",
         )
         found = search(this, explicit=Path(sys.executable))
         if found is None:
