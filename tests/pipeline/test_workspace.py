@@ -345,7 +345,7 @@ class TestCommand:
         assert 1 == main([*arguments, "--json"])
         alone, one, _ = json.loads(capsys.readouterr().out)["services"]
         assert "error" not in alone
-        expected = {"kind": "Findings", "message": "`hello`: too large", "hint": None, "exit_code": 1}
+        expected = {"kind": "CheckFailedError", "message": "`hello`: too large", "hint": None, "exit_code": 1}
         assert expected == one["error"]
 
     def test_failed_checks(self, services: list[Service], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

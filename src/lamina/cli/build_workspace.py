@@ -10,7 +10,7 @@ from lamina.cli import build_summary
 from lamina.cli.console import Console
 from lamina.cli.options import build_options
 from lamina.cli.stopping import killable
-from lamina.core.errors import ConfigError, LaminaError
+from lamina.core.errors import CheckFailedError, ConfigError, LaminaError
 from lamina.core.frozen import frozen
 from lamina.core.text import count, megabytes, table
 from lamina.pipeline import workspace
@@ -50,18 +50,13 @@ class _ServiceRow:
     @property
     def exit_code(self) -> int:
         """The exit code that a build of this service alone would have."""
-        if self.error is not None:
-            return self.error.exit_code
-        return int(bool(self._errors))
+        return 0 if self.failure is None else self.failure.exit_code
 
-    def failure(self) -> dict[str, Any]:
-        """Return the key ``error`` of the JSON report: why the service is not built, or what must not be deployed; else nothing."""
-        if self.exit_code == 0:
-            return {}
-        if self.error is not None:
-            return {"error": self.error.document()}
-        message = "; ".join(dict.fromkeys(row["message"] for row in self._errors))
-        return {"error": {"kind": "Findings", "message": message, "hint": None, "exit_code": self.exit_code}}
+    @property
+    def failure(self) -> LaminaError | None:
+        """Why the service is not built or must not be deployed; ``None`` if neither is so."""
+        messages = dict.fromkeys(row["message"] for row in self._errors)
+        return self.error or (CheckFailedError("; ".join(messages)) if messages else None)
 
     @property
     def has_failed_checks(self) -> bool:
@@ -206,7 +201,14 @@ def _closing(rows: list[_ServiceRow], seconds: float) -> str:
 def _document(rows: Iterable[_ServiceRow], seconds: float) -> dict[str, object]:
     return {
         "version": _VERSION,
-        "services": [{"project": row.name, **(row.document or {}), **row.failure()} for row in rows],
+        "services": [
+            {
+                "project": row.name,
+                **(row.document or {}),
+                **({} if row.failure is None else {"error": row.failure.document()}),
+            }
+            for row in rows
+        ],
         "seconds": round(seconds, 3),
     }
 
