@@ -10,7 +10,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.interpreter import CACHE, find, find_uv, search
+from lamina.bytecode.interpreter import CACHE, find_uv, not_found, search
 from lamina.core.errors import BytecodeError
 from lamina.core.frozen import frozen
 
@@ -44,13 +44,16 @@ class Installer:
         """
         cache = store.root / CACHE
         found, uv = search(python, cache=cache), find_uv()
-        if found is not None or uv is None or self.offline:
-            return found or find(python, cache=cache)
-        with store.exclusive(f"python-{python[0]}.{python[1]}"):
-            # Another thread or process may have installed it while this one waited for the lock.
-            if search(python, cache=cache) is None and self.agreed(python):
-                self._install(uv, python)
-        return find(python, cache=cache)
+        if found is None and uv is not None and not self.offline:
+            with store.exclusive(f"python-{python[0]}.{python[1]}"):
+                # Another thread or process may have installed it while this one waited for the lock.
+                found = search(python, cache=cache)
+                if found is None and self.agreed(python):
+                    self._install(uv, python)
+                    found = search(python, cache=cache)
+        if found is None:
+            raise not_found(python)
+        return found
 
     def agreed(self, python: tuple[int, int]) -> bool:
         """Return whether the user agrees that uv installs the minor version *python*."""
