@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.imports.scan import Scan
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
+    from lamina.pipeline.checks.cures import ImportCures
     from lamina.pipeline.layers import LayerDraft
     from lamina.project.service import Function, PackageConfig, Service
     from lamina.project.sources import SourceFile, SourceTree
@@ -87,9 +88,7 @@ def check(
 
         cures = ImportCures(service, group.config, plans, trees[group.config])
         for miss in misses:
-            severity, text = _worded(
-                miss, search, cures.cure(miss, group.layers, is_own=search.has_parent(miss)), group
-            )
+            severity, text = _worded(miss, search, cures, group)
             found.setdefault(text, (severity, []))[1].extend(search.affected(miss))
     return tuple(
         Finding(rule=RULE, severity=severity, message=f"{listed(names)} {text}", path=names[0])
@@ -342,8 +341,13 @@ def _kept(place: Path, entered: Mapping[str, bool]) -> tuple[InsideMiss, ...] | 
     return found if is_valid else None
 
 
-def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple[Severity, str]:
-    """Return the severity and the text of the finding for *miss*, without the functions at its start."""
+def _worded(miss: Miss, search: _GroupSearch, cures: ImportCures, group: _Group) -> tuple[Severity, str]:
+    """
+    Return the severity and the text of the finding for *miss*, without the functions at its start.
+
+    *cures* search the project and the lock file, so they are asked only if the text has a cure. Raises the errors of
+    `ImportCures.cure`.
+    """
     importer, line = miss.chain[-1], search.line(miss)
     place = f"`{importer.path}`" + ("" if line is None else f", line {line}")
     if importer.distribution != FIRST_PARTY:
@@ -357,15 +361,16 @@ def _worded(miss: Miss, search: _GroupSearch, cure: str, group: _Group) -> tuple
     severity = Severity.ERROR if miss.is_required else Severity.WARNING
     if miss.is_beyond_top and miss.statement is not None:
         name = f"`{'.' * miss.statement.level}{miss.statement.module}`"
-        cure = (
-            f"`{importer.name}` has too few parent packages for a relative import: import `{miss.module}` without dots"
+        return severity, (
+            f"{verb} {name}: {chain} ({place}); `{importer.name}` has too few parent packages for a relative import: "
+            f"import `{miss.module}` without dots"
         )
-        return severity, f"{verb} {name}: {chain} ({place}); {cure}"
     if group.arns:
         return (
             Severity.NOTE,
             f"imports `{miss.module}`: {chain} ({place}); lamina cannot read {listed(group.arns)}, which may contain it",
         )
+    cure = cures.cure(miss, group.layers, is_own=search.has_parent(miss))
     return severity, f"{verb} `{miss.module}`: {chain} ({place}); {cure}"
 
 
