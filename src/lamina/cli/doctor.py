@@ -69,7 +69,7 @@ def _document(diagnosis: Diagnosis, aws: AwsPresence | None) -> dict[str, object
         "project": asdict(diagnosis.project),
         "indexes": [asdict(index) for index in diagnosis.indexes],
         "aws": None if aws is None else asdict(aws),
-        "problems": [{"message": str(error), "hint": error.hint} for error in diagnosis.problems],
+        "problems": [error.document() for error in diagnosis.problems],
     }
 
 
