@@ -76,7 +76,7 @@ class LocalWheels:
         """
         self._recorded = recorded or sdk_wheels
         self._store = Store.open() if store is None else store
-        self._index = PackageIndex(project, self._store, offline=offline)
+        self._index = PackageIndex(project, self._store, offline=offline, reporter=reporter)
         self._reporter = reporter
 
     def sdk(self, target: Target, trees: Sequence[Path], code: Sequence[bytes] = ()) -> tuple[Wheel, ...]:
