@@ -101,7 +101,7 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
 
         console = Console.of(arguments)
         if not arguments.json:
-            console.say(*build_summary.lines(document, result, verbose=arguments.verbose, width=console.columns))
+            console.say(*build_summary.lines(document, result, verbose=arguments.verbose, width=console.table_width))
         # Several targets often have the same finding.
         for severity, message in dict.fromkeys((row["severity"], row["message"]) for row in findings):
             console.finding(severity, message)

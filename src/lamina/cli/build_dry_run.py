@@ -95,7 +95,7 @@ def _planned(layer: LayerDraft, size: Estimate, service: Service, console: Conso
         yield from table(
             ("", "zipped", "unzipped", ""),
             [_share(share, reused=bool(reused)) for share in ordered],
-            width=console.columns,
+            width=console.table_width,
         )
     about = "" if size.complete else "at least "
     bytecode = "" if reused or service.bytecode is BytecodeMode.NONE else ", plus bytecode"

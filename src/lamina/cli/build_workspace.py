@@ -167,7 +167,7 @@ def _table(rows: Iterable[_ServiceRow], console: Console) -> Iterator[str]:
     # `table` would align the summaries to the right.
     lines = list(table(("service", "layers", "functions"), cells))
     width = max(len(line) for line in lines)
-    has_space = console.columns is None or width + 2 + max(len(row.outcome) for row in shown) <= console.columns
+    has_space = console.table_width is None or width + 2 + max(len(row.outcome) for row in shown) <= console.table_width
     for line, summary in zip(lines, ("", *(row.outcome for row in shown)), strict=True):
         if has_space or not summary:
             yield f"{line.ljust(width)}  {summary}".rstrip()

@@ -58,8 +58,8 @@ class Console:
         self._lock = allocate_lock()
 
     @property
-    def columns(self) -> int | None:
-        """The width of the terminal in characters, or ``None`` if the output is not a terminal."""
+    def table_width(self) -> int | None:
+        """The width that tables must fit; see the function `table_width`."""
         return table_width(self._stream)
 
     @classmethod
