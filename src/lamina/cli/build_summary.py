@@ -35,9 +35,9 @@ def lines(
     """
     Yield the lines of the summary of a build report *document*.
 
-    *result* adds the reasons for rebuilding and the files excluded from packages; it is None if nothing has changed since the last
-    build. *verbose* lists all distributions, functions and excluded files, instead of only the largest or first ones. *width* is the width of tables in
-    characters.
+    *result* adds the reasons for rebuilding and the files excluded from packages; it is None if nothing has changed since the last build.
+    *verbose* lists all distributions, functions and excluded files, instead of only the largest or first ones. *width* is the width of
+    tables in characters.
     """
     results = () if result is None else result.targets
     reasons = [{layer.name: layer.reason for layer in each.plan.decided if layer.reused is None} for each in results]

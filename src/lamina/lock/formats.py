@@ -42,8 +42,9 @@ def find(start: Path, explicit: Path | None = None, *, target: Target | None = N
 
     *explicit* is the configured path, absolute or relative to *start*; with it, nothing is searched. It belongs to the
     ``pyproject.toml`` beside it, not to one above *start*; a uv.lock may also lock the project at *start* as a member of a
-    workspace. Raises `LockNotFoundError` if there is no lock file, with the command that creates one for *target*. Raises `LockError` if *explicit* is not a supported file name, or if the
-    nearest directory has several ``pylock.<name>.toml`` and neither a ``uv.lock`` nor a ``pylock.toml``.
+    workspace. Raises `LockNotFoundError` if there is no lock file, with the command that creates one for *target*. Raises
+    `LockError` if *explicit* is not a supported file name, or if the nearest directory has several ``pylock.<name>.toml`` and
+    neither a ``uv.lock`` nor a ``pylock.toml``.
     """
     # Symbolic links are not resolved: a link inside a repository is a valid path to a project.
     here = Path(os.path.normpath(start.absolute()))

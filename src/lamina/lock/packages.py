@@ -150,9 +150,10 @@ class Packages:
         """
         Return all added packages as one lock that was read from *inputs*, with *top* as further top-level keys.
 
-        Raises `MissingHashError` listing all packages without a SHA-256, `IndexLookupError` listing all packages that no
-        index has files for, `NoCompatibleWheelError` listing those that an index has only for other targets, `LockSyntaxError` about the first invalid package, `OfflineError` listing all packages that need an index while
-        lamina is offline, and `FetchError` or another subclass if an index cannot be queried. *hint* is appended to the hint of `IndexLookupError`.
+        Raises `MissingHashError` listing all packages without a SHA-256, `IndexLookupError` listing all packages that no index
+        has files for, `NoCompatibleWheelError` listing those that an index has only for other targets, `LockSyntaxError` about
+        the first invalid package, `OfflineError` listing all packages that need an index while lamina is offline, and
+        `FetchError` or another subclass if an index cannot be queried. *hint* is appended to the hint of `IndexLookupError`.
         """
         path = self._request.lock_file.path
         validation.hash_missing(sorted(self._unhashed), path=path, command=self._hashing)

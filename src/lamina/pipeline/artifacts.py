@@ -103,10 +103,11 @@ class ArtifactProvider:
         """
         Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
 
-        If imports must be followed, return ``None`` without the sources of the *packages*. Without *fetch*, also return ``None`` if a wheel of
-        *closure* must be downloaded or built first, or if the target's interpreter is missing, and only read the wheels. With *fetch*, wheels of *own*, the layer's own
-        pins, are spliced as they arrive, and reached modules are compiled. Raises the errors of `known_choice`, `follow` and
-        fetching, such as BytecodeError if the target's interpreter is missing.
+        If imports must be followed, return ``None`` without the sources of the *packages*. Without *fetch*, also return
+        ``None`` if a wheel of *closure* must be downloaded or built first, or if the target's interpreter is missing, and only
+        read the wheels. With *fetch*, wheels of *own*, the layer's own pins, are spliced as they arrive, and reached modules
+        are compiled. Raises the errors of `known_choice`, `follow` and fetching, such as BytecodeError if the target's
+        interpreter is missing.
         """
         known = known_choice(service, closure, packages, toolchain=self.toolchain, store=self.imports)
         if known is not None or packages is None:

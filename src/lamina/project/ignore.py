@@ -1,8 +1,9 @@
 """
 Decide which first-party files to leave out of a package, and why: by lamina's ignore rules, and by `.gitignore`.
 
-A file that git tracks is packaged even if `.gitignore` matches it, but not if an ignore rule leaves it out. lamina's ignore rules are in ``data/ignore_rules.toml``. This module matches `.gitignore` files with simple patterns only.
-`pathspec`, which is slow to import, matches all others.
+A file that git tracks is packaged even if `.gitignore` matches it, but not if an ignore rule leaves it out. lamina's ignore
+rules are in ``data/ignore_rules.toml``. This module matches `.gitignore` files with simple patterns only. `pathspec`, which is
+slow to import, matches all others.
 """
 
 from __future__ import annotations
