@@ -294,6 +294,13 @@ class TestMistakes:
                 ),
             ),
             ("layers.a.group = []", "layers.a.group", "unknown key (did you mean `groups`?)"),
+            ('layer-name = "a"', "layer-name", "unknown key (did you mean `publish.layer-name`?)"),
+            ('without = ["six"]', "without", "unknown key (did you mean `layers.<name>.without`?)"),
+            (
+                "layers.a.source = []",
+                "layers.a.source",
+                "unknown key (did you mean `source` at the top level or `functions.<name>.source`?)",
+            ),
             (
                 'layers."a b" = {}',
                 "layers.a b",

@@ -1,7 +1,7 @@
 """
 Describe the configuration as a JSON Schema, for editors.
 
-The keys, types and texts are in ``data/configuration.toml``; only this module and the documentation read that file. The schema
+The keys, types and texts are in ``data/configuration.toml``, which the documentation and hints for unknown keys read, too. The schema
 is weaker than the functions that read the configuration: it knows neither the project's files nor the names of its layers.
 """
 

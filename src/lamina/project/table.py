@@ -31,6 +31,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean `{close[0]}`?)" if close else ""
 
 
+def _in_another_table(name: str) -> str:
+    """Return a question that names each table of the configuration with the key *name*, or an empty string if there is none."""
+    from lamina.core.toml import read_data
+
+    tables = [
+        row["path"] for row in read_data("configuration.toml")["table"] if name in (key["name"] for key in row["key"])
+    ]
+    paths = [f"`{table.replace('*', '<name>')}.{name}`" if table else f"`{name}` at the top level" for table in tables]
+    return f" (did you mean {' or '.join(paths)}?)" if paths else ""
+
+
 def outside(entry: str) -> str | None:
     """Return why the path or glob *entry* is invalid: a backslash, or a path outside the project. Return ``None`` if valid."""
     if "\\" in entry:
@@ -131,7 +142,7 @@ class Table:
         """Record a mistake for each key that no getter has read."""
         for name in self._values:
             if name not in self._asked:
-                self.complain(name, f"unknown key{did_you_mean(name, self._asked)}")
+                self.complain(name, f"unknown key{_in_another_table(name) or did_you_mean(name, self._asked)}")
 
     def _ask(self, name: str) -> Any:
         self._asked.append(name)
