@@ -153,6 +153,7 @@ functions:
 
         assert (service.directory.name, service.functions[0].source) == ("svc", ("code/*",))
         assert any("uses code outside its service" in note for note in service.notes)
+        assert not any("is added" in note for note in service.notes)
         write(proposal(root))
         assert [each.name for each in load(root / "svc").functions] == ["A"]
 

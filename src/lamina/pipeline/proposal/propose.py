@@ -356,7 +356,11 @@ def _notes(group: ServiceGroup, functions: Sequence[ProposedFunction]) -> list[s
     if own:
         added = (
             "; Python code in it is added to the functions that use it"
-            if any(each.more for each in group.functions)
+            if any(
+                not relative_path(path, group.directory).startswith("../")
+                for each in group.functions
+                for path in each.more
+            )
             else ""
         )
         notes.append(f"lamina's layer `common` takes the place of {', '.join(own)}{added}")
