@@ -191,9 +191,24 @@ class TestCommand:
             "warning: no handlers found, so only layers are built\n"
             "hint: to build function packages, add the directory of your code and your handlers to `pyproject.toml`, such as\n"
             '  source = ["src"]\n  [tool.lamina.functions]\n  hello = "app.lambda_handler"\n'
+            "to put your own code into the layer instead, add\n"
+            '  source = ["src"]\n  [tool.lamina.layers.common]\n  first-party = true\n'
             "documentation: docs/reference/configuration.md#functions\n"
         ) in captured.err
         assert load(root).functions == ()
+
+    def test_own_code_as_the_layer(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """The lines of the hint, appended to the configuration, put the package that is there into the layer."""
+        files = {"tests/__init__.py": "", "utils/__init__.py": "", "uv.lock": ""}
+        root = grow(tmp_path, {"pyproject.toml": PYPROJECT, **files})
+
+        assert main(["init", "--project", str(root)]) == 0
+
+        lines = capsys.readouterr().err.partition("into the layer instead, add\n")[2].splitlines()[:3]
+        with (root / "pyproject.toml").open("a", encoding="utf-8") as file:
+            file.write("\n".join(line.strip() for line in lines))
+        service = load(root)
+        assert ((("utils",), True)) == (service.source, service.layers[0].first_party)
 
 
 class TestWrite:

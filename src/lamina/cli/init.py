@@ -119,9 +119,13 @@ def _functions_hint(service: ProposedService) -> str:
     from lamina.cli.main import DOCUMENTATION
 
     root = "tool.lamina." if service.path.name == "pyproject.toml" else ""
+    packages = (path.parent.name for path in sorted(service.directory.glob("*/__init__.py")))
+    source = next((name for name in packages if name not in {"test", "tests"}), "src")
     return (
         f"to build function packages, add the directory of your code and your handlers to `{service.path.name}`, such as\n"
-        f'  source = ["src"]\n  [{root}functions]\n  hello = "app.lambda_handler"\n'
+        f'  source = ["{source}"]\n  [{root}functions]\n  hello = "app.lambda_handler"\n'
+        f"to put your own code into the layer instead, add\n"
+        f'  source = ["{source}"]\n  [{root}layers.common]\n  first-party = true\n'
         f"documentation: {DOCUMENTATION}reference/configuration.md#functions"
     )
 
