@@ -90,6 +90,14 @@ def test_a_service(service: Service, capsys: pytest.CaptureFixture[str]) -> None
     assert not (service.root.parent / "home").exists()
 
 
+@pytest.mark.usefixtures("service")
+def test_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The search for programs takes a while on a busy machine, so there is a stage; the report stays on stdout."""
+    assert 0 == main(["doctor", "--verbose"])
+
+    assert "examining this machine …\n" == capsys.readouterr().err
+
+
 def test_json(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     """`--json` reports the same as values."""
     code = main(["doctor", "--json"])

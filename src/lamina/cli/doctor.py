@@ -48,11 +48,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the report; return 1 if something that a build needs is broken."""
     from lamina.aws.api.presence import find_credentials
+    from lamina.cli.console import Console
     from lamina.core.store import Store
     from lamina.pipeline.doctor.examine import examine
 
-    diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open())
-    aws = find_credentials()
+    with Console.of(arguments) as console:
+        console.stage("examining this machine")
+        diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open())
+        aws = find_credentials()
     if arguments.json:
         print(without_logins(json.dumps(_document(diagnosis, aws), indent=2, default=str)))
     else:
