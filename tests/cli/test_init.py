@@ -376,6 +376,13 @@ class TestDiscover:
         (found,) = discover(root)
         assert (found.handler, found.root, found.source) == ("src.a.lambda_handler", "", ("src",))
 
+    def test_package_beside_a_module_of_its_name(self, tmp_path: Path) -> None:
+        """Python imports the package, so the module, such as a CDK app, is not in the source."""
+        root = grow(tmp_path, {"app.py": "import aws_cdk", "app/__init__.py": "", "app/main.py": HANDLER})
+
+        (found,) = discover(root)
+        assert (found.handler, found.source) == ("app.main.lambda_handler", ("app",))
+
     def test_imports_name_src(self, tmp_path: Path) -> None:
         """If the modules import `src.…`, the project is the root, although `src` has no `__init__.py`."""
         root = grow(tmp_path, {"src/jobs/load.py": "from src.util.text import up\n" + HANDLER, "src/util/text.py": ""})

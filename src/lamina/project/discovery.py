@@ -131,8 +131,8 @@ def _read(root: Path, path: Path) -> _Module | None:
 class _Modules:
     """All modules of a project, and what can be imported from each directory."""
 
-    def __init__(self, modules: Iterable[_Module]) -> None:
-        self.all = tuple(modules)
+    def __init__(self, found: Iterable[_Module]) -> None:
+        self.all = tuple(found)
         self._by_name: dict[tuple[tuple[str, ...], str], list[_Module]] = {}
         self._names: dict[tuple[str, ...], set[str]] = {}
         for module in self.all:
@@ -140,6 +140,10 @@ class _Modules:
                 name = module.path[end].removesuffix(_SUFFIX) if end == len(module.path) - 1 else module.path[end]
                 self._by_name.setdefault((module.path[:end], name), []).append(module)
                 self._names.setdefault(module.path[:end], set()).add(name)
+        for (root, name), modules in self._by_name.items():
+            # Python imports the package, not the module of the same name beside it, such as the `app.py` of a CDK app.
+            if any(each.path == (*root, name, "__init__.py") for each in modules):
+                modules[:] = (each for each in modules if each.path != (*root, f"{name}{_SUFFIX}"))
 
     @cached_property
     def _source_is_package(self) -> bool:
