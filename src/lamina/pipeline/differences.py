@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RECIPE_CHANGED = (
-    "same packages, different build options: exclusions, bytecode, the handlers' imports, or lamina's format"
-)
+_OPTIONS = "exclusions, bytecode, the handlers' imports, or lamina's format"
+RECIPE_CHANGED = f"same packages, different build options: {_OPTIONS}"
 """The reason for a new layer if no distribution differs."""
-OWN_CODE_CHANGED = f"your code in the layer changed, or {RECIPE_CHANGED}"
+OWN_CODE_CHANGED = f"your code in the layer changed, or the build options: {_OPTIONS}"
 """The reason for a new layer with the service's own code if no distribution differs."""
 _SHOWN = 5
 
