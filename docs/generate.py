@@ -46,7 +46,7 @@ Exit code 1 means that a check failed. Codes 2 to 6 mean that the command could 
 | 4 | download error |
 | 5 | build error: a wheel, layer, package, bytecode or local build |
 | 6 | AWS error |
-| 130 | interrupted, such as by Ctrl-C |
+| 130 | interrupted by Ctrl-C or SIGTERM |
 | 141 | the reader of stdout closed it, as in `lamina … \\| head` |
 
 `lamina run` and `lamina sandbox` exit with the exit code of the command that they run.

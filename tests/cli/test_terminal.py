@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -146,9 +147,14 @@ class _Finished(NamedTuple):
 
 
 def _in_terminal(
-    arguments: Sequence[str], *, environment: dict[str, str], columns: int = 80, interrupt_at: str = "\0"
+    arguments: Sequence[str],
+    *,
+    environment: dict[str, str],
+    columns: int = 80,
+    interrupt_at: str = "\0",
+    terminate: bool = False,
 ) -> _Finished:
-    """Run lamina in a new terminal, and press Ctrl-C when it shows *interrupt_at*."""
+    """Run lamina in a new terminal, and press Ctrl-C, or with *terminate* send SIGTERM, when it shows *interrupt_at*."""
     pty = pytest.importorskip("pty")
     import fcntl
     import struct
@@ -174,7 +180,10 @@ def _in_terminal(
         text += read.decode()
         if not pressed and interrupt_at in text:
             pressed = True
-            os.write(terminal, b"\x03")
+            if terminate:
+                os.kill(pid, signal.SIGTERM)
+            else:
+                os.write(terminal, b"\x03")
     os.close(terminal)
     return _Finished(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), text)
 
@@ -186,14 +195,17 @@ def _silent_server() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-def test_an_interrupted_build(options: Sequence[str], tmp_path: Path) -> None:
-    """Ctrl-C ends a build with 130 and one line, even if its threads wait for a server that does not answer."""
+@pytest.mark.parametrize(("options", "terminate"), [([], False), (["--json"], False), ([], True)])
+def test_an_interrupted_build(options: Sequence[str], terminate: bool, tmp_path: Path) -> None:
+    """Ctrl-C and SIGTERM end a build with 130 and one line, even if its threads wait for a server that does not answer."""
     environment = {**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store"), "TERM": "xterm"}
     with _silent_server() as url:
         project = make_service(tmp_path, base_url=url).write()
         finished = _in_terminal(
-            ["build", "--project", str(project), *options], environment=environment, interrupt_at="downloading"
+            ["build", "--project", str(project), *options],
+            environment=environment,
+            interrupt_at="downloading",
+            terminate=terminate,
         )
 
     plain = _CONTROL.sub("", finished.text)
@@ -258,3 +270,38 @@ def test_a_closed_pipe_of_messages(tmp_path: Path) -> None:
     os.close(writer)
 
     assert 141 == done.returncode
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(closed: str, tmp_path: Path) -> None:
+    """A command works without stdin, stdout or stderr, and no file of a build receives what it prints there."""
+    project = make_service(tmp_path).write()
+    environment = {**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store")}
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-m", "lamina", "build", "--json"],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr if "Traceback" in done.stderr else "")
+    assert ("1" in closed or closed.startswith("<")) or json.loads(done.stdout)["version"] == "1"
+    assert zipfile.is_zipfile(project / ".lamina" / "layers" / "common.zip")
+
+
+def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:
+    """What stdout cannot show is an escape sequence in its place, instead of an error."""
+    project = tmp_path / "caf\xe9"
+    project.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "lamina", "doctor", "--project", str(project)],
+        env={**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store"), "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert "" == done.stderr
+    assert "caf\\xe9" in done.stdout

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from lamina.cli.console import Console, table_width
 from lamina.cli.invoke import open_build, read_event, variables, warn_of_wrapper
 from lamina.cli.options import add_environment
-from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, table
 
@@ -119,7 +118,6 @@ def _configure_aws(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--role", metavar="ARN", help="assume this role")
 
 
-@stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """Measure, record imports, or read cold starts from AWS; return 1 if a limit is exceeded or a function fails to start."""
     with Console.of(arguments) as console:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from lamina.cli.console import Console
 from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
 from lamina.cli.publish import build_service, layer_lines
-from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
 
@@ -52,7 +51,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_install_python(parser)
 
 
-@stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """
     Build the service and plan the changes; then publish and deploy, unless only the plan is requested.

@@ -10,6 +10,7 @@ import argparse
 import gc
 import os
 import sys
+from _signal import SIG_DFL, SIGTERM, getsignal, signal  # type: ignore[import-not-found]  # `signal` itself takes longer to import
 
 from lamina import __version__
 from lamina.cli.console import Console, columns
@@ -176,8 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _exit_code(arguments)
-        if sys.stdout is not None:  # None if the process was started without stdout
-            sys.stdout.flush()
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the output has closed it, as in `lamina … | head`.
         _discard_output()
@@ -248,18 +248,42 @@ def _discard_output() -> None:
     """Redirect stdout and stderr to nowhere, so that Python does not report a closed pipe again when it flushes them at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            os.dup2(null, stream.fileno())
+        os.dup2(null, stream.fileno())
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """End a command after SIGTERM, with which CI systems cancel a job, as after Ctrl-C: nothing temporary is left, and the cursor is visible."""
+    raise KeyboardInterrupt
+
+
+def _open_streams() -> None:
+    """
+    Open the null device as each standard stream that is closed, so that no file of a build gets its number and receives the output of a command.
+
+    Streams write what their encoding lacks as an escape sequence, such as the name of a file that is not UTF-8.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # The lowest free number is that of the closed stream.
+            descriptor = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(descriptor, True)
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: SIM115 - stays open like other standard streams
+        elif mode == "w":
+            stream.reconfigure(errors="backslashreplace")
 
 
 def entry_point() -> None:
     """Run ``main`` as the installed program and exit with its code; report an unexpected exception as a bug in lamina."""
     # A short-lived process has few reference cycles to free, so collecting them less often saves time.
     gc.set_threshold(_GARBAGE_COLLECTED_AFTER)
+    if getsignal(SIGTERM) == SIG_DFL:
+        signal(SIGTERM, _interrupt)
+    _open_streams()
     try:
         code = main()
     except KeyboardInterrupt:
-        # A second Ctrl-C, while the first one was reported.
+        # A second Ctrl-C or SIGTERM, while the first one was reported.
         code = StoppedError.exit_code
     except Exception:
         print(
@@ -269,8 +293,7 @@ def entry_point() -> None:
         raise
     if code == StoppedError.exit_code:
         # Python would wait for threads, such as one that was just started and waits for a server that does not answer.
-        for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from lamina.cli.console import Console
 from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
-from lamina.cli.stopping import stoppable
 from lamina.core.errors import CheckFailedError, ConfigError
 from lamina.core.text import count, megabytes
 
@@ -57,7 +56,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--env-file", metavar="FILE", help="write the ARNs to a file as NAME=value lines")
 
 
-@stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """
     Build the layers and plan the changes; then publish or upload, unless only the plan is requested.

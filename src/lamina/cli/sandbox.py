@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
 from lamina.cli.options import add_runtime
-from lamina.cli.stopping import stoppable
 from lamina.core.errors import ConfigError, SandboxError
 
 # The modules that start the server are slow to import, and `--help` does not need them: import them where they are used.
@@ -53,7 +52,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("words", nargs=argparse.REMAINDER, metavar="[-- COMMAND]", help="run this command, then stop")
 
 
-@stoppable()
 def run(arguments: argparse.Namespace) -> int:
     """Run the sandbox until its command ends and return the command's exit code; without a command, run until interrupted."""
     command = _command(arguments.words)
