@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,18 @@ def test_wrong_usage(project: Path, capfd: pytest.CaptureFixture[str], arguments
 
     expected = f"error: {message}\n\nhint: use `lamina run [OPTIONS] [FUNCTION] -- COMMAND`\n"
     assert (2, expected) == (code, capfd.readouterr().err)
+
+
+def test_arguments_of_any_kind(project: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The search for imports leaves alone what is outside the project, in a virtual environment, unreadable, or no text."""
+    words = ["\udcff", "x" * 300 + ".py", "/", "pipe.py", "."]
+    os.mkfifo(project / "pipe.py")
+    (project / "venv").mkdir()
+    (project / "venv" / "pyvenv.cfg").touch()
+    (project / "venv" / "a.py").write_text("import boto3")
+
+    assert 0 == main(["run", "--offline", "--", "sh", "-c", 'echo "$#"', "sh", *words])
+    assert (f"{len(words)}\n", False) == ((found := capfd.readouterr()).out, "AWS SDK" in found.err)
 
 
 def test_report(project: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -105,6 +105,8 @@ def test_recorded_wheels(runtime: str) -> None:
         "def handler():\n    from boto3.dynamodb import conditions",
         "try:\n\timport dateutil\nexcept ImportError: ...",
         "importlib.import_module('boto3')",
+        "import os; import boto3",
+        "try: from boto3 import client\nexcept ImportError: ...",
     ],
 )
 def test_imported_sdk(served: _Served, source: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
@@ -12,7 +14,7 @@ from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
     import argparse
-    from pathlib import Path
+    from collections.abc import Iterator
 
 HELP = (
     "Run a command in a function's environment. `python` is the target's interpreter; it imports only the layers, the function package "
@@ -67,13 +69,30 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _code(command: list[str], project: Path) -> list[bytes]:
-    """Return the arguments of *command*, one of which may be Python code, and the Python files that they name or that named directories contain."""
-    found = [argument.encode() for argument in command]
+    """
+    Return the arguments of *command*, one of which may be Python code, and the Python files that they name or that named directories contain.
+
+    Only directories of the project are searched, and files that lamina cannot read are left to the command.
+    """
+    found = [os.fsencode(argument) for argument in command]
     for argument in command[1:]:
-        path = project / argument
-        files = path.rglob("*.py") if os.path.isdir(path) else [path] if argument.endswith(".py") else []
-        found += [file.read_bytes() for file in files if file.is_file()]
+        path = Path(os.path.normpath(project / argument))
+        is_searched = path.is_relative_to(project) and os.path.isdir(path)
+        for file in _python_files(path) if is_searched else [path] if argument.endswith(".py") else []:
+            with suppress(OSError):
+                found += [file.read_bytes()] if file.is_file() else []
     return found
+
+
+def _python_files(directory: Path) -> Iterator[Path]:
+    """Yield the Python files below *directory*, without those in hidden directories and in virtual environments."""
+    for here, directories, names in os.walk(directory):
+        directories[:] = [
+            name
+            for name in directories
+            if not name.startswith(".") and not os.path.exists(os.path.join(here, name, "pyvenv.cfg"))
+        ]
+        yield from (Path(here, name) for name in names if name.endswith(".py"))
 
 
 def _split(words: list[str]) -> tuple[str | None, list[str]]:

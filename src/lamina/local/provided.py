@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
     from lamina.core.values import Wheel
 
-# Matches the module after `from`, the list after `import`, or the literal name in a call of `import_module`.
+# Matches the module after `from`, the list after `import`, or the literal name in a call of `import_module`. A statement starts a line,
+# or follows another one.
 _IMPORT = re.compile(
-    rb"(?m)^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([\w., \t]+))|\bimport_module\(\s*[\"'](\w+)"
+    rb"(?m)(?:^|[;:])[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+([\w., \t]+))|\bimport_module\(\s*[\"'](\w+)"
 )
 
 
