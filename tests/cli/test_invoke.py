@@ -161,12 +161,22 @@ def test_report_of_no_json(project: Path, capsys: pytest.CaptureFixture[str]) ->
         (["orders", "--event", "[" * 100_000], "error: event is not valid JSON: nested too deeply\n"),
         (["orders", "--event", "utf-16.json"], "error: event file `utf-16.json` is not valid JSON: "),
         (["orders", "--memory", "1"], "error: memory of 1 MB is outside Lambda's limits\n"),
+        (["orders", "--event", '"\udcff"'], "error: event is not valid JSON: "),
+        (
+            ["orders", "--env", "=x"],
+            "error: environment variables have an empty name, `=` in the name, or a null character: ''\n",
+        ),
+        (
+            ["orders", "--env-file", "null.env"],
+            "error: environment variables have an empty name, `=` in the name, or a null character: 'KEY'\n",
+        ),
         (["orders", "--env", "UNSET_NAME"], "error: environment variables are not set: `UNSET_NAME`\n"),
         (["orders", "--credentials"], "error: environment variables are not set: `AWS_ACCESS_KEY_ID`\n"),
     ],
 )
 def test_wrong_usage(project: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     """Invalid arguments exit with 2 before the function runs."""
+    (project / "null.env").write_text("KEY=\0secret")
     (project / "utf-16.json").write_text("{}", encoding="utf-16")
     code = main(["invoke", *arguments])
     output = capsys.readouterr()

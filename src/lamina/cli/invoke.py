@@ -259,7 +259,8 @@ def read_event(source: str) -> bytes:
     if source == "-":
         name, data = "event on stdin", sys.stdin.buffer.read()
     elif source.lstrip()[:1] in {"{", "[", '"', ""} or source in {"null", "true", "false"}:
-        name, data = "event", source.encode()
+        # A byte that is not UTF-8 is invalid below, as it is in a file.
+        name, data = "event", os.fsencode(source)
     else:
         name = f"event file `{source}`"
         try:

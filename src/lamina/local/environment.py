@@ -131,7 +131,7 @@ class FunctionEnvironment:
         Return all environment variables of the process: Lambda's, overridden by the function's, overridden by *additional*.
 
         The process inherits no variables from the host. Without AWS credentials, SDKs are kept from using those of an EC2 host.
-        Raises `ConfigError` if the function's configuration sets variables that Lambda reserves.
+        Raises `ConfigError` if the function's configuration sets variables that Lambda reserves, or if a variable is not possible.
         """
         known = facts()
         wrong = sorted(name for name, _ in self.function.environment if name in known.reserved)
@@ -145,6 +145,11 @@ class FunctionEnvironment:
         variables = {entry.name: entry.template.format_map(values) for entry in known.variables}
         variables.update(self.function.environment)
         variables.update(self.additional)
+        if impossible := [name for name, value in variables.items() if not name or "=" in name or "\0" in name + value]:
+            raise ConfigError(
+                f"environment variables have an empty name, `=` in the name, or a null character: {', '.join(map(repr, impossible))}",
+                hint="correct `environment` in the function's configuration, `--env` or the env file",
+            )
         if not variables.get("AWS_ACCESS_KEY_ID"):
             # On an EC2 host, an SDK without credentials would use those of the machine.
             variables.setdefault("AWS_EC2_METADATA_DISABLED", "true")
