@@ -126,11 +126,11 @@ exec "$@"
 
 
 def _with_wrapper(
-    make_environment: MakeEnvironment, mode: Mode, path: str, *, executable: bool = True
+    make_environment: MakeEnvironment, mode: Mode, path: str, *, executable: bool = True, wrapper: str = _WRAPPER
 ) -> FunctionEnvironment:
     source = "import os, sys\ndef handler(event, context): return [os.environ['WRAPPED'], sys.argv]"
     environment = make_environment(
-        source, layers=[{"wrap": _WRAPPER}], mode=mode, additional={"AWS_LAMBDA_EXEC_WRAPPER": path}
+        source, layers=[{"wrap": wrapper}], mode=mode, additional={"AWS_LAMBDA_EXEC_WRAPPER": path}
     )
     # The zip of a test has no permissions; lamina's own archives mark scripts as executable.
     (environment.layer / "wrap").chmod(0o555 if executable else 0o444)
@@ -147,6 +147,25 @@ def test_wrapper(make_environment: MakeEnvironment, mode: Mode) -> None:
     assert environment.python(mode) == command.split()[0]
     assert program == command.split()[-1]
     assert [program, "app.handler"] == arguments
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [("#!/bin/sh\r", "/bin/sh\r"), ("#! /no/such/program -x", "/no/such/program"), ("#!/opt/none", "/opt/none")],
+)
+def test_wrapper_without_its_interpreter(make_environment: MakeEnvironment, mode: Mode, line: str, name: str) -> None:
+    """A wrapper whose first line names a program that does not exist is an error that shows the name, with a carriage return too."""
+    environment = _with_wrapper(make_environment, mode, "/opt/wrap", wrapper=f'{line}\nexec "$@"\n')
+    with pytest.raises(ConfigError) as caught:
+        invoke(environment, b"{}")
+
+    expected = f"`AWS_LAMBDA_EXEC_WRAPPER` is `/opt/wrap`, whose first line names {name!r}, which does not exist"
+    assert expected == str(caught.value)
+
+
+def test_wrapper_by_a_relative_path(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A relative path starts in the function's directory, wherever lamina runs."""
+    assert _with_wrapper(make_environment, mode, "app.py").has_wrapper
 
 
 def test_wrapper_that_is_not_executable(make_environment: MakeEnvironment, mode: Mode) -> None:

@@ -169,7 +169,7 @@ class FunctionEnvironment:
         """
         Return the command line that starts the interpreter with *arguments* in *mode*, by the wrapper if the function has one.
 
-        Raises `ConfigError` if the wrapper is not executable.
+        Raises `ConfigError` if the wrapper is not executable, or if the interpreter in its first line does not exist.
         """
         python = [self.python(mode), *arguments]
         if self.wrapper is None or not self.has_wrapper:
@@ -180,15 +180,21 @@ class FunctionEnvironment:
                 f"`AWS_LAMBDA_EXEC_WRAPPER` is `{self.wrapper}`, which is not executable",
                 hint="start the file with a line such as `#!/bin/bash`, then run `lamina build`",
             )
+        if (program := _program_of_script(path)) is not None and not self._host_path(program).exists():
+            raise ConfigError(
+                f"`AWS_LAMBDA_EXEC_WRAPPER` is `{self.wrapper}`, whose first line names {program!r}, which does not exist",
+                hint="start the file with a line such as `#!/bin/bash`, without a carriage return at its end, then run `lamina build`",
+            )
         return [self.wrapper if mode is Mode.NAMESPACE else str(path), *python]
 
     def _host_path(self, path: str) -> Path:
-        """Return the file on the host that the function sees at *path*, as far as *path* is in a layer or in the package."""
+        """Return the file on the host that the function sees at *path*, as far as *path* is in a layer, the package, or the interpreter."""
         usual = facts().directories
-        for inside, outside in ((usual.opt, self.layer), (usual.task, self.package)):
-            if PurePosixPath(path).is_relative_to(inside):
-                return outside / PurePosixPath(path).relative_to(inside)
-        return Path(path)
+        absolute = PurePosixPath(usual.task, path)
+        for inside, outside in ((usual.opt, self.layer), (usual.task, self.package), (usual.lang, self.home.prefix)):
+            if absolute.is_relative_to(inside):
+                return outside / absolute.relative_to(inside)
+        return Path(absolute)
 
     def _placeholders(self, mode: Mode) -> dict[str, str]:
         return {
@@ -293,6 +299,15 @@ def prepare(
         mode=mode,
         additional=tuple(sorted((additional or {}).items())),
     )
+
+
+def _program_of_script(path: Path) -> str | None:
+    """Return the interpreter that the first line of the script *path* names; ``None`` if it names none."""
+    with path.open("rb") as script:
+        first = script.readline(256)  # as much as the kernel reads
+    # The kernel separates the interpreter from its argument at spaces and tabs, and regards a carriage return as part of the name.
+    words = first[2:].rstrip(b"\n").replace(b"\t", b" ").split(b" ")
+    return next((os.fsdecode(word) for word in words if word), None) if first.startswith(b"#!") else None
 
 
 def home_of(interpreter: Interpreter) -> Home:
