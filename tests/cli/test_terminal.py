@@ -305,3 +305,27 @@ def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:
 
     assert "" == done.stderr
     assert "caf\\xe9" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["build"], ["build", "--json"], ["schema"], ["doctor", "--json"]])
+@pytest.mark.parametrize("output", ["", "> output"])
+def test_a_full_disk(arguments: Sequence[str], output: str, tmp_path: Path) -> None:
+    """If a file or the output cannot be written for want of space, lamina says so and exits with 5; with `--json`, as JSON if there is space."""
+    project = make_service(tmp_path).write()
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'ulimit -f 0; exec "$@" {output}', "sh", sys.executable, "-m", "lamina", *arguments],
+        cwd=project,
+        env={**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not output and arguments[0] != "build":
+        assert (0, "") == (done.returncode, done.stderr)  # nothing is written to the disk
+        return
+
+    said = "error: failed to write a file or the output: File too large\n\nhint: free space on the disk"
+    assert (5, True) == (done.returncode, done.stderr.startswith(said))
+    assert "Traceback" not in done.stderr
+    if arguments == ["build", "--json"] and not output:
+        assert "DiskFullError" == json.loads(done.stdout)["error"]["kind"]

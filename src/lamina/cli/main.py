@@ -14,7 +14,14 @@ from _signal import SIG_DFL, SIGTERM, getsignal, signal  # type: ignore[import-n
 
 from lamina import __version__
 from lamina.cli.console import Console, columns
-from lamina.core.errors import ConfigError, LaminaError, MissingExtraError, StoppedError, UsageError
+from lamina.core.errors import (
+    ConfigError,
+    DiskFullError,
+    LaminaError,
+    MissingExtraError,
+    StoppedError,
+    UsageError,
+)
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
@@ -182,6 +189,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of the output has closed it, as in `lamina … | head`.
         _discard_output()
         return 141
+    except OSError as error:
+        full = DiskFullError.of(error)
+        if full is None:
+            raise
+        return _report_full_disk(full.with_traceback(error.__traceback__), arguments)
     return code
 
 
@@ -244,8 +256,18 @@ def _report_failure(error: LaminaError, arguments: list[str]) -> int:
     return error.exit_code
 
 
+def _report_full_disk(error: DiskFullError, arguments: list[str]) -> int:
+    """Report *error* like `_report_failure`, as far as stdout and stderr are not files on the same disk."""
+    try:
+        _report_failure(error, arguments)
+        sys.stdout.flush()
+    except OSError:
+        _discard_output()
+    return error.exit_code
+
+
 def _discard_output() -> None:
-    """Redirect stdout and stderr to nowhere, so that Python does not report a closed pipe again when it flushes them at exit."""
+    """Redirect stdout and stderr to nowhere, so that Python does not fail again to write to them when it flushes them at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         os.dup2(null, stream.fileno())

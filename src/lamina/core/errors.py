@@ -33,6 +33,7 @@ Errors that lamina raises on purpose, each with its exit code.
     │   ├── BytecodeError
     │   └── PackageError
     ├── LocalBuildError                 5
+    ├── DiskFullError                   5
     ├── CheckFailedError                1
     ├── InvokeError                     1
     ├── StoppedError                  130
@@ -58,6 +59,8 @@ Any other exception that reaches the user is a bug.
 """
 
 from __future__ import annotations
+
+import errno
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
@@ -278,6 +281,23 @@ class CheckFailedError(LaminaError):
 
 class InvokeError(LaminaError):
     """lamina could not run a handler locally."""
+
+
+class DiskFullError(LaminaError):
+    """There is no space left to write a file or the output, or a quota or a limit of the size of files is reached."""
+
+    exit_code = 5
+
+    @classmethod
+    def of(cls, error: OSError) -> DiskFullError | None:
+        """Return the error that *error* stands for; ``None`` if it has another reason than missing space."""
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            return None
+        subject = "a file or the output" if error.filename is None else f"`{error.filename}`"
+        return cls(
+            f"failed to write {subject}: {error.strerror}",
+            hint="free space on the disk, for example with `lamina cache clean`",
+        )
 
 
 class StoppedError(LaminaError):

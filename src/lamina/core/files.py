@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import PackageError
+from lamina.core.errors import DiskFullError, LaminaError, PackageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -58,8 +58,8 @@ def building(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _unwritable(directory: Path, error: OSError) -> PackageError:
-    return PackageError(
+def _unwritable(directory: Path, error: OSError) -> LaminaError:
+    return DiskFullError.of(error) or PackageError(
         f"could not write to the output directory `{directory}`: {error.strerror}",
         hint="make this directory writable for your user",
     )
