@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from built import configure, make_build
+from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.console import Console
 from lamina.core.errors import LockError
 from services import make_service
@@ -94,6 +96,23 @@ def test_a_finished_amount_still_moves(columns: int) -> None:
             time.sleep(0.01)
 
         assert len(set(stream.lines())) >= before + 3
+
+
+class _Ascii(_Terminal):
+    """A terminal that shows ASCII only."""
+
+    encoding = "ascii"
+
+
+def test_a_terminal_that_shows_ascii(columns: int) -> None:
+    """The moving line has no characters that the encoding of the terminal lacks."""
+    stream = _Ascii()
+    with Console(stream=stream) as console:
+        console.stage("packing", total=10, unit="files")
+        console.advance(5)
+        assert stream.shows("5 of 10 files")
+
+    assert stream.getvalue().isascii()
 
 
 @pytest.mark.parametrize("settings", [{"quiet": True}, {}])
@@ -216,6 +235,20 @@ def test_an_interrupted_build(options: Sequence[str], terminate: bool, tmp_path:
     if options:
         report = json.loads(plain[plain.index("\n{") :])
         assert {"kind": "StoppedError", "message": "interrupted", "hint": None, "exit_code": 130} == report["error"]
+
+
+def test_a_function_that_starts_slowly(tmp_path: Path) -> None:
+    """While a function initialises and logs nothing, the line moves; its log does not mix with the line."""
+    source = "import time\ntime.sleep(0.8)\nprint('ready')\ndef handler(event, context): return 1"
+    make_build(tmp_path, {"app.py": source}, handlers={"slow": "app.handler"})
+    configure(tmp_path, functions='slow = "app.handler"')
+    environment = {**os.environ, environment_variable(sys.version_info[:2]): sys.executable, "TERM": "xterm"}
+    finished = _in_terminal(["invoke", "slow", "--project", str(tmp_path)], environment=environment)
+
+    *_, shown, after = re.split(r"starting the function", _CONTROL.sub("", finished.text))
+    assert (0, True) == (finished.code, bool(shown))
+    assert re.search(r"[\r\n]ready\r?\n", after)
+    assert "\n1\r\n" in after
 
 
 @pytest.mark.parametrize("columns", [60, 200])

@@ -7,6 +7,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,12 +110,13 @@ def _invoke(arguments: argparse.Namespace, artifacts: Artifacts, event: bytes) -
         debugged=_is_debugged(arguments),
     )
     warn_of_wrapper([environment], console)
-    result = invoke(
-        environment,
-        event,
-        on_log=None if arguments.quiet else _show_log,
-        debugger=_debugger(arguments, artifacts.project, environment) if _is_debugged(arguments) else None,
-    )
+    debugger = _debugger(arguments, artifacts.project, environment) if _is_debugged(arguments) else None
+    with console:
+        # The initialisation may take seconds in which the function logs nothing.
+        console.stage("starting the function")
+        result = invoke(
+            environment, event, on_log=None if arguments.quiet else partial(_show_log, console), debugger=debugger
+        )
     if result.mode_reason is not None:
         warn_of_mode(result.mode_reason, console)
     elif arguments.verbose:
@@ -303,7 +305,8 @@ def parse_json(data: bytes) -> object:
         raise ValueError("nested too deeply") from error
 
 
-def _show_log(text: str) -> None:
+def _show_log(console: Console, text: str) -> None:
+    console.close()
     # If the reader of stderr closes it, as `| head` does, still print the response.
     with suppress(BrokenPipeError):
         sys.stderr.write(text)

@@ -25,7 +25,7 @@ class ProgressLine:
         """Show *stage* on *stream*, of which the amount *done* is complete."""
         self._console = Console(file=stream)
         columns = [
-            progress.SpinnerColumn(),
+            progress.SpinnerColumn("line" if self._console.options.ascii_only else "dots"),
             progress.TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             progress.BarColumn(bar_width=20),
             progress.TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
