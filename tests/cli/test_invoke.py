@@ -343,6 +343,12 @@ def test_watch_of_a_project_that_was_never_built(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().err.startswith("error: no lock file found in ")
 
 
+def test_watch_with_an_event_that_no_change_corrects(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With `--watch`, an event on the command line that is not JSON is an error at once."""
+    assert 2 == main(["invoke", "orders", "--no-build", "--watch", "--event", "{"])
+    assert capsys.readouterr().err.startswith("error: event is not valid JSON: ")
+
+
 class _Client:
     """A client of the Debug Adapter Protocol, as in an editor."""
 

@@ -74,21 +74,22 @@ def _watch(arguments: argparse.Namespace) -> None:
     Build and invoke the function now and after each change of its sources, its event or its env files.
 
     An error is printed, and the next change tries again. Raises the first error if the project was never built, because no change of its
-    sources would be noticed.
+    sources would be noticed, and the error of an event that is not in a file, because no change corrects it.
     """
     from lamina.local.watch import changes
     from lamina.pipeline import last_build
 
     console, project = Console.of(arguments), project_of(arguments)
-    stdin = read_event("-") if arguments.event == "-" else None
-    files = [Path(arguments.event), *map(Path, arguments.env_file)]
+    is_file = arguments.event != "-" and not _is_json(arguments.event)
+    fixed = None if is_file else read_event(arguments.event)
+    files = [*([Path(arguments.event)] if is_file else []), *map(Path, arguments.env_file)]
     options = None
     for _ in changes(project, [path.absolute() for path in files]):
         # The record of the last build may be missing, because a file was edited during the build.
         lost = options is not None and last_build.inputs(project) is None
         options = options if lost else last_build.last_options(project)
         try:
-            event = stdin if stdin is not None else read_event(arguments.event)
+            event = read_event(arguments.event) if fixed is None else fixed
             _invoke(arguments, open_build(arguments, again=options if lost else None), event)
         except LaminaError as error:
             if last_build.inputs(project) is None:
@@ -260,7 +261,7 @@ def read_event(source: str) -> bytes:
     """
     if source == "-":
         name, data = "event on stdin", sys.stdin.buffer.read()
-    elif source.lstrip()[:1] in {"{", "[", '"', ""} or source in {"null", "true", "false"}:
+    elif _is_json(source):
         # A byte that is not UTF-8 is invalid below, as it is in a file.
         name, data = "event", os.fsencode(source)
     else:
@@ -277,6 +278,11 @@ def read_event(source: str) -> bytes:
     except ValueError as error:
         raise ConfigError(f"{name} is not valid JSON: {error}", hint=_json_hint(error)) from error
     return data
+
+
+def _is_json(source: str) -> bool:
+    """Return whether the value *source* of ``--event`` is meant to be JSON text, so that it does not name a file."""
+    return source.lstrip()[:1] in {"{", "[", '"', ""} or source in {"null", "true", "false"}
 
 
 def _json_hint(error: ValueError) -> str:
