@@ -8,11 +8,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from built import function, make_build
-from lamina.core.errors import ConfigError
+from lamina.core.errors import ConfigError, CorruptArchiveError
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.target import Target, runtimes
 from lamina.core.toml import read_data
+from lamina.local import runtime_client
 from lamina.local.environment import prepare
 from lamina.local.invoke import invoke
 from lamina.local.provided import ImportedModules, LocalWheels, ProvidedWheel, imported_modules, sdk_wheels
@@ -201,6 +202,21 @@ def test_layers_come_first(served: _Served, home: Home) -> None:
     runtime = environment.directories(result.mode).runtime
     assert f'[7, "layer", "{runtime}/boto3/__init__.py"]' == result.payload.decode()
     assert list(environment.runtime.glob("boto3/__pycache__/*.pyc"))
+
+
+@pytest.mark.parametrize("kept", [0, 100, -1])
+def test_damaged_store(served: _Served, home: Home, kept: int) -> None:
+    """A wheel that was damaged in the store, cut or changed, is an error that names the command to delete it."""
+    wheels = served.provider().sdk(_TARGET, [], [b"import boto3"])
+    content = wheels[0].path.read_bytes()
+    wheels[0].path.chmod(0o644)
+    wheels[0].path.write_bytes(content[:kept] + b"?" * (-kept))
+    with pytest.raises(CorruptArchiveError) as caught:
+        runtime_client.provide(served.project / "runtime", home.interpreter, wheels)
+
+    assert "`boto3-1.0-py3-none-any.whl` in the store is damaged" == str(caught.value)
+    assert "`lamina cache verify`" in str(caught.value.hint)
+    assert [] == list((served.project / "runtime").iterdir())
 
 
 def test_debugger_of_an_old_python(served: _Served) -> None:

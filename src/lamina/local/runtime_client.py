@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import environment_variable
-from lamina.core.errors import InvokeError, MissingExtraError
+from lamina.core.errors import CorruptArchiveError, InvokeError, MissingExtraError
 from lamina.core.files import file_sha256
 from lamina.local.facts import facts
 from lamina.local.unpack import making, unzip
@@ -37,7 +37,7 @@ def provide(cache: Path, interpreter: Interpreter, wheels: Sequence[Wheel] = ())
     Return a directory inside *cache* with the runtime client, the contents of *wheels*, and their bytecode for *interpreter*.
 
     An existing directory is reused. Raises `MissingExtraError` if lamina's environment does not contain the client, `ArchiveError` if a
-    wheel cannot be unpacked, and `InvokeError` if *interpreter* fails to compile the modules.
+    wheel is damaged or cannot be unpacked, and `InvokeError` if *interpreter* fails to compile the modules.
     """
     files = _files()
     key = hashlib.sha256(interpreter.magic.encode())
@@ -54,6 +54,11 @@ def provide(cache: Path, interpreter: Interpreter, wheels: Sequence[Wheel] = ())
                 shutil.copyfile(path, destination)
                 destination.chmod(0o444)
             for wheel in wheels:
+                if file_sha256(wheel.path) != wheel.pin.sha256:
+                    raise CorruptArchiveError(
+                        f"`{wheel.pin.filename}` in the store is damaged",
+                        hint="delete damaged files from the store: run `lamina cache verify`, then run the command again",
+                    )
                 with wheel.path.open("rb") as stream:
                     unzip(stream, temporary, name=wheel.pin.filename)
             _compile(temporary, interpreter)

@@ -15,6 +15,7 @@ import stat
 import tempfile
 import time
 import zipfile
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -114,7 +115,7 @@ def unzip(stream: BinaryIO, directory: Path, *, name: str) -> None:
         with zipfile.ZipFile(stream) as opened:
             for member, parts in _members(opened, name):
                 _write(opened, member, directory.joinpath(*parts), name)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise CorruptArchiveError(f"failed to unpack `{name}`: {error}") from error
 
 
