@@ -98,6 +98,21 @@ def test_a_finished_amount_still_moves(columns: int) -> None:
         assert len(set(stream.lines())) >= before + 3
 
 
+def test_a_terminal_that_cannot_move_its_cursor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With TERM=dumb, each stage that lasts is one plain line, and one that ends at once is not shown."""
+    monkeypatch.setenv("TERM", "dumb")
+    stream = _Terminal()
+    with Console(stream=stream) as console:
+        console.stage("reading")
+        console.stage("packing", total=10, unit="files")
+        assert stream.shows("packing …\n")
+        console.stage("measuring")
+        assert stream.shows("measuring …\n")
+        console.stage("writing")
+
+    assert "packing …\nmeasuring …\n" == stream.getvalue()
+
+
 class _Ascii(_Terminal):
     """A terminal that shows ASCII only."""
 

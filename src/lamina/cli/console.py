@@ -27,7 +27,8 @@ class Console:
     """
     Write a command's messages to stderr and, as a `Reporter`, show the progress of long work.
 
-    On a terminal, a moving line shows the current stage once it lasts. Elsewhere each stage is one line, printed only if *verbose*.
+    On a terminal, a moving line shows the current stage once it lasts; on one that cannot move its cursor, each stage that lasts is one
+    line. Elsewhere each stage is one line, printed only if *verbose*.
     """
 
     def __init__(
@@ -113,10 +114,14 @@ class Console:
         if not self._is_live:
             if self.verbose:
                 self._write(f"{name} …" if total is None else f"{name}: {_amount(total, unit)}")
-            return
+            if self.verbose or not self._terminal:
+                return
         from lamina.core.reporter import Stage
 
         with self._lock:
+            if self._timer is not None and not self._is_live:
+                self._timer.cancel()
+                self._timer = None
             self._stage, self._done = Stage.now(name, total=total, unit=unit), 0
             if self._line is not None:
                 self._line.show(self._stage, self._done)
@@ -132,6 +137,11 @@ class Console:
         return timer
 
     def _draw(self) -> None:
+        if not self._is_live:
+            with self._lock:
+                if self._stage is not None:
+                    print(f"{self._stage.name} …", file=self._stream)
+            return
         from lamina.cli.progress import ProgressLine
 
         with self._lock:
