@@ -296,7 +296,7 @@ class DiskFullError(LaminaError):
         subject = "a file or the output" if error.filename is None else f"`{error.filename}`"
         return cls(
             f"failed to write {subject}: {error.strerror}",
-            hint="free space on the disk, for example with `lamina cache clean`",
+            hint="free space on the disk; to see how much the store occupies, run `lamina cache size`",
         )
 
 
