@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -204,13 +205,17 @@ def test_layers_come_first(served: _Served, home: Home) -> None:
     assert list(environment.runtime.glob("boto3/__pycache__/*.pyc"))
 
 
-@pytest.mark.parametrize("kept", [0, 100, -1])
-def test_damaged_store(served: _Served, home: Home, kept: int) -> None:
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+def test_damaged_store(served: _Served, home: Home, damage: str) -> None:
     """A wheel that was damaged in the store, cut or changed, is an error that names the command to delete it."""
     wheels = served.provider().sdk(_TARGET, [], [b"import boto3"])
     content = wheels[0].path.read_bytes()
     wheels[0].path.chmod(0o644)
-    wheels[0].path.write_bytes(content[:kept] + b"?" * (-kept))
+    with zipfile.ZipFile(wheels[0].path) as archive:
+        member = max(archive.infolist(), key=lambda each: each.compress_size)
+        middle = member.header_offset + 30 + len(member.filename) + member.compress_size // 2
+    changed = content[:middle] + bytes([content[middle] ^ 0xFF]) + content[middle + 1 :]
+    wheels[0].path.write_bytes({"empty": b"", "cut": content[:100], "changed": changed}[damage])
     with pytest.raises(CorruptArchiveError) as caught:
         runtime_client.provide(served.project / "runtime", home.interpreter, wheels)
 

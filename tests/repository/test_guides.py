@@ -432,7 +432,7 @@ def test_the_installation_page_runs(place: Place, wheel: Path, tmp_path: Path) -
     make_wheel(wheels, "boto3", "1.44.0")
     tools.mkdir()
     for program in ("uv", "uvx"):
-        (tools / program).symlink_to(shutil.which(program) or program)
+        (tools / program).symlink_to(Path(sys.executable).with_name(program))
     (tools / "python").symlink_to(sys.executable)
     project = shutil.copytree(place.root / "quotes", tmp_path / "quotes")
     (project / "lamina").symlink_to(DOCS.parent)

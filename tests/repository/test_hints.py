@@ -16,7 +16,7 @@ from pip._internal.commands import create_command
 
 import messages
 from emulators import REGION, ministack_server
-from lamina.bytecode.interpreter import environment_variable
+from lamina.bytecode.interpreter import environment_variable, find_uv
 from lamina.cli.main import build_parser, main
 from lamina.core.errors import UsageError
 from loopback import IndexServer
@@ -81,6 +81,7 @@ PLACEHOLDERS: Final = {
 }
 """What a reader puts in place of the placeholders in a command, and of the samples that `messages.py` renders."""
 
+UV: Final = find_uv() or "uv"
 MINOR: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 CONFIGURATION: Final = f"""
 [tool.lamina]
@@ -257,7 +258,7 @@ def uv_accepts(arguments: list[str]) -> bool:
     """Return whether the help of the command of uv lists each option among *arguments*."""
     names = [each for each in arguments if re.fullmatch(r"[a-z]+", each)]
     command = names[: 2 if arguments[0] in {"pip", "python", "tool"} else 1]
-    done = subprocess.run(["uv", *command, "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run([UV, *command, "--help"], capture_output=True, text=True, check=False)
     options = [each.partition("=")[0] for each in arguments if each.startswith("-")]
     return done.returncode == 0 and all(re.search(rf"(?<![\w-]){each}(?![\w-])", done.stdout) for each in options)
 

@@ -54,15 +54,20 @@ def provide(cache: Path, interpreter: Interpreter, wheels: Sequence[Wheel] = ())
                 shutil.copyfile(path, destination)
                 destination.chmod(0o444)
             for wheel in wheels:
-                if file_sha256(wheel.path) != wheel.pin.sha256:
-                    raise CorruptArchiveError(
-                        f"`{wheel.pin.filename}` in the store is damaged",
-                        hint="delete damaged files from the store: run `lamina cache verify`, then run the command again",
-                    )
-                with wheel.path.open("rb") as stream:
-                    unzip(stream, temporary, name=wheel.pin.filename)
+                _unzip(wheel, temporary)
             _compile(temporary, interpreter)
     return directory
+
+
+def _unzip(wheel: Wheel, directory: Path) -> None:
+    try:
+        with wheel.path.open("rb") as stream:
+            unzip(stream, directory, name=wheel.pin.filename)
+    except CorruptArchiveError as error:
+        raise CorruptArchiveError(
+            f"`{wheel.pin.filename}` in the store is damaged",
+            hint="delete damaged files from the store: run `lamina cache verify`, then run the command again",
+        ) from error
 
 
 def _compile(directory: Path, interpreter: Interpreter) -> None:
