@@ -525,3 +525,13 @@ def test_own_code_in_a_layer(service: Service, store: Store) -> None:
     (message,) = messages(service, store)
 
     assert message.startswith("`f` cannot import `absent`: `main` → `shared.db` → `absent` (`shared/db.py`, line 1); ")
+
+
+def test_module_elsewhere_in_the_repository(service: Service, store: Store) -> None:
+    """A module of the repository that is outside the project is named with its path."""
+    write(service.root / "app", {"main.py": f"import shared_code{HANDLER}"})
+    write(service.root.parent, {".git/HEAD": "ref: refs/heads/main\n", "layers/tools/shared_code.py": ""})
+
+    (message,) = messages(service, store)
+
+    assert "; the module is `layers/tools/shared_code.py` in the repository, outside the project: lock its" in message

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core import toml
 from lamina.core.names import normalized
@@ -20,10 +20,11 @@ from lamina.pipeline.checks import sdk
 from lamina.pipeline.checks.modules import requirements_of
 from lamina.pipeline.checks.stdlib import last_version
 from lamina.project.ignore import rule_for
+from lamina.project.repository import find_repository
 from lamina.project.sources import walk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lamina.bytecode.imports.missing import Miss
     from lamina.lock.offers import Offer
@@ -92,37 +93,25 @@ class ImportCures:
         return f"{fact}; to package it, set `include = {toml.value((*self._service.include, entry))}`"
 
     def _elsewhere(self, top: str) -> str | None:
-        """Return how to package the top-level module *top*, if the project has it in another directory."""
-        found = min(self._places(top), key=lambda path: (path.count("/"), path), default=None)
-        if found is None or found in self._config.source:
+        """Return how to package the top-level module *top*, if the project or its repository has it in another directory."""
+        root = self._service.root
+        found = _place(root, self._directories, top)
+        if found is not None:
+            source = toml.value((*self._config.source, found))
+            fact = f"the module is `{found}` in the project: to package it as `{top}`, set `source = {source}`"
+            return None if found in self._config.source else fact
+        repository = find_repository(root)
+        if repository is None or os.path.samefile(repository.root, root):
             return None
-        source = toml.value((*self._config.source, found))
-        return f"the module is `{found}` in the project: to package it as `{top}`, set `source = {source}`"
-
-    def _places(self, top: str) -> Iterator[str]:
-        """Yield the paths in the project of files and directories that could be the top-level module *top*."""
-        for here, directories, files in self._directories:
-            if f"{top}.py" in files:
-                yield (here / f"{top}.py").as_posix()
-            if top in directories and any((self._service.root / here / top).glob("*.py")):
-                yield (here / top).as_posix()
+        outside = _place(Path(repository.root), _directories(Path(repository.root)), top)
+        return outside and (
+            f"the module is `{outside}` in the repository, outside the project: lock its project as a local package, or "
+            "configure lamina in a directory that contains both"
+        )
 
     @cached_property
-    def _directories(self) -> list[tuple[PurePath, list[str], list[str]]]:
-        """The directories of the project, relative to its root, each with the names of its directories and files."""
-        root = self._service.root
-        found: list[tuple[PurePath, list[str], list[str]]] = []
-        for directory, directories, files in os.walk(root):
-            if len(found) >= _MOST_DIRECTORIES:
-                break
-            here = PurePath(directory).relative_to(root)
-            directories[:] = sorted(
-                name
-                for name in directories
-                if rule_for(name, is_directory=True) is None and not (root / here / name / "pyvenv.cfg").exists()
-            )
-            found.append((here, directories, files))
-        return found
+    def _directories(self) -> list[_Directory]:
+        return _directories(self._service.root)
 
     def _locked(self, module: str, layers: Sequence[str]) -> str | None:
         """Return how to select the distribution of *module*, if it is locked but not in one of *layers*."""
@@ -182,3 +171,39 @@ def _full_name(miss: Miss) -> str:
     if each is None or each.level or not f"{each.module}.".startswith(f"{miss.module}."):
         return miss.module
     return ".".join((each.module, *each.names[:1]))
+
+
+class _Directory(NamedTuple):
+    """A directory below a root, with the names of its directories and files."""
+
+    path: PurePath
+    """The path relative to the root."""
+    directories: Sequence[str]
+    files: Sequence[str]
+
+
+def _directories(root: Path) -> list[_Directory]:
+    """Return the directories at and below *root*, at most `_MOST_DIRECTORIES`, without those that are never packaged."""
+    found: list[_Directory] = []
+    for directory, directories, files in os.walk(root):
+        if len(found) >= _MOST_DIRECTORIES:
+            break
+        here = PurePath(directory).relative_to(root)
+        directories[:] = sorted(
+            name
+            for name in directories
+            if rule_for(name, is_directory=True) is None and not (root / here / name / "pyvenv.cfg").exists()
+        )
+        found.append(_Directory(here, directories, files))
+    return found
+
+
+def _place(root: Path, found: Iterable[_Directory], top: str) -> str | None:
+    """Return the shortest path, relative to *root*, of a file or directory among *found* that could be the module *top*."""
+    places = [(each.path / f"{top}.py").as_posix() for each in found if f"{top}.py" in each.files]
+    places += [
+        (each.path / top).as_posix()
+        for each in found
+        if top in each.directories and any((root / each.path / top).glob("*.py"))
+    ]
+    return min(places, key=lambda path: (path.count("/"), path), default=None)
