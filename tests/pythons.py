@@ -59,10 +59,12 @@ def serve_interpreter(server: IndexServer, directory: Path, monkeypatch: pytest.
     archive = server.directory / "cpython.tar.gz"
     with tarfile.open(archive, "w:gz") as file:
         file.add(prefix, "python")
-    (server.directory / "downloads.json").write_text(json.dumps({"cpython": _download(server, archive)}))
+    # Old versions of uv read this list only from a file.
+    downloads = server.directory / "downloads.json"
+    downloads.write_text(json.dumps({"cpython": _download(server, archive)}))
     (directory / "bin").mkdir(exist_ok=True)
     (directory / "bin" / "uv").symlink_to(find_uv_bin())
-    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", server.file_url("downloads.json"))
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", str(downloads))
     monkeypatch.setenv("UV_PYTHON_INSTALL_DIR", str(directory / "installed"))
     monkeypatch.setenv("UV_CACHE_DIR", str(directory / "uv-cache"))
     return directory / "installed"
