@@ -229,7 +229,7 @@ def test_empty(
     assert 0 == main(["build", "--project", project])
 
     err = capsys.readouterr().err
-    assert "note: layer `common` is empty: the lock file has no distributions for it" in err
+    assert "note: layer `common` is empty: no distributions are locked for it, or all are left out" in err
     assert "zipped  unzipped" not in err
     assert 1 == len(members(service.root / ".lamina" / "layers" / "common.zip"))
     assert 0 == main(["build", "--project", project])

@@ -157,7 +157,7 @@ def _build_target(
                 context.reporter.note(_uncompiled(each))
             if each.reused is None and each.is_empty:
                 context.reporter.note(
-                    f"layer `{each.name}` is empty: the lock file has no distributions for it; its zip only contains a manifest"
+                    f"layer `{each.name}` is empty: no distributions are locked for it, or all are left out; its zip only contains a manifest"
                 )
         if any(each.reused is None for each in plan.package_plans):
             context.reporter.stage("packing functions")

@@ -198,7 +198,7 @@ def test_local_packages_go_into_functions(tmp_path: Path, counter: Path) -> None
     assert [
         "adding local packages to the function packages instead of a layer: `shared`",
         f"building `shared` 1.0; the build runs code from `{shared}`",
-        "layer `common` is empty: the lock file has no distributions for it; its zip only contains a manifest",
+        "layer `common` is empty: no distributions are locked for it, or all are left out; its zip only contains a manifest",
     ] == listener.notes
     assert not (shared / "build").exists()
 
