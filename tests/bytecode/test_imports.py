@@ -711,7 +711,7 @@ def test_static_search_covers_what_is_really_imported(compiler: Compiler, store:
     pin = Pin(name="demo", version="1.0", filename=wheel.name, sha256=sha256(wheel))
     files = (SourceFile(path="handler.py", origin=service / "handler.py", sha256=sha256(service / "handler.py")),)
     trees: list[Code] = [
-        SourceCode(project=service, files=files),
+        SourceCode(key=str(service), files=files),
         WheelCode(pin=pin, recipe=Recipe(), fetch=lambda pin: Wheel(pin=pin, path=wheel)),
     ]
     found = found_in(trees, compiler=compiler, store=store)

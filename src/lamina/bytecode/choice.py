@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Pin
-    from lamina.project.service import Function, Service
+    from lamina.project.service import Function, PackageConfig, Service
     from lamina.project.sources import PackageSources
 
 REACH_AREA = "reach"
@@ -98,7 +98,7 @@ def starts(service: Service, closure: Closure, packages: Sequence[PackageSources
     found: list[Start] = []
     for package in packages:
         functions = [function for function in package.config.functions if function.name in using]
-        modules = {function.handler.replace("/", ".").rpartition(".")[0] for function in functions}
+        modules = {function.module for function in functions}
         known = {module for function in functions for module in recorded.get(function.name, ())}
         if functions:
             found.append(Start(handlers=tuple(sorted(modules)), recorded=tuple(sorted(known)), package=package))
@@ -183,14 +183,23 @@ def follow(
     return _choice(kept, magic_number(toolchain.python))
 
 
+def source_key(service: Service, package: PackageConfig) -> str:
+    """
+    Return the key of the sources of *package* in the store, as `Code.key` describes it.
+
+    It has the project's path and, if they are not those of the service, the package's own entries: they distinguish the
+    package from others on this machine.
+    """
+    return "\n".join((str(service.root), *(() if package.source == service.source else package.source)))
+
+
 def _first_party(service: Service, start: Start) -> FirstParty:
     from lamina.bytecode.imports.search import FirstParty
     from lamina.bytecode.modules import SourceCode
 
-    config = start.package.config
-    source = () if config.source == service.source else config.source
+    package = start.package
     return FirstParty(
-        code=SourceCode(project=service.root, files=start.package.tree.files, source=source),
+        code=SourceCode(key=source_key(service, package.config), files=package.tree.files),
         handlers=start.handlers,
         recorded=start.recorded,
     )

@@ -73,20 +73,13 @@ class WheelCode:
 class SourceCode:
     """The service's own sources in one package, by path; implements `lamina.bytecode.imports.index.Code`."""
 
-    project: Path
+    key: str
     files: tuple[SourceFile, ...]
-    source: tuple[str, ...] = ()
-    """The entries that list the files, if they are not those of the service."""
 
     @property
     def distribution(self) -> str:
         """The name `FIRST_PARTY`, which marks the service's own code."""
         return FIRST_PARTY
-
-    @property
-    def key(self) -> str:
-        """The project's path, and the package's own entries: they distinguish this package from others on this machine."""
-        return "\n".join((str(self.project), *self.source))
 
     @cached_property
     def _by_path(self) -> dict[str, SourceFile]:

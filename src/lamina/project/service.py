@@ -62,6 +62,11 @@ class Function:
     layer_arns: tuple[str, ...] = ()
     """The ARNs of layers that the function also has. lamina does not build them and cannot read them."""
 
+    @property
+    def module(self) -> str:
+        """The dotted name of the handler's module, which Lambda imports."""
+        return self.handler.replace("/", ".").rpartition(".")[0]
+
 
 @frozen
 class PackageConfig:

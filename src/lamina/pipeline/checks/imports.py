@@ -24,6 +24,7 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from lamina.bytecode.choice import source_key
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
 from lamina.bytecode.imports.missing import Form, InsideMiss, OwnModules, find_inside, find_missing
 from lamina.bytecode.imports.resolve import Module
@@ -133,7 +134,7 @@ class _GroupSearch:
         self._group = group
         # Without bytecode, this process scans the sources, whose version of Python may be another one than the target's.
         self._keeps = service.bytecode is BytecodeMode.NONE
-        key = "\n".join((str(service.root), *(() if group.config.source == service.source else group.config.source)))
+        key = source_key(service, group.config)
         used = [plan for plan in plans if plan.name in group.layers]
         self._code = _OwnCode.of(
             View(group.package.path),
@@ -161,7 +162,7 @@ class _GroupSearch:
     def misses(self, functions: Iterable[Function]) -> tuple[Miss, ...]:
         """Return what the handlers of *functions* import and nothing provides."""
         found = find_missing(
-            [function.handler.replace("/", ".").rpartition(".")[0] for function in functions],
+            [function.module for function in functions],
             self._own,
             self._others,
             scans=self._scan,
