@@ -61,8 +61,6 @@ def propose(
     TOML. Raises TemplateError if a deploy description is invalid.
     """
     root = Path(os.path.abspath(root))
-    if not root.is_dir():
-        raise ConfigError(f"no directory `{root}`", hint="pass the directory of your project with `--project`")
     files = TemplateFiles(root, store)
     found = (
         find(files)
