@@ -284,7 +284,7 @@ class InvokeError(LaminaError):
 
 
 class DiskFullError(LaminaError):
-    """There is no space left to write a file or the output, or a quota or a limit of the size of files is reached."""
+    """The disk is full, or writing would exceed a quota or the limit for the size of a file."""
 
     exit_code = 5
 
