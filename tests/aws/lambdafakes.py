@@ -10,7 +10,18 @@ import zipfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.aws.api.functions import LATEST, AliasState, FunctionState, NewFunction, S3Code, Settings, Zip
+from lamina.aws.api.functions import (
+    LATEST,
+    PUBLISHED,
+    AliasState,
+    CodeStorage,
+    FunctionState,
+    NewFunction,
+    S3Code,
+    Settings,
+    Storage,
+    Zip,
+)
 from lamina.core.errors import AwsError
 
 if TYPE_CHECKING:
@@ -52,6 +63,9 @@ class Held:
     content: bytes
     state: FunctionState
     busy_polls: int = 0
+    storage: CodeStorage = field(default_factory=CodeStorage)
+    pending_versions: bool = False
+    """Whether published versions stay busy, as with SnapStart until the snapshot is taken."""
     versions: dict[str, FunctionState] = field(default_factory=dict)
     aliases: dict[str, AliasState] = field(default_factory=dict)
 
@@ -111,16 +125,20 @@ class FakeFunctions:
             if held is None:
                 return None
             if version != LATEST:
-                return held.versions.get(version)
+                found = held.versions.get(version)
+                return None if found is None else replace(found, busy=held.pending_versions)
             held.busy_polls = max(0, held.busy_polls - 1)
             return replace(held.state, busy=held.busy_polls > 0)
 
         return self._do("GetFunctionConfiguration", effect)
 
-    def download(self, name: str, destination: Path) -> None:
+    def download(self, name: str, destination: Path) -> CodeStorage:
         self._do("GetFunction", lambda: destination.write_bytes(self.functions[name].content))
+        return self.functions[name].storage
 
-    def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
+    def update_code(
+        self, name: str, code: Zip | S3Code, *, architecture: str, revision: str, kms_key: str | None = None
+    ) -> bool:
         def effect() -> bool:
             held = self._idle(name)
             if held.state.revision != revision:
@@ -128,6 +146,9 @@ class FakeFunctions:
             content = self._content(code)
             self._check(content, held.state.settings)
             held.content = content
+            held.storage = CodeStorage(
+                storage=code.storage if isinstance(code, S3Code) else Storage.COPY, kms_key=kms_key
+            )
             self._change(
                 held,
                 replace(held.state, code_sha256=digest(content), code_bytes=len(content), architecture=architecture),
@@ -147,15 +168,19 @@ class FakeFunctions:
 
         return self._do("UpdateFunctionConfiguration", effect)
 
-    def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
+    def publish_version(self, name: str, *, code_sha256: str, revision: str, to: str | None = None) -> str | None:
         def effect() -> str | None:
             held = self._idle(name)
             if (held.state.code_sha256, held.state.revision) != (code_sha256, revision):
                 return None
-            newest = str(len(held.versions))
+            if to == PUBLISHED:
+                held.versions[PUBLISHED] = replace(held.state, version=PUBLISHED, revision=self._next())
+                return PUBLISHED
+            numbers = [each for each in held.versions if each != PUBLISHED]
+            newest = str(len(numbers))
             if newest in held.versions and self._same(held.versions[newest], held.state):
                 return newest
-            number = str(len(held.versions) + 1)
+            number = str(len(numbers) + 1)
             held.versions[number] = replace(held.state, version=number, revision=self._next())
             return number
 

@@ -70,6 +70,7 @@ class Stage:
         for documented, here in {
             "arn:aws:iam::210987654321:role/layer-publisher": ROLE,
             "123456789012": ACCOUNT,
+            "464622532012": ACCOUNT,
             "my-artifacts": self.bucket,
             "team-artifacts": self.bucket,
             "orders-": f"{self.name}-",
@@ -201,6 +202,27 @@ def test_deploy(stage: Stage) -> None:
     assert [] == compare(stage.policy("Publish", "Deploy", "Create"), stage.record.needs())[0]
     assert [] == compare(stage.policy("Deploy", "Create"), stage.record.needs())[1]
     assert set() == unlisted(stage.record)
+
+
+def test_layers_of_others(stage: Stage) -> None:
+    """A function's layers of other publishers stay, and every change of its layers needs permission to read them."""
+    client = stage.emulator.client("lambda")
+    assert 0 == stage.run("deploy", "--create", "--role", ROLE)
+    content = {"ZipFile": code("extension")}
+    other = client.publish_layer_version(LayerName="Datadog-Extension", Content=content)["LayerVersionArn"]
+    function = f"{stage.name}-hello"
+    present = [row["Arn"] for row in client.get_function_configuration(FunctionName=function)["Layers"]]
+    client.update_function_configuration(FunctionName=function, Layers=[*present, other])
+    stage.record.clear()
+    stage.service.add("beta", "2.1", {"beta.py": "import alpha\n"})
+
+    assert 0 == stage.run("deploy")
+    assert other in [row["Arn"] for row in client.get_function_configuration(FunctionName=function)["Layers"]]
+    assert [("lambda:GetLayerVersion", other)] == compare(stage.policy("Publish", "Deploy"), stage.record.needs())[0]
+    assert ([], []) == (
+        compare(stage.policy("Publish", "Deploy", "Layers of others"), stage.record.needs())[0],
+        compare(stage.policy("Layers of others"), stage.record.needs())[1],
+    )
 
 
 def test_prune(stage: Stage) -> None:

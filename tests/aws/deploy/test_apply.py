@@ -11,7 +11,7 @@ import pytest
 
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
-from lamina.aws.api.functions import Settings
+from lamina.aws.api.functions import PUBLISHED, CodeStorage, Settings, Storage
 from lamina.aws.deploy.apply import Deployment, DeployOutcome
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
@@ -41,7 +41,7 @@ LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
 OLD, NEW = f"{LAYER}:1", f"{LAYER}:2"
 NAMES = ("alpha", "beta", "gamma")
 ROLE = "arn:aws:iam::123456789012:role/service"
-IMPATIENT = Patience(poll_seconds=0, limit_seconds=5, sleep=lambda _: None)
+IMPATIENT = Patience(poll_seconds=0, change_seconds=5, version_seconds=5, sleep=lambda _: None)
 # The sizes (old code, old layer, new code, new layer) that lead to each of the three orders.
 SIZES = {"layers first": (10, 500, 10, 500), "code first": (900, 0, 10, 500), "no layers between": (100, 900, 900, 100)}
 ORDERS: dict[str, list[type]] = {
@@ -310,6 +310,128 @@ def test_version_that_cannot_run(tmp_path: Path) -> None:
         "all functions and aliases were rolled back"
     ) == str(caught.value)
     assert before == shop.lambda_.snapshot()
+
+
+class Clock:
+    """A clock that advances while one sleeps, and calls *at_end* after *seconds*."""
+
+    def __init__(self, seconds: float, at_end: Callable[[], None]) -> None:
+        self.now, self.seconds, self.at_end = 0.0, seconds, at_end
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        if self.now >= self.seconds:
+            self.at_end()
+
+    def patience(self) -> Patience:
+        return Patience(sleep=self.sleep, clock=lambda: self.now)
+
+
+def test_waits_for_a_version_as_long_as_aws_does(tmp_path: Path) -> None:
+    """With SnapStart, a version may be pending for many minutes. The deployment waits; after AWS's own limit it rolls everything back."""
+    shop = Shop(tmp_path)
+    before = shop.lambda_.snapshot()
+    held = shop.lambda_.functions["shop-beta"]
+
+    def deploy(seconds: float) -> Clock:
+        held.pending_versions = True
+        clock = Clock(seconds, lambda: setattr(held, "pending_versions", False))
+        deployment = Deployment(shop.lambda_, shop.steps(), directory=tmp_path, bucket=None, patience=clock.patience())
+        deployment.run()
+        return clock
+
+    with pytest.raises(DeployError) as caught:
+        deploy(26 * 60 + 30)
+    assert "Lambda is still preparing version 2 of function `shop-beta` after 1,560 s" in str(caught.value)
+    assert before == shop.lambda_.snapshot()
+
+    assert 20 * 60 == pytest.approx(deploy(20 * 60).now, abs=2)
+    assert {"live": shop.complete()} == shop.lambda_.snapshot()["shop-beta"][2]
+
+
+def test_the_storage_of_the_code_stays(tmp_path: Path) -> None:
+    """New code, and the old code after a rollback, keeps the customer's key and the storage by reference that the function had."""
+    storages = {
+        "shop-alpha": CodeStorage(kms_key="arn:aws:kms:eu-west-1:123456789012:key/1"),
+        "shop-beta": CodeStorage(storage=Storage.REFERENCE),
+        "shop-gamma": CodeStorage(),
+    }
+    shop, cloud = Shop(tmp_path), Cloud()
+    cloud.bucket_state = replace(cloud.bucket_state, versioned=True)
+    for name, storage in storages.items():
+        shop.lambda_.functions[name].storage = storage
+    before = shop.lambda_.snapshot()
+
+    def kept() -> dict[str, CodeStorage]:
+        return {name: held.storage for name, held in shop.lambda_.functions.items()}
+
+    shop.lambda_.before = refusing("UpdateAlias")
+    with pytest.raises(DeployError, match="all functions and aliases were rolled back"):
+        through_bucket(shop, cloud=cloud)[0].run()
+    assert (before, storages) == (shop.lambda_.snapshot(), kept())
+
+    shop.lambda_.before = lambda _: None
+    through_bucket(shop, cloud=cloud)[0].run()
+    assert {f"shop-{name}": (*shop.complete(), {"live": shop.complete()}) for name in NAMES} == shop.lambda_.snapshot()
+    assert storages == kept()
+    # Lambda reads this object for as long as the function exists, so `lamina prune` must not take it for one of its own.
+    referenced = [key for key in cloud.stored_keys() if "/code/" in key]
+    assert referenced
+    assert not any(Keys("lamina/").is_ours(key) for key in referenced)
+
+
+@pytest.mark.parametrize("bucket", [False, True])
+def test_code_by_reference_needs_a_versioned_bucket(tmp_path: Path, bucket: bool) -> None:
+    """If code by reference cannot stay so, nothing is changed."""
+    shop = Shop(tmp_path)
+    shop.lambda_.functions["shop-beta"].storage = CodeStorage(storage=Storage.REFERENCE)
+    before = shop.lambda_.snapshot()
+    cloud = Cloud()
+    cloud.bucket_state = replace(cloud.bucket_state, versioned=False)
+    deployment = through_bucket(shop, cloud=cloud)[0] if bucket else shop.deployment(shop.steps())
+    with pytest.raises(DeployError) as caught:
+        deployment.run()
+
+    assert ("does not keep versions" if bucket else "needs a bucket too") in str(caught.value)
+    assert before == shop.lambda_.snapshot()
+    assert not {"UpdateFunctionCode", "UpdateFunctionConfiguration"} & set(shop.lambda_.calls)
+
+
+def test_managed_instances(tmp_path: Path) -> None:
+    """Callers of a function on Lambda Managed Instances use another version than `$LATEST`, which is published too, and rolled back."""
+    shop = Shop(tmp_path, alias=None)
+    for name in NAMES:
+        held = shop.lambda_.functions[f"shop-{name}"]
+        held.state = replace(held.state, is_managed=True)
+        held.versions[PUBLISHED] = replace(held.state, version=PUBLISHED)
+
+    def reached() -> list[tuple[str, Settings]]:
+        versions = [shop.lambda_.functions[f"shop-{name}"].versions[PUBLISHED] for name in NAMES]
+        return [(version.code_sha256, version.settings) for version in versions]
+
+    before = reached()
+    failing = failing_once("PublishVersion", 2)
+    shop.lambda_.before = failing
+    with pytest.raises(DeployError):
+        shop.deployment(shop.steps(None)).run()
+    assert before == reached()
+
+    shop.lambda_.before = lambda _: None
+    steps = shop.steps(None)
+    window = (
+        "for some seconds between the updates, $LATEST runs the old code with the new layers; "
+        "callers without a version are not affected, because they use $LATEST.PUBLISHED"
+    )
+    assert {window} == {step.action.window for step in steps if isinstance(step.action, UpdateFunction)}
+    shop.deployment(steps).run()
+    assert [shop.complete()] * 3 == reached()
+    assert not any(step.action.is_change for step in shop.steps(None))
+
+    versions = shop.lambda_.functions["shop-beta"].versions
+    versions[PUBLISHED] = replace(versions[PUBLISHED], code_sha256="earlier")
+    assert ["callers without a version use `$LATEST.PUBLISHED`, which is older"] == [
+        step.action.reason for step in shop.steps(None) if step.action.is_change
+    ]
 
 
 def test_cannot_be_put_back(tmp_path: Path) -> None:

@@ -133,6 +133,36 @@ def test_one_update() -> None:
     assert (None, None) == (code.window, layers.window)
 
 
+@pytest.mark.parametrize(
+    ("settings", "window"),
+    [
+        (
+            Settings(layers=(OLD,), handler="index.handler", runtime="python3.13"),
+            "runs the old code with the new handler `app.handler`, so calls fail unless the old code has it",
+        ),
+        (
+            Settings(layers=(NEW,), handler="index.handler", runtime="python3.13"),
+            "runs the new code with the old handler `index.handler`, so calls fail unless the new code still has it",
+        ),
+        (
+            Settings(layers=(OLD,), handler="app.handler", runtime="python3.12"),
+            "runs the old code with the new layers on python3.13, so calls fail if the old code includes modules compiled for python3.12",
+        ),
+        (
+            Settings(layers=(NEW,), handler="app.handler", runtime="python3.12"),
+            "runs the new code on python3.12",
+        ),
+    ],
+)
+def test_the_window_says_when_calls_fail(settings: Settings, window: str) -> None:
+    """A new handler or runtime takes effect together with the layers, so the plan says which calls fail between the two updates."""
+    action = deployed(wanted_function(), found(replace(function(), settings=settings)))
+
+    assert f"for some seconds between the updates, $LATEST {window}; this affects every call that names no version" == (
+        action.window
+    )
+
+
 def test_alias_hides_the_window() -> None:
     """The plan states that callers of an alias are not affected by the window."""
     alias = AliasState(name="live", version="3", revision="r")

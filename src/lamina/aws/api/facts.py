@@ -40,6 +40,12 @@ def calls_per_second() -> float:
 
 
 @cache
+def waiter_seconds(name: str) -> float:
+    """Return how many seconds the AWS SDK's waiter *name*, such as ``FunctionUpdated``, waits at most."""
+    return next(float(row["seconds"]) for row in _data()["waiter"] if row["name"] == name)
+
+
+@cache
 def unsettled_stack_statuses() -> tuple[str, ...]:
     """Return the statuses in which a CloudFormation stack may still roll back."""
     (row,) = _data()["stack"]

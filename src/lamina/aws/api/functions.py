@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 LATEST = "$LATEST"
 """The version qualifier of a function's unpublished version, the only version that can be changed."""
 
+PUBLISHED = "$LATEST.PUBLISHED"
+"""The version that callers without a version use if the function runs on Lambda Managed Instances."""
+
 _MISSING = frozenset({"missing"})
 _CHANGED = frozenset({"changed"})
 # When a function or alias to be created already exists, Lambda reports a conflict.
@@ -38,6 +41,15 @@ class Storage(Enum):
     """Lambda copies the zip, which counts against the account's code storage quota."""
     REFERENCE = "reference"
     """Lambda reads the zip from the bucket, so the object must exist as long as the layer version does."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeStorage:
+    """How Lambda keeps a function's code. A change of the code that does not repeat these values resets them to the defaults."""
+
+    storage: Storage = Storage.COPY
+    kms_key: str | None = None
+    """The ARN of the customer's key that encrypts the zip; ``None`` for a key of AWS."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,6 +94,8 @@ class FunctionState:
     settings: Settings
     architecture: str
     is_image: bool = False
+    is_managed: bool = False
+    """Whether the function runs on Lambda Managed Instances. Callers without a version then use `PUBLISHED`, not `LATEST`."""
     busy: bool = False
     """Whether Lambda is still applying an earlier change."""
     failure: str | None = None
@@ -118,17 +132,31 @@ class Functions(Protocol):
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
         """Return the state of *version* of the function *name*, or ``None`` if it does not exist."""
 
-    def download(self, name: str, destination: Path) -> None:
-        """Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports."""
+    def download(self, name: str, destination: Path) -> CodeStorage:
+        """
+        Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports.
 
-    def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
-        """Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*."""
+        Return how Lambda keeps this code.
+        """
+
+    def update_code(
+        self, name: str, code: Zip | S3Code, *, architecture: str, revision: str, kms_key: str | None = None
+    ) -> bool:
+        """
+        Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*.
+
+        *kms_key* is the ARN of the customer's key that encrypts the code; ``None`` for a key of AWS.
+        """
 
     def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
         """Start updating layers, handler and runtime. Return ``False``, without an update, if the function is no longer at *revision*."""
 
-    def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
-        """Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision."""
+    def publish_version(self, name: str, *, code_sha256: str, revision: str, to: str | None = None) -> str | None:
+        """
+        Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision.
+
+        With `PUBLISHED` as *to*, replace that version instead of publishing a numbered one.
+        """
 
     def alias(self, name: str, alias: str) -> AliasState | None:
         """Return the state of *alias* of the function *name*, or ``None`` if the alias does not exist."""
@@ -166,11 +194,11 @@ class LambdaFunctions:
         response = self._ask("GetFunctionConfiguration", f"read function `{name}`", name, _MISSING, **qualifier)
         return None if response is None else _state(name, response)
 
-    def download(self, name: str, destination: Path) -> None:
+    def download(self, name: str, destination: Path) -> CodeStorage:
         """
         Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports.
 
-        Raises `DeployError` if Lambda returns no download address, `UnreachableError` if the download fails in every attempt,
+        Return how Lambda keeps this code. Raises `DeployError` if Lambda returns no download address, `UnreachableError` if the download fails in every attempt,
         `IntegrityError` if the SHA-256 differs in every attempt, and `AwsError` if Lambda rejects the request.
         """
         for attempt in range(_ATTEMPTS):
@@ -185,7 +213,7 @@ class LambdaFunctions:
             try:
                 if _fetch(location, arriving) == response["Configuration"]["CodeSha256"]:
                     arriving.replace(destination)
-                    return
+                    return _code_storage(response["Code"])
             except _UnreadableError as error:
                 if attempt == _ATTEMPTS - 1:
                     raise UnreachableError(
@@ -197,10 +225,20 @@ class LambdaFunctions:
             f"the downloaded code of function `{name}` does not match the SHA-256 that Lambda reports", hint="run again"
         )
 
-    def update_code(self, name: str, code: Zip | S3Code, *, architecture: str, revision: str) -> bool:
-        """Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*."""
+    def update_code(
+        self, name: str, code: Zip | S3Code, *, architecture: str, revision: str, kms_key: str | None = None
+    ) -> bool:
+        """
+        Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*.
+
+        *kms_key* is the ARN of the customer's key that encrypts the code; ``None`` for a key of AWS.
+        """
         doing = f"update the code of function `{name}`"
         changes = {"Architectures": [architecture], "RevisionId": revision, **code_parameters(code)}
+        if kms_key is not None:
+            changes["SourceKMSKeyArn"] = kms_key
+        if isinstance(code, S3Code) and code.storage is not Storage.COPY:
+            changes["S3ObjectStorageMode"] = code.storage.name
         return self._ask("UpdateFunctionCode", doing, name, _CHANGED, **changes) is not None
 
     def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
@@ -209,10 +247,16 @@ class LambdaFunctions:
         changes = {**_settings_parameters(settings), "RevisionId": revision}
         return self._ask("UpdateFunctionConfiguration", doing, name, _CHANGED, **changes) is not None
 
-    def publish_version(self, name: str, *, code_sha256: str, revision: str) -> str | None:
-        """Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision."""
+    def publish_version(self, name: str, *, code_sha256: str, revision: str, to: str | None = None) -> str | None:
+        """
+        Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision.
+
+        With `PUBLISHED` as *to*, replace that version instead of publishing a numbered one.
+        """
         doing = f"publish a version of function `{name}`"
-        response = self._ask("PublishVersion", doing, name, _CHANGED, CodeSha256=code_sha256, RevisionId=revision)
+        where = {"PublishTo": "LATEST_PUBLISHED"} if to == PUBLISHED else {}
+        asked = {"CodeSha256": code_sha256, "RevisionId": revision, **where}
+        response = self._ask("PublishVersion", doing, name, _CHANGED, **asked)
         return None if response is None else str(response["Version"])
 
     def alias(self, name: str, alias: str) -> AliasState | None:
@@ -276,6 +320,12 @@ def code_parameters(code: Zip | S3Code) -> dict[str, Any]:
     return {"S3Bucket": code.bucket, "S3Key": code.key, **version}
 
 
+def _code_storage(code: dict[str, Any]) -> CodeStorage:
+    # Only code that Lambda reads from a bucket is an S3 object.
+    storage = Storage.REFERENCE if code.get("ResolvedS3Object") else Storage.COPY
+    return CodeStorage(storage=storage, kms_key=code.get("SourceKMSKeyArn"))
+
+
 def _settings_parameters(settings: Settings) -> dict[str, Any]:
     return {"Layers": list(settings.layers), "Handler": settings.handler, "Runtime": settings.runtime}
 
@@ -283,9 +333,12 @@ def _settings_parameters(settings: Settings) -> dict[str, Any]:
 def _state(name: str, response: dict[str, Any]) -> FunctionState:
     failed = response.get("LastUpdateStatus") == "Failed" or response.get("State") == "Failed"
     reason = response.get("LastUpdateStatusReason") or response.get("StateReason") or "Lambda gives no reason"
+    version = str(response.get("Version", LATEST))
+    # AWS's waiter for a published version waits until it is active. `$LATEST` on Lambda Managed Instances never can be invoked.
+    waiting = {"Pending"} if version == LATEST else {"Pending", "ActiveNonInvocable"}
     return FunctionState(
         name=name,
-        version=str(response.get("Version", LATEST)),
+        version=version,
         revision=str(response.get("RevisionId", "")),
         code_sha256=str(response.get("CodeSha256", "")),
         code_bytes=int(response.get("CodeSize", 0)),
@@ -296,7 +349,8 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
         ),
         architecture=str((response.get("Architectures") or ["x86_64"])[0]),
         is_image=response.get("PackageType") == "Image",
-        busy=response.get("LastUpdateStatus") == "InProgress" or response.get("State") == "Pending",
+        is_managed=bool(response.get("CapacityProviderConfig")),
+        busy=response.get("LastUpdateStatus") == "InProgress" or response.get("State") in waiting,
         failure=str(reason) if failed else None,
     )
 

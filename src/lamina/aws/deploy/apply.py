@@ -101,8 +101,10 @@ class Deployment:
         changes = list(self._changes.values())
         if changes:
             self._reporter.stage("deploying functions", total=len(changes))
-        new_code = {each.package.sha256: each for each in reversed(changes) if each.action.brings_code}
         self._each(FunctionChange.save_code, changes)
+        new_code = {
+            (each.package.sha256, each.storage.storage): each for each in reversed(changes) if each.action.brings_code
+        }
         self._each(FunctionChange.upload_code, new_code.values())
         try:
             for phase in (FunctionChange.change_latest, FunctionChange.publish, FunctionChange.move_alias):

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lamina.aws.api.functions import LATEST, NewFunction
+from lamina.aws.api.facts import waiter_seconds
+from lamina.aws.api.functions import LATEST, PUBLISHED, CodeStorage, NewFunction
 from lamina.aws.deploy.plan import CreateFunction, LatestState, UpdateFunction, states
 from lamina.aws.deploy.survey import backup
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, UnavailableError, UnreachableError
@@ -33,12 +34,15 @@ _DEFAULT_SIZES = (128, 3)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Patience:
-    """The polling intervals and the time limit for waiting until Lambda has completed a change."""
+    """The polling intervals and the time limits for waiting until Lambda has completed a change; the limits are those of AWS's own waiters."""
 
     poll_seconds: float = 0.05
     """The pause before the second poll; each later pause is twice as long, up to `longest_poll_seconds`."""
     longest_poll_seconds: float = 1.0
-    limit_seconds: float = 300.0
+    change_seconds: float = field(default_factory=lambda: waiter_seconds("FunctionUpdated"))
+    """The time limit for a change of ``$LATEST``."""
+    version_seconds: float = field(default_factory=lambda: waiter_seconds("PublishedVersionActive"))
+    """The time limit for a published version. With SnapStart, Lambda first takes a snapshot."""
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
 
@@ -72,6 +76,10 @@ class FunctionChange:
     """Whether the function may have been created although no reply confirmed it."""
     version: str | None = None
     """The new version; ``None`` until it is published."""
+    storage: CodeStorage = field(default_factory=CodeStorage)
+    """How Lambda keeps the old code, and so the new code too."""
+    republished: bool = False
+    """Whether `PUBLISHED` was replaced."""
     alias_touched: bool = False
     sent_bytes: int = 0
 
@@ -88,13 +96,12 @@ class FunctionChange:
         """
         if isinstance(self.action, UpdateFunction) and self.action.brings_code:
             path = backup(self.directory, self.name)
-            if not path.exists():
-                self.functions.download(self.name, path)
-            self.uploader.upload(path)
+            self.storage = self.action.found.code_storage or self.functions.download(self.name, path)
+            self.uploader.upload(path, self.storage.storage)
 
     def upload_code(self) -> None:
         """Upload the new code to the bucket, unless it is sent inside the API call."""
-        self.sent_bytes += self.uploader.upload(self.package.path)
+        self.sent_bytes += self.uploader.upload(self.package.path, self.storage.storage)
 
     def change_latest(self) -> None:
         """Create the function, or change ``$LATEST`` to each state of the plan in turn."""
@@ -126,7 +133,7 @@ class FunctionChange:
         except (UnavailableError, UnreachableError):
             self.doubtful = True
             raise
-        self.sent_bytes += self.uploader.sent_bytes(self.package.path)
+        self.sent_bytes += self.uploader.sent_bytes(self.package.path, self.storage.storage)
         self._expect(self._settled(), action.final)
 
     def _update(self, action: UpdateFunction) -> None:
@@ -135,7 +142,7 @@ class FunctionChange:
         for state in following:
             self.touched = True
             if state.code_sha256 != current.code_sha256:
-                self.sent_bytes += self.uploader.sent_bytes(self.package.path)
+                self.sent_bytes += self.uploader.sent_bytes(self.package.path, self.storage.storage)
             current = self._go(current, state, self.package.path)
 
     def _go(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState:
@@ -143,26 +150,40 @@ class FunctionChange:
         self.stop.check()
         revision = current.revision
         if (current.code_sha256, current.architecture) != (state.code_sha256, state.architecture):
-            sent = self.uploader.code(code)
-            self.functions.update_code(self.name, sent, architecture=state.architecture, revision=revision)
+            sent = self.uploader.code(code, self.storage.storage)
+            self.functions.update_code(
+                self.name, sent, architecture=state.architecture, revision=revision, kms_key=self.storage.kms_key
+            )
         else:
             self.functions.update_settings(self.name, state.settings, revision=revision)
         return self._expect(self._settled(), state)
 
     def publish(self) -> None:
-        """Publish ``$LATEST`` as a version, if an alias is to be moved. Raises `ChangedMeanwhileError` if its state is not the planned one."""
-        if self.action.alias is None:
-            return
+        """
+        Publish ``$LATEST`` as a version, if an alias is to be moved, and as `PUBLISHED`, if the function has that version.
+
+        Raises `ChangedMeanwhileError` if the state of ``$LATEST`` is not the planned one.
+        """
         final = self.action.final
+        if self.action.alias is not None:
+            self.version = self._publish(final)
+        if self._is_managed:
+            self.touched = self.republished = True
+            self._publish(final, to=PUBLISHED)
+
+    @property
+    def _is_managed(self) -> bool:
+        return isinstance(self.action, UpdateFunction) and self.action.found.latest.is_managed
+
+    def _publish(self, state: LatestState, to: str | None = None) -> str:
+        """Publish ``$LATEST``, which must be in *state*, wait for the version, and return it."""
         for _ in range(_ATTEMPTS):
-            revision = self._expect(self._settled(), final).revision
-            version = self.functions.publish_version(self.name, code_sha256=final.code_sha256, revision=revision)
+            revision = self._expect(self._settled(), state).revision
+            version = self.functions.publish_version(self.name, code_sha256=state.code_sha256, revision=revision, to=to)
             if version is not None:
-                break
-        else:
-            raise self._changed()
-        self._expect(self._settled(version), final)
-        self.version = version
+                self._expect(self._settled(to or version), state)
+                return version
+        raise self._changed()
 
     def move_alias(self) -> None:
         """Point the alias to the new version, or create it. Raises `ChangedMeanwhileError` if it then points to another version."""
@@ -217,6 +238,8 @@ class FunctionChange:
             raise self._changed()
         for state in reversed(chain[: chain.index(LatestState.of(current))]):
             current = self._go(current, state, backup(self.directory, self.name))
+        if self.republished and self.action.found.published is not None:
+            self._publish(chain[0], to=PUBLISHED)
 
     def _rested(self) -> FunctionState | None:
         """Wait as `_settled` does, but return the state of ``$LATEST`` even if the change failed or timed out."""
@@ -233,11 +256,13 @@ class FunctionChange:
         """
         patience = self.patience
         pause = patience.poll_seconds
-        deadline = patience.clock() + patience.limit_seconds
+        limit = patience.change_seconds if version == LATEST else patience.version_seconds
+        deadline = patience.clock() + limit
         while (found := self.functions.get(self.name, version)) is not None and found.busy:
             if patience.clock() > deadline:
                 raise DeployError(
-                    f"Lambda is still changing function `{self.name}` after {patience.limit_seconds:.0f} s",
+                    f"Lambda is still {'changing' if version == LATEST else f'preparing version {version} of'} "
+                    f"function `{self.name}` after {limit:,.0f} s",
                     hint="check the function's state in the Lambda console, then run `lamina deploy` again",
                 )
             self.stop.check()

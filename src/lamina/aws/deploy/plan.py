@@ -2,8 +2,9 @@
 Plan how a function receives its new code and layers. This module calls no AWS API.
 
 Lambda changes code and configuration in two calls. It rejects a call after which the function with its layers would exceed the size
-limit. Between the two calls, `$LATEST` is a mixture: old code with new layers, or new code with old layers. lamina uses the first of
-these orders whose mixture is within the limit:
+limit. Between the two calls, `$LATEST` is a mixture: old code with new layers, or new code with old layers. Handler and runtime change
+in the call that changes the layers, so with a new handler the mixture may fail. lamina uses the first of these orders whose mixture is
+within the limit; if the layers stay, it changes the code first, because new code can still have the old handler:
 
 1. layers, then code: the old code mostly works with the new layers.
 2. code, then layers: the old code still contains its dependencies and leaves no room for the new layers.
@@ -20,10 +21,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
-from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings, unversioned
+from lamina.aws.api.functions import LATEST, PUBLISHED, FunctionState, Settings, unversioned
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
+
+    from lamina.aws.api.functions import AliasState, CodeStorage
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +96,10 @@ class Found:
     """The unzipped size of the code of ``$LATEST``; ``None`` if unknown."""
     layers_unzipped_bytes: int | None = None
     """The unzipped size of all layers of ``$LATEST``; ``None`` if unknown."""
+    code_storage: CodeStorage | None = None
+    """How Lambda keeps the code of ``$LATEST``; ``None`` until it is downloaded."""
+    published: FunctionState | None = None
+    """The version that callers without a version use on Lambda Managed Instances; ``None`` for other functions, or if there is none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -232,6 +239,8 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
     reasons = [reason for reason in (code, configuration) if reason]
     if moved is not None and not reasons and (stale := _alias_reason(moved, found, desired, settings)):
         reasons.append(stale)
+    if found.latest.is_managed and not reasons and not _has(found.published, desired, settings):
+        reasons.append(f"callers without a version use `{PUBLISHED}`, which is older")
     if not reasons:
         return KeepFunction(desired=desired, reason="unchanged")
     updates = order(desired, found, settings, code=bool(code), configuration=bool(configuration), limit=limit)
@@ -272,6 +281,9 @@ def order(
     update_settings = UpdateSettings(settings=settings)
     if not (code and configuration):
         return (*((update_code,) if code else ()), *((update_settings,) if configuration else ()))
+    if settings.layers == found.latest.settings.layers:
+        # The handler or the runtime changes. New code can still have the old handler, but old code has no new one.
+        return (update_code, update_settings)
     old_code, new_code = found.code_unzipped_bytes, desired.unzipped_bytes
     # The old function fits, and the new one must fit. So a mixture with the smaller code fits, even if the layers' size is unknown.
     if _fits(old_code, desired.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
@@ -317,22 +329,48 @@ def _alias_reason(alias: str, found: Found, desired: DesiredFunction, settings: 
         return f"alias `{alias}` is missing"
     if found.alias.version == LATEST:
         return f"alias `{alias}` points to `{LATEST}` instead of a version"
-    if found.pointed is None or LatestState.of(found.pointed) != desired.state(settings):
+    if not _has(found.pointed, desired, settings):
         return f"alias `{alias}` still points to version {found.alias.version}"
     return ""
 
 
+def _has(version: FunctionState | None, desired: DesiredFunction, settings: Settings) -> bool:
+    return version is not None and LatestState.of(version) == desired.state(settings)
+
+
 def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str | None:
     """Describe the state of ``$LATEST`` between the updates; return ``None`` if there are fewer than two updates."""
-    match [type(update) for update in updates]:
-        case [first, _] if first is UpdateSettings:
-            mixture = "runs the old code with the new layers"
-        case [first, _] if first is UpdateCode:
-            mixture = "runs the new code with the old layers"
+    match updates:
+        case [UpdateSettings(settings=new), _]:
+            mixture = _old_code(new, found.latest.settings)
+        case [UpdateCode(), UpdateSettings(settings=new)]:
+            mixture = _new_code(new, found.latest.settings)
         case [_, _, _]:
-            mixture = "runs without layers"
+            mixture = "runs without layers, so calls fail unless the code needs none"
         case _:
             return None
-    through = found.alias is not None and found.alias.version != LATEST and alias is not None
-    who = f"callers of alias `{alias}` are not affected" if through else "this affects every call that names no version"
+    if found.alias is not None and found.alias.version != LATEST and alias is not None:
+        who = f"callers of alias `{alias}` are not affected"
+    elif found.latest.is_managed:
+        who = f"callers without a version are not affected, because they use {PUBLISHED}"
+    else:
+        who = "this affects every call that names no version"
     return f"for some seconds between the updates, {LATEST} {mixture}; {who}"
+
+
+def _old_code(new: Settings, old: Settings) -> str:
+    """Describe a function with its old code and the settings *new*."""
+    if new.handler != old.handler:
+        return f"runs the old code with the new handler `{new.handler}`, so calls fail unless the old code has it"
+    layers = "" if new.layers == old.layers else " with the new layers"
+    if new.runtime != old.runtime:
+        return f"runs the old code{layers} on {new.runtime}, so calls fail if the old code includes modules compiled for {old.runtime}"
+    return f"runs the old code{layers}"
+
+
+def _new_code(new: Settings, old: Settings) -> str:
+    """Describe a function with its new code and the settings *old*."""
+    if new.handler != old.handler:
+        return f"runs the new code with the old handler `{old.handler}`, so calls fail unless the new code still has it"
+    layers = "" if new.layers == old.layers else " with the old layers"
+    return f"runs the new code{layers}" + (f" on {old.runtime}" if new.runtime != old.runtime else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from lamina.aws.api.functions import PUBLISHED
 from lamina.aws.deploy.plan import (
     CreateFunction,
     DetachLayers,
@@ -51,6 +52,8 @@ def _doing(action: UpdateFunction) -> str:
     words = _updates(action)
     if action.alias is not None:
         words += ["publish a version", f"move alias {action.alias}"]
+    if action.found.latest.is_managed:
+        words.append(f"publish {PUBLISHED}")
     return ("update " if action.updates else "") + ", then ".join(words)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.directory import members
-from lamina.aws.api.functions import LATEST
+from lamina.aws.api.functions import LATEST, PUBLISHED
 from lamina.aws.deploy.config import DEFAULT_ALIAS
 from lamina.aws.deploy.plan import (
     CreateFunction,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.aws.api.account import Account
-    from lamina.aws.api.functions import Functions, FunctionState
+    from lamina.aws.api.functions import Functions
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.plan import Action
     from lamina.aws.publish.desired import DesiredLayer
@@ -151,26 +151,27 @@ def _read_function(
     pointed = None
     if alias is not None and alias.version != LATEST:
         pointed = functions.get(desired.name, alias.version)
-    code_bytes = None
+    code_bytes = storage = None
     if (
         not latest.is_image
         and latest.code_sha256 != desired.code_sha256
         and latest.settings.layers != desired.references
     ):
         # Code and layers both change, so their sizes decide the order. A rollback needs the old code, too.
-        code_bytes = _download(functions, latest, directory)
+        storage = functions.download(desired.name, backup(directory, desired.name))
+        code_bytes = _unzipped_bytes(backup(directory, desired.name))
     return Found(
         latest=latest,
         alias=alias,
         pointed=pointed,
         code_unzipped_bytes=code_bytes,
         layers_unzipped_bytes=None if latest.settings.layers else 0,
+        code_storage=storage,
+        published=functions.get(desired.name, PUBLISHED) if latest.is_managed else None,
     )
 
 
-def _download(functions: Functions, latest: FunctionState, directory: Path) -> int | None:
-    path = backup(directory, latest.name)
-    functions.download(latest.name, path)
+def _unzipped_bytes(path: Path) -> int | None:
     try:
         return sum(member.size for member in members(path))
     except ArchiveError:

@@ -131,6 +131,14 @@ class Keys:
         """Return the key of the function package with this *sha256*. Only packages that are too large for an API call are uploaded."""
         return f"{self.prefix}functions/{sha256}.zip"
 
+    def referenced(self, sha256: str) -> str:
+        """
+        Return the key of the function package with this *sha256* that Lambda reads from the bucket.
+
+        The key is not one of `is_ours`, so that lamina never deletes the object.
+        """
+        return f"{self.prefix}code/{sha256}.zip"
+
     def lease(self, account: Account, name: str, digest: str) -> str:
         """Return the key of the lease with which one publisher at a time publishes the layer *name* with this *digest* in *account*."""
         return f"{self.prefix}claims/{account.id}/{account.region}/{name}/{digest}"

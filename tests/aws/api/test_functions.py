@@ -1,0 +1,86 @@
+"""Requests to Lambda about functions, checked against the AWS SDK's model, and its answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from emulators import knows_storage_mode
+from lamina.aws.api.functions import PUBLISHED, LambdaFunctions, S3Code, Storage, Zip
+
+_KEY = "arn:aws:kms:eu-west-1:123456789012:key/0f0e0d0c"
+
+
+class Model:
+    """Answers every request with *answer*, after checking its parameters with the SDK's model."""
+
+    def __init__(self, **answer: Any) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self._model = botocore.session.get_session().get_service_model("lambda")
+
+    def __call__(self, operation: str, *, doing: str, expected: frozenset[str] = frozenset(), **parameters: Any) -> Any:
+        assert doing
+        shape = self._model.operation_model(operation).input_shape
+        assert not ParamValidator().validate(parameters, shape).has_errors()
+        assert set(parameters) <= set(shape.members)
+        self.asked.append((operation, parameters))
+        return self.answer
+
+
+def test_customers_key() -> None:
+    """New code is encrypted with the given key, and the request says nothing about a key if there is none."""
+    model = Model()
+    functions = LambdaFunctions(model)
+    for key in (_KEY, None):
+        functions.update_code("orders", Zip(content=b"zip"), architecture="arm64", revision="r", kms_key=key)
+
+    assert [_KEY, None] == [parameters.get("SourceKMSKeyArn") for _, parameters in model.asked]
+    assert "SourceKMSKeyArn" not in model.asked[1][1]
+
+
+@knows_storage_mode
+def test_code_by_reference() -> None:
+    """Code by reference names the storage mode and the object's version."""
+    model = Model()
+    code = S3Code(bucket="artifacts", key="code/1.zip", storage=Storage.REFERENCE, version_id="v1")
+    LambdaFunctions(model).update_code("orders", code, architecture="arm64", revision="r")
+
+    [(_, parameters)] = model.asked
+    assert ("REFERENCE", "v1") == (parameters["S3ObjectStorageMode"], parameters["S3ObjectVersion"])
+
+
+@knows_storage_mode
+def test_publishes_for_managed_instances() -> None:
+    """A version is published with a number, or as the version that callers on Lambda Managed Instances use."""
+    model = Model(Version="7")
+    functions = LambdaFunctions(model)
+    for to in (None, PUBLISHED):
+        functions.publish_version("orders", code_sha256="abc=", revision="r", to=to)
+
+    assert [None, "LATEST_PUBLISHED"] == [parameters.get("PublishTo") for _, parameters in model.asked]
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "busy"),
+    [
+        ("$LATEST", "Active", False),
+        ("$LATEST", "ActiveNonInvocable", False),
+        ("$LATEST", "Pending", True),
+        ("$LATEST", "Inactive", False),
+        ("7", "Pending", True),
+        ("7", "ActiveNonInvocable", True),
+        ("7", "Active", False),
+    ],
+)
+def test_waits_for_a_version_that_can_be_invoked(version: str, state: str, busy: bool) -> None:
+    """A published version is complete when it can be invoked, as for AWS's own waiter. On managed instances, `$LATEST` never can."""
+    capacity = {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": "arn:x"}}
+    model = Model(Version=version, State=state, LastUpdateStatus="Successful", CapacityProviderConfig=capacity)
+    found = LambdaFunctions(model).get("orders", version)
+
+    assert found is not None
+    assert (busy, True) == (found.busy, found.is_managed)
