@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 ACCOUNT = "000000000000"
 REPORT = b"REPORT RequestId: 1 Duration: 1.00 ms Billed Duration: 1 ms Memory Size: 128 MB Init Duration: 99.00 ms\t\n"
+LOGGED = [
+    {"field": "@timestamp", "value": "2026-11-23 05:43:28.123"},
+    {"field": "@message", "value": REPORT.decode()},
+    {"field": "@logStream", "value": "2026/11/23/[1]0123456789abcdef"},
+]
 STACK = "<StackName>orders</StackName><StackStatus>UPDATE_IN_PROGRESS</StackStatus><CreationTime>2026-01-01T00:00:00Z</CreationTime>"
 CANNED: dict[str, tuple[dict[str, str], object]] = {
     "ListStacks": ({}, f"<StackSummaries><member>{STACK}</member></StackSummaries>"),
@@ -40,7 +45,9 @@ CANNED: dict[str, tuple[dict[str, str], object]] = {
     "GetTraceSummaries": ({}, {"TraceSummaries": [{"Id": "1-6b035f00-0123456789abcdef01234567"}]}),
     "BatchGetTraces": ({}, {"Traces": []}),
     "StartQuery": ({}, {"queryId": "1"}),
-    "GetQueryResults": ({}, {"status": "Complete", "results": []}),
+    "GetQueryResults": ({}, {"status": "Complete", "results": [LOGGED]}),
+    "GetTraceSegmentDestination": ({}, {"Destination": "XRay", "Status": "ACTIVE"}),
+    "ListProvisionedConcurrencyConfigs": ({}, {"ProvisionedConcurrencyConfigs": []}),
     "Invoke": ({"X-Amz-Log-Result": base64.b64encode(REPORT).decode()}, None),
 }
 # The resource of these actions is the bucket. The resource of all other S3 actions is an object.
@@ -62,6 +69,7 @@ EVERYTHING = {
     "cloudformation:ListStacks",
     "logs:GetQueryResults",
     "xray:BatchGetTraces",
+    "xray:GetTraceSegmentDestination",
     "xray:GetTraceSummaries",
 }
 
@@ -70,17 +78,19 @@ Need = tuple[str, str]
 
 
 @functools.cache
-def routes(service: str) -> list[tuple[str, re.Pattern[str], str]]:
-    """Return the method, path pattern and name of each operation of a service that identifies operations by path."""
+def routes(service: str) -> list[tuple[str, re.Pattern[str], str, str]]:
+    """
+    Return the method, path pattern, fixed query and name of each operation of a service that identifies operations by path.
+
+    Operations with a fixed query come first: without the query, their path belongs to another operation.
+    """
     model: dict[str, Any] = Loader().load_service_model(service, "service-2")
     found = []
     for name, operation in model["operations"].items():
         uri, _, query = operation["http"]["requestUri"].partition("?")
-        if query:
-            continue  # the same path with a fixed query is another operation, which lamina does not use
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(uri))
-        found.append((operation["http"]["method"], re.compile(pattern), name))
-    return found
+        found.append((operation["http"]["method"], re.compile(pattern), query, name))
+    return sorted(found, key=lambda route: not route[2])
 
 
 @dataclass
@@ -203,8 +213,9 @@ def read(method: str, path: str, headers: Any, body: bytes) -> Asked | None:
     if service in {"sts", "cloudformation"}:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         return Asked(service, region, form["Action"], body=form)
-    for wanted, pattern, name in routes(service):
-        if wanted == method and (found := pattern.fullmatch(parts.path.rstrip("/") or "/")) is not None:
+    for wanted, pattern, fixed, name in routes(service):
+        found = pattern.fullmatch(parts.path.rstrip("/") or "/")
+        if wanted == method and found is not None and fixed in parts.query:
             names = {key: unquote(value) for key, value in found.groupdict().items()} | query
             return Asked(service, region, name, names=names, body=_json(body))
     raise AssertionError(f"{service} {method} {path}")

@@ -22,6 +22,7 @@ from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.coldstart import show_observed
 from lamina.cli.main import build_parser, main
 from lamina.coldstart.observe import Sources
+from lamina.core.errors import MissingPermissionError
 from services import make_service
 
 if TYPE_CHECKING:
@@ -327,15 +328,18 @@ def test_no_such_revision(project: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def _answering(answers: dict[str, Any]) -> Any:
-    """Return a fake client that returns a fixed response for each operation."""
+    """Return a fake client that returns a fixed response for each operation, or denies the operation if there is none."""
 
     def call(operation: str, **_: Any) -> Any:
+        if operation not in answers:
+            raise MissingPermissionError(f"`{operation}` is not allowed", actions=(operation,))
         return answers[operation]
 
     return call
 
 
-def _sources() -> Sources:
+def _sources(destination: str | None = "XRay", provisioned: tuple[str, ...] | None = ()) -> Sources:
+    """Return sources with one cold start; ``None`` denies the request."""
     configuration = {
         "FunctionName": "orders",
         "Version": "7",
@@ -346,10 +350,19 @@ def _sources() -> Sources:
     row = {"@timestamp": "2026-11-23 05:43:28.123", "@message": report, "@logStream": "2026/11/23/[7]01"}
     results = [[{"field": key, "value": value} for key, value in row.items()]]
     logs = {"StartQuery": {"queryId": "q"}, "GetQueryResults": {"status": "Complete", "results": results}}
+    functions: dict[str, Any] = {"GetFunctionConfiguration": configuration}
+    if provisioned is not None:
+        rows = [
+            {"FunctionArn": f"arn:aws:lambda:eu-west-1:123456789012:function:orders:{each}"} for each in provisioned
+        ]
+        functions["ListProvisionedConcurrencyConfigs"] = {"ProvisionedConcurrencyConfigs": rows}
+    traces: dict[str, Any] = {"GetTraceSummaries": {"TraceSummaries": []}}
+    if destination is not None:
+        traces["GetTraceSegmentDestination"] = {"Destination": destination}
     return Sources(
-        functions=DeployedFunctions(_answering({"GetFunctionConfiguration": configuration})),
+        functions=DeployedFunctions(_answering(functions)),
         logs=Logs(_answering(logs)),
-        xray=XRay(_answering({"GetTraceSummaries": {"TraceSummaries": []}})),
+        xray=XRay(_answering(traces)),
     )
 
 
@@ -368,6 +381,29 @@ def test_what_aws_saw(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == code
     expected = ["orders", "logs", "7", "1", "250", "ms", "250", "ms", "250", "ms", "250", "ms", "common:4"]
     assert expected == line.split()
+
+
+@pytest.mark.parametrize(
+    ("sources", "warnings"),
+    [
+        ({}, []),
+        ({"destination": "CloudWatchLogs"}, ["the account's traces go to CloudWatch Logs (Transaction Search), and X-Ray has"]),
+        ({"destination": None}, ["X-Ray may have only a part of the traces: `GetTraceSegmentDestination` is not allowed"]),
+        ({"provisioned": ("7",)}, ["version 7 of function `orders` has provisioned concurrency"]),
+        ({"provisioned": None}, ["initialisations for provisioned concurrency may count as cold starts: "]),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_not_the_whole_truth(
+    capsys: pytest.CaptureFixture[str], sources: dict[str, Any], warnings: list[str]
+) -> None:
+    """A warning says if X-Ray lacks traces, or if the log reports initialisations that no caller waited for."""
+    arguments = _arguments("--aws", "orders", "--logs", "24", "--xray", "1")
+    assert 0 == show_observed(arguments, _sources(**sources), now=_NOW)
+    shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+
+    assert len(warnings) == len(shown)
+    for warning, line in zip(warnings, shown, strict=True):
+        assert line.startswith(f"warning: {warning}")
 
 
 def test_before_and_after(capsys: pytest.CaptureFixture[str]) -> None:

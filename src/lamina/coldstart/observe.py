@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Protocol
 from lamina.aws.api.session import Access
 from lamina.aws.api.telemetry import DeployedFunctions, Logs, XRay
 from lamina.coldstart.traffic import Group, Percentiles, by_version, cold_starts, logged, split, traced
-from lamina.core.errors import AwsError, ConfigError
+from lamina.core.errors import AwsError, ConfigError, MissingPermissionError
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lamina.aws.api.telemetry import DeployedFunction, Invoked
+    from lamina.aws.api.telemetry import DeployedFunction, Invoked, LoggedLine
     from lamina.coldstart.traffic import ObservedColdStart
     from lamina.core.reporter import Reporter
 
@@ -88,6 +88,8 @@ def observe(
     Raises `ConfigError` if a function does not exist, `AwsError` if AWS rejects a request, and what `force` raises.
     """
     found: list[ObservedGroup] = []
+    if question.xray_hours is not None:
+        _warn_of_missing_traces(sources, reporter)
     for name in names:
         deployed = _existing(sources.functions, name)
         found += [
@@ -101,13 +103,51 @@ def _groups(
     deployed: DeployedFunction, sources: Sources, question: Question, now: dt.datetime, reporter: Reporter
 ) -> Iterator[tuple[str, Group]]:
     if question.logs_hours is not None:
-        lines = sources.logs.cold_starts(deployed.log_group, now - dt.timedelta(hours=question.logs_hours), now)
+        begin = now - dt.timedelta(hours=question.logs_hours)
+        only = deployed.name if deployed.shares_log_group else None
+        lines = sources.logs.cold_starts(deployed.log_group, begin, now, function=only)
+        _warn_of_provisioned(deployed, sources, lines, reporter)
         yield from (("logs", each) for each in _grouped(logged(lines), deployed, sources, question.moment))
     if question.xray_hours is not None:
         traces = sources.xray.cold_starts(deployed.name, now - dt.timedelta(hours=question.xray_hours), now)
         yield from (("xray", each) for each in _grouped(traced(traces), deployed, sources, question.moment))
     if question.forced and (group := _forced(deployed, sources, question, now, reporter)) is not None:
         yield "forced", group
+
+
+def _warn_of_provisioned(
+    deployed: DeployedFunction, sources: Sources, lines: Sequence[LoggedLine], reporter: Reporter
+) -> None:
+    """Warn if *lines* may report initialisations that no caller waited for: the log does not tell them from cold starts."""
+    if not lines:
+        return
+    try:
+        provisioned = sources.functions.provisioned(deployed.name)
+    except MissingPermissionError as error:
+        reporter.warn(f"initialisations for provisioned concurrency may count as cold starts: {error}", hint=error.hint)
+        return
+    seen = {line.version for line in lines}
+    if versions := [version for version in provisioned if version in seen]:
+        plural = len(versions) > 1
+        reporter.warn(
+            f"{'versions' if plural else 'version'} {', '.join(versions)} of function `{deployed.name}` "
+            f"{'have' if plural else 'has'} provisioned concurrency, so Lambda initialised some environments in advance: "
+            "the log counts them as cold starts, but no caller waited for them",
+            hint="read only what callers waited for: `--xray HOURS`",
+        )
+
+
+def _warn_of_missing_traces(sources: Sources, reporter: Reporter) -> None:
+    try:
+        complete = sources.xray.is_complete()
+    except MissingPermissionError as error:
+        reporter.warn(f"X-Ray may have only a part of the traces: {error}", hint=error.hint)
+        return
+    if not complete:
+        reporter.warn(
+            "the account's traces go to CloudWatch Logs (Transaction Search), and X-Ray has only the part that is indexed",
+            hint="read all cold starts from the functions' logs: `--logs HOURS`",
+        )
 
 
 def _grouped(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def _fake(*answers: tuple[str, dict[str, Any] | None]) -> Any:
 
 def test_initialisation() -> None:
     """A cold start lasts as long as its subsegment. The service's segment and other functions' segments are ignored."""
-    service = _segment(origin="AWS::Lambda")
+    service = _segment(origin="AWS::Lambda", start_time=_START - 0.3)
     other = _segment(name="payments")
     documents = [json.dumps(each) for each in (service, other, _segment())]
     began = dt.datetime.fromtimestamp(_START - 0.25, dt.UTC)
@@ -67,6 +68,21 @@ def test_initialisation() -> None:
     [found] = cold_starts("1-a", documents, "orders")
     assert ("1-a", "init", began) == (found.trace_id, found.kind, found.began)
     assert found.milliseconds == pytest.approx(250.0)
+
+
+def test_initialised_in_advance() -> None:
+    """An environment that was initialised before Lambda received the request, as with provisioned concurrency, is no cold start."""
+    hours_ago = {"id": "1a", "name": "Initialization", "start_time": _START - 7200, "end_time": _START - 0.01}
+    documents = [
+        json.dumps(each)
+        for each in (
+            _segment(origin="AWS::Lambda", start_time=_START - 0.3),
+            _segment(subsegments=[hours_ago]),
+        )
+    ]
+
+    assert () == cold_starts("1-a", documents, "orders")
+    assert 1 == len(cold_starts("1-a", [documents[0], json.dumps(_segment())], "orders"))
 
 
 def test_restore_and_unfinished() -> None:
@@ -172,6 +188,19 @@ def test_logs() -> None:
     assert ("/aws/lambda/orders", 3600) == (asked["logGroupName"], asked["endTime"] - asked["startTime"])
 
 
+def test_logs_that_functions_share() -> None:
+    """In a log group that other functions write to as well, the query selects the streams of one function."""
+    begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    call = _fake(("StartQuery", None))
+    Logs(call).cold_starts("/shop", begin, begin, function="orders-fn01")
+    [pattern] = re.findall(r"@logStream like /(.+)/$", call.asked[0][1]["queryString"], re.MULTILINE)
+    streams = re.compile(pattern.replace(r"\/", "/"))
+
+    assert streams.search("2026/11/27/orders-fn01[1]0123456789abcdef")
+    for other in ("billing-heavy[1]0123", "old-orders-fn01[1]0123", "orders-fn012[1]0123", "[1]0123"):
+        assert not streams.search(f"2026/11/27/{other}")
+
+
 def test_no_log_group() -> None:
     """A function without a log group has no cold starts."""
     begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -226,7 +255,7 @@ def test_function_with_secrets() -> None:
     found = DeployedFunctions(_fake(("GetFunctionConfiguration", row))).get("orders")
 
     assert found is not None
-    assert (None, "/shop") == (found.environment, found.log_group)
+    assert (None, "/shop", True) == (found.environment, found.log_group, found.shares_log_group)
     assert DeployedFunctions(_fake(("GetFunctionConfiguration", None))).get("orders") is None
 
 
@@ -239,6 +268,35 @@ def test_aliases() -> None:
     )
 
     assert (("live", ("7", "8")), ("dev", ("$LATEST",))) == DeployedFunctions(call).aliases("orders")
+
+
+def test_provisioned_concurrency() -> None:
+    """The versions with provisioned concurrency are found also if it is configured for an alias."""
+    arn = "arn:aws:lambda:eu-west-1:123456789012:function:orders"
+    call = _fake(
+        (
+            "ListProvisionedConcurrencyConfigs",
+            {"ProvisionedConcurrencyConfigs": [{"FunctionArn": f"{arn}:live"}, {"FunctionArn": f"{arn}:gone"}]},
+        ),
+        ("GetFunctionConfiguration", _CONFIGURATION),
+        ("GetFunctionConfiguration", None),
+    )
+
+    assert ("7",) == DeployedFunctions(call).provisioned("orders")
+    assert ["live", "gone"] == [parameters["Qualifier"] for _, parameters in call.asked[1:]]
+
+
+@pytest.mark.parametrize(
+    ("answer", "complete"),
+    [
+        ({"Destination": "CloudWatchLogs", "Status": "ACTIVE"}, False),
+        ({"Destination": "XRay", "Status": "ACTIVE"}, True),
+        ({}, True),
+    ],
+)
+def test_transaction_search(answer: dict[str, str], complete: bool) -> None:
+    """With Transaction Search, X-Ray itself no longer has all traces."""
+    assert complete is XRay(_fake(("GetTraceSegmentDestination", answer))).is_complete()
 
 
 def test_touch() -> None:

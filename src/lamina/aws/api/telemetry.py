@@ -32,6 +32,10 @@ _QUERY = """fields @timestamp, @message, @logStream
 | filter @type = "REPORT" or type = "platform.report"
 | filter @message like /Init Duration|Restore Duration|initDurationMs|restoreDurationMs/
 | sort @timestamp asc"""
+# In a log group of its own, the names of a function's streams have no function name.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-loggroups.html (read 2026-11-27)
+_OF_FUNCTION = r"""
+| filter @logStream like /^[0-9]{4}\/[0-9]{2}\/[0-9]{2}\/%s\[/"""
 _STREAM_VERSION = re.compile(r"\[([^\]]+)\]")
 
 
@@ -66,8 +70,14 @@ class DeployedFunction:
     layers: tuple[str, ...]
     """The ARNs of the layer versions, in the order in which Lambda extracts them."""
     log_group: str
+    """The function's log group. Other functions may use it too, unless it is the default one."""
     environment: tuple[tuple[str, str], ...] | None
     """The environment variables; ``None`` if Lambda denied access to them."""
+
+    @property
+    def shares_log_group(self) -> bool:
+        """Whether other functions may write to the function's log group."""
+        return self.log_group != _default_log_group(self.name)
 
     def __repr__(self) -> str:
         """Omit the environment, because it may contain secrets."""
@@ -84,6 +94,10 @@ class Invoked:
     """``Handled`` or ``Unhandled`` if the function failed, else ``None``."""
 
 
+def _default_log_group(function: str) -> str:
+    return f"/aws/lambda/{function}"
+
+
 class XRay:
     """The X-Ray traces of one account in one region."""
 
@@ -98,6 +112,15 @@ class XRay:
         batches = (ids[position : position + size] for position in range(0, len(ids), size))
         found = (each for batch in batches for each in self._of(function, batch))
         return tuple(sorted(found, key=lambda each: (each.began, each.trace_id)))
+
+    def is_complete(self) -> bool:
+        """
+        Return whether X-Ray itself keeps the account's traces.
+
+        With CloudWatch Transaction Search, spans go to CloudWatch Logs instead, and X-Ray finds only the few that are indexed.
+        """
+        found = self._call("GetTraceSegmentDestination", doing="read where the account's traces are kept") or {}
+        return bool(found.get("Destination", "XRay") == "XRay")
 
     def _ids(self, function: str, begin: dt.datetime, end: dt.datetime) -> Iterator[str]:
         expression = f'service(id(name: "{function}", type: "AWS::Lambda::Function"))'
@@ -117,14 +140,23 @@ def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple
     """
     Return the cold starts of *function* in the segment *documents* (JSON) of one trace.
 
+    An initialisation that began before Lambda received the trace's request is not one: the environment was initialised in advance, such
+    as for provisioned concurrency, and X-Ray counts the time until the request (Lambda developer guide, "Visualize Lambda function
+    invocations using AWS X-Ray", read 2026-11-27).
+
     Raises `AwsError` if a document is not a valid X-Ray segment.
     """
     kinds = {name: row["kind"] for row in _facts()["subsegment"] for name in row["names"]}
     found: list[ColdStart] = []
+    received: list[float] = []
     for text in documents:
         try:
             segment: dict[str, Any] = json.loads(text)
-            if segment.get("origin") != "AWS::Lambda::Function" or segment.get("name") != function:
+            if segment.get("name") != function:
+                continue
+            if segment.get("origin") == "AWS::Lambda":
+                received.append(float(segment["start_time"]))
+            if segment.get("origin") != "AWS::Lambda::Function":
                 continue
             found += [
                 ColdStart(
@@ -139,7 +171,9 @@ def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple
             ]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise AwsError(f"X-Ray trace `{trace_id}` contains an invalid segment document") from error
-    return tuple(found)
+    if not received:
+        return tuple(found)
+    return tuple(each for each in found if each.began.timestamp() >= min(received))
 
 
 class Logs:
@@ -150,9 +184,11 @@ class Logs:
         self._call = call
         self._sleep = sleep
 
-    def cold_starts(self, group: str, begin: dt.datetime, end: dt.datetime) -> tuple[LoggedLine, ...]:
+    def cold_starts(
+        self, group: str, begin: dt.datetime, end: dt.datetime, *, function: str | None = None
+    ) -> tuple[LoggedLine, ...]:
         """
-        Return the lines of the log *group* that report cold starts between *begin* and *end*.
+        Return the lines of the log *group* that report cold starts between *begin* and *end*: those of *function*, if it is given.
 
         The lines are sorted by time, at most 10,000. Return no lines if the group does not exist. Raises `AwsError` if the query
         fails, or does not finish within 5 minutes.
@@ -165,7 +201,7 @@ class Logs:
             logGroupName=group,
             startTime=int(begin.timestamp()),
             endTime=int(end.timestamp()),
-            queryString=_QUERY,
+            queryString=_QUERY + ("" if function is None else _OF_FUNCTION % re.escape(function)),
             limit=int(_limit("query_rows")),
         )
         if started is None:
@@ -215,7 +251,7 @@ class DeployedFunctions:
             version=row["Version"],
             revision=row["RevisionId"],
             layers=tuple(layer["Arn"] for layer in row.get("Layers") or ()),
-            log_group=(row.get("LoggingConfig") or {}).get("LogGroup") or f"/aws/lambda/{row['FunctionName']}",
+            log_group=(row.get("LoggingConfig") or {}).get("LogGroup") or _default_log_group(row["FunctionName"]),
             environment=None if "Error" in environment else tuple(sorted((environment.get("Variables") or {}).items())),
         )
 
@@ -227,6 +263,16 @@ class DeployedFunctions:
                 weights = (row.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
                 found.append((row["Name"], (row["FunctionVersion"], *sorted(weights))))
         return tuple(found)
+
+    def provisioned(self, name: str) -> tuple[str, ...]:
+        """Return the versions of the function *name* that have provisioned concurrency; of an alias that has it, its version."""
+        doing = f"list the provisioned concurrency of `{name}`"
+        found: set[str] = set()
+        for page in pages(self._call, "ListProvisionedConcurrencyConfigs", doing=doing, FunctionName=name):
+            for row in page.get("ProvisionedConcurrencyConfigs", ()):
+                qualified = self.get(name, str(row["FunctionArn"]).rpartition(":")[2])
+                found |= set() if qualified is None else {qualified.version}
+        return tuple(sorted(found))
 
     def touch(self, name: str, environment: Mapping[str, str], revision: str) -> str:
         """
