@@ -365,13 +365,13 @@ class TestMistakes:
             (
                 'f = { handler = "a.b", memory = 64 }',
                 "f.memory",
-                "64 MB is out of range; Lambda supports 128 to 10,240 MB",
+                "64 MB is out of range; Lambda supports 128 to 32,768 MB",
             ),
             ('f = { handler = "a.b", memory = true }', "f.memory", "expected an integer, found a boolean"),
             (
-                'f = { handler = "a.b", timeout = 901 }',
+                'f = { handler = "a.b", timeout = 5401 }',
                 "f.timeout",
-                "901 seconds is out of range; Lambda supports 1 to 900 seconds",
+                "5,401 seconds is out of range; Lambda supports 1 to 5,400 seconds",
             ),
             (
                 'f = { handler = "a.b", environment = { A = 1 } }',

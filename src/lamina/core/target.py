@@ -200,6 +200,8 @@ class Runtime:
     """The date when Lambda starts to reject new functions."""
     block_update: dt.date | None = None
     """The date when Lambda starts to reject updates of existing functions."""
+    preview: dt.date | None = None
+    """The date when AWS's public preview of the runtime began; ``None`` once the runtime is generally available."""
     preinstalled: tuple[Preinstalled, ...] = ()
     """The preinstalled distributions, sorted by name."""
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_LAYER = "common"
 """The name of the only layer of a service that configures no layers."""
 _ARN_EXAMPLE = "arn:aws:lambda:eu-west-1:123456789012:layer:tools:1"
-_UNITS = {"memory": "MB", "timeout": "seconds"}
+UNITS = {"memory": "MB", "timeout": "seconds"}
+"""The units of the numeric settings of functions, by name."""
 
 
 @frozen
@@ -38,6 +39,8 @@ class Setting:
     read: dt.date
     least: int = 0
     most: int = 0
+    ordinary: int = 0
+    """The greatest value of a function that does not run on Lambda Managed Instances."""
 
 
 @cache
@@ -234,7 +237,7 @@ def _number(table: Table, name: str) -> int:
     if value is None:
         return int(limits.default)
     if not limits.least <= value <= limits.most:
-        unit = _UNITS[name]
+        unit = UNITS[name]
         table.complain(
             name, f"{value:,} {unit} is out of range; Lambda supports {limits.least:,} to {limits.most:,} {unit}"
         )

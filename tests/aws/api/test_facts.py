@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import botocore
 import pytest
 from botocore.loaders import Loader
 
 from lamina.aws.api.facts import waiter_seconds
+from lamina.core.target import runtimes
+from lamina.project.functions import setting
+
+_NEW = tuple(map(int, botocore.__version__.split(".")[:2])) >= (1, 44)
 
 
 @pytest.mark.parametrize("name", ["FunctionUpdated", "PublishedVersionActive"])
@@ -16,3 +21,42 @@ def test_waiters(name: str) -> None:
     waiters: dict[str, Any] = Loader().load_service_model("lambda", "waiters-2")["waiters"]
 
     assert waiters[name]["delay"] * waiters[name]["maxAttempts"] == waiter_seconds(name)
+
+
+@pytest.mark.skipif(not _NEW, reason="earlier versions of botocore have earlier limits")
+@pytest.mark.parametrize(("name", "shape"), [("memory", "MemorySize"), ("timeout", "Timeout")])
+def test_settings(name: str, shape: str) -> None:
+    """The limits of a function's settings are those of the SDK's model, where it states them."""
+    model: dict[str, Any] = Loader().load_service_model("lambda", "service-2")
+    limits, known = setting(name), model["shapes"][shape]
+
+    assert limits.least == known["min"]
+    assert limits.most == known.get("max", limits.most)
+    text = model["shapes"]["CreateFunctionRequest"]["members"][shape].get("documentation", "")
+    if shape == "Timeout":
+        assert f"{limits.ordinary:,} seconds" in text
+        assert f"{limits.most:,} seconds" in text
+
+
+def test_runtimes() -> None:
+    """Lambda has every runtime that lamina builds for, and every preview began before it became generally available."""
+    model: dict[str, Any] = Loader().load_service_model("lambda", "service-2")
+    known = set(model["shapes"]["Runtime"]["enum"])
+
+    assert {runtime.name for runtime in runtimes() if runtime.preview is None} <= known
+    assert ["python3.15"] == [runtime.name for runtime in runtimes() if runtime.preview is not None]
+
+
+@pytest.mark.parametrize(
+    ("name", "create", "update"),
+    [("python3.9", "2027-02-01", "2027-03-03"), ("python3.10", "2027-02-01", "2027-03-03")],
+)
+def test_extended_deadlines(name: str, create: str, update: str) -> None:
+    """AWS extended the deadlines of deprecated runtimes in 2026."""
+    (runtime,) = (each for each in runtimes() if each.name == name)
+
+    assert (create, update) == (str(runtime.block_create), str(runtime.block_update))
+    assert all(
+        each.deprecation is None or each.block_create is None or each.deprecation < each.block_create
+        for each in runtimes()
+    )

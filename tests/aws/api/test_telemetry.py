@@ -159,7 +159,7 @@ def _row(timestamp: str, message: str, stream: str) -> list[dict[str, str]]:
         {"field": "@timestamp", "value": timestamp},
         {"field": "@message", "value": message},
         {"field": "@logStream", "value": stream},
-        {"field": "@ptr", "value": "CmEKJgoi"},
+        {"field": "@ptr", "value": f"{timestamp} {message}"},
     ]
 
 
@@ -186,6 +186,27 @@ def test_logs() -> None:
     assert 2 == len(slept)
     asked = dict(call.asked)["StartQuery"]
     assert ("/aws/lambda/orders", 3600) == (asked["logGroupName"], asked["endTime"] - asked["startTime"])
+
+
+def test_more_rows_than_a_query_returns() -> None:
+    """If a query returns as many rows as it can, the rest is asked for, and no row counts twice."""
+    begin = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
+    moments = [begin + dt.timedelta(seconds=number / 10) for number in range(10_500)]
+    rows = [
+        [*_row(f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3], "REPORT", "2026/11/23/[1]01")[:3], {"field": "@ptr", "value": str(number)}]
+        for number, moment in enumerate(moments)
+    ]  # fmt: skip
+    call = _fake(
+        ("StartQuery", {"queryId": "1"}),
+        ("GetQueryResults", {"status": "Complete", "results": rows[:10_000]}),
+        ("StartQuery", {"queryId": "2"}),
+        # The second that was cut off is asked for again.
+        ("GetQueryResults", {"status": "Complete", "results": rows[9_990:]}),
+    )
+    found = Logs(call).cold_starts("/aws/lambda/orders", begin, begin + dt.timedelta(hours=1))
+
+    assert moments == [line.moment for line in found]
+    assert int(begin.timestamp()) + 999 == call.asked[2][1]["startTime"]
 
 
 def test_logs_that_functions_share() -> None:

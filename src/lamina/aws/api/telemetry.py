@@ -190,27 +190,41 @@ class Logs:
         """
         Return the lines of the log *group* that report cold starts between *begin* and *end*: those of *function*, if it is given.
 
-        The lines are sorted by time, at most 10,000. Return no lines if the group does not exist. Raises `AwsError` if the query
-        fails, or does not finish within 5 minutes.
+        The lines are sorted by time. Return no lines if the group does not exist. Raises `AwsError` if a query fails, or does not finish
+        within 5 minutes.
         """
+        query = _QUERY + ("" if function is None else _OF_FUNCTION % re.escape(function))
+        most = int(_limit("query_rows"))
+        found: dict[str, LoggedLine] = {}
+        first, last = int(begin.timestamp()), int(end.timestamp())
+        while True:
+            rows = self._query(group, query, first, last, most)
+            found |= {row.get("@ptr", str(row)): _logged(row) for row in rows}
+            if len(rows) < most:
+                return tuple(found.values())
+            # The query returned its oldest rows, sorted by time. Ask for the rest, beginning with the second of the newest one.
+            first = max(first + 1, int(_logged(rows[-1]).moment.timestamp()))
+
+    def _query(self, group: str, query: str, first: int, last: int, most: int) -> list[dict[str, str]]:
+        """Return at most *most* rows of *query* from the second *first* of the Unix time to the second *last*."""
         doing = f"query the logs in `{group}`"
         started = self._call(
             "StartQuery",
             doing=doing,
             expected=_MISSING,
             logGroupName=group,
-            startTime=int(begin.timestamp()),
-            endTime=int(end.timestamp()),
-            queryString=_QUERY + ("" if function is None else _OF_FUNCTION % re.escape(function)),
-            limit=int(_limit("query_rows")),
+            startTime=first,
+            endTime=last,
+            queryString=query,
+            limit=most,
         )
         if started is None:
-            return ()
+            return []
         for _ in range(_ATTEMPTS):
             answer = self._call("GetQueryResults", doing=doing, queryId=started["queryId"]) or {}
             status = answer.get("status")
             if status == "Complete":
-                return tuple(_logged({cell["field"]: cell["value"] for cell in row}) for row in answer["results"])
+                return [{cell["field"]: cell["value"] for cell in row} for row in answer["results"]]
             if status not in {"Scheduled", "Running"}:
                 raise AwsError(
                     f"cannot {doing}: the query ended with status `{status}`", hint="query fewer hours: lower `--logs`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.core.target import quotas
-from lamina.pipeline.checks import content, limits, overlap, sdk
+from lamina.pipeline.checks import content, limits, overlap, runtime, sdk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,5 +25,6 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         *content.check_layers(layers, ignore=service.ignore),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
+        *runtime.check(service),
         *content.check_packages(packages, service),
     )
