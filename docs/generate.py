@@ -44,7 +44,7 @@ Exit code 1 means that a check failed. Codes 2 to 6 mean that the command could 
 | 2 | usage or configuration error |
 | 3 | lock file error |
 | 4 | download error |
-| 5 | build error: a wheel, layer, package, bytecode or local build, or a full disk |
+| 5 | build error: a wheel, layer, package, bytecode or local build, or a fault of this machine, such as a full disk |
 | 6 | AWS error |
 | 130 | interrupted by Ctrl-C or SIGTERM |
 | 141 | the reader of stdout closed it, as in `lamina … \\| head` |

@@ -16,8 +16,8 @@ from lamina import __version__
 from lamina.cli.console import Console, columns
 from lamina.core.errors import (
     ConfigError,
-    DiskFullError,
     LaminaError,
+    MachineError,
     MissingExtraError,
     StoppedError,
     UsageError,
@@ -189,11 +189,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader of the output has closed it, as in `lamina … | head`.
         _discard_output()
         return 141
-    except OSError as error:
-        full = DiskFullError.of(error)
-        if full is None:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        from lamina.core.faults import fault
+
+        found = fault(error)
+        if found is None:
             raise
-        return _report_full_disk(full.with_traceback(error.__traceback__), arguments)
+        return _report_fault(found.with_traceback(error.__traceback__), arguments)
     return code
 
 
@@ -256,8 +258,8 @@ def _report_failure(error: LaminaError, arguments: list[str]) -> int:
     return error.exit_code
 
 
-def _report_full_disk(error: DiskFullError, arguments: list[str]) -> int:
-    """Report *error* like `_report_failure`, as far as stdout and stderr are not files on the same disk."""
+def _report_fault(error: MachineError, arguments: list[str]) -> int:
+    """Report *error* like `_report_failure`, as far as stdout and stderr are not affected themselves."""
     try:
         _report_failure(error, arguments)
         sys.stdout.flush()

@@ -33,7 +33,9 @@ Errors that lamina raises on purpose, each with its exit code.
     │   ├── BytecodeError
     │   └── PackageError
     ├── LocalBuildError                 5
-    ├── DiskFullError                   5
+    ├── MachineError                    5
+    │   ├── DiskFullError
+    │   └── LimitError
     ├── CheckFailedError                1
     ├── InvokeError                     1
     ├── StoppedError                  130
@@ -59,8 +61,6 @@ Any other exception that reaches the user is a bug.
 """
 
 from __future__ import annotations
-
-import errno
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
@@ -283,21 +283,18 @@ class InvokeError(LaminaError):
     """lamina could not run a handler locally."""
 
 
-class DiskFullError(LaminaError):
-    """The disk is full, or writing would exceed a quota or the limit for the size of a file."""
+class MachineError(LaminaError):
+    """The operating system refused to read, write or start something, for a reason that no more specific error has."""
 
     exit_code = 5
 
-    @classmethod
-    def of(cls, error: OSError) -> DiskFullError | None:
-        """Return the error that *error* stands for; ``None`` if it has another reason than missing space."""
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            return None
-        subject = "a file or the output" if error.filename is None else f"`{error.filename}`"
-        return cls(
-            f"failed to write {subject}: {error.strerror}",
-            hint="free space on the disk; to see how much the store occupies, run `lamina cache size`",
-        )
+
+class DiskFullError(MachineError):
+    """The disk is full, or writing would exceed a quota or the limit for the size of a file."""
+
+
+class LimitError(MachineError):
+    """lamina reached a limit of the process or of the machine: memory, open files or threads."""
 
 
 class StoppedError(LaminaError):

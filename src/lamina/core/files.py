@@ -12,7 +12,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import DiskFullError, LaminaError, PackageError
+from lamina.core.errors import DiskFullError, LaminaError, LimitError, PackageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -59,7 +59,12 @@ def building(directory: Path) -> Iterator[None]:
 
 
 def _unwritable(directory: Path, error: OSError) -> LaminaError:
-    return DiskFullError.of(error) or PackageError(
+    from lamina.core.faults import fault
+
+    found = fault(error)
+    if isinstance(found, (DiskFullError, LimitError)):
+        return found
+    return PackageError(
         f"could not write to the output directory `{directory}`: {error.strerror}",
         hint="make this directory writable for your user",
     )

@@ -1,0 +1,127 @@
+"""
+Tell faults of the machine from bugs: full disks, missing permissions, limits of the process and files of another kind.
+
+Any call can meet such a fault, so only `main` asks here, and whoever can add what the file is for. What is not a fault of the machine is
+a bug in lamina.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import DiskFullError, LimitError, MachineError
+
+if TYPE_CHECKING:
+    from typing import Any
+
+# Only code that uses a closed descriptor, a wrong address or an unsuitable file gets these.
+_BUGS = frozenset({errno.EBADF, errno.EFAULT, errno.ENOTTY, errno.ESPIPE, errno.EDOM, errno.ERANGE})
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+_FORBIDDEN = "look at its owner and permissions: {look}"
+_GONE = "another process may have deleted it: run the command again"
+_OTHER_KIND = "it is not of the expected kind, file or directory; look at it: {look}"
+_CURES = {
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: "the file system is read-only: mount it writable, or copy the project to a writable directory",
+    errno.ENOENT: _GONE,
+    errno.ESTALE: _GONE,
+    errno.ELOOP: "a symbolic link leads back to itself; look at it: {look}",
+    errno.ENAMETOOLONG: "shorten the name, or move the project to a directory with a shorter path",
+    errno.EISDIR: _OTHER_KIND,
+    errno.ENOTDIR: _OTHER_KIND,
+    errno.ENXIO: _OTHER_KIND,
+    errno.EEXIST: _OTHER_KIND,
+    errno.ENOTEMPTY: _OTHER_KIND,
+}
+_SHOWN_CHARACTERS = 200
+
+
+def fault(error: BaseException) -> MachineError | None:
+    """
+    Return the error to report for *error* if it is a fault of the machine, or ``None`` if it is a bug.
+
+    Faults are errors of the operating system, memory that runs out, and threads and libraries that cannot be started or loaded for want of it.
+    """
+    if isinstance(error, OSError) and error.errno not in _BUGS and error.strerror is not None:
+        return _of_system(error)
+    out_of_memory = (
+        isinstance(error, MemoryError)
+        or (isinstance(error, RuntimeError) and str(error) == "can't start new thread")
+        or (isinstance(error, ImportError) and "failed to map segment from shared object" in str(error))
+    )
+    return _out_of_memory() if out_of_memory else None
+
+
+def _of_system(error: OSError) -> MachineError:
+    number, subject = error.errno, _subject(error)
+    if number in _NO_SPACE:
+        written = "a file or the output" if subject is None else subject
+        return DiskFullError(
+            f"failed to write {written}: {error.strerror}",
+            hint="free space on the disk; to see how much the store occupies, run `lamina cache size`",
+        )
+    if number in _NO_FILES:
+        most = _limit("RLIMIT_NOFILE")
+        return LimitError(
+            f"failed to open {subject or 'a file'}: {error.strerror}"
+            + ("" if most is None else f" (limit of this process: {most:,})"),
+            hint="raise the limit of open files: `ulimit -n 1024`",
+        )
+    if number in {errno.ENOMEM, errno.EAGAIN} and subject is None:
+        return _out_of_memory()
+    return MachineError(f"failed to use {subject or 'a file or the output'}: {error.strerror}", hint=_cure(error))
+
+
+def _out_of_memory() -> LimitError:
+    most = _limit("RLIMIT_AS")
+    if most is None:
+        return LimitError("this machine has not enough memory", hint="stop other programs, and run the command again")
+    return LimitError(
+        f"the memory is exhausted that this process may use: {most:,} bytes",
+        hint="raise the limit of memory: `ulimit -v unlimited`",
+    )
+
+
+def _cure(error: OSError) -> str:
+    """Return how to mend the fault *error*, with a command that deletes nothing if the fault has a path."""
+    path, cure = _path(error), _CURES.get(error.errno or 0)
+    if cure is None or (path is None and "{" in cure):
+        return "run the command again; with `-v`, it prints where this occurred"
+    return cure.format(look="" if path is None else f"`ls -ld {_quoted(path)}`")
+
+
+def _subject(error: OSError) -> str | None:
+    path = _path(error)
+    return None if path is None else f"`{_shortened(path)}`"
+
+
+def _path(error: OSError) -> str | None:
+    """Return the file of *error* as text; ``None`` if there is none, or it is the number of an open file."""
+    name: Any = error.filename
+    return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else None
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= _SHOWN_CHARACTERS else f"{path[:_SHOWN_CHARACTERS]}…"
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path if len(path) <= _SHOWN_CHARACTERS else os.path.dirname(path)[:_SHOWN_CHARACTERS] or ".")
+
+
+def _limit(name: str) -> int | None:
+    """Return the soft limit *name* of this process, or ``None`` if it is unlimited or unknown."""
+    # Where no file can be opened, the module may be one of those that cannot be loaded either.
+    with suppress(ImportError, OSError):
+        import resource
+
+        limit = resource.getrlimit(getattr(resource, name))[0]
+        return None if limit == resource.RLIM_INFINITY else limit
+    return None

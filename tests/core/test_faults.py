@@ -1,0 +1,103 @@
+"""Tests of `lamina.core.faults`: which errors are faults of the machine, and what is said about them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.core.errors import DiskFullError, LimitError, MachineError
+from lamina.core.faults import fault
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FAULTS = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EFBIG: DiskFullError,
+    errno.EMFILE: LimitError,
+    errno.ENFILE: LimitError,
+    errno.EACCES: MachineError,
+    errno.EPERM: MachineError,
+    errno.EROFS: MachineError,
+    errno.ENOENT: MachineError,
+    errno.ENOTDIR: MachineError,
+    errno.EISDIR: MachineError,
+    errno.ELOOP: MachineError,
+    errno.ENAMETOOLONG: MachineError,
+    errno.EIO: MachineError,
+    errno.ENXIO: MachineError,
+}
+
+
+@pytest.mark.parametrize("number", _FAULTS, ids=errno.errorcode.get)
+def test_each_fault_names_the_file_what_the_system_says_and_a_cure(number: int) -> None:
+    found = fault(OSError(number, os.strerror(number), "a b/c"))
+
+    assert _FAULTS[number] is type(found)
+    assert found is not None
+    assert "`a b/c`" in str(found)
+    assert os.strerror(number) in str(found)
+    assert found.hint
+    assert 5 == found.exit_code
+    assert "ls -ld" not in found.hint or "`ls -ld 'a b/c'`" in found.hint
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+        ImportError("_x.so: failed to map segment from shared object"),
+    ],
+    ids=repr,
+)
+def test_missing_memory_is_a_limit(error: Exception) -> None:
+    assert isinstance(fault(error), LimitError)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("text only"),
+        OSError(errno.EBADF, "Bad file descriptor"),
+        RuntimeError("other"),
+        ImportError("x"),
+        ValueError(),
+    ],
+    ids=repr,
+)
+def test_what_only_a_bug_raises_stays_a_bug(error: Exception) -> None:
+    assert fault(error) is None
+
+
+def test_a_long_path_is_shortened() -> None:
+    found = fault(OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "a" * 5000))
+
+    assert found is not None
+    assert 400 > len(str(found))
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"), [("-n 8", "Too many open files (limit of this process: 8)"), ("-n 5", "Too many open files")]
+)
+def test_a_limit_of_the_process_is_named(limit: str, says: str, tmp_path: Path) -> None:
+    project = make_service(tmp_path).write()
+    done = subprocess.run(
+        ["/bin/sh", "-c", f'ulimit {limit}; exec "$@"', "sh", sys.executable, "-m", "lamina", "build"],
+        cwd=project,
+        env={**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (5, True) == (done.returncode, says in done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
