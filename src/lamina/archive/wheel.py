@@ -15,6 +15,7 @@ from lamina.archive.zip.copying import read_pieces
 from lamina.archive.zip.directory import Located, read_directory
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, member_content
 from lamina.core.errors import CorruptArchiveError
+from lamina.core.files import open_regular
 from lamina.core.names import normalized
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class WheelArchive:
         """Open the wheel at *path* and check its headers. *name* is the wheel's file name (default: the name of *path*)."""
         self.path = path
         self.name = path.name if name is None else name
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             try:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except ValueError as error:

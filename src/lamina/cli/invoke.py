@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from lamina.cli.console import Console
 from lamina.cli.options import add_environment, project_of
 from lamina.core.errors import ConfigError, InvokeError, LaminaError
+from lamina.core.files import read_file
 
 if TYPE_CHECKING:
     import argparse
@@ -267,7 +268,7 @@ def read_event(source: str) -> bytes:
     else:
         name = f"event file `{source}`"
         try:
-            data = Path(source).read_bytes()
+            data = read_file(source, special=True)
         except OSError as error:
             raise ConfigError(
                 f"failed to read {name}: {error.strerror}",

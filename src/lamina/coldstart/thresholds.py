@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.core.files import replace_file
+from lamina.core.files import read_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +161,7 @@ def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -
 def read(path: Path) -> Baseline:
     """Read the baseline file *path*. Raises `ConfigError` if it is unreadable, or is not a baseline of the current format version."""
     try:
-        return _baseline(json.loads(path.read_bytes()))
+        return _baseline(json.loads(read_file(path)))
     except OSError as error:
         raise ConfigError(
             f"failed to read the baseline `{path}`: {error.strerror}",

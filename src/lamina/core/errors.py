@@ -5,6 +5,7 @@ Errors that lamina raises on purpose, each with its exit code.
 
     LaminaError                        exit code
     ├── ConfigError                     2
+    │   ├── ForeignFileError
     │   ├── InvalidConfigError
     │   ├── MissingExtraError
     │   ├── TemplateError
@@ -112,6 +113,10 @@ class InvalidConfigError(ConfigError):
         super().__init__(listed, hint=hint)
         self.file = file
         self.mistakes = tuple(mistakes)
+
+
+class ForeignFileError(ConfigError):
+    """A symbolic link or a file of another kind is in ``.lamina`` or in the store, where lamina creates all files."""
 
 
 class MissingExtraError(ConfigError):

@@ -23,7 +23,7 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 _FORBIDDEN = "look at its owner and permissions: {look}"
 _GONE = "another process may have deleted it: run the command again"
-_OTHER_KIND = "it is not of the expected kind, file or directory; look at it: {look}"
+_OTHER_KIND = "it is not the expected file or directory; look at it: {look}"
 _CURES = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
@@ -35,6 +35,7 @@ _CURES = {
     errno.EISDIR: _OTHER_KIND,
     errno.ENOTDIR: _OTHER_KIND,
     errno.ENXIO: _OTHER_KIND,
+    errno.EOVERFLOW: _OTHER_KIND,
     errno.EEXIST: _OTHER_KIND,
     errno.ENOTEMPTY: _OTHER_KIND,
 }

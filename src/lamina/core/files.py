@@ -1,5 +1,8 @@
 """
-Lock, hash and atomically replace files, and remove the temporary files of killed builds.
+Read, lock, hash and atomically replace files, and remove the temporary files of killed builds.
+
+lamina creates everything in the output directory and in the store. Somebody else may have put a link there, as in a repository or in a
+cache that CI restores, so `own_directory` provides each directory in them before anything in it is written, renamed or deleted.
 
 Builds write temporary files only while they hold the output directory's lock. A temporary file that exists when
 a build acquires the lock is therefore abandoned.
@@ -7,12 +10,14 @@ a build acquires the lock is therefore abandoned.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import DiskFullError, LaminaError, LimitError, PackageError
+from lamina.core.errors import DiskFullError, ForeignFileError, LaminaError, LimitError, PackageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -22,11 +27,19 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import FileIO
     from pathlib import Path
     from typing import BinaryIO
 
 _LOCK_POLL_SECONDS = 0.05
 _PREFIX = ".lamina-tmp-"
+# Not for everybody, whatever the umask is: containers often have 000.
+_DIRECTORY_MODE = 0o775
+_FILE_MODE = 0o664
+_WHOLE_FILE_BYTES = 64 << 20
+_CHUNK_BYTES = 1 << 20
+# A full disk is noticed while the content is written, where the error has no path.
+_UNNAMED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 @contextmanager
@@ -38,15 +51,15 @@ def building(directory: Path) -> Iterator[None]:
     Raises `PackageError` if the directory cannot be created or is not writable.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+        own_directory(directory.parent, directory.name)
+        descriptor = open_own_file(directory / "lock")
     except OSError as error:
         raise _unwritable(directory, error) from error
     try:
         lock(descriptor)
         # Only the owner of the lock may write: it removes every temporary file that it finds.
         for leftover in directory.rglob(f"{_PREFIX}*"):
-            leftover.unlink(missing_ok=True)
+            remove_file(leftover)
         ignore = directory / ".gitignore"
         if not ignore.exists():
             try:
@@ -56,6 +69,127 @@ def building(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def own_directory(root: str | os.PathLike[str], path: str = "", *, create: bool = True) -> str:
+    """
+    Return the directory *path* (relative to *root*) that only lamina writes to, and create it with its parents if it is missing.
+
+    *root* may be a link of the user, but no component of *path* may be one. With *create* false, a missing directory stays missing.
+    Raises `ForeignFileError` for a link or a file in place of a directory, and `OSError` if the directory cannot be created.
+    """
+    place = os.fspath(root)
+    for name in ("", *os.path.normpath(path).split(os.sep)) if path else ("",):
+        place = os.path.join(place, name) if name else place
+        try:
+            mode = (os.lstat(place) if name else os.stat(place)).st_mode
+        except FileNotFoundError:
+            if not create:
+                return os.path.join(os.fspath(root), path)
+            if not name:
+                os.makedirs(os.path.dirname(place), exist_ok=True)
+            with suppress(FileExistsError):
+                os.mkdir(place, _DIRECTORY_MODE)
+            mode = (os.lstat(place) if name else os.stat(place)).st_mode
+        if not stat.S_ISDIR(mode):
+            raise (
+                foreign(place, mode, "directory")
+                if name
+                else NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), place)
+            )
+    return place
+
+
+def open_own_file(path: str | os.PathLike[str], more: int = 0) -> int:
+    """
+    Return a descriptor of the file *path* of lamina, for reading and writing, and create the file if it is missing.
+
+    *more* are further flags of `os.open`, such as `os.O_APPEND`.
+
+    Raises `ForeignFileError` if it is a link or not a regular file.
+    """
+    try:
+        # Without O_NONBLOCK, opening a pipe waits.
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        flags |= getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags | more, _FILE_MODE)
+    except OSError:
+        with suppress(FileNotFoundError):
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISREG(mode):
+                raise foreign(path, mode, "file") from None
+        raise
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise foreign(path, mode, "file")
+    return descriptor
+
+
+def remove_file(path: str | os.PathLike[str]) -> bool:
+    """Delete the file *path* and return True, or return False if it is missing, a link or not a regular file."""
+    try:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def foreign(path: str | os.PathLike[str], mode: int, expected: str) -> ForeignFileError:
+    """Return the error for *path*, whose *mode* shows that it is not the *expected* file or directory."""
+    import shlex
+
+    is_directory = stat.S_ISDIR(mode)
+    kind = "symbolic link" if stat.S_ISLNK(mode) else "directory" if is_directory else "file"
+    if kind == expected:
+        kind = "pipe, socket or device"
+    return ForeignFileError(
+        f"`{os.fspath(path)}` is a {kind}, not a {expected} that lamina created",
+        hint=f"remove it: `rm {'-r ' if is_directory else ''}{shlex.quote(os.fspath(path))}`",
+    )
+
+
+def open_regular(path: str | os.PathLike[str]) -> FileIO:
+    """
+    Open the regular file *path*, whose links are followed, for reading without a buffer.
+
+    Raises `OSError` for any other file: reading a pipe or a device may never end.
+    """
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, os.fspath(path))
+    except OSError:
+        os.close(descriptor)
+        raise
+    return open(descriptor, "rb", buffering=0)
+
+
+def _require_regular(mode: int, path: str) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.ENXIO, "Not a regular file", path)
+
+
+def read_file(path: str | os.PathLike[str], *, most: int = _WHOLE_FILE_BYTES, special: bool = False) -> bytes:
+    """
+    Return the content of the regular file *path*, whose links are followed.
+
+    With *special*, the file may also be a pipe or a device: for paths of the command line, as in ``--event <(jq …)``.
+    Raises `OSError` for any other file, and for one with more than *most* bytes.
+    """
+    with open(path, "rb", buffering=0) if special else open_regular(path) as file:
+        pieces, size = [], 0
+        expected = os.fstat(file.fileno()).st_size + 1
+        while piece := file.read(min(max(expected - size, _CHUNK_BYTES), most + 1)):
+            pieces.append(piece)
+            size += len(piece)
+            if size > most:
+                raise OSError(errno.EOVERFLOW, f"Larger than {most:,} bytes", os.fspath(path))
+        return b"".join(pieces)
 
 
 def _unwritable(directory: Path, error: OSError) -> LaminaError:
@@ -74,23 +208,46 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of the file at *path*, in lower-case hexadecimal."""
     import hashlib
 
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
 def writing(destination: Path) -> Iterator[BinaryIO]:
-    """Yield an unbuffered temporary file that replaces *destination* on success and is deleted after an exception."""
+    """
+    Yield an unbuffered temporary file that replaces *destination* on success and is deleted after an exception.
+
+    A link at *destination* is replaced, not followed. Raises `ForeignFileError` if *destination* is a directory.
+    """
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(destination)
     try:
         with temporary.open("x+b", buffering=0) as file:
             yield file
-        temporary.replace(destination)
-    except BaseException:
+        rename(temporary, destination)
+    except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        name_file(error, destination)
         raise
+
+
+def rename(temporary: str | os.PathLike[str], destination: str | os.PathLike[str]) -> None:
+    """Rename the file *temporary* to *destination*. Raises `ForeignFileError` if *destination* is a directory."""
+    try:
+        os.replace(temporary, destination)
+    except OSError:
+        with suppress(FileNotFoundError):
+            mode = os.lstat(destination).st_mode
+            if stat.S_ISDIR(mode):
+                raise foreign(destination, mode, "file") from None
+        raise
+
+
+def name_file(error: BaseException, path: str | os.PathLike[str]) -> None:
+    """Add the *path* of the file that was written to *error*, if the error is that of a full disk and has no path."""
+    if isinstance(error, OSError) and error.errno in _UNNAMED and error.filename is None:
+        error.filename = os.fspath(path)
 
 
 def temporary_beside(destination: Path) -> Path:

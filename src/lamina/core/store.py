@@ -21,14 +21,15 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import ConfigError
-from lamina.core.files import lock, lock_shared, try_lock
+from lamina.core.errors import ConfigError, DiskFullError, LaminaError, LimitError
+from lamina.core.files import lock, lock_shared, name_file, open_own_file, own_directory, rename, try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # On Windows, a file about to be renamed looks like one of a killed writer, so lamina deletes only files of this age.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
+# The random bytes in the name of a file that is being written.
+_NAME_BYTES = 12
 
 
 def default_root() -> Path:
@@ -88,7 +91,7 @@ class Store:
             names = sorted(os.listdir(directory))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Path(directory, names[0]) if names else None
+        return next((found for name in names if (found := Path(directory, name)).is_file()), None)
 
     def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
         """Return the path for the wheel with *sha256*. Raises `ValueError` if *filename* is not a plain file name."""
@@ -124,13 +127,15 @@ class Store:
                 yield file
                 if sys.platform == "win32":
                     file.close()
+                self.make(destination.parent)
                 try:
-                    os.replace(temporary, destination)
-                except OSError:
-                    # Create the parent directory only now, because it usually exists.
-                    self._make(destination.parent)
-                    os.replace(temporary, destination)
-            except BaseException:
+                    rename(temporary, destination)
+                except FileNotFoundError:
+                    # `clean` has deleted the directory meanwhile.
+                    self.make(destination.parent)
+                    rename(temporary, destination)
+            except BaseException as error:
+                name_file(error, destination)
                 if sys.platform == "win32":
                     file.close()
                 with suppress(FileNotFoundError):
@@ -142,7 +147,7 @@ class Store:
             return _locked_new_file(directory)
         except OSError:
             # Another process may have deleted the directory. If it is not writable, `_make` raises.
-            self._make(Path(directory))
+            self.make(Path(directory))
             return _locked_new_file(directory)
 
     @contextmanager
@@ -155,7 +160,7 @@ class Store:
         """
         path = self.directory("locks") / key
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            descriptor = open_own_file(path)
             try:
                 lock(descriptor)
                 if _is_still(path, descriptor):
@@ -200,7 +205,7 @@ class Store:
             os.close(descriptor)
 
     def _open_in_use(self) -> int:
-        return os.open(self.directory("") / "in-use", os.O_RDWR | os.O_CREAT, 0o666)
+        return open_own_file(self.directory("") / "in-use")
 
     def sweep(self) -> None:
         """Delete the unfinished files and the locks of killed processes. `in_use` calls it too."""
@@ -210,28 +215,39 @@ class Store:
     def directory(self, area: str) -> Path:
         """Return the store's directory *area*, such as ``tmp``, and create it if it is missing."""
         path = Path(self.root, area)
-        self._make(path)
+        self.make(path)
         return path
 
-    def _make(self, directory: Path) -> None:
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise self._unwritable(error.strerror) from error
-        if not os.access(directory, os.W_OK):
-            raise self._unwritable(os.strerror(errno.EACCES))
+    def make(self, directory: Path) -> None:
+        """
+        Create *directory*, which is in the store, if it is missing.
 
-    def _unwritable(self, reason: str | None) -> ConfigError:
+        Raises `ForeignFileError` if it is a link, or in one, and `ConfigError` if it is not writable.
+        """
+        relative = os.path.relpath(directory, self.root)
+        try:
+            own_directory(self.root, "" if relative == os.curdir else relative)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        if not os.access(directory, os.W_OK):
+            raise self._unwritable(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+    def _unwritable(self, error: OSError) -> LaminaError:
+        from lamina.core.faults import fault
+
+        found = fault(error)
+        if isinstance(found, (DiskFullError, LimitError)):
+            return found
         return ConfigError(
-            f"the store `{self.root}` is not writable: {reason}",
+            f"the store `{self.root}` is not writable: {error.strerror}",
             hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
         )
 
 
 def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
     while True:
-        path = os.path.join(directory, os.urandom(12).hex())
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        path = os.path.join(directory, os.urandom(_NAME_BYTES).hex())
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o664)
         if try_lock(descriptor) and _is_still(path, descriptor):
             return os.fdopen(descriptor, "w+b", buffering=0), path
         # Another process deleted the file as a leftover before it was locked. Try again.
@@ -239,13 +255,16 @@ def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:
 
 
 def _remove_leftovers(directory: Path) -> None:
-    """Delete the files in *directory* that no running process has locked."""
+    """Delete the files in *directory*, ``tmp`` or ``locks``, that lamina created and no running process has locked."""
     for name in os.listdir(directory):  # Path.iterdir takes longer than the whole sweep
         path = directory / name
         with suppress(OSError):
-            if sys.platform == "win32" and time.time() - path.stat().st_mtime < _WINDOWS_LEFTOVER_SECONDS:
+            found = os.lstat(path)
+            if not _is_leftover(name, found, directory.name):
                 continue
-            descriptor = os.open(path, os.O_RDWR)
+            if sys.platform == "win32" and time.time() - found.st_mtime < _WINDOWS_LEFTOVER_SECONDS:
+                continue
+            descriptor = os.open(path, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
             try:
                 abandoned = try_lock(descriptor)
                 # Safe to delete by name: names are random, and a file finished meanwhile was renamed.
@@ -255,6 +274,18 @@ def _remove_leftovers(directory: Path) -> None:
                 os.close(descriptor)
             if abandoned and sys.platform == "win32":
                 path.unlink()
+
+
+def _is_leftover(name: str, found: os.stat_result, area: str) -> bool:
+    """Return whether the file *name* of *area* can be one that lamina created: a random name in ``tmp``, an empty file in ``locks``."""
+    if not stat.S_ISREG(found.st_mode):
+        return False
+    return found.st_size == 0 if area == "locks" else len(name) == 2 * _NAME_BYTES and is_hexadecimal(name)
+
+
+def is_hexadecimal(text: str) -> bool:
+    """Return whether *text* consists of lower-case hexadecimal digits, as the names of files in a store do."""
+    return not text.strip("0123456789abcdef")
 
 
 def _is_still(path: str | Path, descriptor: int) -> bool:

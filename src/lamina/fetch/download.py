@@ -9,12 +9,14 @@ place only if its SHA-256 is the locked one and, for a wheel, if its contents ma
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
 from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
+from lamina.core.files import open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.values import Sha256
@@ -86,7 +88,7 @@ def download_candidate(
     partial = store.directory("partial") / key
     with store.exclusive(key):
         try:
-            with partial.open("w+b", buffering=0) as file:
+            with os.fdopen(open_own_file(partial, os.O_TRUNC), "r+b", buffering=0) as file:
                 found = work.identify(file, candidate)
             if found.sha256 not in hashes:
                 return None
@@ -147,8 +149,8 @@ class _DownloadJob:
         # A source archive has no RECORD.
         if pin.filename.endswith(".whl"):
             verify_record(partial, pin)
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        partial.replace(destination)
+        self.store.make(destination.parent)
+        rename(partial, destination)
 
     def identify(self, file: BinaryIO, candidate: Pin) -> Pin:
         """Download *candidate* to *file*, and return it with its SHA-256 and size. Raises `DownloadError`."""
@@ -169,7 +171,7 @@ class _DownloadJob:
         Raises `HashMismatchError` if the file does not have the locked SHA-256, and `FetchError` or a subclass if it cannot
         be read, downloaded or written.
         """
-        with partial.open("a+b", buffering=0) as file:
+        with os.fdopen(open_own_file(partial, os.O_APPEND), "r+b", buffering=0) as file:
             transfer = _Transfer(file, pin, self.advance if self.by_bytes else None, self.stop)
             if (local := local_path(pin)) is not None:
                 self._copy(transfer, local)
@@ -186,7 +188,7 @@ class _DownloadJob:
     def _copy(self, transfer: _Transfer, path: Path) -> None:
         transfer.restart()
         try:
-            with path.open("rb", buffering=0) as source:
+            with open_regular(path) as source:
                 while chunk := source.read(_CHUNK):
                     transfer.take(chunk)
         except OSError as error:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 from lamina.core.errors import DownloadError, IndexLookupError
-from lamina.core.files import file_sha256
+from lamina.core.files import file_sha256, read_file
 from lamina.core.names import path_of
 from lamina.fetch.http import BrokenTransferError, Client
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
@@ -246,7 +246,7 @@ def _local(path: Path) -> _Page:
     page = path / "index.html" if path.is_dir() else path
     try:
         if page.is_file():
-            return _parse(page.read_bytes(), "text/html", page.as_uri())
+            return _parse(read_file(page), "text/html", page.as_uri())
         if path.is_dir():
             rows = tuple(_LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
             return _Page(path.as_uri(), {}, rows)

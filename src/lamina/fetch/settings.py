@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.files import read_file
 from lamina.core.toml import read_data
 from lamina.fetch.credentials import Credentials, Login, unreadable
 from lamina.fetch.urls import split_userinfo
@@ -174,7 +175,7 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from None
     # A text search is faster than parsing, and most project files have no uv settings.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
+from lamina.core.files import own_directory, read_file
 from lamina.core.store import Store
 from lamina.core.target import Architecture
 from lamina.local import runtime_client, unpack
@@ -280,7 +281,8 @@ def prepare(
     _check_machine(artifacts)
     cache = artifacts.project.resolve() / ".lamina" / "local"
     scratch = cache / "root"
-    scratch.mkdir(parents=True, exist_ok=True)
+    for name in ("root", "trees", "runtime"):
+        own_directory(cache.parents[1], f".lamina/local/{name}")
     target = artifacts.build.target
     home = home or home_of(_interpreter(target))
     layer = unpack.unpack(artifacts.layers(built), cache / "trees")
@@ -397,7 +399,7 @@ def _file_entries(path: Path) -> list[str]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(extra="local", purpose="`--env-file`") from error
     try:
-        text = path.read_text("utf-8-sig")
+        text = read_file(path, special=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         raise ConfigError(

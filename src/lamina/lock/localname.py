@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
+from lamina.core.files import read_file
 from lamina.lock import reading
 from lamina.lock.reading import LayoutError, LockTable
 
@@ -46,8 +47,8 @@ def _from_pyproject(path: Path) -> str | None:
 def _from_cfg(path: Path) -> str | None:
     parser = configparser.RawConfigParser()
     try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError):
+        parser.read_string(read_file(path).decode("utf-8"))
+    except (OSError, configparser.Error, UnicodeDecodeError):
         # The build of the project reports the file.
         return None
     return parser.get("metadata", "name", fallback=None)
@@ -55,7 +56,7 @@ def _from_cfg(path: Path) -> str | None:
 
 def _from_script(path: Path) -> str | None:
     try:
-        module = ast.parse(path.read_bytes())
+        module = ast.parse(read_file(path))
     except (OSError, RecursionError, SyntaxError, ValueError):
         return None
     constants = {

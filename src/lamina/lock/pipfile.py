@@ -19,6 +19,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError, LockSyntaxError
+from lamina.core.files import read_file
 from lamina.lock import staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.markers import holds, parse_marker
@@ -47,7 +48,7 @@ def read(request: Request) -> Lock:
     """
     path = request.lock_file.path
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_file(path))
     except (OSError, RecursionError, ValueError) as error:
         raise LockSyntaxError(
             f"cannot read `{path}`: {error}", hint=f"regenerate the lock: run `{relock(_COMMAND, request.lock_file)}`"

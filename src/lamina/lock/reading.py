@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rtoml
 
 from lamina.core.errors import LockSyntaxError
+from lamina.core.files import read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -146,7 +147,7 @@ def load(path: Path) -> dict[str, Any]:
     Do not modify the document: it is cached, because all members of a workspace share one lock.
     """
     try:
-        return _parse(path.read_bytes().decode("utf-8"))
+        return _parse(read_file(path).decode("utf-8"))
     except (ValueError, OSError) as error:
         raise LockSyntaxError(f"cannot read `{path}`: {error}") from error
 

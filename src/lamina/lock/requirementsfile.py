@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from lamina.core.files import read_file
 from lamina.core.names import path_of
 from lamina.core.text import without_logins
 
@@ -115,7 +116,7 @@ def read_text(path: Path) -> str:
     A byte order mark decides the encoding, then a ``# coding:`` comment in the first two lines; the default is UTF-8. Raises
     OSError, UnicodeError, or LookupError for an unknown encoding.
     """
-    content = path.read_bytes()
+    content = read_file(path)
     for mark, encoding in _BYTE_ORDER_MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding)

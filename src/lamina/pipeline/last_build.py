@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.pipeline import state
@@ -35,8 +34,4 @@ def _asked(project: Path) -> dict[str, Any] | None:
 
 
 def _state(project: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads((project / state.STATE_FILE).read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None
+    return state.read(str(project / state.STATE_FILE))

@@ -11,6 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.files import read_file
 from lamina.core.frozen import as_dict
 from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
@@ -72,7 +73,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     """
     path = project / output / BUILD_NAME
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_file(path))
     except FileNotFoundError as error:
         raise ConfigError(f"no build found in `{project}`", hint="run `lamina build`") from error
     except (OSError, ValueError, RecursionError) as error:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 STATE_NAME = "state.json"
 STATE_FILE = f".lamina/{STATE_NAME}"
 _BUILD_FILE = ".lamina/build.json"
+_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _CONFIGURATION = ("lamina.toml", "pyproject.toml")
 
 
@@ -50,7 +51,7 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
     *asked* are this build's command-line options, as far as they can change the result.
     """
-    state = _read(os.path.join(root, STATE_FILE))
+    state = read(os.path.join(root, STATE_FILE))
     if state is None or state.get("lamina") != __version__ or state.get("asked") != dict(asked):
         return None
     inputs = Snapshot.from_json(state.get("inputs"))
@@ -59,7 +60,7 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
         return None
     if inputs is None or not intact(root, state.get("outputs")) or not inputs.unchanged(root):
         return None
-    document = _read(os.path.join(root, _BUILD_FILE))
+    document = read(os.path.join(root, _BUILD_FILE))
     for each in (document, *document.get("other_targets", ())) if document else ():
         each["reused"] = True
     return document
@@ -82,7 +83,7 @@ class Left:
     @classmethod
     def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
         """Return the content of the state file, or an empty record if the file is missing or unreadable."""
-        state = _read(os.path.join(root, state_file)) or {}
+        state = read(os.path.join(root, state_file)) or {}
         found = state.get("sources")
         keys = found if isinstance(found, list) and all(isinstance(key, str) for key in found) else ()
         return cls(stats=_rows(state.get("outputs")), sources=tuple(keys))
@@ -138,10 +139,12 @@ def _stat(root: str, path: str) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
-def _read(path: str) -> dict[str, Any] | None:
+def read(path: str) -> dict[str, Any] | None:
+    """Return the JSON object in the file *path*, or ``None`` if it is missing or damaged."""
     try:
-        with open(path, "rb") as file:
-            content = json.loads(file.read())
+        with open(os.open(path, _READING), "rb") as file:
+            # A pipe and a device have no size, so that neither is waited for or read without end.
+            content = json.loads(file.read(os.fstat(file.fileno()).st_size) or b"")
     except (OSError, ValueError, RecursionError):
         # There is no state, or a killed older version of lamina left a partial one. The pipeline then writes a new state.
         return None

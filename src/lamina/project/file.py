@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core import toml
 from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.core.files import read_file
 from lamina.core.frozen import frozen
 from lamina.project.table import Table
 
@@ -76,7 +77,7 @@ def read(project: Path) -> ConfigFile:
     `InvalidConfigError` if ``tool.lamina`` is not a table.
     """
     pyproject, standalone = project / _PYPROJECT, project / _STANDALONE
-    document = _parse(pyproject, pyproject.read_bytes()) if pyproject.is_file() else {}
+    document = _parse(pyproject, read_file(pyproject)) if pyproject.is_file() else {}
     name = _project_name(document)
     configured = "lamina" in _tool(document)
     if standalone.is_file():
@@ -85,7 +86,7 @@ def read(project: Path) -> ConfigFile:
                 f"both `{_PYPROJECT}` and `{_STANDALONE}` in `{project}` configure lamina",
                 hint=f"keep one of the two: delete `{_STANDALONE}`, or the table `[tool.lamina]` in `{_PYPROJECT}`",
             )
-        values = _parse(standalone, standalone.read_bytes())
+        values = _parse(standalone, read_file(standalone))
         return ConfigFile(path=standalone, values=values, project_name=name)
     if not configured:
         raise ConfigError(f"`{pyproject}` has no `[tool.lamina]` table", hint="run `lamina init` to create it")
@@ -102,12 +103,12 @@ def tools(directory: Path) -> Mapping[str, Any]:
     Raises `ConfigError` if the file is not valid TOML.
     """
     path = directory / _PYPROJECT
-    return _tool(_parse(path, path.read_bytes())) if path.is_file() else {}
+    return _tool(_parse(path, read_file(path))) if path.is_file() else {}
 
 
 def _has_table(pyproject: Path) -> bool:
     try:
-        content = pyproject.read_bytes()
+        content = read_file(pyproject)
     except OSError:
         return False
     # Parsing takes longer than reading, and files in parent directories may not configure lamina.

@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
-from lamina.core.files import replace_file
+from lamina.core.files import read_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ def read(project: Path) -> dict[str, list[str]]:
     """
     path = project / PROFILE
     try:
-        return _modules(json.loads(path.read_bytes()))
+        return _modules(json.loads(read_file(path)))
     except FileNotFoundError:
         return {}
     except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -62,6 +62,6 @@ def record(project: Path, found: Mapping[str, frozenset[str]], *, fresh: bool = 
         "functions": {name: {"modules": sorted(functions[name])} for name in sorted(functions)},
     }
     content = json.dumps(document, indent=1).encode() + b"\n"
-    if not path.is_file() or path.read_bytes() != content:
+    if not path.is_file() or read_file(path) != content:
         replace_file(path, content)
     return path

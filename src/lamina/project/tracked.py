@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import PackageError
+from lamina.core.files import open_regular
 from lamina.core.frozen import frozen
 from lamina.core.paths import relative_path
 from lamina.project.repository import find_repository
@@ -122,8 +123,8 @@ def _load(repository: Repository, _: tuple[int, ...]) -> TrackedFiles:
 
 def _has_sha256(repository: Repository) -> bool:
     try:
-        with open(os.path.join(repository.common, "config"), encoding="utf-8", errors="replace") as file:
-            return _SHA256.search(file.read(_LARGEST_SETTINGS)) is not None
+        with open_regular(os.path.join(repository.common, "config")) as file:
+            return _SHA256.search(file.read(_LARGEST_SETTINGS).decode("utf-8", "replace")) is not None
     except FileNotFoundError:
         return False
 

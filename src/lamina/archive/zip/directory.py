@@ -26,6 +26,7 @@ from lamina.archive.zip.hazards import (
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
 from lamina.archive.zip.zipformat import END, LOCAL_HEADER, EndRecord, Member, Row
 from lamina.core.errors import CorruptArchiveError, UnsafeMemberError
+from lamina.core.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ def raw_directory(path: Path) -> bytes:
 
 
 def _directory_of(path: Path) -> tuple[bytes, Span]:
-    with path.open("rb", buffering=0) as file:
+    with open_regular(path) as file:
         total = os.fstat(file.fileno()).st_size
         start = max(0, total - TAIL_BYTES)
         span = locate_directory(read_at(file, start, total - start), total=total, name=path.name)

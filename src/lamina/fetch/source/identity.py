@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
-from lamina.core.files import file_sha256
+from lamina.core.files import file_sha256, read_file
 from lamina.core.paths import relative_path
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
 from lamina.project.ignore import GitIgnore, Include, rule_for
@@ -153,7 +153,7 @@ def _static_version(directory: Path) -> str | None:
     import rtoml
 
     try:
-        document = rtoml.loads((directory / "pyproject.toml").read_text(encoding="utf-8"))
+        document = rtoml.loads(read_file(directory / "pyproject.toml").decode("utf-8"))
     except (OSError, ValueError):
         # The build backend reports errors in the file.
         return None

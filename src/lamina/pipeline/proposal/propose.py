@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.files import read_file
 from lamina.core.paths import relative_path
 from lamina.core.target import Target
 from lamina.core.text import count
@@ -227,7 +228,7 @@ def _service(
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(read_file(path).decode("utf-8"))
     except OSError as error:
         raise ConfigError(f"could not read `{path}`: {error.strerror}") from error
     except (RecursionError, ValueError) as error:

@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lamina.core.files import read_file
 from lamina.core.paths import relative_path
 from lamina.core.target import runtimes
 from lamina.project.functions import setting
@@ -143,7 +144,7 @@ def _pipfile_versions(directory: Path) -> Iterator[str]:
     import tomllib
 
     try:
-        requires = _table(tomllib.loads((directory / "Pipfile").read_text(encoding="utf-8")), "requires")
+        requires = _table(tomllib.loads(read_file(directory / "Pipfile").decode("utf-8")), "requires")
     except (OSError, ValueError):
         return
     yield from (str(requires[key]) for key in ("python_full_version", "python_version") if key in requires)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core import toml
 from lamina.core.errors import ConfigError
-from lamina.core.files import replace_file
+from lamina.core.files import read_file, replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +73,7 @@ def _appended(path: Path, text: str, root: Path) -> tuple[Path, bytes]:
         raise ConfigError(
             f"`{path}` is a symbolic link out of `{root}`", hint="copy the file into the project, or pass its directory"
         )
-    before = real.read_bytes() if real.exists() else b""
+    before = read_file(real) if real.exists() else b""
     newline = b"\r\n" if b"\r\n" in before else b"\n"
     try:
         addition = text.encode().replace(b"\n", newline)
