@@ -46,9 +46,9 @@ def write(path: Path, content: bytes, *, age_days: float = 0) -> None:
 
 def test_measure(store: Store) -> None:
     """Each area is counted, without the files of running processes."""
-    write(store.entry("segments", "ab", ".seg"), bytes(10))
-    write(store.entry("segments", "cd", ".seg"), bytes(20))
-    write(store.root / "partial" / "ef", bytes(5))
+    write(store.entry("segments", "ab" * 32, ".seg"), bytes(10))
+    write(store.entry("segments", "cd" * 32, ".seg"), bytes(20))
+    write(store.root / "partial" / ("ef" * 32), bytes(5))
     write(store.root / "tmp" / "x", bytes(100))
     write(store.root / "in-use", b"")
 
@@ -124,7 +124,7 @@ def test_every_byte_of_a_segments_directory(store: Store, tmp_path: Path) -> Non
 
 def test_damaged_answer(store: Store) -> None:
     """An unreadable JSON file is deleted."""
-    place = store.entry("index", "ab", ".json")
+    place = store.entry("index", "ab" * 32, ".json")
     write(place, b"[{")
 
     assert verify(store) == (
@@ -139,8 +139,8 @@ def test_clean_everything(store: Store, tmp_path: Path) -> None:
     """Cleaning deletes everything, including unfinished downloads and the files of killed writers."""
     wheel = admit(store, tmp_path, "a")
     size = wheel.path.stat().st_size
-    write(store.root / "partial" / "ef", bytes(5))
-    write(store.root / "tmp" / "killed", bytes(100))
+    write(store.root / "partial" / ("ef" * 32), bytes(5))
+    write(store.root / "tmp" / ("ab" * 12), bytes(100))
     removed = clean(store)
 
     assert Removed(files=2, bytes=size + 5, dry_run=False) == removed
@@ -150,7 +150,7 @@ def test_clean_everything(store: Store, tmp_path: Path) -> None:
 
 def test_clean_what_is_old(store: Store) -> None:
     """Recently read or written files stay."""
-    old, written, read = (store.entry("segments", key, ".seg") for key in ("aa", "bb", "cc"))
+    old, written, read = (store.entry("segments", key * 32, ".seg") for key in ("aa", "bb", "cc"))
     write(old, bytes(10), age_days=31)
     write(written, bytes(10), age_days=29)
     write(read, bytes(10), age_days=31)
@@ -163,7 +163,7 @@ def test_clean_what_is_old(store: Store) -> None:
 
 def test_dry_run(store: Store) -> None:
     """A dry run counts files but deletes nothing."""
-    place = store.entry("segments", "aa", ".seg")
+    place = store.entry("segments", "aa" * 32, ".seg")
     write(place, bytes(10))
 
     assert clean(store, dry_run=True) == Removed(files=1, bytes=10, dry_run=True)
@@ -172,7 +172,7 @@ def test_dry_run(store: Store) -> None:
 
 def test_clean_waits_for_builds(store: Store) -> None:
     """Cleaning waits while a build uses the store, and prints a note."""
-    place = store.entry("segments", "aa", ".seg")
+    place = store.entry("segments", "aa" * 32, ".seg")
     write(place, bytes(10))
     notes: list[str] = []
     noted = threading.Event()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
 from lamina.core.errors import ConfigError
+from lamina.core.files import own_directory
 from lamina.core.names import normalized
 from lamina.local import unpack
 from lamina.local.artifacts import function_of
@@ -108,8 +109,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
             if not paths:
                 continue
             if environment.layer not in made:
-                parent = environment.scratch.parent / "without"
-                parent.mkdir(exist_ok=True)
+                parent = Path(own_directory(environment.scratch.parent, "without"))
                 unpack.remove_unused(parent)
                 # The path is registered before it is created, so that it is deleted even after an interrupt.
                 made[environment.layer] = parent / uuid.uuid4().hex

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 
 from lamina.core.errors import ConfigError, InvokeError
+from lamina.core.files import own_directory
 from lamina.core.names import normalized
 from lamina.local import unpack
 from lamina.local.environment import Mode
@@ -74,8 +75,7 @@ def run_command(
     if the function sets reserved environment variables. Raises `InvokeError` if the command does not start.
     """
     with ExitStack() as stack:
-        runs = environment.scratch.parent / "runs"
-        runs.mkdir(exist_ok=True)
+        runs = Path(own_directory(environment.scratch.parent, "runs"))
         unpack.remove_unused(runs)
         directory = Path(tempfile.mkdtemp(dir=runs))
         stack.callback(shutil.rmtree, directory, ignore_errors=True)

@@ -18,7 +18,7 @@ from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import CorruptArchiveError, InvokeError, MissingExtraError
 from lamina.core.files import file_sha256
 from lamina.local.facts import facts
-from lamina.local.unpack import making, unzip
+from lamina.local.unpack import is_own_directory, making, unzip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ def provide(cache: Path, interpreter: Interpreter, wheels: Sequence[Wheel] = ())
     for wheel in wheels:
         key.update(f"{wheel.pin.sha256}\n".encode())
     directory = cache / key.hexdigest()
-    if not directory.is_dir():
+    if not is_own_directory(directory):
         with making(directory) as temporary:
             for name, path in files:
                 destination = temporary / name

@@ -27,6 +27,7 @@ from lamina.core.errors import (
     SuspiciousSizeError,
     UnsafeMemberError,
 )
+from lamina.core.files import open_own_file, own_directory, remove_file
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
@@ -52,15 +53,27 @@ def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
     """
     key = hashlib.sha256("\n".join(str(archive.sha256) for archive in archives).encode()).hexdigest()
     tree = cache / key
-    if not tree.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
+    if not is_own_directory(tree):
         remove_unused(cache)
         with making(tree) as temporary:
             for archive in archives:
                 _extract(archive, temporary)
-    with suppress(OSError):
-        (cache / f"{key}.used").touch()
+    _mark_used(cache / f"{key}.used")
     return tree
+
+
+def is_own_directory(directory: Path) -> bool:
+    """Return whether *directory* exists. Raises `ForeignFileError` if it is a link or a file, and creates its parents otherwise."""
+    own_directory(directory.parent)
+    own_directory(directory.parent, directory.name, create=False)
+    return directory.is_dir()
+
+
+def _mark_used(mark: Path) -> None:
+    """Set the time at which a directory was used last, as far as this machine allows it: without, the directory is unpacked again some day."""
+    with suppress(OSError):
+        os.close(open_own_file(mark))
+        os.utime(mark)
 
 
 @contextmanager
@@ -71,7 +84,7 @@ def making(directory: Path) -> Iterator[Path]:
     If another process has created *directory* in the meantime, its directory is kept and the new one is deleted. On an exception, the new
     directory is deleted, too.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    own_directory(directory.parent)
     temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".making-"))
     try:
         yield temporary
@@ -91,10 +104,14 @@ def remove_unused(cache: Path) -> None:
     for entry in cache.iterdir():
         mark = cache / f"{entry.name}.used"
         with suppress(OSError):
-            if entry.is_dir() and (mark if mark.exists() else entry).stat().st_mtime < oldest:
+            if (
+                not entry.is_symlink()
+                and entry.is_dir()
+                and (mark if mark.exists() else entry).stat().st_mtime < oldest
+            ):
                 shutil.rmtree(entry, ignore_errors=True)
                 for beside in cache.glob(f"{entry.name}.*"):
-                    beside.unlink()
+                    remove_file(beside)
 
 
 def _extract(archive: Layer | Package, directory: Path) -> None:
@@ -162,7 +179,10 @@ def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, destination: Path, 
         destination.parent.mkdir(parents=True, exist_ok=True)
         destination.unlink(missing_ok=True)
         descriptor = os.open(destination, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+    except OSError as error:
+        # macOS reports a directory in place of a file as a missing permission.
+        if not (isinstance(error, (FileExistsError, NotADirectoryError)) or destination.is_dir()):
+            raise
         raise CorruptArchiveError(
             f"`{member.filename}` in `{name}` conflicts with another entry: one is a file, the other a directory"
         ) from error

@@ -22,7 +22,7 @@ import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from lamina.core.files import building, replace_file
+from lamina.core.files import building, own_directory, remove_file, replace_file
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.options import BuildOptions
+
+_OUTPUTS = ("layers", "functions")
 
 
 @frozen
@@ -119,10 +121,14 @@ def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
             # Another build of the project has finished since. Its outputs may be reusable, and outputs that the plan reuses
             # may be gone.
             plan = resolve(context, plan.service)
+        outdated = _other_targets(context, [target.place for target in plan.targets])
         first, *others = _each(plan.targets, context, deduplication, started_ns)
         result = Result(plan=first.plan, build=first.build, others=tuple(others))
         if context.output == context.project and not all(target.is_unchanged for target in plan.targets):
-            _remove_other_targets(context, [target.place for target in plan.targets])
+            for directory in outdated:
+                import shutil
+
+                shutil.rmtree(directory)
             _record(result, context, started_ns=started_ns)
     return result
 
@@ -144,6 +150,8 @@ def _build_target(
 ) -> Result:
     """Build the layers and packages of one target, check them, and delete outdated zips."""
     output = context.output / plan.place
+    for name in _OUTPUTS:
+        own_directory(context.output, f"{plan.place}/{name}")
     if plan.local:
         names = ", ".join(f"`{pin.name}`" for pin in plan.local)
         context.reporter.note(f"adding local packages to the function packages instead of a layer: {names}")
@@ -236,27 +244,28 @@ def _seconds_since(started_ns: int) -> float:
 def _remove_others(output: Path, outputs: Sequence[Layer | Package]) -> None:
     """Delete the zips in *output* that are not in *outputs*: those of layers and functions that no longer exist."""
     wanted = {each.path for each in outputs}
-    for directory in ("layers", "functions"):
+    for directory in _OUTPUTS:
         for path in (output / directory).glob("*.zip"):
             if path not in wanted:
-                path.unlink()
+                remove_file(path)
 
 
-def _remove_other_targets(context: BuildContext, places: Sequence[str]) -> None:
-    """Delete the output directories of targets that are not in *places*, the directories of this build's targets."""
-    wanted = {context.output / place for place in places}
-    for path in (context.output / report.OUTPUT_DIRECTORY).glob(f"python*/{report.BUILD_NAME}"):
-        if path.parent not in wanted:
-            import shutil
+def _other_targets(context: BuildContext, places: Sequence[str]) -> list[str]:
+    """
+    Return the output directories of targets that are not in *places*, the directories of this build's targets.
 
-            shutil.rmtree(path.parent)
+    Raises `ForeignFileError` if one of them is a link.
+    """
+    found = (context.output / report.OUTPUT_DIRECTORY).glob(f"python*/{report.BUILD_NAME}")
+    others = {path.parent.relative_to(context.output).as_posix() for path in found} - set(places)
+    return [own_directory(context.output, place) for place in sorted(others)]
 
 
 def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
     """Write the reports and the state for the next build. The first target's report and state cover all targets."""
     # Delete the old state first: a build that is killed while writing must not leave state for files it did not write.
     for each in result.targets:
-        (context.project / each.plan.place / state.STATE_NAME).unlink(missing_ok=True)
+        remove_file(context.project / each.plan.place / state.STATE_NAME)
     inputs = [_inputs(each) for each in result.targets]
     for other, seen in zip(result.others, inputs[1:], strict=True):
         _record_target(other, (), seen, context, started_ns=started_ns)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +22,9 @@ from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import directory_row, end_of_directory
 from lamina.core.errors import LaminaError
-from lamina.core.files import file_sha256
+from lamina.core.files import file_sha256, own_directory
 from lamina.core.reporter import SILENT
+from lamina.core.store import is_hexadecimal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +38,12 @@ _PARTIAL = "partial"
 _HOUSEKEEPING = frozenset({"tmp", "locks"})
 # uv's cache. Only uv can tell which of its files belong together, so lamina keeps or deletes it as a whole.
 _FOREIGN = "uv"
+_SANDBOX = "sandbox"
+# The beginning of the name of a download whose hash is not known.
+_BY_URL = "url-"
+# A file's key is the hexadecimal digits of a SHA-256. Its first two are the name of its directory.
+_KEY_DIGITS = 64
+_GROUP_DIGITS = 2
 _DAY_SECONDS = 86_400
 
 
@@ -72,7 +81,7 @@ def measure(store: Store) -> tuple[Area, ...]:
     for path in (*_files(store), *_foreign_files(store)):
         total = totals.setdefault(path.relative_to(store.root).parts[0], [0, 0])
         total[0] += 1
-        total[1] += path.stat().st_size
+        total[1] += path.lstat().st_size
     return tuple(Area(name=name, files=files, bytes=size) for name, (files, size) in sorted(totals.items()))
 
 
@@ -119,11 +128,11 @@ def clean(
         if limit is None:
             for path in _foreign_files(store):
                 files += 1
-                size += path.stat().st_size
+                size += path.lstat().st_size
             if not dry_run:
-                shutil.rmtree(store.root / _FOREIGN, ignore_errors=True)
+                shutil.rmtree(own_directory(store.root, _FOREIGN, create=False), ignore_errors=True)
         for path in _files(store):
-            status = path.stat()
+            status = path.lstat()
             # File systems that do not record access times report the modification time.
             if limit is None or max(status.st_atime, status.st_mtime) < limit:
                 files += 1
@@ -134,25 +143,64 @@ def clean(
 
 
 def _files(store: Store) -> Iterator[Path]:
-    """Yield the files of all areas except uv's cache, sorted by area and path."""
+    """
+    Yield the files that lamina created in all areas except uv's cache, sorted by area and path.
+
+    Other files are left alone: the store may be in a directory of the user with files of the user. Raises `ForeignFileError` for a link in
+    place of a directory.
+    """
     try:
-        areas = sorted(
-            path
-            for path in store.root.iterdir()
-            if path.is_dir() and path.name not in _HOUSEKEEPING and path.name != _FOREIGN
-        )
+        areas = sorted(path for path in store.root.iterdir() if path.is_symlink() or path.is_dir())
     except FileNotFoundError:
         return
     for area in areas:
-        for directory, directories, names in os.walk(area):
-            directories.sort()
-            for name in sorted(names):
-                yield Path(directory, name)
+        own_directory(store.root, area.name)
+        for path in _entries(area, store):
+            yield from _below(path)
+
+
+def _entries(area: Path, store: Store) -> list[Path]:
+    """Return the files and directories in *area* that have names as lamina gives them."""
+    if area.name in _HOUSEKEEPING | {_FOREIGN}:
+        return []
+    if area.name == _PARTIAL:
+        return [path for path in _listed(area, store) if _is_key(path.name.removeprefix(_BY_URL))]
+    if area.name == _SANDBOX:
+        return [path for path in _listed(area, store) if is_hexadecimal(path.name)]
+    groups = [path for path in _listed(area, store) if len(path.name) == _GROUP_DIGITS and is_hexadecimal(path.name)]
+    return [
+        path
+        for group in groups
+        for path in _listed(group, store)
+        if path.name.startswith(group.name) and _is_key(path.name[:_KEY_DIGITS])
+    ]
+
+
+def _listed(directory: Path, store: Store) -> list[Path]:
+    """Return the entries of *directory*, sorted. Raises `ForeignFileError` if it is a link."""
+    own_directory(store.root, str(directory.relative_to(store.root)))
+    return sorted(directory.iterdir())
+
+
+def _below(path: Path) -> Iterator[Path]:
+    """Yield *path*, or the files and links in it and its subdirectories if it is a directory."""
+    if path.is_symlink() or not path.is_dir():
+        yield path
+        return
+    for directory, directories, names in os.walk(path):
+        directories.sort()
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        for name in sorted((*names, *links)):
+            yield Path(directory, name)
+
+
+def _is_key(text: str) -> bool:
+    return len(text) == _KEY_DIGITS and is_hexadecimal(text)
 
 
 def _foreign_files(store: Store) -> Iterator[Path]:
     """Yield the files of uv's cache, without symbolic links."""
-    for directory, _, names in os.walk(store.root / _FOREIGN):
+    for directory, _, names in os.walk(own_directory(store.root, _FOREIGN, create=False)):
         for name in names:
             path = Path(directory, name)
             if path.is_file() and not path.is_symlink():
@@ -160,7 +208,7 @@ def _foreign_files(store: Store) -> Iterator[Path]:
 
 
 def _remove(path: Path, store: Store) -> None:
-    """Delete *path*, and each parent directory that becomes empty."""
+    """Delete *path*, a file or a link that is not followed, and each parent directory that becomes empty."""
     path.unlink(missing_ok=True)
     for directory in path.parents:
         # Another process may create a file here at any time, so let the system decide whether the directory is empty.
@@ -178,7 +226,9 @@ def _removed_directory(directory: Path) -> bool:
 
 def complaint(path: Path, area: str) -> str | None:
     """Return how the file at *path* is damaged, or ``None`` if it is intact. Preserve its access and modification times."""
-    status = path.stat()
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        return None if area == _SANDBOX else "it is not a regular file"
     try:
         if area == _WHEELS:
             return _wheel_complaint(path)
@@ -189,7 +239,8 @@ def complaint(path: Path, area: str) -> str | None:
     except (LaminaError, ValueError, KeyError, TypeError) as error:
         return f"unreadable: {error}"
     finally:
-        if path.exists():
+        # A store that is read-only or belongs to another user keeps the times that the system sets.
+        with suppress(OSError):
             os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     return None
 

@@ -23,7 +23,7 @@ from lamina.bytecode.choice import REACH_AREA, is_metadata
 from lamina.bytecode.imports.index import IMPORTS_AREA
 from lamina.bytecode.segment import AREA, OWN_AREA
 from lamina.core.errors import ArchiveError, ConfigError, CorruptArchiveError, SuspiciousSizeError
-from lamina.core.files import writing
+from lamina.core.files import own_directory, writing
 from lamina.core.frozen import frozen
 from lamina.core.paths import printable
 from lamina.core.reporter import SILENT
@@ -83,7 +83,7 @@ def export(store: Store, archive: Path, *, reporter: Reporter = SILENT) -> Expor
     def entries() -> Iterator[Entry]:
         for path in paths:
             # `add` refuses damaged files. A build creates them again.
-            if path.is_file() and _problem(path, path.parent.parent.name) is None:
+            if path.is_file() and not path.is_symlink() and _problem(path, path.parent.parent.name) is None:
                 yield encode(path.relative_to(store.root).as_posix(), path.read_bytes())
             reporter.advance(1)
 
@@ -106,7 +106,7 @@ def _paths(store: Store) -> list[Path]:
     found = [
         path
         for area, suffix in _AREAS.items()
-        for path in (store.root / area).glob(f"*/*{suffix}")
+        for path in Path(own_directory(store.root, area, create=False)).glob(f"*/*{suffix}")
         if _place(path.relative_to(store.root).as_posix(), store) is not None
     ]
     return sorted(found, key=lambda path: path.relative_to(store.root).as_posix())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from lamina.bytecode.interpreter import CACHE, command_to_install, environment_variable, search
 from lamina.core.errors import InvokeError, SandboxError
+from lamina.core.files import own_directory
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
 from lamina.local.process import Process
@@ -170,7 +171,7 @@ class Sandbox:
             "SERVICES": ",".join(facts().services),
         }
         if self._state is not None:
-            self._state.mkdir(parents=True, exist_ok=True)
+            own_directory(self._state.parents[1], f"{self._state.parent.name}/{self._state.name}")
             objects = str(self._state / "objects")
             variables |= {"PERSIST_STATE": "1", "STATE_DIR": str(self._state / "services")}
             variables |= {"S3_PERSIST": "1", "S3_DATA_DIR": objects}
