@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     project = find_project(start)
     with Console.of(arguments) as console, killable(arguments, console):
         context = BuildContext.open(project, build_options(arguments), reporter=console)
-        with context.store.in_use():
+        with context.store.in_use(console):
             plan = resolve(context, config.load(project, context.options, store=context.store))
             estimates = estimate(plan, context)
     if context.options.offline and plan.missing:

@@ -146,7 +146,7 @@ def _transfer(store: Store, console: Console, arguments: argparse.Namespace) -> 
     from lamina.pipeline.cache_archive import Added, add, export
 
     exporting, archive = arguments.action == "export", arguments.bytecode or arguments.file
-    with store.in_use():
+    with store.in_use(console):
         done = export(store, archive, reporter=console) if exporting else add(archive, store, reporter=console)
     console.close()
     if arguments.json:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with Console.of(arguments) as console:
         console.stage("examining this machine")
-        diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open())
+        diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open(trusted=True))
         aws = find_credentials()
     if arguments.json:
         print(without_logins(json.dumps(_document(diagnosis, aws), indent=2, default=str)))

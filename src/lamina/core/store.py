@@ -30,11 +30,14 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError, DiskFullError, LaminaError, LimitError
 from lamina.core.files import lock, lock_shared, name_file, open_own_file, own_directory, rename, try_lock
+from lamina.core.reporter import SILENT
+from lamina.core.trust import foreign_owner, require_private, taking_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import BinaryIO
 
+    from lamina.core.reporter import Reporter
     from lamina.core.values import Sha256
 
 # On Windows, a file about to be renamed looks like one of a killed writer, so lamina deletes only files of this age.
@@ -65,18 +68,25 @@ class Store:
     Methods that write raise `ConfigError` if the directory is not writable.
     """
 
-    __slots__ = ("_swept", "root")
+    __slots__ = ("_swept", "_warned", "root")
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._swept = False
+        self._warned = False
 
     @classmethod
-    def open(cls, root: Path | None = None) -> Store:
-        """Return the store at *root* (default: `default_root`). Directories are created on first use."""
-        return cls(
-            Path(os.path.abspath(root if root is not None else default_root()))
-        )  # keep symbolic links, unlike realpath
+    def open(cls, root: Path | None = None, *, trusted: bool = False) -> Store:
+        """
+        Return the store at *root* (default: `default_root`). Directories are created on first use.
+
+        Raises `ConfigError` if everybody can write to it, unless it is *trusted* nevertheless, to describe it.
+        """
+        # Keep symbolic links, unlike realpath.
+        place = Path(os.path.abspath(root if root is not None else default_root()))
+        if not trusted:
+            require_private(place)
+        return cls(place)
 
     def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
         """
@@ -178,12 +188,14 @@ class Store:
             os.close(descriptor)
 
     @contextmanager
-    def in_use(self) -> Iterator[None]:
+    def in_use(self, reporter: Reporter = SILENT) -> Iterator[None]:
         """
         Keep other processes from pruning the store while the context is open: `alone` waits for it to close.
 
-        Many processes can be inside `in_use` at once. On entry, the leftovers of killed processes are deleted.
+        Many processes can be inside `in_use` at once. On entry, the leftovers of killed processes are deleted, and *reporter* warns of a
+        store of another user, once.
         """
+        self._warn(reporter)
         descriptor = self._open_in_use()
         try:
             lock_shared(descriptor)
@@ -203,6 +215,15 @@ class Store:
             yield
         finally:
             os.close(descriptor)
+
+    def _warn(self, reporter: Reporter) -> None:
+        owner = None if self._warned else foreign_owner(self.root)
+        self._warned = True
+        if owner is not None:
+            reporter.warn(
+                f"the store `{self.root}` belongs to another user (number {owner}), who can change what lamina builds",
+                hint=f"if you do not trust this user, set `LAMINA_CACHE_DIR`; to take the store over, run `{taking_over(self.root)}`",
+            )
 
     def _open_in_use(self) -> int:
         return open_own_file(self.directory("") / "in-use")

@@ -124,7 +124,7 @@ class LocalWheels:
         if missing:
             first, size = pins[0], megabytes(sum(pin.size or 0 for pin in missing))
             self._reporter.note(f"downloading {purpose} into the store ({first.name} {first.version}, {size})")
-        with self._store.in_use():
+        with self._store.in_use(self._reporter):
             located = [self._located(pin, target) if pin in missing else pin for pin in pins]
             return fetch(located, self._store, index=self._index, reporter=self._reporter)
 

@@ -94,7 +94,7 @@ def build(
     """
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
-    with context.store.in_use():
+    with context.store.in_use(reporter):
         service = config.load(project, options, store=context.store)
         for note in service.notes:
             reporter.note(note)

@@ -250,7 +250,7 @@ def started(
         return
     store = Store.open()
     interpreter = _interpreter(target, store, reporter)
-    with store.in_use(), ExitStack() as stack:
+    with store.in_use(reporter), ExitStack() as stack:
         installation = prepare(interpreter, store, reporter=reporter)
         try:
             sandbox = stack.enter_context(Sandbox(installation, region=region, state=state))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
+from lamina.core.trust import require_private
 from lamina.fetch.settings import read_settings
 from lamina.fetch.urls import is_remote
 from lamina.pipeline.cache import measure
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.store import Store
+    from lamina.pipeline.cache import Area
     from lamina.pipeline.doctor.problems import Problems
 
 
@@ -55,7 +57,10 @@ def examine_store(store: Store, problems: Problems) -> FoundStore:
                 hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
             )
         )
-    areas = measure(store) if store.root.is_dir() else ()
+    areas: tuple[Area, ...] = ()
+    with problems.collected():
+        require_private(store.root)
+        areas = measure(store) if store.root.is_dir() else ()
     return FoundStore(
         path=store.root,
         bytes=sum(area.bytes for area in areas),

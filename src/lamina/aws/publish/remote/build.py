@@ -132,7 +132,7 @@ def build_service(
     """
     started_ns = time.time_ns()
     context = BuildContext.open(project, options, store=store, reporter=reporter)
-    with context.store.in_use():
+    with context.store.in_use(reporter):
         service = config.load(project, options, store=context.store)
         plan = resolve(context, service)
         if settings.bucket is not None and not settings.fetches and not options.offline and plan.missing:
