@@ -114,6 +114,17 @@ def test_worktree(tmp_path: Path) -> None:
     assert (b"a.py",) == tracked_files(repository(tmp_path / "main")).paths
 
 
+def test_a_worktree_whose_git_directory_is_missing(tmp_path: Path) -> None:
+    """In a container that only has the worktree, a package must not lack the files that git tracks in spite of a pattern."""
+    make_repository(tmp_path / "main", {"a.py": ""})
+    git(tmp_path / "main", "worktree", "add", "--quiet", "../other")
+    (tmp_path / "main").rename(tmp_path / "gone")
+    with pytest.raises(PackageError, match=r"main/\.git/worktrees/other`, which does not exist") as caught:
+        tracked_files(repository(tmp_path / "other"))
+
+    assert "run `rm " in str(caught.value.hint)
+
+
 def test_without_an_index(tmp_path: Path) -> None:
     """A new repository tracks nothing, and neither does a `.git` file without a git directory."""
     git(tmp_path, "init", "--quiet")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from bisect import bisect_left
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -67,14 +68,25 @@ def tracked_files(repository: Repository) -> TrackedFiles:
     """
     Return the files that git tracks in *repository*; none if it has no index yet.
 
-    Raises `PackageError` if the index is damaged, too large, or in an unknown format, and `OSError` if it is unreadable.
+    Raises `PackageError` if the index is damaged, too large, or in an unknown format, or if the git directory of a worktree or submodule is
+    missing, and `OSError` if it is unreadable.
     """
     try:
         found = os.stat(repository.index)
     except (FileNotFoundError, NotADirectoryError):
+        if repository.git != os.path.join(repository.root, ".git") and not os.path.isdir(repository.git):
+            raise _detached(repository) from None
         return TrackedFiles(paths=(), submodules=frozenset())
     # git replaces the file, so a new index has another inode or time. Each package of a service asks again.
     return _load(repository, (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size))
+
+
+def _detached(repository: Repository) -> PackageError:
+    git = os.path.relpath(os.path.join(repository.root, ".git"))
+    return PackageError(
+        f"could not read which files git tracks: `{git}` names the git directory `{repository.git}`, which does not exist",
+        hint=f"make this directory available, as in a container that only has the working tree; or, if git is not used here, run `rm {shlex.quote(git)}`",
+    )
 
 
 def path_in(repository: Repository, path: str) -> bytes | None:
