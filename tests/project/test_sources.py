@@ -193,6 +193,136 @@ class TestIgnoredFile:
         assert reasons(walk(tmp_path, ["service"])) == {"service/pipe": "not a regular file"}
 
 
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+_SECRETS = _words(
+    ".git-credentials .vault-token secrets.yaml service-account.json client_secret_1.json application_default_credentials.json "
+    ".s3cfg .htpasswd kubeconfig .bash_history x.ppk dump.sql .npmrc deploy_rsa rootkey.csv ada_accessKeys.csv prod.env "
+    "prod.env.local .envrc local.settings.json signing.p8 service.keytab ca.jks .dockercfg pip.conf terraform.tfvars.json main.tfplan "
+    "credentials.xml password.txt api-keys.yml private_key .secrets.toml my-service_account-1.json registry-credentials.json "
+    "vault_pass.txt .pgpass .my.cnf orders_backup.sql orders.sql.gz cluster.kubeconfig rclone.conf secring.gpg .zshrc "
+    "shop-firebase-adminsdk-x1.json token.json id_ed25519 master.key"
+)
+_DIRECTORIES = _words(
+    ".aws .ssh .gnupg .docker .kube .azure .gcloud .oci .minikube .password-store .subversion login.keychain"
+)
+_REPOSITORIES = _words(".git .hg .svn .bzr .jj .sl .pijul .fossil _darcs CVS RCS SCCS mirror.git .lamina")
+_NEEDED = _words(
+    "secrets.py credentials.py token.py settings.py keys.json tokens.json tokenizer.json password_reset.txt schema.sql queries.sql "
+    "environment.py env.py history.py credentials_test.json secret_santa.html orders.db regions.sqlite known_hosts root.crt "
+    "database.yml config.yaml id_rsa_parser.py dump.json keyboard.txt passwords.py secretsanta.json monkey git.py .gitlab.json "
+    "_native.so"
+)
+
+
+class TestGuards:
+    """No glob adds files of repositories, of lamina, or that may contain secrets."""
+
+    @pytest.mark.parametrize(
+        ("source", "include"),
+        [
+            (["service"], ["**"]),
+            (["service"], ["**/*"]),
+            (["service"], ["service"]),
+            (["service"], ["service/*", "service/**", "*/*/*"]),
+            (["service"], [f"service/{name}/*" for name in (*_REPOSITORIES, *_DIRECTORIES)]),
+            (["service"], ["**/config", "**/[c]onfig", "service/.git/c?nfig"]),
+            (["."], ["**"]),
+            (["service/**"], ["**"]),
+            (["**/*"], []),
+            (["service/*"], ["**"]),
+        ],
+    )
+    def test_globs(self, tmp_path: Path, source: list[str], include: list[str]) -> None:
+        """Whatever globs match, such files stay out, in such a directory whatever their names."""
+        inside = [f"service/{name}/{file}" for name in (*_REPOSITORIES, *_DIRECTORIES) for file in ("config", "a/b.py")]
+        secrets = [f"service/{directory}{name}" for name in _SECRETS for directory in ("", "data/")]
+        grow(tmp_path, "service/a.py", "service/data/b.py", *inside, *secrets)
+
+        packaged = paths(walk(tmp_path, source, include))
+
+        assert {"a.py", "b.py"} == {path.rpartition("/")[2] for path in packaged}
+        assert 2 == len(packaged)
+
+    @pytest.mark.parametrize("entry", ["{}/*", "{}/**", "{}/**/*", "{}/a/*"])
+    def test_glob_in_the_directory(self, tmp_path: Path, entry: str) -> None:
+        """A source with a wildcard adds nothing of such a directory, even if it names the directory."""
+        names = (*_REPOSITORIES, *_DIRECTORIES)
+        grow(tmp_path, *(f"{name}/{file}" for name in names for file in ("config", "a/b.py")))
+
+        assert [] == paths(walk(tmp_path, [entry.format(name) for name in names], ["**"]))
+
+    @pytest.mark.parametrize("name", [".git", ".hg", ".bzr", ".fslckout", "_FOSSIL_", "orders.fossil", ".CVSPASS"])
+    def test_repository_file(self, tmp_path: Path, name: str) -> None:
+        """A file that names or is a repository, such as `.git` of a worktree, is left out like the directory."""
+        grow(tmp_path, "service/a.py", f"service/{name}")
+
+        tree = walk(tmp_path, ["service"], ["**"])
+
+        assert ["service/a.py"] == paths(tree)
+        assert {f"service/{name}": "version control"} == reasons(tree)
+
+    def test_needed(self, tmp_path: Path) -> None:
+        """Modules are packaged whatever their name, and so are files that only resemble secrets, and packages in lower case."""
+        names = [*_NEEDED, "cvs/a.py", "rcs/a.py", "credentials/a.py", "env/a.py", "passwd/a.py", "kubeconfig/a.py"]
+        grow(tmp_path, *(f"service/{name}" for name in names))
+
+        assert sorted(f"service/{name}" for name in names) == paths(walk(tmp_path, ["service"]))
+
+    @pytest.mark.parametrize(
+        ("named", "reason"),
+        [
+            ("service/.git/config", "version control"),
+            ("service/.git", "version control"),
+            ("service/.hg/store/x", "version control"),
+            ("service/.lamina/x", "lamina's own output"),
+            ("service/.aws/config", "may contain secrets"),
+            ("service/secrets.yaml", "may contain secrets"),
+        ],
+    )
+    @pytest.mark.parametrize("by", ["include", "source"])
+    def test_own_path(self, tmp_path: Path, named: str, reason: str, by: str) -> None:
+        """The exact path of a file adds it and nothing else, and the tree says why it would be left out."""
+        grow(tmp_path, "service/a.py", named, named.rpartition("/")[0] + "/.env")
+        source, include = (["service", named], []) if by == "source" else (["service"], ["**", named])
+
+        tree = walk(tmp_path, source, include)
+
+        assert {"a.py", named.rpartition("/")[2]} == {path.rpartition("/")[2] for path in paths(tree)}
+        assert (IgnoredFile(path=named, reason=reason),) == tree.named
+
+    @pytest.mark.parametrize("by", ["include", "source"])
+    def test_directory_by_name(self, tmp_path: Path, by: str) -> None:
+        """The name of a directory adds a directory of secrets, except secrets in it, and nothing of a repository."""
+        grow(tmp_path, "service/a.py", "service/.aws/config", "service/.aws/credentials", "service/.git/config")
+        named = ["service/.aws", "service/.git"]
+        source, include = (["service/a.py", *named], []) if by == "source" else (["service"], named)
+
+        tree = walk(tmp_path, source, include)
+
+        assert {"a.py", "config"} == {path.rpartition("/")[2] for path in paths(tree)}
+        assert (IgnoredFile(path="service/.aws/", reason="may contain secrets"),) == tree.named
+
+    def test_repositories_are_not_searched(self, tmp_path: Path) -> None:
+        """A glob does not make lamina look at a repository, whose files change with every commit."""
+        grow(tmp_path, "service/a.py", "service/.git/objects/x")
+
+        observed = [each.path for each in walk(tmp_path, ["service"], ["**"]).snapshot.observations]
+
+        assert [] == [path for path in observed if "objects" in path]
+
+    def test_link(self, tmp_path: Path) -> None:
+        """A link to a file in such a directory is left out, and added by its own path only."""
+        grow(tmp_path, ".git/config", ".aws/config", "service/a.py")
+        (tmp_path / "service" / "one").symlink_to("../.git/config")
+        (tmp_path / "service" / "two").symlink_to("../.aws/config")
+
+        assert ["service/a.py"] == paths(walk(tmp_path, ["service"], ["**"]))
+        assert ["service/a.py", "service/two"] == paths(walk(tmp_path, ["service"], ["service/two"]))
+
+
 class TestInclude:
     def test_directory(self, tmp_path: Path) -> None:
         """An included directory is packaged with all its files except secrets and bytecode."""
@@ -510,7 +640,7 @@ class TestLinks:
         project = grow(tmp_path / "project", "service/a.py")
         grow(tmp_path, "outside/secret")
         (project / "service" / "out").symlink_to(tmp_path / "outside")
-        (project / "service" / "passwd").symlink_to("/etc/passwd")
+        (project / "service" / "hosts").symlink_to("/etc/hosts")
         (project / "service" / "gone").symlink_to("nothing")
         (project / "service" / "self").symlink_to("self")
         (project / "service" / "up").symlink_to(".")
@@ -521,8 +651,8 @@ class TestLinks:
         assert str(caught.value) == (
             "could not package the sources:\n"
             "  `service/gone` is a broken symbolic link\n"
+            "  `service/hosts` is a symbolic link out of the project\n"
             "  `service/out` is a symbolic link out of the project\n"
-            "  `service/passwd` is a symbolic link out of the project\n"
             "  `service/self` is a broken symbolic link\n"
             "  `service/up` is a symbolic link to one of its parent directories"
         )

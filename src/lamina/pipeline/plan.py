@@ -159,7 +159,8 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
         read = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
         if read is not None:
             packages = plan_packages(service, read, previous)
-            findings += left_out.secrets(service, [package.tree for package in read])
+            trees = [package.tree for package in read]
+            findings += (*left_out.secrets(service, trees), *left_out.named(service, trees))
         elif plan.is_unchanged:
             packages = unchanged_packages(service, previous)
     sources = None if packages is None else _with_layers(all_sources(packages), plan.layers)

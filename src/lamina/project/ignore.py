@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lamina.core.frozen import frozen
 from lamina.core.paths import relative_path
@@ -23,7 +23,7 @@ from lamina.project.repository import find_repository, repository_at
 from lamina.project.snapshot import Observation, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pathspec import GitIgnoreSpec
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from lamina.project.tracked import TrackedFiles
 
 _WILDCARDS = frozenset("*?[")
+_MODULES = (".py", ".pyi", ".so", ".pyd")
+# How `include` can override a rule, from the weakest rule to the strictest.
+_STRICTNESS = ("any", "exact", "file", "never")
 # A line of `.gitignore` with a path whose only wildcards are `*` and `?`.
 _SIMPLE = re.compile(r"/?(?:(?!\*\*)[^\s/\\!\[])(?:(?!\*\*|//)[^\s\\\[])*")
 
@@ -51,13 +54,18 @@ class IgnoreRule:
     """A rule that leaves out files or directories by name."""
 
     reason: str
-    override: Literal["any", "exact", "never"]
-    """How ``include`` can override the rule: by any glob or parent directory, only by the exact path, or never."""
+    override: Literal["any", "exact", "file", "never"]
+    """How ``include`` can override the rule: by any glob, only by the exact path, only by the exact path of a file, or never."""
 
     @property
     def is_secret(self) -> bool:
         """Whether the rule leaves out files that may contain secrets."""
         return self.override == "exact"
+
+    @property
+    def is_guard(self) -> bool:
+        """Whether no glob overrides the rule. It then applies to all paths in a directory that it leaves out."""
+        return self.override != "any"
 
 
 def _is_literal(character: str) -> bool:
@@ -77,15 +85,22 @@ class _Globs:
         suffixes = [glob for glob in lowered if glob[0] == "*" and _WILDCARDS.isdisjoint(glob[1:])]
         self._suffixes = tuple(glob[1:] for glob in suffixes)
         others = [glob for glob in lowered if glob not in self._names and glob not in suffixes]
-        self._others = tuple(("".join(takewhile(_is_literal, glob)), glob) for glob in others)
+        self._others = tuple((_literal_start(glob), _literal_start(glob[::-1])[::-1], glob) for glob in others)
 
     def match(self, name: str) -> bool:
         """Return whether any of the globs matches the whole *name*, which must be in lower case."""
         return (
             name in self._names
             or name.endswith(self._suffixes)
-            or any(name.startswith(start) and fnmatchcase(name, glob) for start, glob in self._others)
+            or any(
+                name.startswith(start) and name.endswith(end) and fnmatchcase(name, glob)
+                for start, end, glob in self._others
+            )
         )
+
+
+def _literal_start(glob: str) -> str:
+    return "".join(takewhile(_is_literal, glob))
 
 
 def shown_path(path: Path, project: Path) -> str:
@@ -96,10 +111,30 @@ def shown_path(path: Path, project: Path) -> str:
 @cache
 def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
     return tuple(
-        (kind, _Globs(globs), IgnoreRule(reason=row["reason"], override=row["override"]))
+        (kind, _Globs([*globs, *(_whole_names(row) if kind == "file" else ())]), _rule(row))
         for row in read_data("ignore_rules.toml")["rule"]
         for kind, globs in row["names"].items()
+        if kind != "cased"
     )
+
+
+def _whole_names(row: dict[str, Any]) -> Iterator[str]:
+    """Yield the names that consist of the words and endings of *row*, if it has any, with and without a dot before them."""
+    for word in row.get("words", ()):
+        for ending in row["endings"]:
+            yield from (f"{word}{ending}", f".{word}{ending}")
+
+
+def _rule(row: dict[str, Any]) -> IgnoreRule:
+    return IgnoreRule(reason=row["reason"], override=row["override"])
+
+
+@cache
+def _cased() -> dict[str, IgnoreRule]:
+    """Return the rules for directories that only match in the case in which the data has their names."""
+    return {
+        name: _rule(row) for row in read_data("ignore_rules.toml")["rule"] for name in row["names"].get("cased", ())
+    }
 
 
 @cache
@@ -107,11 +142,25 @@ def rule_for(name: str, *, is_directory: bool, in_project_root: bool = False) ->
     """
     Return the rule that leaves out paths with the last component *name*, ignoring case, or ``None``.
 
-    With *in_project_root*, also apply the rules for files that describe the project.
+    With *in_project_root*, also apply the rules for files that describe the project. A module never counts as a secret.
     """
     lowered = name.lower()
     kinds = {"any", "directory"} if is_directory else {"any", "file", *(["project"] if in_project_root else [])}
-    return next((rule for kind, globs, rule in _rules() if kind in kinds and globs.match(lowered)), None)
+    is_module = not is_directory and lowered.endswith(_MODULES)
+    rules = (row for row in _rules() if row[0] in kinds and not (is_module and row[2].is_secret))
+    rule = next((rule for _, globs, rule in rules if globs.match(lowered)), None)
+    return rule or (_cased().get(name) if is_directory else None)
+
+
+def strictest(*rules: IgnoreRule | None) -> IgnoreRule | None:
+    """Return the first of *rules* that is the most difficult to override, or ``None`` if there is none."""
+    return max(filter(None, rules), key=lambda rule: _STRICTNESS.index(rule.override), default=None)
+
+
+def guard_of(parts: Iterable[str]) -> IgnoreRule | None:
+    """Return the strictest rule that no glob overrides, of those for the directories in *parts*, the components of a path."""
+    rules = (rule_for(name, is_directory=True) for name in parts)
+    return strictest(*(rule for rule in rules if rule is not None and rule.is_guard))
 
 
 class Glob:
@@ -157,14 +206,18 @@ class Include:
         """Return whether *path* itself is listed without wildcards."""
         return any(glob.parts == tuple(path.split("/")) for glob in self._globs)
 
-    def overrides(self, rule: IgnoreRule | None, path: str) -> bool:
+    def overrides(self, rule: IgnoreRule | None, path: str, *, is_directory: bool) -> bool:
         """Return whether *path* is included although *rule* leaves it out, or, without a *rule*, although git ignores it."""
-        override = "any" if rule is None else rule.override
-        return override != "never" and (self.names(path) or (override == "any" and self.covers(path)))
+        if rule is None or not rule.is_guard:
+            return self.covers(path)
+        return rule.override != "never" and self.names(path) and not (is_directory and rule.override == "file")
 
-    def leads_through(self, directory: str) -> bool:
-        """Return whether a path below *directory* may be included."""
-        return any(glob.leads_through(tuple(directory.split("/"))) for glob in self._globs)
+    def leads_through(self, directory: str, rule: IgnoreRule | None = None) -> bool:
+        """Return whether a path below *directory*, which *rule* leaves out, may be included."""
+        parts = tuple(directory.split("/"))
+        if rule is None or not rule.is_guard:
+            return any(glob.leads_through(parts) for glob in self._globs)
+        return any(glob.outright == glob.parts and glob.leads_through(parts) for glob in self._globs)
 
 
 def _matches(pattern: tuple[str, ...], parts: tuple[str, ...]) -> bool:

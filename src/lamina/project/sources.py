@@ -27,12 +27,13 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import check_path, clashes
-from lamina.project.ignore import GitIgnore, Glob, IgnoredFile, Include, rule_for
+from lamina.project.ignore import GitIgnore, Glob, IgnoredFile, Include, guard_of, rule_for, strictest
 from lamina.project.snapshot import Observation, Snapshot, observe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from lamina.project.ignore import IgnoreRule
     from lamina.project.service import PackageConfig
 
 
@@ -61,6 +62,8 @@ class SourceTree:
 
     files: tuple[SourceFile, ...]
     ignored: tuple[IgnoredFile, ...]
+    named: tuple[IgnoredFile, ...] = ()
+    """The paths that are packaged only because ``source`` or ``include`` names them exactly, with the reason against it."""
     snapshot: Snapshot
     """All files, directories and ignore files that the walk read. If none of them changes, the tree does not change."""
 
@@ -117,6 +120,8 @@ class _Candidate:
     """Whether a parent directory is left out, so that only ``include`` can add the path."""
     floor: Path | None = None
     """The top directory where ``.gitignore`` files apply, or ``None`` for the repository's root."""
+    guard: IgnoreRule | None = None
+    """The rule of a parent directory that globs cannot override. It applies to all paths below the directory."""
 
 
 class _Walker:
@@ -127,6 +132,7 @@ class _Walker:
         self._ignore = GitIgnore(root)
         self._files: dict[str, SourceFile] = {}
         self._ignored: dict[str, IgnoredFile] = {}
+        self._named: dict[str, IgnoredFile] = {}
         self._observed: dict[str, Observation] = {}
         self._problems: list[str] = []
 
@@ -145,23 +151,28 @@ class _Walker:
         is_matched = path != self._root and self._ignore.matching(path, is_directory=is_directory)
         floor = path if is_matched else None
         if len(glob.outright) == len(glob.parts):
-            self._take(self._place(path, path.parent, floor=floor), named=True)
+            self._take(self._place(path, path.parent, floor=floor, guard=guard_of(glob.parts[:-1])), named=True)
         elif is_directory:
-            self._search(path, glob, floor)
+            self._search(path, glob, floor, guard_of(glob.outright))
 
-    def _search(self, directory: Path, glob: Glob, floor: Path | None) -> None:
-        """Add all paths below *directory* that match *glob*, except in directories that are left out."""
+    def _search(self, directory: Path, glob: Glob, floor: Path | None, guard: IgnoreRule | None) -> None:
+        """
+        Add all paths below *directory* that match *glob*, except in directories that are left out.
+
+        *guard* is the rule that globs cannot override, if *directory* is in a directory that such a rule leaves out.
+        """
         self._observe(directory)
         for path in sorted(directory.iterdir()):
             parts = path.relative_to(self._root).parts
             base = glob.base(parts)
             # A final `**` also matches the directory itself, which is the root of the package and not a member.
             if glob.matches(parts) and base != parts:
-                self._take(self._place(path, self._root.joinpath(*base), floor=floor), named=False)
+                self._take(self._place(path, self._root.joinpath(*base), floor=floor, guard=guard), named=False)
             elif glob.leads_through(parts) and path.is_dir() and not path.is_symlink():
-                place = self._place(path, path.parent, floor=floor)
-                if (ignored := self._ignored_as(place, is_directory=True)) is None:
-                    self._search(path, glob, floor)
+                place = self._place(path, path.parent, floor=floor, guard=guard)
+                rule = self._rule(place, is_directory=True)
+                if (ignored := self._ignored_as(place, rule, is_directory=True)) is None:
+                    self._search(path, glob, floor, guard)
                 else:
                     self._leave_out(ignored)
 
@@ -180,12 +191,15 @@ class _Walker:
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
             ignored=tuple(self._ignored[path] for path in sorted(self._ignored)),
+            named=tuple(self._named[path] for path in sorted(self._named)),
             snapshot=Snapshot(observations=(*self._observed.values(), *self._ignore.consulted)),
         )
 
-    def _place(self, path: Path, base: Path, *, floor: Path | None = None) -> _Candidate:
+    def _place(
+        self, path: Path, base: Path, *, floor: Path | None = None, guard: IgnoreRule | None = None
+    ) -> _Candidate:
         shown = path.relative_to(self._root).as_posix()
-        return _Candidate(path=path, shown=shown, target=path.relative_to(base).as_posix(), floor=floor)
+        return _Candidate(path=path, shown=shown, target=path.relative_to(base).as_posix(), floor=floor, guard=guard)
 
     def _is_inside(self, real: str) -> bool:
         return os.path.commonpath((self._real_root, real)) == self._real_root
@@ -214,17 +228,22 @@ class _Walker:
     def _take(self, place: _Candidate, *, named: bool) -> None:
         """Add *place* and its contents, or record why it is left out. With *named*, no ignore rule leaves out *place* itself."""
         is_directory = place.path.is_dir()
-        ignored = None if named else self._ignored_as(place, is_directory=is_directory)
+        rule = self._rule(place, is_directory=is_directory)
+        guard = rule if rule is not None and rule.is_guard else None
+        ignored = None if named else self._ignored_as(place, rule, is_directory=is_directory)
         if ignored is not None:
-            if is_directory and self._include.leads_through(place.shown) and not place.path.is_symlink():
-                self._list(replace(place, only_included=True))
+            if is_directory and self._include.leads_through(place.shown, guard) and not place.path.is_symlink():
+                self._list(replace(place, only_included=True, guard=guard))
             if not place.only_included:
                 self._leave_out(ignored)
             return
         if place.path.is_symlink() and not self._may_follow(place):
             return
+        if guard is not None and (guard.is_secret or not is_directory):
+            self._named[place.shown] = IgnoredFile(path=_shown(place, is_directory=is_directory), reason=guard.reason)
         if is_directory:
-            self._list(place)
+            # Whoever names a directory of secrets means its files. The name of a repository does not include its files.
+            self._list(replace(place, guard=None if guard is None or guard.is_secret else guard))
         elif place.path.is_file():
             self._add(place)
         else:
@@ -233,16 +252,11 @@ class _Walker:
     def _leave_out(self, ignored: IgnoredFile) -> None:
         self._ignored[ignored.path] = ignored
 
-    def _ignored_as(self, place: _Candidate, *, is_directory: bool) -> IgnoredFile | None:
-        """Return *place* with the reason why it is left out, or ``None`` if it is packaged."""
-        # With the entry `.`, the project's own files are beside the sources.
-        in_root = place.shown == place.target == place.path.name
-        rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root)
-        if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
-            rule = rule_for(".venv", is_directory=True)
-        if self._include.overrides(rule, place.shown):
+    def _ignored_as(self, place: _Candidate, rule: IgnoreRule | None, *, is_directory: bool) -> IgnoredFile | None:
+        """Return *place*, to which *rule* applies, with the reason why it is left out, or ``None`` if it is packaged."""
+        if self._include.overrides(rule, place.shown, is_directory=is_directory):
             return None
-        path = f"{place.shown}/" if is_directory else place.shown
+        path = _shown(place, is_directory=is_directory)
         if rule is not None and rule.is_secret:
             return IgnoredFile(
                 path=path,
@@ -255,6 +269,15 @@ class _Walker:
             return IgnoredFile(path=path, reason="not included")
         reason = self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
         return None if reason is None else IgnoredFile(path=path, reason=reason)
+
+    def _rule(self, place: _Candidate, *, is_directory: bool) -> IgnoreRule | None:
+        """Return the strictest rule for *place*: for its name, or for a directory that contains it."""
+        # With the entry `.`, the project's own files are beside the sources.
+        in_root = place.shown == place.target == place.path.name
+        rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root)
+        if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
+            rule = rule_for(".venv", is_directory=True)
+        return strictest(rule, place.guard)
 
     def _may_follow(self, place: _Candidate) -> bool:
         """Return whether to follow the symbolic link *place*. Record a problem if the link is not allowed."""
@@ -275,15 +298,18 @@ class _Walker:
 
         Only ignore rules that globs in ``include`` cannot override apply to the target.
         """
+        is_directory = os.path.isdir(real)
         parts = Path(real).relative_to(self._real_root).parts
-        for position, name in enumerate(parts):
-            is_directory = position < len(parts) - 1 or os.path.isdir(real)
-            rule = rule_for(name, is_directory=is_directory)
-            if rule is not None and rule.override in {"never", "exact"} and not self._include.names(place.shown):
-                reason = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
-                self._leave_out(IgnoredFile(path=place.shown, reason=reason))
-                return True
-        return False
+        own = rule_for(parts[-1], is_directory=is_directory) if parts else None
+        rule = strictest(guard_of(parts[:-1]), own)
+        if rule is None or not rule.is_guard:
+            return False
+        if self._include.overrides(rule, place.shown, is_directory=is_directory):
+            self._named[place.shown] = IgnoredFile(path=place.shown, reason=rule.reason)
+            return False
+        reason = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
+        self._leave_out(IgnoredFile(path=place.shown, reason=reason))
+        return True
 
     def _add(self, place: _Candidate) -> None:
         path = place.target if place.target.isascii() else unicodedata.normalize("NFC", place.target)
@@ -304,3 +330,7 @@ class _Walker:
                 f"`{other.origin.relative_to(self._root).as_posix()}` and `{place.shown}` are different files "
                 f"with the same path in the package, `{path}`"
             )
+
+
+def _shown(place: _Candidate, *, is_directory: bool) -> str:
+    return f"{place.shown}/" if is_directory else place.shown

@@ -63,6 +63,26 @@ def test_tracked_secrets(tmp_path: Path) -> None:
 
     write(tmp_path, line.strip("`"))
 
+    assert ["secret-packaged"] == [rule for rule, _ in notes(tmp_path)]
+
+
+def test_named(tmp_path: Path) -> None:
+    """One note names the files that are packaged only because their path is configured; the line in it hides it."""
+    write(tmp_path, 'include = ["settings/.env", "settings/.git/config"]\nignore = ["little-headroom"]')
+    write_sources(tmp_path, {"app.py": HANDLER, "settings/.env": "", "settings/.git/config": "", "certificates/a": ""})
+
+    ((rule, message),) = notes(tmp_path)
+    fact, _, line = message.partition("; to hide this note, set ")
+
+    assert rule == "secret-packaged"
+    assert fact == (
+        "function packages contain 2 paths that lamina leaves out by default, because `source` or `include` names them: "
+        "`settings/.env`, `settings/.git/config` (may contain secrets)"
+    )
+    assert tomllib.loads(line.strip("`")) == {"ignore": ["little-headroom", "secret-packaged"]}
+
+    write(tmp_path, 'include = ["settings/.env", "settings/.git/config"]\n' + line.strip("`"))
+
     assert [] == notes(tmp_path)
 
 

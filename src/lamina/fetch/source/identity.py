@@ -130,7 +130,8 @@ class _Content:
     def _is_ignored(self, path: Path, *, is_directory: bool) -> bool:
         if self._ignore.ignoring(path, is_directory=is_directory, floor=self._floor) is None:
             return False
-        is_included = self._include.overrides(rule_for(path.name, is_directory=is_directory), self._shown(path))
+        rule = rule_for(path.name, is_directory=is_directory)
+        is_included = self._include.overrides(rule, self._shown(path), is_directory=is_directory)
         self._has_included |= is_included
         return not is_included
 

@@ -88,7 +88,7 @@ class ImportCures:
         fact = f"`{found.path}` is left out of the package: {found.reason}"
         entry = found.path.strip("/")
         rule = rule_for(entry.rpartition("/")[2], is_directory=found.path.endswith("/"))
-        if rule is not None and rule.override == "never":
+        if rule is not None and rule.override in {"never", "file"}:
             return f"{fact}; rename it"
         return f"{fact}; to package it, set `include = {toml.value((*self._service.include, entry))}`"
 

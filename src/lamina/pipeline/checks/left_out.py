@@ -1,12 +1,13 @@
 """
-Name first-party files that are left out, but that the functions may need. Pure: sources in, findings out.
+Name first-party files that are left out, but may be needed, or packaged, but may be secret. Pure: sources in, findings out.
 
-=======================  ========  ===================================================================================
+=======================  ========  ==========================================================================================
 rule                     severity  reported if
-=======================  ========  ===================================================================================
+=======================  ========  ==========================================================================================
 ``secret-left-out``      note      git tracks a file that may contain secrets, so it is not in the function packages
+``secret-packaged``      note      a file that may contain secrets is packaged, because its exact path is in the configuration
 ``local-file-left-out``  note      git ignores a file of a local package, so it is not in the package's wheel
-=======================  ========  ===================================================================================
+=======================  ========  ==========================================================================================
 """
 
 from __future__ import annotations
@@ -38,6 +39,23 @@ def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...
             paths[0],
             f"{count(len(paths), 'path')} that git tracks may contain secrets, so function packages do not contain "
             f"{_pronoun(paths)}: {listed(paths)}; to package {_pronoun(paths)}, set {_include(service, paths)}",
+        ),
+    )
+
+
+def named(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
+    """Return a note that names the files which *trees* only contain because *service* names them exactly, although they may be secret."""
+    reasons = {each.path: each.reason for tree in trees for each in tree.named}
+    if not reasons or "secret-packaged" in service.ignore:
+        return ()
+    paths = sorted(reasons)
+    return (
+        note(
+            "secret-packaged",
+            paths[0],
+            f"function packages contain {count(len(paths), 'path')} that lamina leaves out by default, because `source` or "
+            f"`include` names {_pronoun(paths)}: {listed(paths)} ({reasons[paths[0]]}); to hide this note, set "
+            f"`ignore = {toml.value([*service.ignore, 'secret-packaged'])}`",
         ),
     )
 
