@@ -162,6 +162,34 @@ def test_repeated_row(tmp_path: Path) -> None:
     assert RecordRow("sha256=x", "1") == found
 
 
+@pytest.mark.parametrize("prefix", ["./", "././", ".//"])
+def test_dots(tmp_path: Path, prefix: str) -> None:
+    """Paths in RECORD can start with `./`, as some programs write them; a file that differs is found all the same."""
+    content = record([MODULE, OTHER, *metadata()]).decode().splitlines()
+    lines = "".join(f"{prefix}{line}\n" for line in content)
+    fine = with_record(tmp_path, lines.encode(), MODULE, OTHER)
+
+    assert [] == problems(fine)
+
+    with WheelArchive(fine) as wheel:
+        assert (
+            f"pkg/moved.py,sha256={digest(MODULE.content, 'sha256')},"
+            in rewritten(wheel, {"pkg/__init__.py": "pkg/moved.py"}).decode()
+        )
+    changed = with_record(tmp_path, lines.encode(), MODULE, replace(OTHER, content=b"changed"))
+
+    assert ["`pkg/other.py` does not match its hash in RECORD"] == problems(changed)
+
+
+def test_dots_elsewhere(tmp_path: Path) -> None:
+    """Paths that lead out of the wheel, or only end in a dot, are other paths."""
+    rows = ["../pkg/__init__.py,,", "/pkg//x.py,,", "pkg./x.py,,"]
+    with WheelArchive(with_record(tmp_path, record([MODULE, *metadata()], extra=rows), MODULE)) as wheel:
+        found = read_record(wheel)
+
+    assert {"../pkg/__init__.py", "/pkg//x.py", "pkg./x.py"} < found.keys()
+
+
 def test_rewritten(tmp_path: Path) -> None:
     """A rewritten RECORD has the new paths, sorted and quoted where necessary, with the old hashes."""
     comma = Entry(path=b"pkg-1.0.data/data/share/a,b.txt", content=b"comma")

@@ -26,7 +26,7 @@ from archive.hostile import (
     wheel_entries,
     write_wheel,
 )
-from lamina.archive.placement import Placement, place
+from lamina.archive.placement import Placement, outline, place
 from lamina.archive.record import verify_record
 from lamina.archive.wheel import WheelArchive
 from lamina.core.errors import (
@@ -215,8 +215,13 @@ class TestVerifying:
                 UnsupportedMemberError,
                 f"`{FILENAME}` does not declare `Wheel-Version: 1.x` in its WHEEL file; lamina supports no other version",
             ),
+            (
+                [metadata()[0], replace(metadata()[1], content=b"Version: 1.0\nX-Wheel-Version: 1.0\n")],
+                UnsupportedMemberError,
+                f"`{FILENAME}` does not declare `Wheel-Version: 1.x` in its WHEEL file; lamina supports no other version",
+            ),
         ],
-        ids=["no METADATA", "no WHEEL", "2.0", "10.0", "empty"],
+        ids=["no METADATA", "no WHEEL", "2.0", "10.0", "empty", "other names"],
     )
     def test_format(self, tmp_path: Path, entries: list[Entry], error: type[LaminaError], message: str) -> None:
         """A later version of the wheel format is rejected."""
@@ -226,6 +231,20 @@ class TestVerifying:
             verify_record(path, as_wheel(path).pin)
 
         assert (error, message) == (type(caught.value), str(caught.value))
+
+    @pytest.mark.parametrize(
+        "header", ["wheel-version: 1.0", "WHEEL-VERSION:1.9", "Wheel-version: 1", "Wheel-Version:\t1.0\r"]
+    )
+    def test_headers(self, tmp_path: Path, header: str) -> None:
+        """The names of headers are valid in any case, as for pip."""
+        entries = [
+            metadata()[0],
+            replace(metadata()[1], content=f"Generator: x\n{header}\nTag: py3-none-any\n".encode()),
+        ]
+        path = tmp_path / FILENAME
+        path.write_bytes(build([*entries, Entry(path=f"{INFO}/RECORD".encode(), content=record(entries))]))
+
+        verify_record(path, as_wheel(path).pin)
 
     @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its own peak")
     def test_large_members_need_little_memory(self, tmp_path: Path) -> None:
@@ -286,6 +305,50 @@ class TestPlacing:
             ours,
             [line.split(",")[0] for line in text.splitlines()[-4:-1]],
         )
+
+    @pytest.mark.parametrize(
+        ("info", "data"),
+        [
+            ("foo_bar-1.0", "Foo.Bar-1.0"),
+            ("foo_bar-1.0", "foo-bar-1.0"),
+            ("foo_bar-1.0", "FOO__BAR-1.0.0"),
+            ("Foo.Bar-1.0", "foo_bar-1"),
+            ("foo_bar-1.0+ab_1", "foo_bar-1.0+ab.1"),
+            ("foo_bar-1.0", "foo_bar-v1.0"),
+        ],
+    )
+    def test_spelling_of_the_data_directory(self, tmp_path: Path, info: str, data: str) -> None:
+        """The directory for data is found however its name and version are spelled, as for the metadata."""
+        name = f"{info}-py3-none-any.whl"
+        library, script = f"{data}.data/purelib/extra.py".encode(), f"{data}.data/scripts/tool".encode()
+        entries = wheel_entries(MODULE, Entry(path=library), Entry(path=script), info=f"{info}.dist-info")
+        path = tmp_path / name
+        path.write_bytes(build(entries))
+        content = path.read_bytes()
+        estimate = outline(content, total=len(content), name=name, excluded=nothing)
+        placement = placed(path)
+
+        assert ["python/extra.py", "python/pkg/__init__.py"] == [
+            each for each in paths(placement) if ".dist-info" not in each
+        ]
+        assert sum(entry.path != script and len(entry.content) for entry in entries) == estimate.unzipped_bytes
+
+    @pytest.mark.parametrize("data", ["other-1.0", "pkg-2.0", "pkg", "pkg-1.0-1", ""])
+    @pytest.mark.parametrize("scheme", ["purelib", "platlib", "data", "scripts", "headers"])
+    def test_foreign_data_directory(self, tmp_path: Path, data: str, scheme: str) -> None:
+        """The directory for data of another distribution or version is rejected, because installers disagree about it."""
+        with pytest.raises(UnsupportedMemberError) as caught:
+            WheelArchive(write_wheel(tmp_path, MODULE, Entry(path=f"{data}.data/{scheme}/extra.py".encode())))
+
+        assert (
+            f"`{FILENAME}` has the directory `{data}.data`, whose name and version differ from `{INFO}`; installers disagree "
+            "where its files belong"
+        ) == str(caught.value)
+
+    @pytest.mark.parametrize("path", ["model.data/weights.bin", "pkg/other-1.0.data/purelib/x.py", "x.data/data"])
+    def test_other_directories_with_data(self, tmp_path: Path, path: str) -> None:
+        """A directory whose name ends with `.data` is copied if it has no schemes or is not at the top."""
+        assert f"python/{path}" in paths(placed(write_wheel(tmp_path, MODULE, Entry(path=path.encode()))))
 
     def test_bytecode_is_dropped(self, tmp_path: Path) -> None:
         """A wheel's own bytecode is left out and removed from RECORD."""

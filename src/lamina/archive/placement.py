@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.archive.record import rewritten
+from lamina.archive.wheel import data_prefixes
 from lamina.archive.zip.directory import locate_directory, read_rows
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
 from lamina.archive.zip.zipformat import DIRECTORY_ROW, LOCAL_HEADER, Entry, encode
@@ -58,15 +59,14 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
     Raises `DuplicateMemberError` if two members have conflicting layer paths, `UnsafeMemberError` for metadata of another
     distribution, `UnsupportedMemberError` for an unknown scheme, and the errors of `read_record`.
     """
-    data_prefix = f"{wheel.stem}.data/"
     record_path = f"{wheel.dist_info}/RECORD"
     protected = {f"{wheel.dist_info}/{name}" for name in _PROTECTED}
     members = wheel.members
-    usual = not any(each[0][0].startswith(data_prefix) or each[0][0].endswith(_BYTECODE) for each in members)
+    usual = not wheel.data_prefixes and not any(each[0][0].endswith(_BYTECODE) for each in members)
     placed = [
         (path, each)
         for each in members
-        if (path := each[0][0] if usual else installed_path(each[0][0], data_prefix)) is not None
+        if (path := each[0][0] if usual else installed_path(each[0][0], wheel.data_prefixes)) is not None
         and (path in protected or not excluded(path))
     ]
     made: tuple[Entry, ...] = ()
@@ -99,18 +99,18 @@ def _check_moved(moved: dict[str, str], wheel: WheelArchive) -> None:
             )
 
 
-def installed_path(source: str, data_prefix: str) -> str | None:
+def installed_path(source: str, prefixes: tuple[str, ...]) -> str | None:
     """
     Return the path of the member *source* relative to ``python/``, or ``None`` for scripts, headers and bytecode.
 
-    *data_prefix* is the path of the wheel's ``.data`` directory, with a slash at the end.
+    *prefixes* are the paths of the wheel's ``.data`` directories, as `WheelArchive` has them.
     Raises `UnsupportedMemberError` for a scheme that the wheel format does not define.
     """
     if source.endswith(_BYTECODE):
         return None
-    if not source.startswith(data_prefix):
+    if not source.startswith(prefixes):
         return source
-    scheme, _, path = source.removeprefix(data_prefix).partition("/")
+    scheme, _, path = source.partition("/")[2].partition("/")
     if path and scheme in _INSTALLED_SCHEMES:
         return path
     if path and scheme in ("scripts", "headers"):
@@ -132,10 +132,10 @@ def outline(data: bytes, *, total: int, name: str, excluded: Callable[[str], boo
     span = locate_directory(data, total=total, name=name)
     start = span.offset - (total - len(data))
     rows = read_rows(data[start : start + span.length], span=span, name=name)
-    stem = "-".join(name.split("-")[:2])
+    prefixes = data_prefixes({row.member.path.partition("/")[0] for row in rows}, "-".join(name.split("-")[:2]))
     zipped = unzipped = 0
     for row in rows:
-        path = None if row.is_directory else installed_path(row.member.path, f"{stem}.data/")
+        path = None if row.is_directory else installed_path(row.member.path, prefixes)
         if path is None or excluded(path):
             continue
         unzipped += row.member.size

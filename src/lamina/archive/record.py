@@ -13,7 +13,7 @@ import io
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from lamina.archive.wheel import WheelArchive
+from lamina.archive.wheel import WheelArchive, same_version
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES
 from lamina.core.errors import CorruptArchiveError, RecordMismatchError, SuspiciousSizeError, UnsupportedMemberError
 from lamina.core.names import normalized
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Pin
 
-_FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1\.[0-9]+[ \t]*\r?$", re.MULTILINE)
+# Case does not matter in the names of headers. pip takes every version whose first number is 1.
+_FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1(?:\.[0-9]+)*[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _SHOWN_PROBLEMS = 20
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 # A signature cannot be listed in the file that it signs.
@@ -43,7 +44,7 @@ class RecordRow(NamedTuple):
 
 def read_record(wheel: WheelArchive) -> dict[str, RecordRow]:
     """
-    Return the rows of the RECORD of *wheel*, by path.
+    Return the rows of the RECORD of *wheel*, by path. A path can start with ``./``, which is left out.
 
     Raises `RecordMismatchError` if RECORD is missing, is not UTF-8, has a row without exactly three columns, or has different
     rows for a path. Raises `SuspiciousSizeError` if RECORD is larger than 32 MiB, and the errors of `WheelArchive.read`.
@@ -69,6 +70,7 @@ def read_record(wheel: WheelArchive) -> dict[str, RecordRow]:
                 hint=BROKEN_WHEEL_HINT,
             )
         path, digest, size = columns
+        path = _plain(path)
         row = RecordRow(digest, size)
         if rows.setdefault(path, row) != row:
             raise RecordMismatchError(
@@ -76,6 +78,13 @@ def read_record(wheel: WheelArchive) -> dict[str, RecordRow]:
                 hint=BROKEN_WHEEL_HINT,
             )
     return rows
+
+
+def _plain(path: str) -> str:
+    """Return *path* without empty and ``.`` components, which some programs write."""
+    if "./" not in path and "//" not in path:
+        return path
+    return "/".join(part for part in path.split("/") if part not in {"", "."}) if path[0] != "/" else path
 
 
 def differences(wheel: WheelArchive) -> Iterator[str]:
@@ -156,14 +165,8 @@ def verify_record(path: Path, pin: Pin) -> None:
 
 
 def _check_identity(wheel: WheelArchive, pin: Pin) -> None:
-    from packaging.version import InvalidVersion, Version
-
     name, _, version = wheel.stem.rpartition("-")
-    try:
-        same_version = Version(version.replace("_", "-")) == Version(pin.version)
-    except InvalidVersion:
-        same_version = version == pin.version
-    if normalized(name) != pin.name or not same_version:
+    if normalized(name) != pin.name or not same_version(version, pin.version):
         raise CorruptArchiveError(
             f"`{pin.filename}` contains `{name}` {version}, expected `{pin.name}` {pin.version}", hint=BROKEN_WHEEL_HINT
         )

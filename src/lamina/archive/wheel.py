@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 from lamina.archive.zip.copying import read_pieces
 from lamina.archive.zip.directory import Located, read_directory
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, member_content
-from lamina.core.errors import CorruptArchiveError
+from lamina.core.errors import CorruptArchiveError, UnsupportedMemberError
 from lamina.core.files import open_regular
 from lamina.core.names import normalized
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+_SCHEMES = frozenset(("purelib", "platlib", "data", "scripts", "headers"))
 # Pages that were read count as memory of the process until it releases them.
 _MAPPED_BYTES = 4 << 20  # small, because lamina verifies sixteen downloads at once
 
@@ -33,7 +34,8 @@ class WheelArchive:
     A wheel opened for reading, as a context manager.
 
     Raises `OSError` if the file is unreadable, and the errors of `read_directory`. Raises `CorruptArchiveError` if the file is
-    empty, has no or several ``.dist-info`` directories, or has one for another distribution than the file name.
+    empty, has no or several ``.dist-info`` directories, or has one for another distribution than the file name. Raises
+    `UnsupportedMemberError` for the ``.data`` directory of another distribution.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
@@ -50,7 +52,10 @@ class WheelArchive:
         try:
             self.members = read_directory(self.view, name=self.name, release=self._give_back)
             self._give_back()
-            self.stem = self._find_stem()
+            directories = {member[0].partition("/")[0] for member, _ in self.members if "/" in member[0]}
+            self.stem = self._find_stem(directories)
+            self.data_prefixes = data_prefixes(directories, self.stem)
+            self._check_data(directories)
         except BaseException:
             self.close()
             raise
@@ -75,8 +80,28 @@ class WheelArchive:
         if hasattr(self._map, "madvise"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
-    def _find_stem(self) -> str:
-        directories = {member[0].partition("/")[0] for member, _ in self.members if "/" in member[0]}
+    def _check_data(self, directories: set[str]) -> None:
+        """
+        Check that no directory in *directories*, those at the top of the wheel, looks like the ``.data`` directory of another wheel.
+
+        pip installs the files of every such directory, uv only those of the wheel's own.
+        """
+        foreign = [
+            f"{each}/" for each in directories if each.endswith(".data") and f"{each}/" not in self.data_prefixes
+        ]
+        if not foreign:
+            return
+        found = {(prefix, scheme) for prefix in foreign for scheme in _SCHEMES}
+        for member, _ in self.members:
+            top, _, below = member.path.partition("/")
+            if (f"{top}/", below.partition("/")[0]) in found and "/" in below:
+                raise UnsupportedMemberError(
+                    f"`{self.name}` has the directory `{top}`, whose name and version differ from `{self.dist_info}`; "
+                    "installers disagree where its files belong",
+                    hint=BROKEN_WHEEL_HINT,
+                )
+
+    def _find_stem(self, directories: set[str]) -> str:
         found = sorted(directory for directory in directories if directory.endswith(".dist-info"))
         if len(found) != 1:
             named = ", ".join(f"`{directory}`" for directory in found) or "none"
@@ -124,6 +149,34 @@ class WheelArchive:
         self._looked_at += length
         if self._looked_at > _MAPPED_BYTES:
             self._give_back()
+
+
+def same_version(first: str, second: str) -> bool:
+    """Return whether two spellings are the same version. In the names of files and directories, ``_`` stands for ``-``."""
+    if first == second:
+        return True
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(first.replace("_", "-")) == Version(second.replace("_", "-"))
+    except InvalidVersion:
+        return False
+
+
+def data_prefixes(directories: Iterable[str], stem: str) -> tuple[str, ...]:
+    """
+    Return those of the top-level *directories* that are ``.data`` directories of the wheel with the name and version *stem*.
+
+    Each ends with a slash. As for ``.dist-info``, the spelling of the name and the version does not matter.
+    """
+    name, _, version = stem.rpartition("-")
+    found = [each for each in directories if each.endswith(".data")]
+    split = [(each, *each.removesuffix(".data").rpartition("-")[::2]) for each in sorted(found)]
+    return tuple(
+        f"{each}/"
+        for each, own, number in split
+        if normalized(own) == normalized(name) and same_version(number, version)
+    )
 
 
 def member_pieces(file: BinaryIO, located: Located, *, name: str) -> Iterable[bytes | memoryview]:

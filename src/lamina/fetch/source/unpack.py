@@ -82,7 +82,7 @@ def _with(
 def _files(wheel: Wheel, store: Store) -> Iterator[SourceFile]:
     with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
         for located in archive.members:
-            path = installed_path(located.member.path, f"{archive.stem}.data/")
+            path = installed_path(located.member.path, archive.data_prefixes)
             if path is None:
                 continue
             content = archive.read(located)
