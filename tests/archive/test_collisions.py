@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import zlib
 from typing import TYPE_CHECKING
 
@@ -126,6 +127,28 @@ def test_not_imported(make: Make, path: str) -> None:
         f"`python/{path}` differs between `eth-abi` and `hexbytes`; the layer contains that of `eth-abi`, because no program "
         "imports it"
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("ns/caf\u00e9.py", "ns/cafe\u0301.py"), ("\u00e9/a.py", "e\u0301"), ("ns/\u212b.py", "ns/\u00c5.py")],
+)
+def test_twins(make: Make, first: str, second: str) -> None:
+    """Paths of two distributions that are one path after Unicode normalization are rejected, even with the same content."""
+    with pytest.raises(PathCollisionError) as caught:
+        shared_paths({"a": make(**{first: TEXT}), "b": make(**{second: TEXT})})
+
+    path = unicodedata.normalize("NFC", min(first, second, key=len))
+    assert (
+        f"distributions install paths that differ only in the Unicode normalization of their characters: `{path}`"
+    ) == str(caught.value)
+
+
+def test_no_twins(make: Make) -> None:
+    """Paths that differ in case are different files on Lambda, and so are files in one directory that is spelled in two ways."""
+    names = ["ns/A.py", "ns/a.py", "\u00e9/a.py", "e\u0301/b.py", "\u00e9.txt"]
+
+    assert {} == shared_paths({str(number): make(**{name: TEXT}) for number, name in enumerate(names)})
 
 
 def test_one_note(make: Make) -> None:

@@ -17,6 +17,7 @@ from lamina.archive.handlers import check_handlers, defined_names
 from lamina.archive.package import Packed, _share, pack, packages
 from lamina.archive.zip.zipformat import encode
 from lamina.core.errors import DuplicateMemberError, PackageError
+from lamina.core.frozen import replace
 from lamina.core.values import Package
 from lamina.project.config import load
 from lamina.project.sources import PackageSources, walk
@@ -379,3 +380,18 @@ class TestHandlers:
         root = project(tmp_path, files={"service/f.py": "handler = '\\d'"}, f="service.f.handler")
 
         assert packed(root).files == 1
+
+
+def test_normal_forms(tmp_path: Path) -> None:
+    """A file of a local package whose path differs from a source only in its normal form is rejected."""
+    package = sources(project(tmp_path))
+    twins = [replace(package.tree.files[0], path=f"service/{name}.py") for name in ("\u00e9", "e\u0301")]
+    tree = replace(package.tree, files=(*package.tree.files, *twins))
+    with pytest.raises(PackageError) as caught:
+        pack(replace(package, tree=tree), tmp_path / "out")
+
+    assert (
+        "files of the sources and of local packages have paths that differ only in the Unicode normalization of their "
+        "characters: `service/\u00e9.py`"
+    ) == str(caught.value)
+    assert not (tmp_path / "out").exists()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.segment import read_payload
 from lamina.archive.zip.zipformat import STORED, own_rows
 from lamina.core.errors import PathCollisionError
-from lamina.core.paths import PREFIX, clashes
+from lamina.core.paths import PREFIX, clashes, twins
 from lamina.core.text import count
 
 if TYPE_CHECKING:
@@ -42,9 +42,11 @@ def shared_paths(
     Distributions without such paths are missing from the result. *segments* maps distribution names to segments. *note* is
     called with a message for each group of distributions that have different files which no program imports.
     Raises `PathCollisionError` with every other path that has different content in two distributions, or is a file in one and
-    a directory in another.
+    a directory in another, and with all paths that differ only in Unicode normalization.
     """
-    found = clashes(path for segment in segments.values() for path in _paths(segment))
+    every = [path for segment in segments.values() for path in _paths(segment)]
+    _check_twins(every)
+    found = clashes(every)
     if not found:
         return {}
     tables = {name: _rows(segments[name]) for name in sorted(segments)}
@@ -79,6 +81,15 @@ def shared_paths(
         for names, paths in unimported.items():
             note(_left_out(names, paths))
     return {name: frozenset(paths) for name, paths in shared.items()}
+
+
+def _check_twins(paths: Iterable[bytes]) -> None:
+    if found := twins(paths):
+        raise PathCollisionError(
+            "distributions install paths that differ only in the Unicode normalization of their characters: "
+            f"{', '.join(f'`{path}`' for path in found)}",
+            hint="remove one of the distributions from the lock file, or add a pattern for the files without `python/` to `exclude`",
+        )
 
 
 def _imported(paths: Iterable[bytes]) -> frozenset[bytes]:

@@ -18,6 +18,7 @@ from lamina.archive.zip.zipformat import Entry, encode, write_sorted
 from lamina.core.errors import PackageError
 from lamina.core.files import writing
 from lamina.core.frozen import frozen
+from lamina.core.paths import twins
 from lamina.core.target import quotas
 from lamina.core.values import Package
 from lamina.project.sources import fingerprint
@@ -51,11 +52,18 @@ def pack(package: PackageSources, directory: Path, *, extra: Sequence[Entry] = (
     Write ``<function>.zip`` to *directory* for every function of *package*, atomically.
 
     Return ``None``, and write nothing, if the package has no functions. *extra* contains additional members, such as
-    bytecode. Raises `PackageError` if a file is unreadable. Raises `DuplicateMemberError` if *extra* repeats a path of the
+    bytecode. Raises `PackageError` if a file is unreadable, or if paths differ only
+    in Unicode normalization. Raises `DuplicateMemberError` if *extra* repeats a path of the
     sources. Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need zip64.
     """
     if not package.config.functions:
         return None
+    if found := twins(file.path.encode() for file in package.tree.files):
+        raise PackageError(
+            "files of the sources and of local packages have paths that differ only in the Unicode normalization of their "
+            f"characters: {', '.join(f'`{path}`' for path in found)}",
+            hint="rename one of the files",
+        )
     first, *others = (directory / f"{function.name}.zip" for function in package.config.functions)
     with writing(first) as file:
         packed = _write(file, package.tree.files, extra)

@@ -7,6 +7,7 @@ A path is rejected if any extractor could write its file outside the extraction 
 from __future__ import annotations
 
 import os
+import unicodedata
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -124,6 +125,20 @@ def clashes(paths: Iterable[bytes]) -> list[Clash]:
         if after.startswith(before) and (len(after) == len(before) or after[len(before)] == 0)
     }
     return sorted(found)
+
+
+def twins(paths: Iterable[bytes]) -> list[str]:
+    """
+    Return the UTF-8 *paths* that clash only after Unicode normalisation, in NFC and sorted.
+
+    Linux has a file for each of them. Other systems have one file, so they extract or import one of the two.
+    """
+    paths = set(paths)
+    if b"".join(paths).isascii():
+        return []
+    exact = {clash.path for clash in clashes(paths)}
+    normal = (unicodedata.normalize("NFC", path.decode()).encode() for path in paths)
+    return [clash.path.decode() for clash in clashes(normal) if clash.path not in exact]
 
 
 def _directories(paths: Iterable[bytes]) -> set[bytes]:

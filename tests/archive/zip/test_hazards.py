@@ -48,6 +48,16 @@ def with_long_comment(data: bytes) -> bytes:
 
 
 REFUSED: dict[str, tuple[bytes, type[LaminaError], str]] = {
+    "two normal forms": (
+        build([Entry(path="caf\u00e9.py".encode()), Entry(path="cafe\u0301.py".encode())]),
+        DuplicateMemberError,
+        "`a.whl` contains paths that differ only in the Unicode normalization of their characters: `caf\u00e9.py`",
+    ),
+    "file and directory in two normal forms": (
+        build([Entry(path="caf\u00e9".encode()), Entry(path="cafe\u0301/a.py".encode())]),
+        DuplicateMemberError,
+        "`a.whl` contains paths that differ only in the Unicode normalization of their characters: `caf\u00e9`",
+    ),
     "parent": (
         moved(b"../evil"),
         UnsafeMemberError,
@@ -499,3 +509,10 @@ def test_end_record_refused(data: bytes, error: type[LaminaError], message: str)
         locate(data)
 
     assert (error, message) == (type(caught.value), str(caught.value))
+
+
+def test_case_and_normal_forms() -> None:
+    """Paths that differ in case are different files on Lambda, and a path need not be normalised."""
+    names = ["A.py", "a.py", "cafe\u0301/a.py", "cafe\u0301/b.py", "\u00c9.py", "\u00e9.py"]
+
+    assert names == [located.member.path for located in read(build([Entry(path=name.encode()) for name in names]))]

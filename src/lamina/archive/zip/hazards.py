@@ -23,7 +23,7 @@ from lamina.core.errors import (
     UnsafeMemberError,
     UnsupportedMemberError,
 )
-from lamina.core.paths import clashes, flaw, flawless, printable
+from lamina.core.paths import clashes, flaw, flawless, printable, twins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,6 +103,7 @@ def check_rows(rows: Sequence[Row], *, name: str) -> None:
     paths = [row[0][0] for row in rows]
     if not flawless(paths):
         _check_each_path(paths, name=name)
+        _check_twins([row.name for row in rows], name=name)
     unusual: list[Row] = []
     for row in rows:
         (_, _, method, _, compressed, size), _, flags, mode, path, _ = row
@@ -130,6 +131,15 @@ def _check_each_path(paths: Iterable[str], *, name: str) -> None:
             raise UnsafeMemberError(
                 f"`{name}` has a member whose path {reason}: `{printable(path)}`", hint=BROKEN_WHEEL_HINT
             )
+
+
+def _check_twins(paths: list[bytes], *, name: str) -> None:
+    if found := twins(path for path in paths if path[-1] != _SLASH):
+        listed = ", ".join(f"`{path}`" for path in found)
+        raise DuplicateMemberError(
+            f"`{name}` contains paths that differ only in the Unicode normalization of their characters: {listed}",
+            hint=_AMBIGUOUS,
+        )
 
 
 def _check_attributes(row: Row, *, name: str) -> None:
