@@ -14,8 +14,8 @@ import pytest
 from built import layer_at, write_zip
 from lamina.core.errors import (
     CorruptArchiveError,
+    DamagedOutputError,
     DuplicateMemberError,
-    HashMismatchError,
     SuspiciousSizeError,
     UnsafeMemberError,
 )
@@ -161,16 +161,15 @@ def test_larger_than_declared(tmp_path: Path) -> None:
 
 
 def test_another_archive(tmp_path: Path) -> None:
-    """An archive that differs from the built one is rejected with the expected and the actual hash."""
+    """An archive that differs from the built one is rejected with the expected and the actual hash, and the way to build it again."""
     archive = _archive(tmp_path / "a.zip", {"x": "1"})
     write_zip(archive.path, {"x": "2"})
-    with pytest.raises(HashMismatchError) as caught:
+    with pytest.raises(DamagedOutputError) as caught:
         unpack([archive], tmp_path / "cache")
 
-    assert (archive.sha256, hashlib.sha256(archive.path.read_bytes()).hexdigest()) == (
-        caught.value.expected,
-        caught.value.actual,
-    )
+    shown, actual = os.path.relpath(archive.path), hashlib.sha256(archive.path.read_bytes()).hexdigest()
+    assert f"`{shown}` is damaged: the build recorded the SHA-256 {archive.sha256}, got {actual}" == str(caught.value)
+    assert f"run `rm {shown}` and `lamina build`" == caught.value.hint
 
 
 def test_broken_archive(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ Errors that lamina raises on purpose, each with its exit code.
     │   └── OfflineError
     ├── ArchiveError                    5
     │   ├── CorruptArchiveError
+    │   │   └── DamagedOutputError
     │   ├── UnsafeMemberError
     │   ├── SuspiciousSizeError
     │   ├── DuplicateMemberError
@@ -240,6 +241,17 @@ class ArchiveError(LaminaError):
 
 class CorruptArchiveError(ArchiveError):
     """An archive is damaged, contradicts itself, or contains another distribution than expected."""
+
+
+class DamagedOutputError(CorruptArchiveError):
+    """A zip that lamina wrote was changed or damaged since."""
+
+    def __init__(self, path: str | os.PathLike[str], reason: str) -> None:
+        """Format a message with the *path* of the zip, relative to the working directory, and the *reason*."""
+        import shlex
+
+        shown = os.path.relpath(path)
+        super().__init__(f"`{shown}` is damaged: {reason}", hint=f"run `rm {shlex.quote(shown)}` and `lamina build`")
 
 
 class UnsafeMemberError(ArchiveError):

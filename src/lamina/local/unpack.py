@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import (
     CorruptArchiveError,
+    DamagedOutputError,
     DuplicateMemberError,
-    HashMismatchError,
     SuspiciousSizeError,
     UnsafeMemberError,
 )
@@ -48,7 +48,7 @@ def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
     Files of later archives replace those of earlier ones, as Lambda merges layers into ``/opt``. The directory's name is derived from
     the archives' hashes; an existing directory is reused. Files are read-only and have the archive's modification time, read as UTC.
 
-    Raises `HashMismatchError` if an archive differs from the one that the build recorded, and `ArchiveError` if an archive is unsafe,
+    Raises `DamagedOutputError` if an archive differs from the one that the build recorded, and `ArchiveError` if an archive is unsafe,
     corrupt or larger than Lambda's limit.
     """
     key = hashlib.sha256("\n".join(str(archive.sha256) for archive in archives).encode()).hexdigest()
@@ -118,7 +118,7 @@ def _extract(archive: Layer | Package, directory: Path) -> None:
     with archive.path.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
         if actual != archive.sha256:
-            raise HashMismatchError(filename=archive.path.name, expected=str(archive.sha256), actual=actual)
+            raise DamagedOutputError(archive.path, f"the build recorded the SHA-256 {archive.sha256}, got {actual}")
         unzip(stream, directory, name=archive.path.name)
 
 

@@ -11,6 +11,8 @@ from lamina.archive.handlers import check_handlers
 from lamina.archive.package import pack, packages
 from lamina.bytecode.segment import RECIPE, compile_sources
 from lamina.core.frozen import frozen, replace
+from lamina.core.paths import PREFIX
+from lamina.pipeline.checks.common import View
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, fingerprint
 
@@ -145,11 +147,5 @@ class _Provided:
 
     @cached_property
     def _modules(self) -> frozenset[str]:
-        import zipfile
-
-        modules: set[str] = set()
-        for layer in self._layers:
-            with zipfile.ZipFile(layer.path) as archive:
-                inner = [name.removeprefix("python/") for name in archive.namelist() if name.startswith("python/")]
-            modules.update(name.partition("/")[0].removesuffix(".py") for name in inner)
-        return frozenset(modules)
+        paths = [path for layer in self._layers for path in View(layer.path).members if path.startswith(PREFIX)]
+        return frozenset(path.removeprefix(PREFIX).partition("/")[0].removesuffix(".py") for path in paths)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.directory import members, raw_directory
+from lamina.core.errors import ArchiveError, DamagedOutputError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
 from lamina.core.values import Finding, Severity
@@ -89,7 +91,7 @@ def owner_of(path: str) -> str:
 
 
 class View:
-    """A finished zip, read on demand and cached."""
+    """A zip that lamina wrote, read on demand and cached. Raises `DamagedOutputError` if it was changed or damaged since."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -97,12 +99,18 @@ class View:
     @cached_property
     def raw(self) -> bytes:
         """The bytes of the central directory. Searching them for a path is faster than parsing the members."""
-        return raw_directory(self.path)
+        try:
+            return raw_directory(self.path)
+        except ArchiveError as error:
+            raise DamagedOutputError(self.path, str(error)) from error
 
     @cached_property
     def members(self) -> dict[str, Member]:
         """Every file in the zip, by path."""
-        return {member.path: member for member in members(self.path)}
+        try:
+            return {member.path: member for member in members(self.path)}
+        except ArchiveError as error:
+            raise DamagedOutputError(self.path, str(error)) from error
 
     def text(self, path: str) -> str:
         """Return the content of the member *path*, with invalid UTF-8 replaced."""
@@ -110,7 +118,12 @@ class View:
 
     def content(self, path: str) -> bytes:
         """Return the content of the member *path*."""
-        return self._archive.read(path)
+        from zipfile import BadZipFile
+
+        try:
+            return self._archive.read(path)
+        except (BadZipFile, EOFError, KeyError, NotImplementedError, RuntimeError, zlib.error) as error:
+            raise DamagedOutputError(self.path, str(error)) from error
 
     @cached_property
     def _archive(self) -> ZipFile:

@@ -41,7 +41,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     """
     Return findings on modules and files that hide others, for each function of *packages* with its *layers*.
 
-    Rules that the service ignores are skipped, except errors. Raises ArchiveError or BadZipFile for a damaged zip.
+    Rules that the service ignores are skipped, except errors. Raises `DamagedOutputError` for a damaged zip.
     """
     views = {layer.name: View(layer.path) for layer in layers}
     found: list[Finding] = []

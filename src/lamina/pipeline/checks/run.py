@@ -18,7 +18,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     """
     Return the findings on *layers* and *packages*. Rules that *service* ignores are skipped, except most errors.
 
-    Raises ArchiveError or BadZipFile if a zip was damaged after it was written.
+    Raises `DamagedOutputError` if a zip was damaged after it was written.
     """
     return (
         *limits.check(layers, packages, service, quotas()),

@@ -9,7 +9,6 @@ A build with the bucket writes no files into the project.
 from __future__ import annotations
 
 import time
-import zipfile
 from contextlib import nullcontext
 from functools import cache, partial
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from lamina.aws.publish.remote.segments import BucketStore
 from lamina.aws.publish.remote_index import RemoteIndex, index_entries
 from lamina.aws.publish.zip_source import IndexUpdate, LayerJob, SparseLayerZip
 from lamina.bytecode.choice import is_reach
+from lamina.core.errors import DamagedOutputError
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -161,7 +161,7 @@ def _from_bucket(
     context = replace(context, output=directory, remote=store)
     try:
         result = apply(plan, context, started_ns=started_ns)
-    except zipfile.BadZipFile:
+    except DamagedOutputError:
         # A check tried to read bytes inside a hole of a zip.
         return None
     return ServiceBuild(
