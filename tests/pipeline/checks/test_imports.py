@@ -266,6 +266,13 @@ def test_chain_and_functions(service: Service, store: Store) -> None:
         ("import gen", {"app/gen.py": "", ".gitignore": "gen.py\n"}, 'set `include = ["app/gen.py"]`'),
         ("import p.gen", {"app/p/gen/a.py": "", ".gitignore": "gen/\n"}, 'set `include = ["app/p/gen"]`'),
         ("import tests", {"app/tests/__init__.py": ""}, 'set `include = ["app/tests"]`'),
+        ("from p.test_utils import a", {"app/p/test_utils.py": "a = 1"}, 'set `include = ["app/p/test_utils.py"]`'),
+        (
+            "import p.a",
+            {"app/p/a.py": "from . import _version", "app/p/_version.py": "", ".gitignore": "_*\n"},
+            'set `include = ["app/p/_version.py"]`',
+        ),
+        ("import p.venv.a", {"app/p/__init__.py": "", "app/p/venv/a.py": ""}, 'set `include = ["app/p/venv"]`'),
     ],
 )
 def test_cure_in_the_project(
