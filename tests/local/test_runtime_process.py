@@ -168,6 +168,24 @@ def test_wrapper_by_a_relative_path(make_environment: MakeEnvironment, mode: Mod
     assert _with_wrapper(make_environment, mode, "app.py").has_wrapper
 
 
+@pytest.mark.parametrize("path", ["/var/task/wrap", "wrap"])
+def test_wrapper_that_is_not_in_the_package(make_environment: MakeEnvironment, mode: Mode, path: str) -> None:
+    """A wrapper that the package should contain, but does not, is an error, because the function would not start on Lambda."""
+    environment = _with_wrapper(make_environment, mode, path)
+    with pytest.raises(ConfigError) as caught:
+        invoke(environment, b"{}")
+
+    assert f"`AWS_LAMBDA_EXEC_WRAPPER` is `{path}`, which is not in the function's package" == str(caught.value)
+
+
+def test_wrapper_of_another_layer(make_environment: MakeEnvironment, mode: Mode) -> None:
+    """A wrapper that only another account's layer may contain is not run."""
+    source = "import os\ndef handler(event, context): return os.environ.get('WRAPPED')"
+    environment = make_environment(source, mode=mode, additional={"AWS_LAMBDA_EXEC_WRAPPER": "/opt/otel-instrument"})
+
+    assert b"null" == invoke(environment, b"{}").payload
+
+
 def test_wrapper_that_is_not_executable(make_environment: MakeEnvironment, mode: Mode) -> None:
     """A wrapper that cannot be executed is an error, as on Lambda."""
     environment = _with_wrapper(make_environment, mode, "/opt/wrap", executable=False)

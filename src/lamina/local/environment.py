@@ -170,12 +170,21 @@ class FunctionEnvironment:
         """
         Return the command line that starts the interpreter with *arguments* in *mode*, by the wrapper if the function has one.
 
-        Raises `ConfigError` if the wrapper is not executable, or if the interpreter in its first line does not exist.
+        A wrapper outside the package may be in a layer that lamina did not build, so the function then starts without it.
+        Raises `ConfigError` if the package lacks the wrapper, if the wrapper is not executable, or if the interpreter in its first
+        line does not exist.
         """
         python = [self.python(mode), *arguments]
-        if self.wrapper is None or not self.has_wrapper:
+        if self.wrapper is None:
             return python
         path = self._host_path(self.wrapper)
+        if not self.has_wrapper:
+            if path.is_relative_to(self.package):
+                raise ConfigError(
+                    f"`AWS_LAMBDA_EXEC_WRAPPER` is `{self.wrapper}`, which is not in the function's package",
+                    hint="correct the path, or add the file to `source` or `include`, then run `lamina build`",
+                )
+            return python
         if not os.access(path, os.X_OK):
             raise ConfigError(
                 f"`AWS_LAMBDA_EXEC_WRAPPER` is `{self.wrapper}`, which is not executable",
