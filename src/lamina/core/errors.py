@@ -64,6 +64,8 @@ Any other exception that reaches the user is a bug.
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
