@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -65,7 +66,7 @@ def test_no_groups(tmp_path: Path) -> None:
 def test_hold(tmp_path: Path) -> None:
     """Failing to limit a process is an error, because its time would be misleading."""
     (tmp_path / "group").mkdir()
-    limit = Limit(tmp_path / "group", 0.3)
+    limit = Limit(tmp_path / "group", 0.3, ExitStack())
     limit.hold(123)
 
     assert "123" == (tmp_path / "group" / "cgroup.procs").read_text()
@@ -77,7 +78,7 @@ def test_hold(tmp_path: Path) -> None:
 def test_group_is_removed(tmp_path: Path) -> None:
     """The control group is removed on exit."""
     (tmp_path / "group").mkdir()
-    with Limit(tmp_path / "group", 0.3):
+    with Limit(tmp_path / "group", 0.3, ExitStack()):
         pass
 
     assert [] == list(tmp_path.iterdir())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console
@@ -17,6 +16,7 @@ from lamina.core.text import count, megabytes
 # The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
 
     from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.service import ServiceOutcome, ServicePlan
@@ -57,12 +57,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     Return 1 if ``--check`` is given and something would change.
     """
-    import tempfile
+    from lamina.core.temporary import temporary_directory
 
     _check(arguments)
     project = project_of(arguments)
-    with Console.of(arguments) as console, tempfile.TemporaryDirectory(prefix="lamina-deploy-") as directory:
-        return _run(arguments, project, Path(directory), console)
+    with Console.of(arguments) as console, temporary_directory("deploy") as directory:
+        return _run(arguments, project, directory, console)
 
 
 def _check(arguments: argparse.Namespace) -> None:

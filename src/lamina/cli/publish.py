@@ -66,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.env_file and getattr(arguments, option):
             name = option.replace("_", "-")
             raise ConfigError(f"`--env-file` is not allowed with `--{name}`, which publishes no versions")
-    import tempfile
+    from lamina.core.temporary import temporary_directory
 
     project = project_of(arguments)
-    with Console.of(arguments) as console, tempfile.TemporaryDirectory(prefix="lamina-publish-") as directory:
-        return _run(arguments, project, Path(directory), console)
+    with Console.of(arguments) as console, temporary_directory("publish") as directory:
+        return _run(arguments, project, directory, console)
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:

@@ -8,13 +8,13 @@ A process runs without the limit for its first one or two milliseconds, until it
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
 from lamina.core.errors import InvokeError
+from lamina.core.temporary import temporary_directory
 
 _PERIOD_US = 100_000
 _ROOT = Path("/sys/fs/cgroup")
@@ -24,10 +24,11 @@ _PATIENCE_SECONDS = 2.0
 class Limit:
     """A control group whose processes together receive at most *share* of one CPU. Use it as a context manager: the group is removed on exit."""
 
-    def __init__(self, group: Path, share: float) -> None:
-        """Use the control group in the directory *group*, whose limit is already set."""
+    def __init__(self, group: Path, share: float, stack: ExitStack) -> None:
+        """Use the control group in the directory *group*, whose limit is already set. Closing *stack* removes the group."""
         self.group = group
         self.share = share
+        self._stack = stack
 
     def __enter__(self) -> Self:
         return self
@@ -39,11 +40,10 @@ class Limit:
             try:
                 self.group.rmdir()
             except FileNotFoundError:
-                return
+                break
             except OSError:
                 time.sleep(0.02)
-            else:
-                return
+        self._stack.close()
 
     def hold(self, pid: int | None) -> None:
         """Move the process *pid* into the group. Raises `InvokeError` on failure, because times without the limit would be misleading."""
@@ -72,18 +72,14 @@ def limited(share: float, *, root: Path = _ROOT, own: Path = Path("/proc/self/cg
         if is_unified and (reason := _unusable(parent)):
             reasons.append(reason)
             continue
-        group = None
         try:
-            group = Path(tempfile.mkdtemp(prefix="lamina-", dir=parent))
-            for name, value in (unified if is_unified else version_1).items():
-                (group / name).write_text(value)
+            with ExitStack() as stack:
+                group = stack.enter_context(temporary_directory("cpu", parent=parent))
+                for name, value in (unified if is_unified else version_1).items():
+                    (group / name).write_text(value)
+                return Limit(group, share, stack.pop_all())
         except OSError as error:
             reasons.append(f"`{parent}`: {error.strerror}")
-            if group is not None:
-                with suppress(OSError):
-                    group.rmdir()
-            continue
-        return Limit(group, share)
     return "; ".join(reasons) or "the system has no control groups"
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
-import tempfile
-import uuid
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +15,7 @@ from lamina.coldstart.owners import Owners, source_of
 from lamina.core.errors import ConfigError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
-from lamina.local import unpack
+from lamina.core.temporary import temporary_directory
 from lamina.local.artifacts import function_of
 from lamina.local.environment import Mode, prepare
 from lamina.project.config import load
@@ -102,7 +99,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
         )
     made: dict[Path, Path] = {}
     found: list[Subject] = []
-    try:
+    with ExitStack() as stack:
         for subject in base:
             environment = subject.environment
             paths = {path for name in hidden for path in subject.owners.files(name)}
@@ -110,10 +107,7 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
                 continue
             if environment.layer not in made:
                 parent = Path(own_directory(environment.scratch.parent, "without"))
-                unpack.remove_unused(parent)
-                # The path is registered before it is created, so that it is deleted even after an interrupt.
-                made[environment.layer] = parent / uuid.uuid4().hex
-                made[environment.layer].mkdir()
+                made[environment.layer] = stack.enter_context(temporary_directory("without", parent=parent))
                 _link(environment.layer, made[environment.layer], hidden=paths)
             layer = made[environment.layer]
             found.append(
@@ -126,9 +120,6 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
                 )
             )
         yield tuple(found)
-    finally:
-        for directory in made.values():
-            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _link(source: Path, destination: Path, *, hidden: set[str]) -> None:
@@ -177,21 +168,22 @@ def at_revision(
 
     top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
     commit = _commit(project, revision)
-    directory = Path(tempfile.mkdtemp(prefix="lamina-revision-"))
-    tree = directory / "tree"
     try:
-        # The repository's hooks must not run for a temporary checkout.
-        _git(Path(top), "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(tree), commit)
-        service = tree / prefix
-        if not service.is_dir():
-            raise ConfigError(
-                f"directory `{prefix}` does not exist in revision `{revision}`",
-                hint="compare with a revision that contains this directory",
+        with temporary_directory("revision") as directory:
+            tree = directory / "tree"
+            # The repository's hooks must not run for a temporary checkout.
+            _git(
+                Path(top), "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(tree), commit
             )
-        build(service, options, team_store=team_store, reporter=reporter)
-        yield service
+            service = tree / prefix
+            if not service.is_dir():
+                raise ConfigError(
+                    f"directory `{prefix}` does not exist in revision `{revision}`",
+                    hint="compare with a revision that contains this directory",
+                )
+            build(service, options, team_store=team_store, reporter=reporter)
+            yield service
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
         _git(Path(top), "worktree", "prune")
 
 

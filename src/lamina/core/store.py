@@ -229,9 +229,12 @@ class Store:
         return open_own_file(self.directory("") / "in-use")
 
     def sweep(self) -> None:
-        """Delete the unfinished files and the locks of killed processes. `in_use` calls it too."""
+        """Delete the unfinished files, the locks and the temporary directories of killed processes. `in_use` calls it too."""
+        from lamina.core import temporary  # slow to import
+
         for area in ("tmp", "locks"):
             _remove_leftovers(self.directory(area))
+        temporary.sweep()
 
     def directory(self, area: str) -> Path:
         """Return the store's directory *area*, such as ``tmp``, and create it if it is missing."""

@@ -14,7 +14,6 @@ import os
 import shlex
 import shutil
 import signal
-import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
-from lamina.local import unpack
+from lamina.core.temporary import temporary_directory
 from lamina.local.environment import Mode
 from lamina.local.facts import facts
 from lamina.local.process import Process
@@ -76,9 +75,7 @@ def run_command(
     """
     with ExitStack() as stack:
         runs = Path(own_directory(environment.scratch.parent, "runs"))
-        unpack.remove_unused(runs)
-        directory = Path(tempfile.mkdtemp(dir=runs))
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory = stack.enter_context(temporary_directory("run", parent=runs))
         stack.enter_context(_interrupts_are_the_commands())
         run = _Run(
             environment=environment,

@@ -12,7 +12,6 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 import time
 import zipfile
 import zlib
@@ -29,6 +28,7 @@ from lamina.core.errors import (
 )
 from lamina.core.files import open_own_file, own_directory, remove_file
 from lamina.core.target import quotas
+from lamina.core.temporary import temporary_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,8 +85,7 @@ def making(directory: Path) -> Iterator[Path]:
     directory is deleted, too.
     """
     own_directory(directory.parent)
-    temporary = Path(tempfile.mkdtemp(dir=directory.parent, prefix=".making-"))
-    try:
+    with temporary_directory("making", parent=directory.parent) as temporary:
         yield temporary
         temporary.chmod(0o755)
         try:
@@ -94,8 +93,6 @@ def making(directory: Path) -> Iterator[Path]:
         except OSError:
             if not directory.is_dir():
                 raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def remove_unused(cache: Path) -> None:

@@ -11,8 +11,6 @@ import os
 import re
 from io import BufferedWriter
 from mmap import ACCESS_READ, mmap
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from lamina.archive.wheel import member_pieces
@@ -28,11 +26,13 @@ from lamina.core.frozen import frozen
 from lamina.core.paths import printable
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
+from lamina.core.temporary import temporary_directory
 from lamina.pipeline.cache import complaint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
+    from pathlib import Path
 
     from lamina.archive.zip.zipformat import Entry
     from lamina.core.reporter import Reporter
@@ -152,7 +152,7 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added
         raise SuspiciousSizeError(f"`{archive}` is too large to be an archive of a store")
     reporter.stage("reading the archive", total=len(members), unit="files")
     files = size = present = 0
-    with TemporaryDirectory(prefix="lamina-store-") as directory:
+    with temporary_directory("store") as directory:
         for each in members:
             place = _place(each.member.path, store)
             if place is None:
@@ -161,7 +161,7 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added
                 present += 1
             else:
                 data = b"".join(member_pieces(file, each, name=str(archive)))
-                copy = Path(directory, place.name)
+                copy = directory / place.name
                 copy.write_bytes(data)
                 if (problem := _problem(copy, place.parent.parent.name)) is not None:
                     raise _refused(archive, each.member.path, problem)

@@ -17,9 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.destination.bucket import Bucket
@@ -29,11 +27,13 @@ from lamina.core.errors import CorruptArchiveError, LaminaError
 from lamina.core.files import file_sha256
 from lamina.core.store import Store
 from lamina.core.target import quotas
+from lamina.core.temporary import temporary_directory
 from lamina.core.text import count
 from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from lamina.aws.api.s3 import Objects
     from lamina.core.reporter import Reporter
@@ -199,8 +199,8 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
         name, version, *_ = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
         raise CorruptArchiveError(f"`{filename}` is not a valid wheel name") from error
-    with tempfile.TemporaryDirectory(prefix="lamina-store-") as directory:
-        path = Path(directory, filename)
+    with temporary_directory("store") as directory:
+        path = directory / filename
         path.write_bytes(content)
         verify_record(path, Pin(name=name, version=str(version), filename=filename, sha256=Sha256(entry.sha256)))
 

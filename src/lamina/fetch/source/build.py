@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -21,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 
 from lamina.bytecode.interpreter import CACHE, find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
+from lamina.core.temporary import temporary_directory
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
 from lamina.fetch.source.tree import USERINFO, source_tree
@@ -88,8 +88,7 @@ def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
         # Another process may have built the wheel while this one waited for the lock.
         if wheel := admitted(pin, workshop.target, workshop.store):
             return wheel
-        with tempfile.TemporaryDirectory(prefix="lamina-build-") as name:
-            directory = Path(os.path.realpath(name))
+        with temporary_directory("build") as directory:
             try:
                 made = _make(pin, directory, workshop)
                 return admit(made, pin, workshop.target, workshop.store, directory=directory)

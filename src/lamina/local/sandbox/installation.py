@@ -12,18 +12,18 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import find_uv
 from lamina.core.errors import MissingExtraError, SandboxError
+from lamina.core.temporary import temporary_directory
 from lamina.core.toml import data_path, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.reporter import Reporter
@@ -105,8 +105,8 @@ def prepare(interpreter: Interpreter, store: Store, *, reporter: Reporter) -> In
 
 
 def _install(interpreter: Interpreter, requirement: str, lock: Path, root: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent, ignore_cleanup_errors=True) as name:
-        made = Path(name, "made")
+    with temporary_directory("sandbox", parent=root.parent) as directory:
+        made = directory / "made"
         environment, packages = made / "environment", made / "packages"
         # Both directories are relocatable, so they are moved into place only when they are complete.
         _run(

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import http.client
 import os
 import platform
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,6 +18,7 @@ from lamina.core.errors import InvokeError, SandboxError
 from lamina.core.files import own_directory
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
+from lamina.core.temporary import temporary_directory
 from lamina.local.process import Process
 from lamina.local.sandbox.installation import bare, facts, prepare
 
@@ -43,7 +41,6 @@ _POLL_SECONDS = 0.05
 _ATTEMPTS = 3
 _SHOWN_LINES = 20
 _LOG_BYTES = 1 << 20
-_PREFIX, _LOCK = "lamina-sandbox-", "lock"
 # The server's packages come last on its search path. Functions do not inherit this path, so they cannot import the packages.
 _PROGRAM = """
 import importlib, sys
@@ -84,7 +81,7 @@ class Sandbox:
         Raises `SandboxError` if the server does not start, exits, or does not answer in time. The hint contains the end of its log.
         """
         with ExitStack() as stack:
-            directory = stack.enter_context(_scratch())
+            directory = stack.enter_context(temporary_directory("sandbox"))
             self._start(directory)
             stack.callback(self._stop)
             self._stack = stack.pop_all()
@@ -191,23 +188,6 @@ class Sandbox:
                 os.kill(process.pid, signal.SIGTERM)
             process.wait(_STOP_SECONDS)
         process.stop()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """Provide a temporary directory, locked by this process, and delete it on exit. First delete directories that killed processes left."""
-    for lock in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*/{_LOCK}"):
-        with suppress(OSError), lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(lock.parent, ignore_errors=True)
-    with (
-        tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name,
-        Path(name, f"{_LOCK}.new").open("xb") as file,
-    ):
-        fcntl.flock(file, fcntl.LOCK_EX)
-        # The lock is acquired before the file gets its final name, so other processes never see the file unlocked.
-        Path(file.name).rename(Path(name, _LOCK))
-        yield Path(name)
 
 
 def _free_port() -> int:

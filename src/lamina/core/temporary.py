@@ -1,0 +1,141 @@
+"""
+Create the temporary directories of all commands, and delete those that killed processes left.
+
+A process locks its directories while it uses them. The operating system releases the locks of a killed process, so the next process can
+tell that these directories are abandoned. Their names end with 24 random digits, so that no directory of another program looks like them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import ConfigError, DiskFullError, LaminaError
+from lamina.core.files import try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NAME = re.compile(r"lamina-[a-z]+-[0-9a-f]{24}")
+# Windows cannot lock directories, so lamina deletes only those of this age.
+_WINDOWS_LEFTOVER_SECONDS = 86_400
+
+_in_use: set[Path] = set()
+
+
+@contextmanager
+def temporary_directory(purpose: str, *, parent: Path | None = None) -> Iterator[Path]:
+    """
+    Create an empty directory that only this user can read, and delete it on exit. First delete what killed processes left.
+
+    *purpose*, a lower-case word, is part of the name. The directory is in *parent*, by default the system's directory for temporary
+    files. It may be renamed inside the context to keep it.
+
+    Raises `ConfigError` if the system's directory is not writable, and `OSError` if *parent* is not.
+    """
+    directory = place(parent)
+    sweep(directory)
+    try:
+        path, descriptor = _create(directory, purpose)
+    except OSError as error:
+        if parent is not None:
+            raise
+        raise _unwritable(directory, error) from error
+    _in_use.add(path)
+    try:
+        yield path
+    finally:
+        # The lock is released last: another process must not delete the same directory at the same time.
+        _remove(path)
+        _in_use.discard(path)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def place(parent: Path | None = None) -> Path:
+    """Return *parent*, or the system's directory for temporary files. Raises `ConfigError` if the system has none that is writable."""
+    if parent is not None:
+        return parent
+    try:
+        return Path(os.path.realpath(tempfile.gettempdir()))
+    except OSError as error:
+        raise _unwritable(Path(os.environ.get("TMPDIR") or "/tmp"), error) from error  # noqa: S108 - only named in the message
+
+
+def sweep(parent: Path | None = None) -> None:
+    """Delete the temporary directories in *parent*, by default the system's directory for them, that killed processes of this user left."""
+    try:
+        directory = place(parent)
+        names = os.listdir(directory)
+    except (ConfigError, OSError):
+        return  # creating a directory there reports the reason
+    for name in names:
+        if _NAME.fullmatch(name):
+            _remove_abandoned(directory / name)
+
+
+def remove_all() -> None:
+    """Delete the temporary directories of this process, which is about to exit without leaving their contexts."""
+    for path in tuple(_in_use):
+        _remove(path)
+
+
+def _create(parent: Path, purpose: str) -> tuple[Path, int | None]:
+    while True:
+        path = parent / f"lamina-{purpose}-{os.urandom(12).hex()}"
+        path.mkdir(mode=0o700)
+        if sys.platform == "win32":
+            return path, None
+        descriptor = None
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        if descriptor is None:
+            continue  # another process deleted the directory as abandoned before it was locked
+        if try_lock(descriptor) and path.exists():
+            return path, descriptor
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    with suppress(OSError):
+        if sys.platform == "win32":
+            if time.time() - path.stat().st_mtime > _WINDOWS_LEFTOVER_SECONDS:
+                _remove(path)
+            return
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            # In a directory that all users can write, others may have created this one.
+            if os.fstat(descriptor).st_uid == os.geteuid() and try_lock(descriptor):
+                _remove(path)
+        finally:
+            os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    """Delete *path* with its contents, as far as possible: what remains is deleted by the next process."""
+    with suppress(OSError):
+        path.rmdir()  # also deletes a control group, whose files cannot be deleted
+    if not path.is_dir():
+        return
+    shutil.rmtree(path, ignore_errors=True)
+    if path.is_dir():
+        # Some build tools create read-only directories.
+        for directory, _, _ in os.walk(path):
+            with suppress(OSError):
+                os.chmod(directory, stat.S_IRWXU)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _unwritable(directory: Path, error: OSError) -> LaminaError:
+    return DiskFullError.of(error) or ConfigError(
+        f"cannot create a temporary directory in `{directory}`: {error.strerror}",
+        hint="set `TMPDIR` to a writable directory",
+    )
