@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from lamina.core.supervised.process import Ended
     from lamina.local.environment import FunctionEnvironment, Mode
-    from lamina.local.process import Ended
     from lamina.local.response import Failure
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"

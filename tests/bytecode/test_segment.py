@@ -24,8 +24,8 @@ from lamina.bytecode.interpreter import Interpreter
 from lamina.bytecode.segment import bytecode_segment, package_bytecode
 from lamina.core.errors import BytecodeError
 from lamina.core.store import Store
+from lamina.core.supervised.supervisor import children
 from lamina.core.values import Pin, Wheel
-from lamina.local.guest.supervisor import children
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:

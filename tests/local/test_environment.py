@@ -19,10 +19,10 @@ import pytest
 from built import MINOR, function, make_build
 from lamina.bytecode import interpreter
 from lamina.core.errors import ConfigError, InvokeError
+from lamina.core.supervised.process import RefusedError
+from lamina.core.supervised.supervisor import children
 from lamina.local.environment import Mode, home_of, prepare
-from lamina.local.guest.supervisor import children
 from lamina.local.invoke import ExecutionEnvironment, invoke
-from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

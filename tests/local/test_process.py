@@ -8,14 +8,14 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from lamina.local.process import Process
+from lamina.core.supervised.process import Process
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pytest
 
-    from lamina.local.guest.request import StartRequest
+    from lamina.core.supervised.request import StartRequest
 
 _FLOOD = "import os\nwhile True: os.write(1, bytes(65536))"
 

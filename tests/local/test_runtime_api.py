@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.local.process import Ended
+from lamina.core.supervised.process import Ended
 from lamina.local.response import Failure, Response
 from lamina.local.runtime_api import Event, RuntimeApi
 

@@ -7,12 +7,12 @@ The user agrees with ``--install-python``, with the environment variable `VARIAB
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import CACHE, find_uv, not_found, search
 from lamina.core.errors import BytecodeError
 from lamina.core.frozen import frozen
+from lamina.core.supervised.process import run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,16 +65,10 @@ class Installer:
         self.reporter.stage(f"installing CPython {name}")
         # Do not add another executable to the PATH: lamina finds the interpreter where uv installs it.
         environment = os.environ | {"UV_PYTHON_INSTALL_BIN": "0", "UV_NO_PROGRESS": "1"}
-        done = subprocess.run(
-            [uv, "python", "install", "--color", "never", name],
-            cwd=self.project,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode:
-            log = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        command = [uv, "python", "install", "--color", "never", name]
+        done = run(command, environment=environment, directory=self.project)
+        if done.code:
+            log = done.output.decode("utf-8", "replace").strip().splitlines()
             raise BytecodeError(
                 f"uv could not install CPython {name}",
                 hint="last lines of its output:\n" + "\n".join(log[-_SHOWN_LINES:]),

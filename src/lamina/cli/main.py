@@ -6,11 +6,11 @@ Only ``main`` turns an error into an exit code. No other function ends the proce
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal` itself takes longer to import
 import argparse
 import gc
 import os
 import sys
-from _signal import SIG_DFL, SIGTERM, getsignal, signal  # type: ignore[import-not-found]  # `signal` itself takes longer to import
 
 from lamina import __version__
 from lamina.cli.console import Console, columns
@@ -276,7 +276,11 @@ def _discard_output() -> None:
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """End a command after SIGTERM, with which CI systems cancel a job, as after Ctrl-C: nothing temporary is left, and the cursor is visible."""
+    """
+    End a command as after Ctrl-C, so that nothing temporary is left and the cursor is visible.
+
+    CI systems cancel a job with SIGTERM, and a terminal that closes sends SIGHUP.
+    """
     raise KeyboardInterrupt
 
 
@@ -301,8 +305,10 @@ def entry_point() -> None:
     """Run ``main`` as the installed program and exit with its code; report an unexpected exception as a bug in lamina."""
     # A short-lived process has few reference cycles to free, so collecting them less often saves time.
     gc.set_threshold(_GARBAGE_COLLECTED_AFTER)
-    if getsignal(SIGTERM) == SIG_DFL:
-        signal(SIGTERM, _interrupt)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(_signal, name, None)  # Windows has no SIGHUP
+        if number is not None and _signal.getsignal(number) == _signal.SIG_DFL:
+            _signal.signal(number, _interrupt)
     _open_streams()
     try:
         code = main()

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from lamina.coldstart.owners import Owners
     from lamina.coldstart.trace import Trace
     from lamina.core.reporter import Reporter
+    from lamina.core.supervised.process import Ended
     from lamina.local.environment import FunctionEnvironment, Mode
-    from lamina.local.process import Ended
 
 # Lambda's limit is 10 seconds. With a CPU limit, initialisation may last much longer.
 _PATIENCE_SECONDS = 60.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
-from lamina.core.errors import ConfigError
+from lamina.core.errors import ConfigError, InvokeError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
+from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.local.artifacts import function_of
 from lamina.local.environment import Mode, prepare
@@ -206,25 +206,19 @@ def _commit(project: Path, revision: str) -> str:
 
 def _git(directory: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(directory), *arguments],
-            check=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-            text=True,
-        )
-    except FileNotFoundError as error:
+        done = run(["git", *arguments], environment=os.environ, directory=directory, separate_errors=True)
+    except InvokeError as error:
         raise ConfigError(
             "comparing with a revision requires `git`",
             hint="install `git`, or compare with a built project: `--compare DIR`",
         ) from error
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr.strip().splitlines() or ["no error message"])[-1]
+    if done.code:
+        said = (done.errors.decode("utf-8", "replace").strip().splitlines() or ["no error message"])[-1]
         raise ConfigError(
             f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",
             hint="pass a revision of the project's repository, such as `--compare main`, or the directory of a built project",
-        ) from error
-    return done.stdout
+        )
+    return os.fsdecode(done.output)
 
 
 def needed_by(measurement: Measurement) -> tuple[str, ...]:

@@ -26,18 +26,18 @@ from packaging.requirements import InvalidRequirement, Requirement
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
+from lamina.core.supervised.process import Process
 from lamina.core.temporary import temporary_directory
 from lamina.local.environment import Mode
 from lamina.local.facts import facts
-from lamina.local.process import Process
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from lamina.core.supervised.request import StartRequest
     from lamina.core.target import Target
     from lamina.local.environment import FunctionEnvironment
-    from lamina.local.guest.request import StartRequest
 
 # Variables of the host that describe the terminal. The command inherits no others.
 _TERMINAL = ("TERM", "COLORTERM", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")

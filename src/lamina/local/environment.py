@@ -5,7 +5,7 @@ The environment has two modes. In *namespace* mode, the directories have the sam
 system directories of the host are visible. In *path* mode, the process uses the files where they were unpacked. The order of the
 search path is the same, but the directories have other names, and all files of the host are visible.
 
-This module does not start the function's process; `lamina.local.process` does.
+This module does not start the function's process; `lamina.core.supervised.process` does.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from lamina.bytecode import interpreter as interpreters
 from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
 from lamina.core.files import own_directory, read_file
 from lamina.core.store import Store
+from lamina.core.supervised.process import RefusedError
 from lamina.core.target import Architecture
 from lamina.local import runtime_client, unpack
 from lamina.local.facts import facts
-from lamina.local.process import RefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lamina.bytecode.interpreter import Interpreter
+    from lamina.core.supervised.process import Process
+    from lamina.core.supervised.request import RootPlan
     from lamina.core.target import Target
     from lamina.core.values import Package, Wheel
     from lamina.local.artifacts import Artifacts
     from lamina.local.facts import Directories
-    from lamina.local.guest.request import RootPlan
-    from lamina.local.process import Process
     from lamina.local.provided import LocalWheels
     from lamina.project.service import Function
 

@@ -24,7 +24,7 @@ from lamina.local.response import Failure, Response, error_document, read_body, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.local.process import Ended
+    from lamina.core.supervised.process import Ended
 
 _ROOT = "/2018-06-01/runtime/"
 _ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"

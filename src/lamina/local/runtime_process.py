@@ -10,17 +10,17 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from lamina.core.supervised.process import Process
 from lamina.local.environment import Mode
 from lamina.local.facts import facts
-from lamina.local.process import Process
 from lamina.local.runtime_api import RuntimeApi
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lamina.core.supervised.process import Ended
+    from lamina.core.supervised.request import StartRequest
     from lamina.local.environment import FunctionEnvironment
-    from lamina.local.guest.request import StartRequest
-    from lamina.local.process import Ended
 
 
 class RuntimeProcess:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from lamina.bytecode.interpreter import CACHE, find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
+from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
@@ -109,18 +109,10 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
         *(["--offline"] if workshop.index.offline else []),
         str(place),
     ]
-    done = subprocess.run(
-        arguments,
-        cwd=workshop.index.project,
-        env=_environment(pin, directory, workshop.store),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
-    )
-    log = USERINFO.sub("", done.stdout.decode("utf-8", "replace")).strip()
+    done = run(arguments, environment=_environment(pin, directory, workshop.store), directory=workshop.index.project)
+    log = USERINFO.sub("", done.output.decode("utf-8", "replace")).strip()
     found = sorted(output.glob("*.whl"))
-    if done.returncode or len(found) != 1:
+    if done.code or len(found) != 1:
         end = "\n".join(log.splitlines()[-_SHOWN_LINES:])
         raise LocalBuildError(
             f"could not build `{source.name}` {pin.version} from {_where(pin)}",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
 from lamina.core.frozen import as_dict
+from lamina.core.supervised.process import run
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource
 
 if TYPE_CHECKING:
@@ -119,18 +119,11 @@ def _git(source: VcsSource, place: Path, *arguments: str) -> str:
     }
     # Hooks would run code during checkout, and line endings must not depend on the machine.
     options = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
-    done = subprocess.run(
-        ["git", *options, *arguments],
-        cwd=place,
-        env=environment,
-        capture_output=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    if done.returncode:
-        said = USERINFO.sub("", done.stderr.decode("utf-8", "replace")).strip()
+    done = run(["git", *options, *arguments], environment=environment, directory=place, separate_errors=True)
+    if done.code:
+        said = USERINFO.sub("", done.errors.decode("utf-8", "replace")).strip()
         raise LocalBuildError(
             f"git could not check out commit {source.commit[:12]} of `{source.name}` from `{source.url}`",
             hint=f"output of git:\n{said}",
         )
-    return done.stdout.decode("utf-8", "replace")
+    return done.output.decode("utf-8", "replace")

@@ -14,16 +14,17 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import find_uv
 from lamina.core.errors import MissingExtraError, SandboxError
+from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.core.toml import data_path, read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.reporter import Reporter
@@ -142,16 +143,11 @@ def _pips(interpreter: Interpreter) -> Iterator[Sequence[str]]:
 
 def _run(command: Sequence[str], doing: str) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-    done = subprocess.run(
-        command,
-        env=kept | {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        check=False,
+    done = run(
+        command, environment=kept | {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}, directory=Path.cwd()
     )
-    if done.returncode:
-        log = _USERINFO.sub("", done.stdout.decode("utf-8", "replace")).strip()
+    if done.code:
+        log = _USERINFO.sub("", done.output.decode("utf-8", "replace")).strip()
         raise SandboxError(
             f"failed to {doing} for the sandbox",
             hint="\n".join(log.splitlines()[-_SHOWN_LINES:]) or "the installer printed no output",

@@ -18,8 +18,8 @@ from lamina.core.errors import InvokeError, SandboxError
 from lamina.core.files import own_directory
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
+from lamina.core.supervised.process import Process
 from lamina.core.temporary import temporary_directory
-from lamina.local.process import Process
 from lamina.local.sandbox.installation import bare, facts, prepare
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.reporter import Reporter
+    from lamina.core.supervised.request import StartRequest
     from lamina.core.target import Target
-    from lamina.local.guest.request import StartRequest
     from lamina.local.sandbox.installation import Installation
 
 DEFAULT_REGION = "us-east-1"

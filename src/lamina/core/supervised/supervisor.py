@@ -26,14 +26,14 @@ import sys
 import time
 
 if sys.platform == "linux":
-    from lamina.local.guest import kernel
+    from lamina.core.supervised import kernel
 
 # Importing `typing` needs a third of this process's start time, and nothing here requires it at run time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-    from lamina.local.guest.request import RootPlan, StartRequest
+    from lamina.core.supervised.request import RootPlan, StartRequest
 
 _TICK_MILLISECONDS = 20
 _SWEEP_SECONDS = 0.002
@@ -127,7 +127,8 @@ class Watch:
         self.peak = max(self.peak, _used(self.program))
         if self.limit is not None and self.peak > self.limit and not self.killed_for_memory:
             self.killed_for_memory = True
-            _kill(self.program)
+            # Only this process can wait for its child, so the id cannot belong to another process yet.
+            _kill(self.child)
 
     def until_end(self) -> int:
         """Wait until the child ends, and return its wait status. Kill the child if lamina closes the socket."""
@@ -242,7 +243,7 @@ def _become(request: StartRequest, telling: int) -> NoReturn:
         if request["detached"]:
             os.setpgid(0, 0)
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-            if sys.platform == "linux":
+            if sys.platform == "linux" and not request.get("privileged"):
                 kernel.drop_privileges()
         if (descriptors := request.get("file_descriptors")) is not None:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -266,28 +267,37 @@ def _drain(descriptor: int) -> bytes:
     return b"".join(pieces)
 
 
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
+def _kill(pid: int) -> bool:
+    """Kill the process *pid*. Return false if this user may not, because the process has become another user's."""
+    try:
         os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return True
 
 
 def _sweep(child: int) -> None:
     """
     Kill the processes that the program has left running.
 
-    On Linux, this process has adopted all of them. On other systems, only those of the program's process group are found.
+    On Linux, this process has adopted all of them. On other systems, only those of the program's process group are found. Processes that
+    have become another user's, such as those of ``sudo``, cannot be killed.
     """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if sys.platform != "linux":
             os.killpg(child, signal.SIGKILL)
     while True:
-        for pid in children(os.getpid()):
-            _kill(pid)
+        left = children(os.getpid())
+        killed = [_kill(pid) for pid in left]
         try:
             ended, _ = os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
             return
         if not ended:
+            if left and not any(killed):
+                return
             # The kernel's list may lack a child while another one ends (proc_pid_task(5), "children"), so read it again
             # instead of waiting for a child that was never killed.
             time.sleep(_SWEEP_SECONDS)

@@ -30,6 +30,8 @@ class StartRequest(TypedDict):
     """The root directory to build for the program; without it, the program uses the host's root directory."""
     detached: bool
     """Whether the program runs without the terminal, the terminal's signals and the user's privileges."""
+    privileged: NotRequired[bool]
+    """Whether a detached program keeps the user's privileges."""
     memory_bytes: NotRequired[int | None]
     """The program is killed if its processes together use more memory than this; ``None`` for no limit."""
     file_descriptors: NotRequired[int]

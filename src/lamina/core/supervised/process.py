@@ -15,27 +15,29 @@ import sys
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from lamina.core.errors import InvokeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from lamina.local.guest.request import StartRequest
+    from lamina.core.supervised.request import StartRequest
 
-_SOURCES = Path(__file__).parent.parent.parent
+_SOURCES = Path(__file__).parents[3]
 _SUPERVISOR = """
 import sys
 sys.path.insert(0, sys.argv.pop())
-from lamina.local.guest.supervisor import main
+from lamina.core.supervised.supervisor import main
 main()
 """
 _CHUNK = 1 << 16
 # The capacity of a pipe is 64 KiB, or at most 1 MiB if its writer raises it (pipe(7), read 2026-11-23).
 _MOST_POURED = 1 << 20
 _PATIENCE_SECONDS = 30
+_MOST_KEPT_BYTES = 1 << 20
 
 
 class RefusedError(InvokeError):
@@ -65,13 +67,15 @@ class Process:
         request: StartRequest,
         *,
         on_log: Callable[[bytes], None] | None = None,
+        on_error: Callable[[bytes], None] | None = None,
         on_end: Callable[[Ended], None] | None = None,
         report: bool = False,
     ) -> None:
         """
         Start the program that *request* describes.
 
-        *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_end* is called once the program
+        *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_error* receives stderr
+        instead. *on_end* is called once the program
         has ended. Both are called in a separate thread. With *report*, the variable ``LAMINA_REPORT_FD`` is set to the number of a file
         descriptor. Data that the program writes there is collected in ``reported``.
 
@@ -91,6 +95,7 @@ class Process:
             failed = stack.enter_context(ExitStack())
             failed.callback(self._channel.close)
             log = self._pipe(on_log, stack, failed) if on_log else None
+            errors = self._pipe(on_error, stack, failed) if on_error else log
             reporting = self._pipe(self._collect, stack, failed) if report else None
             if reporting is not None:
                 request["environment"]["LAMINA_REPORT_FD"] = str(reporting)
@@ -98,7 +103,7 @@ class Process:
                 [sys.executable, "-I", "-S", "-c", _SUPERVISOR, str(theirs.fileno()), str(_SOURCES)],
                 stdin=subprocess.DEVNULL if request["detached"] else None,
                 stdout=log,
-                stderr=log,
+                stderr=errors,
                 pass_fds=[theirs.fileno()] + ([reporting] if reporting is not None else []),
             )
             theirs.close()
@@ -265,3 +270,45 @@ class Process:
             poured += len(piece)
             self._outputs[stream](piece)
         return True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finished:
+    """How a command ended, and the end of its output."""
+
+    code: int
+    """The exit code; negative if a signal ended the command."""
+    output: bytes
+    """The end of stdout, with stderr unless it was asked for separately."""
+    errors: bytes
+    """The end of stderr, if it was asked for separately."""
+
+
+def run(
+    arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, separate_errors: bool = False
+) -> Finished:
+    """
+    Run a command without a terminal in *directory*, and wait until it ends. It and all its descendants end with lamina.
+
+    The last megabyte of its output is kept. Raises `InvokeError` if the command does not start.
+    """
+    output, errors = bytearray(), bytearray()
+    request: StartRequest = {
+        "arguments": list(arguments),
+        "environment": dict(environment),
+        "directory": str(directory),
+        "detached": True,
+        "privileged": True,
+    }
+    with Process(
+        request, on_log=partial(_keep_end, output), on_error=partial(_keep_end, errors) if separate_errors else None
+    ) as process:
+        ended = process.wait()
+    if ended is None:
+        raise InvokeError(f"lamina's supervisor process did not report how `{arguments[0]}` ended")
+    return Finished(code=os.waitstatus_to_exitcode(ended.status), output=bytes(output), errors=bytes(errors))
+
+
+def _keep_end(kept: bytearray, piece: bytes) -> None:
+    kept += piece
+    del kept[:-_MOST_KEPT_BYTES]
