@@ -11,6 +11,7 @@ from lamina.core.errors import LocalBuildError
 from lamina.core.frozen import as_dict
 from lamina.core.supervised.process import run
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource
+from lamina.fetch.source.sdist import extract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,7 +28,8 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
     Copy, unpack or check out the sources of *pin* in the new directory *place*, and return the project's path in it.
 
     A build in *place* leaves the original unchanged. *fetch* downloads a source archive and returns its path. Raises
-    `LocalBuildError` if the sources are incomplete or cannot be copied, unpacked or checked out, and the errors of *fetch*.
+    `LocalBuildError` if the sources are incomplete or cannot be copied or checked out, `ArchiveError` if an archive cannot be unpacked
+    safely, and the errors of *fetch*.
     """
     match pin.source:
         case DirectorySource():
@@ -57,19 +59,7 @@ def _copy(files: Iterable[tuple[str, Path]], place: Path) -> None:
 
 def _unpacked(archive: Path, place: Path, pin: SourcePin) -> Path:
     """Unpack *archive* into *place*, and return its only top-level directory, or *place* if there is not exactly one."""
-    import tarfile
-    import zipfile
-
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as file:
-                # `zipfile` extracts every member inside *place*, and creates no links.
-                file.extractall(place)  # noqa: S202
-        else:
-            with tarfile.open(archive) as file:
-                file.extractall(place, filter="data")
-    except (tarfile.TarError, zipfile.BadZipFile, OSError) as error:
-        raise LocalBuildError(f"cannot unpack `{pin.filename}`: {error}") from error
+    extract(archive, place, name=pin.filename)
     found = [path for path in place.iterdir() if path.is_dir()]
     return found[0] if len(found) == 1 else place
 
