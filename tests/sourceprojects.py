@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import tarfile
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 BACKEND = """\
 import base64, hashlib, os, pathlib, zipfile
 
-NAME, VERSION, TAG, FAIL = {name!r}, {version!r}, {tag!r}, {fail!r}
+NAME, VERSION, TAG, FAIL, COUNTER = {name!r}, {version!r}, {tag!r}, {fail!r}, {counter!r}
 EXTRA = {extra!r}
 
 
@@ -44,7 +45,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
             row = zipfile.ZipInfo(path, date_time=(1980, 1, 1, 0, 0, 0))
             row.external_attr = 0o100644 << 16
             archive.writestr(row, content)
-    with open(os.environ.get("BUILD_COUNTER", os.devnull), "a") as counter:
+    with open(COUNTER, "a") as counter:
         counter.write(NAME + "\\n")
     return filename
 """
@@ -77,7 +78,14 @@ def source_files(
     listed = "[" + ", ".join(f'"{dependency}"' for dependency in dependencies) + "]"
     return {
         "pyproject.toml": PYPROJECT.format(name=name, version=version, dependencies=listed),
-        "backend.py": BACKEND.format(name=name, version=version, tag=tag, fail=fail, extra=dict(extra or {})),
+        "backend.py": BACKEND.format(
+            name=name,
+            version=version,
+            tag=tag,
+            fail=fail,
+            extra=dict(extra or {}),
+            counter=os.environ.get("BUILD_COUNTER", os.devnull),
+        ),
         f"{name.replace('-', '_')}/__init__.py": module,
     }
 

@@ -40,7 +40,7 @@ class Console:
         stream: TextIO | None = None,
     ) -> None:
         """
-        Write to *stream*, stderr by default; *quiet* suppresses everything but errors.
+        Write to *stream*, stderr by default; *quiet* suppresses everything but errors and announcements.
 
         With *install_python*, the user has agreed to every installation in advance.
         """
@@ -158,6 +158,10 @@ class Console:
     def note(self, message: str) -> None:
         """Write a note, which needs no action, unless quiet."""
         self.say(f"{self.paint('note', 'note:')} {message}")
+
+    def announce(self, message: str) -> None:
+        """Write a note about code of others that is about to run, even if quiet."""
+        self._write(f"{self.paint('note', 'note:')} {message}")
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Write a warning, which the user should act on, unless quiet."""

@@ -48,7 +48,10 @@ class Reporter(Protocol):
         """Add *amount* to the progress of the current stage, in its unit."""
 
     def note(self, message: str) -> None:
-        """Report information that requires no action, such as code that lamina is about to run."""
+        """Report information that requires no action."""
+
+    def announce(self, message: str) -> None:
+        """Report code of others that lamina is about to run. The user sees it even if notes are suppressed."""
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Report a problem that the user should fix. *hint* describes how."""
@@ -68,6 +71,9 @@ class Silent:
 
     def note(self, message: str) -> None:
         """Discard a note."""
+
+    def announce(self, message: str) -> None:
+        """Discard an announcement."""
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Discard a warning."""

@@ -141,6 +141,9 @@ class _Within:
     def note(self, message: str) -> None:
         self._reporter.note(f"{self._name}: {message}")
 
+    def announce(self, message: str) -> None:
+        self._reporter.announce(f"{self._name}: {message}")
+
     def warn(self, message: str, *, hint: str | None = None) -> None:
         self._reporter.warn(f"{self._name}: {message}", hint=hint)
 

@@ -45,6 +45,9 @@ class Listener(Silent):
     def note(self, message: str) -> None:
         self.notes.append(message)
 
+    def announce(self, message: str) -> None:
+        self.notes.append(message)
+
 
 def write_service(
     project: Path, *, name: str = "service", settings: str = "", bytecode: str = "none", dependencies: str = ""
@@ -82,6 +85,7 @@ def counter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a file that receives one line for each run of a build backend."""
     path = tmp_path / "counter"
     path.touch()
+    # Build backends see no variable of this name, so the sources of a test contain its value.
     monkeypatch.setenv("BUILD_COUNTER", str(path))
     return path
 

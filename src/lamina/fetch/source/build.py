@@ -23,6 +23,7 @@ from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
+from lamina.fetch.source.environment import build_environment
 from lamina.fetch.source.tree import USERINFO, source_tree
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
 def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
     """Build a wheel with ``uv build`` inside *directory*, and return the wheel's path."""
     source, program = pin.source, _uv(pin)
-    workshop.reporter.note(f"building `{source.name}` {pin.version}; the build runs code from {_where(pin)}")
+    workshop.reporter.announce(f"building `{source.name}` {pin.version}; the build runs code from {_where(pin)}")
     place = source_tree(pin, directory / "source", workshop.fetch)
     output = directory / "wheel"
     arguments = [program, "build", "--wheel", "--no-sources", "--color", "never", "--out-dir", str(output)]
@@ -151,12 +152,10 @@ def _interpreter(workshop: Workshop) -> Path:
 
 
 def _environment(pin: SourcePin, directory: Path, store: Store) -> dict[str, str]:
-    foreign = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"}
     name = re.sub(r"[-_.]+", "_", pin.source.name).upper()
     known = {f"SETUPTOOLS_SCM_PRETEND_VERSION_FOR_{name}": pin.version} if pin.version != "dynamic" else {}
-    kept = {key: value for key, value in os.environ.items() if key not in foreign}
     return (
-        kept
+        build_environment(os.environ)
         | known
         | {
             "PYTHONHASHSEED": "0",
