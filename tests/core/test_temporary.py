@@ -84,7 +84,7 @@ def test_swept_by_a_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_others_are_kept(tmp_path: Path) -> None:
-    """Directories with similar names, links and files are not deleted, even if nobody has locked them."""
+    """Directories with similar names, links and files are not deleted, even if they are not locked."""
     (tmp_path / "victim").mkdir()
     for name in ("lamina-notes", "lamina-test-0123", f"lamina-test-{'0' * 24}x"):
         (tmp_path / name).mkdir()

@@ -61,6 +61,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     include = read_include(reader)
     bytecode = _one_of(reader, "bytecode", BytecodeMode, BytecodeMode.REACHABLE)
     local, local_by_name = _local(reader)
+    build_sources = _build_sources(reader)
     sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)
     common = LayerConfig(
         name=DEFAULT_LAYER,
@@ -110,6 +111,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         sdk=sdk,
         local=local,
         local_by_name=local_by_name,
+        build_sources=build_sources,
         others=others,
     )
     return _extended(service, options)
@@ -260,6 +262,14 @@ def _local(reader: Table) -> tuple[LocalMode, tuple[tuple[str, LocalMode], ...]]
         modes = {normalized(name): _one_of(entry, name, LocalMode, LocalMode.FUNCTION) for name in entry}
         return LocalMode.FUNCTION, tuple(sorted(modes.items(), key=lambda mode: mode[0]))
     return (LocalMode.FUNCTION if entry is None else _one_of(reader, "local", LocalMode, LocalMode.FUNCTION)), ()
+
+
+def _build_sources(reader: Table) -> bool | tuple[str, ...]:
+    """Return whether third-party sources may be built, or the normalised names of those that may."""
+    value = reader.boolean_or_strings("build-sources")
+    if isinstance(value, tuple):
+        return tuple(sorted(normalized(name) for name in value))
+    return value is not False
 
 
 def _lock(reader: Table, project: Path) -> Path | None:

@@ -81,6 +81,8 @@ def _type(kind: str, limits: dict[str, Any]) -> dict[str, Any]:
             return {"type": "object", "additionalProperties": text}
         case "string or table":
             return {"anyOf": [text, {"type": "object", "additionalProperties": text}]}
+        case "boolean or list of strings":
+            return {"anyOf": [{"type": "boolean"}, _type("list of strings", limits)]}
         case "table":
             return {"type": "object"}
         case _:

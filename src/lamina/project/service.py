@@ -130,6 +130,8 @@ class Service:
     local: LocalMode = LocalMode.FUNCTION
     local_by_name: tuple[tuple[str, LocalMode], ...] = ()
     """The modes of local packages that do not use *local*, by normalised name."""
+    build_sources: bool | tuple[str, ...] = True
+    """Whether source distributions and git repositories may be built, or the normalised names of those that may."""
     notes: tuple[str, ...] = ()
     """What a build tells the user about the configuration, one sentence each."""
     provided: tuple[str, ...] = ()

@@ -133,6 +133,13 @@ class Table:
         value = self._get(name, "a table")
         return None if value is None else Table(value, key=self.key(name), mistakes=self._mistakes)
 
+    def boolean_or_strings(self, name: str) -> bool | tuple[str, ...] | None:
+        """Return the boolean or the list of strings at *name*."""
+        if isinstance(self._values.get(name), list):
+            return self.strings(name)
+        value: bool | None = self._get(name, "a boolean", "a list")
+        return value
+
     def string_or_table(self, name: str) -> str | Table | None:
         """Return the string or the table at *name*, for keys where a string is the short form of a table."""
         value: Any = self._get(name, "a string", "a table")

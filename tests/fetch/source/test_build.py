@@ -117,6 +117,56 @@ def test_a_source_distribution(tmp_path: Path, counter: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("allowed", ["false", "[]", '["Other.Name"]'])
+def test_building_is_forbidden(tmp_path: Path, counter: Path, allowed: str) -> None:
+    """`build-sources` forbids all sources that it does not list, even those that were built before. The hint's key allows them."""
+    sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
+    repository = tmp_path / "repository"
+    commit = make_repository(repository, source_files("tool"))
+    rows = [
+        sdist_row(sdist),
+        {"name": "tool", "vcs": {"type": "git", "url": repository.as_uri(), "commit-id": commit}},
+    ]
+    project = write_service(tmp_path / "project", settings=f"build-sources = {allowed}")
+    write_pylock(project, *rows)
+
+    with pytest.raises(LockError) as caught:
+        run(project, tmp_path / "store")
+
+    assert (
+        "the lock has no wheel for python3.13 on arm64 of these packages, and `build-sources` in the configuration forbids building them "
+        f"from source: `pure` 1.0 (pure-1.0.tar.gz), `tool` ({repository.as_uri()} at {commit[:12]})"
+    ) == str(caught.value)
+    assert "" == counter.read_text()
+    found = re.search("`(build-sources = .*)` in", caught.value.hint or "")
+    assert found is not None
+    write_service(project, settings=found[1])
+    run(project, tmp_path / "store")
+
+    assert "pure\ntool\n" == counter.read_text()
+    write_service(project, settings='build-sources = ["Pure"]')
+    with pytest.raises(LockError, match=r"from source: `tool` \("):
+        run(project, tmp_path / "store")
+
+
+def test_building_is_forbidden_from_outside(tmp_path: Path, counter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable forbids what the configuration of a stranger allows, local packages too."""
+    shared = write_sources(tmp_path / "shared", source_files("shared"))
+    sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))
+    monkeypatch.setenv("LAMINA_NO_BUILD", "1")
+    project = write_service(tmp_path / "project", settings="build-sources = true")
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}}, sdist_row(sdist))
+    with pytest.raises(LockError) as caught:
+        run(project, tmp_path / "store")
+
+    assert (
+        "the lock has no wheel for python3.13 on arm64 of these packages, and the environment variable `LAMINA_NO_BUILD` forbids building "
+        f"them from source: `pure` 1.0 (pure-1.0.tar.gz), `shared` 1.0 ({shared})"
+    ) == str(caught.value)
+    assert (caught.value.hint or "").endswith("run `unset LAMINA_NO_BUILD`")
+    assert "" == counter.read_text()
+
+
 def test_the_same_bytes_from_two_stores(tmp_path: Path) -> None:
     """Two machines that build the same sources create the same layer, if the build backend is repeatable."""
     sdist = make_sdist(tmp_path / "files", "pure", "1.0", source_files("pure"))

@@ -83,7 +83,7 @@ def eventually(condition: Callable[[], bool]) -> bool:
 
 
 def runs(place: Path, name: str) -> bool:
-    """Return whether the process that recorded itself under *name* still runs; a process that nobody waits for does not."""
+    """Return whether the process that recorded itself under *name* still runs; a process that has ended but is not waited for does not."""
     try:
         with open(f"/proc/{(place / name).read_text()}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] != b"Z"

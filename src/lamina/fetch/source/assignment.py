@@ -6,18 +6,23 @@ The service's configuration decides for local directories. Archives and git repo
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, assert_never
 
 from lamina.core.errors import LockError
-from lamina.core.values import DirectorySource, Selection, SourcePin
+from lamina.core.values import DirectorySource, SdistSource, Selection, SourcePin, VcsSource
 from lamina.fetch.source.identity import identify
 from lamina.project.service import LocalMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from lamina.core.values import Source
     from lamina.project.service import Service
+
+VARIABLE = "LAMINA_NO_BUILD"
+"""The environment variable that forbids building from source, such as in a CI job for changes of strangers."""
 
 
 class Assignment(NamedTuple):
@@ -33,8 +38,8 @@ def assign(selection: Selection, service: Service) -> Assignment:
     """
     Identify the sources of *selection*, and assign each to the layer or to the function packages of *service*.
 
-    Raises the errors of `identify`. Raises `LockError` listing the local packages that the configuration forbids,
-    or those assigned to function packages if *service* has no functions.
+    Raises the errors of `identify`. Raises `LockError` listing the local packages or other sources that the configuration or the environment forbids,
+    or the local packages assigned to function packages if *service* has no functions.
     """
     if not selection.sources:
         return Assignment(selection, ())
@@ -47,6 +52,7 @@ def assign(selection: Selection, service: Service) -> Assignment:
         source: modes.get(source.name, default) for source in selection.sources if isinstance(source, DirectorySource)
     }
     _refuse(mode_of, service)
+    _refuse_building(selection.sources, service)
     pins = tuple(identify(source, root=service.root, include=service.include) for source in selection.sources)
     local = tuple(
         pin for pin in pins if isinstance(pin.source, DirectorySource) and mode_of[pin.source] is LocalMode.FUNCTION
@@ -68,6 +74,41 @@ def _refuse(mode_of: Mapping[DirectorySource, LocalMode], service: Service) -> N
             f"the lock has local packages, but the service has no functions to add them to: {_named(homeless)}",
             hint='add them to the layer: set `local = "layer"` in `[tool.lamina]`',
         )
+
+
+def _refuse_building(sources: Iterable[Source], service: Service) -> None:
+    """Raise `LockError` listing the *sources* that must not be built, because building runs their code."""
+    allowed = service.build_sources
+    if os.environ.get(VARIABLE, "").lower() in {"1", "true", "yes"}:
+        forbidden = list(sources)
+        rule, cure = f"the environment variable `{VARIABLE}`", f"run `unset {VARIABLE}`"
+    elif allowed is True:
+        return
+    else:
+        names = set(allowed or ())
+        forbidden = [each for each in sources if not isinstance(each, DirectorySource) and each.name not in names]
+        listed = ", ".join(f'"{name}"' for name in sorted(names | {source.name for source in forbidden}))
+        rule, cure = "`build-sources` in the configuration", f"set `build-sources = [{listed}]` in `[tool.lamina]`"
+    if forbidden:
+        raise LockError(
+            f"the lock has no wheel for {service.target} of these packages, and {rule} forbids building them from source: "
+            f"{', '.join(map(_origin, forbidden))}",
+            hint="require versions that have wheels, or put wheels on your own index, and regenerate the lock; "
+            f"to let them run code on this machine, {cure}",
+        )
+
+
+def _origin(source: Source) -> str:
+    match source:
+        case SdistSource(filename=filename):
+            where = filename
+        case DirectorySource(path=path):
+            where = str(path)
+        case VcsSource(url=url, commit=commit):
+            where = f"{url} at {commit[:12]}"
+        case _:
+            assert_never(source)
+    return f"`{source.name}` {source.version or ''}".rstrip() + f" ({where})"
 
 
 def _named(sources: Iterable[DirectorySource]) -> str:
