@@ -7,12 +7,13 @@ A program defines the format of its requests. An answer is one byte, a 32-bit li
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
-from lamina.core.errors import BytecodeError
+from lamina.core.errors import BytecodeError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
 
 # The number of queued requests per process: enough to keep it busy, few enough to limit memory use.
 _WINDOW = 4
+
+# Precedes each program on Linux. When lamina ends, the other end of the pipe is closed whose descriptor is the last argument, and the
+# kernel ends the process and its children with a signal. They would notice the end of standard input only after the current request,
+# as they do on other systems.
+_ENDS_WITH_LAMINA = """
+import fcntl, os, select, sys
+life = int(sys.argv.pop())
+fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+fcntl.fcntl(life, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+if select.select([life], [], [], 0)[0]:
+    os._exit(1)
+"""
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -49,16 +62,28 @@ class Worker:
         # Option -I would also ignore the hash seed. Without a fixed seed, set constants have no fixed order before Python 3.11.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         text = program.path.read_text(encoding="utf-8")
+        arguments = [program.argument]
+        life, self._life = os.pipe()
+        inherited = [life] if sys.platform == "linux" else []
+        if inherited:
+            text = _ENDS_WITH_LAMINA + text
+            arguments.append(str(life))
         try:
             self._process = subprocess.Popen(
-                [str(interpreter.path), "-s", "-S", "-B", "-W", "ignore", "-c", text, program.argument],
+                [str(interpreter.path), "-s", "-S", "-B", "-W", "ignore", "-c", text, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env={**environment, "PYTHONHASHSEED": "0"},
+                pass_fds=inherited,
+                # Its own group of processes, which also contains the children that it forks.
+                start_new_session=True,
             )
         except OSError as error:
+            os.close(self._life)
             raise self._failure(error.strerror or str(error)) from error
+        finally:
+            os.close(life)
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
         try:
@@ -80,9 +105,10 @@ class Worker:
         return head[0], answer
 
     def close(self) -> None:
-        """End the process by closing its input. The process also ends when lamina ends."""
+        """End the process by closing its input, after the current request. The process also ends when lamina ends, and at once."""
         with self._process, suppress(BrokenPipeError):
             self._requests.close()
+        os.close(self._life)
 
     def _send(self, content: bytes) -> None:
         try:
@@ -107,6 +133,7 @@ class Workers:
         self._jobs = jobs or _processors() + 1
         self._guard = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._closed = False
         self._local = threading.local()
         self._started: list[Worker] = []
 
@@ -118,15 +145,22 @@ class Workers:
 
     def close(self) -> None:
         """Drop waiting items, finish running ones, and end all processes."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        with self._guard:
+            self._closed, pool, self._pool = True, self._pool, None
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
         while self._started:
             self._started.pop().close()
 
     def submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        """Call *function* with *item* in one of the threads, and return its future result."""
+        """
+        Call *function* with *item* in one of the threads, and return its future result.
+
+        Raises `StoppedError` after `close`, for example in a thread that has not noticed yet that the command was interrupted.
+        """
         with self._guard:
+            if self._closed:
+                raise StoppedError("interrupted")
             if self._pool is None:
                 from concurrent.futures import ThreadPoolExecutor
 

@@ -292,6 +292,10 @@ def run(
 
     The last megabyte of its output is kept. Raises `InvokeError` if the command does not start.
     """
+    if sys.platform == "win32":
+        return _run_unsupervised(
+            arguments, environment=environment, directory=directory, separate_errors=separate_errors
+        )
     output, errors = bytearray(), bytearray()
     request: StartRequest = {
         "arguments": list(arguments),
@@ -307,6 +311,27 @@ def run(
     if ended is None:
         raise InvokeError(f"lamina's supervisor process did not report how `{arguments[0]}` ended")
     return Finished(code=os.waitstatus_to_exitcode(ended.status), output=bytes(output), errors=bytes(errors))
+
+
+if sys.platform == "win32":
+
+    def _run_unsupervised(
+        arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, separate_errors: bool
+    ) -> Finished:
+        """Run a command where the supervisor does not work: the command goes on if lamina is killed."""
+        try:
+            done = subprocess.run(
+                arguments,
+                env=dict(environment),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE if separate_errors else subprocess.STDOUT,
+                check=False,
+            )
+        except OSError as error:
+            raise InvokeError(f"failed to start `{arguments[0]}`: {error.strerror}") from error
+        return Finished(code=done.returncode, output=done.stdout, errors=done.stderr or b"")
 
 
 def _keep_end(kept: bytearray, piece: bytes) -> None:

@@ -1,0 +1,72 @@
+"""The processes that compile end with lamina, and none is started after the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lamina.bytecode.interpreter import search
+from lamina.bytecode.workers import Workers
+from lamina.core.errors import StoppedError
+
+_BUSY = """
+import os, sys
+if os.fork() == 0:
+    print(os.getpid(), os.getppid(), file=open(sys.argv[1] + ".new", "w"), flush=True)
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+sum(range(10 ** 12))
+"""
+_LAMINA = """
+import sys
+from pathlib import Path
+from lamina.bytecode.interpreter import Interpreter
+from lamina.bytecode.workers import Program, Workers
+interpreter = Interpreter(path=Path(sys.executable), version=sys.version_info[:3], magic="")
+Workers(interpreter).once(b"", Program(Path(sys.argv[1]), sys.argv[2]))
+"""
+
+
+def _ends(pid: int) -> bool:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if b") Z " in Path(f"/proc/{pid}/stat").read_bytes():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems ignore the signal of a closed pipe")
+def test_killed_while_compiling(tmp_path: Path) -> None:
+    """A process in the middle of a long computation, and the child that it forked, end at once when lamina is killed."""
+    program, told = tmp_path / "busy.py", tmp_path / "told"
+    program.write_text(_BUSY)
+    with subprocess.Popen([sys.executable, "-c", _LAMINA, str(program), str(told)]) as lamina:
+        while not told.exists():
+            assert lamina.poll() is None
+            time.sleep(0.02)
+        pids = [int(pid) for pid in told.read_text().split()]
+
+        assert all(os.path.exists(f"/proc/{pid}") for pid in pids)
+        lamina.send_signal(signal.SIGKILL)
+
+    assert [True, True] == [_ends(pid) for pid in pids]
+
+
+def test_nothing_starts_after_the_end() -> None:
+    """A thread that submits work after `close` gets the error of an interrupt, and no process is started."""
+    interpreter = search((sys.version_info[0], sys.version_info[1]), explicit=Path(sys.executable))
+    assert interpreter is not None
+    with Workers(interpreter) as workers:
+        assert 3 == workers.submit(len, "abc").result()
+
+    with pytest.raises(StoppedError):
+        workers.submit(len, "abc")
