@@ -8,9 +8,13 @@ Error messages never contain any part of a request, its signature or its credent
 
 from __future__ import annotations
 
+import os
 import random
+import re
+import shlex
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,7 +37,7 @@ from lamina.core.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import ClientError
 
 SIGN_IN = "sign in, for example with `aws sso login`, or set `AWS_PROFILE`"
 """The hint if there are no credentials."""
@@ -152,7 +156,7 @@ class Caller:
                 if kind is not None and kind in expected:
                     return None
                 if kind != "conflict" or attempt == _ATTEMPTS - 1:
-                    raise _refused(error, kind, self._service, operation, doing) from error
+                    raise refused(error, self._service, operation, doing) from error
             except (exceptions.IncompleteReadError, exceptions.ResponseStreamingError) as error:
                 if attempt >= self._partial_attempts - 1:
                     raise UnreachableError(
@@ -161,7 +165,7 @@ class Caller:
                     ) from error
                 first_wait = _PARTIAL_FIRST_WAIT_SECONDS
             except exceptions.BotoCoreError as error:
-                raise failed(error, self._service, doing) from error
+                raise failed(error, f"`{self._service}`", doing) from error
             except ResponseParserError as error:
                 # Not a subclass of BotoCoreError, although only botocore raises it. A proxy probably sent the response.
                 raise UnreachableError(
@@ -189,14 +193,17 @@ def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> N
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(announced))
 
 
-def _refused(error: ClientError, kind: str | None, service: str, operation: str, doing: str) -> AwsError:  # noqa: PLR0911 - one return for each kind
+def refused(error: ClientError, service: str, operation: str, doing: str) -> AwsError:  # noqa: PLR0911 - one return for each kind
+    """Return lamina's error for AWS's response *error* to *operation* of *service*. *doing* completes "cannot …"."""
     details = error.response.get("Error", {})
     code, said = details.get("Code", ""), details.get("Message", "")
+    kind = meaning(code)
     if kind == "denied":
         return _denied(actions(service, operation), said, doing)
     if kind == "expired":
         return ExpiredCredentialsError(
-            f"cannot {doing}: the AWS credentials have expired", hint="sign in again, for example: `aws sso login`"
+            f"cannot {doing}: the AWS credentials have expired",
+            hint=f"sign in again, for example: `{with_profile(_SSO)}`",
         )
     if kind == "skewed" or any(words in said for words in _SKEWED_WORDS):
         return ClockSkewError(
@@ -255,52 +262,160 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
     )
 
 
-def failed(error: BotoCoreError, service: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
-    """Return lamina's error for a botocore *error* that occurred before AWS responded. *doing* completes "cannot …"."""
-    from botocore import exceptions
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Failure:
+    """How lamina reports an exception class of botocore."""
 
-    if isinstance(error, exceptions.NoCredentialsError):
-        return CredentialsError(
-            f"cannot {doing}: no AWS credentials found",
-            hint=SIGN_IN,
-        )
-    if isinstance(error, exceptions.PartialCredentialsError):
-        return CredentialsError(
-            f"cannot {doing}: the AWS credentials are incomplete",
-            hint="set both `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or define both in the profile",
-        )
-    if isinstance(error, exceptions.InvalidRegionError):
-        return ConfigError(
-            f"cannot {doing}: the AWS configuration has an invalid region name",
-            hint="check `AWS_REGION`, `AWS_DEFAULT_REGION` and the profile",
-        )
-    if isinstance(error, exceptions.ConfigParseError | exceptions.InvalidConfigError):
-        return ConfigError(
-            f"cannot {doing}: the AWS configuration is invalid", hint="check `~/.aws/config` and `~/.aws/credentials`"
-        )
-    if isinstance(error, exceptions.TokenRetrievalError | exceptions.UnauthorizedSSOTokenError):
-        return ExpiredCredentialsError(
-            f"cannot {doing}: the AWS sign-in has expired", hint="sign in again: `aws sso login`"
-        )
-    if isinstance(error, exceptions.CredentialRetrievalError):
-        return CredentialsError(
-            f"cannot {doing}: getting the AWS credentials failed",
-            hint="check the settings of the AWS profile, such as `credential_process`",
-        )
-    if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
-        return UnreachableError(
-            f"cannot {doing}: no connection to `{service}`",
-            hint="check the network connection, the region and `AWS_ENDPOINT_URL`",
-        )
-    if isinstance(error, exceptions.ParamValidationError | exceptions.UnknownServiceError):
-        return AwsError(
-            f"cannot {doing}: the installed botocore does not accept the request",
-            hint="upgrade boto3 and botocore: `pip install --upgrade boto3 botocore`",
-        )
-    return AwsError(
-        f"cannot {doing}: botocore failed with `{type(error).__name__}`",
-        hint="run again with `-v` to see the traceback",
-    )
+    kind: type[AwsError | ConfigError]
+    fact: str | None = None
+    """The fact, with ``{service}`` for the service; ``None`` for botocore's own text."""
+    hint: str
+    command: str | None = None
+    """A command of the AWS CLI at the end of the hint, without ``--profile``."""
+
+    def advice(self) -> str:
+        return self.hint if self.command is None else f"{self.hint}: `{with_profile(self.command)}`"
+
+
+_SSO = "aws sso login"
+_CONFIGURATION = _Failure(
+    kind=ConfigError,
+    hint="check `~/.aws/config`, `~/.aws/credentials` and the environment variables that start with `AWS_`",
+)
+_OUTDATED = _Failure(
+    kind=AwsError,
+    fact="the installed botocore does not accept the request",
+    hint="upgrade boto3 and botocore: `pip install --upgrade boto3 botocore`",
+)
+_CONNECTION = _Failure(
+    kind=UnreachableError,
+    fact="no connection to {service}",
+    hint="check the network connection, the region and `AWS_ENDPOINT_URL`",
+)
+# By the names of botocore's exception classes, because older versions lack some. The most specific class of an exception decides.
+_FAILURES = {
+    "NoCredentialsError": _Failure(kind=CredentialsError, fact="no AWS credentials found", hint=SIGN_IN),
+    "PartialCredentialsError": _Failure(
+        kind=CredentialsError, hint="add what is missing to the AWS profile or to the environment"
+    ),
+    "InvalidRegionError": _Failure(
+        kind=ConfigError,
+        fact="the AWS configuration has an invalid region name",
+        hint="check `AWS_REGION`, `AWS_DEFAULT_REGION` and the profile",
+    ),
+    "ConfigParseError": _CONFIGURATION,
+    "InvalidConfigError": _CONFIGURATION,
+    "SSOTokenLoadError": _Failure(
+        kind=CredentialsError,
+        fact="not signed in on this machine",
+        hint="sign in",
+        command=_SSO,
+    ),
+    "UnauthorizedSSOTokenError": _Failure(
+        kind=ExpiredCredentialsError, fact="the AWS sign-in has expired", hint="sign in again", command=_SSO
+    ),
+    "TokenRetrievalError": _Failure(
+        kind=ExpiredCredentialsError, fact="the AWS sign-in has expired", hint="sign in again", command=_SSO
+    ),
+    "SSOError": _Failure(kind=CredentialsError, hint="sign in again", command=_SSO),
+    "LoginRefreshRequired": _Failure(
+        kind=ExpiredCredentialsError, fact="the AWS sign-in has expired", hint="sign in again", command="aws login"
+    ),
+    "LoginError": _Failure(kind=CredentialsError, hint="sign in again", command="aws login"),
+    "MissingDependencyException": _Failure(
+        kind=ConfigError, hint="install it in the environment of lamina: `pip install 'botocore[crt]'`"
+    ),
+    "SSLError": _Failure(
+        kind=UnreachableError,
+        fact="the certificate of {service} is not trusted",
+        hint="if a proxy inspects TLS connections, set `AWS_CA_BUNDLE`, or `ca_bundle` in the AWS profile, to a file with its certificate",
+    ),
+    "ProxyConnectionError": _Failure(
+        kind=UnreachableError,
+        fact="no connection to the proxy",
+        hint="check `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`",
+    ),
+    "HTTPClientError": _Failure(kind=UnreachableError, hint=_CONNECTION.hint),
+    "ConnectionClosedError": _CONNECTION,
+    "ReadTimeoutError": _CONNECTION,
+    "ConnectionError": _CONNECTION,
+    "ParamValidationError": _OUTDATED,
+    "UnknownServiceError": _OUTDATED,
+}
+
+
+def failed(
+    error: Exception,
+    service: str,
+    doing: str,
+    *,
+    otherwise: type[AwsError | ConfigError] = AwsError,
+    advice: str | None = None,
+) -> AwsError | ConfigError:
+    """
+    Return lamina's error for an *error* that botocore raised before *service* responded. *doing* completes "cannot …".
+
+    If lamina has no text of its own for the class of *error*, the result is an *otherwise* error with botocore's text and *advice* as its
+    hint. A request that botocore rejects counts as such if there is *advice*, because then lamina did not make the request.
+    """
+    names = [each.__name__ for each in type(error).__mro__]
+    failure = next((_FAILURES[name] for name in names if name in _FAILURES), None)
+    if failure is None or (failure is _OUTDATED and advice is not None):
+        failure = _Failure(kind=otherwise, hint=advice or _CONFIGURATION.hint)
+    # The text of some errors starts with the source, which *doing* already names.
+    text = str(getattr(error, "kwargs", {}).get("error_msg") or error)
+    said = without_secrets(text) if failure.fact is None else failure.fact.format(service=service)
+    hint = failure.advice()
+    if failure is _CONNECTION and advice is not None:
+        hint = f"{hint}\n{advice}"
+    if failure.kind is ConfigError and failure.fact is None and (variable := _variable(text)):
+        hint = f"set {variable} to a valid value, or unset it"
+    return failure.kind(f"cannot {doing}: {said}", hint=hint)
+
+
+def _variable(text: str) -> str:
+    """Return the environment variable of the setting whose name or value is in botocore's *text*; empty if no variable sets it."""
+    from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
+
+    found = {}
+    for name, (_, variable, *_rest) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items():
+        value = os.environ.get(variable) if isinstance(variable, str) and name not in _NEVER_INVALID else None
+        # A number may be in a text for another reason.
+        pattern = rf"(?<![\w.-]){re.escape(value)}(?![\w-])" if value and not value.isdigit() else "(?!)"
+        if value and (name in text or re.search(pattern, text)):
+            found[variable] = name in text
+    return next((f"`{variable}`" for variable in sorted(found, key=lambda each: not found[each])), "")
+
+
+def with_profile(command: str) -> str:
+    """Return *command* of the AWS CLI with the option that names the profile in use, if the environment names one."""
+    profile = os.environ.get("AWS_DEFAULT_PROFILE") or os.environ.get("AWS_PROFILE")
+    return command if not profile else f"{command} --profile {shlex.quote(profile)}"
+
+
+_NEVER_INVALID = frozenset({"region", "config_file", "credentials_file", "data_path"})
+"""Settings whose values occur in texts about other settings."""
+_SECRET_VARIABLES = re.compile(r"AWS_.*(SECRET|TOKEN|ACCESS_KEY)(?!.*(FILE|URI))")
+_USERINFO = re.compile(r"(?<=//)\S*@")
+_QUERY = re.compile(r"(?<=\S)\?[^\s'\"`]+")
+# A word with digits and letters of both cases that is neither a path nor a name with punctuation, as keys and tokens are.
+_TOKEN = re.compile(
+    r"(?<![\w/.~+=-])(?=[^\s'\"`,;:]*[0-9])(?=[^\s'\"`,;:]*[a-z])(?=[^\s'\"`,;:]*[A-Z])[A-Za-z0-9+=_-][A-Za-z0-9+/=_.-]{19,}"
+    r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
+)
+_MOST_CHARACTERS = 400
+_LEAST_SECRET = 8
+"""Shorter values, such as those of emulators, are words of ordinary texts."""
+
+
+def without_secrets(text: str) -> str:
+    """Return another program's *text* as one line, without what is or may be a secret: credentials, tokens, userinfo and queries of URLs."""
+    for name, value in os.environ.items():
+        if len(value) >= _LEAST_SECRET and _SECRET_VARIABLES.fullmatch(name) is not None:
+            text = text.replace(value, "…")
+    for pattern in (_USERINFO, _QUERY, _TOKEN):
+        text = pattern.sub("…", text)
+    return _sentence(text)[:_MOST_CHARACTERS]
 
 
 def _sentence(said: str) -> str:

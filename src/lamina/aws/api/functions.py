@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import time
 from dataclasses import dataclass
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ _CHANGED = frozenset({"changed"})
 # When a function or alias to be created already exists, Lambda reports a conflict.
 _EXISTS = frozenset({"conflict"})
 _PIECE_BYTES = 1 << 20
-_SECONDS = 60
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.2
 
@@ -185,8 +184,10 @@ def unversioned(arn: str) -> str:
 class LambdaFunctions:
     """The `Functions` protocol over the Lambda API."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, certificates: str | bool = True) -> None:
+        """Download code with the trusted *certificates* of the AWS configuration; ``True`` stands for botocore's own."""
         self._call = call
+        self._certificates = certificates
 
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
         """Return the state of *version* of the function *name*, or ``None`` if it does not exist."""
@@ -211,7 +212,10 @@ class LambdaFunctions:
                 )
             arriving = destination.with_name(f"{destination.name}.part")
             try:
-                if _fetch(location, arriving) == response["Configuration"]["CodeSha256"]:
+                if (
+                    _fetch(location, arriving, certificates=self._certificates)
+                    == response["Configuration"]["CodeSha256"]
+                ):
                     arriving.replace(destination)
                     return _code_storage(response["Code"])
             except _UnreadableError as error:
@@ -359,8 +363,12 @@ class _UnreadableError(Exception):
     """A download failed. The message must not contain the signed address, because the address gives access to the code."""
 
 
-def _fetch(location: str, destination: Path) -> str:
-    """Download from the signed address *location* to *destination*, and return the content's SHA-256 in base64."""
+def _fetch(location: str, destination: Path, *, certificates: str | bool) -> str:
+    """
+    Download from the signed address *location* to *destination*, and return the content's SHA-256 in base64.
+
+    The settings are those of botocore's clients, so that the download works wherever they do.
+    """
     from botocore.awsrequest import AWSRequest
     from botocore.exceptions import BotoCoreError
     from botocore.httpsession import URLLib3Session
@@ -368,7 +376,7 @@ def _fetch(location: str, destination: Path) -> str:
     from urllib3.exceptions import HTTPError
 
     session = URLLib3Session(
-        verify=os.environ.get("AWS_CA_BUNDLE") or True, proxies=get_environ_proxies(location), timeout=_SECONDS
+        verify=certificates, proxies=get_environ_proxies(location), timeout=(CONNECT_SECONDS, READ_SECONDS)
     )
     request = AWSRequest(method="GET", url=location, stream_output=True).prepare()
     digest = hashlib.sha256()

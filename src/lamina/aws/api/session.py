@@ -1,26 +1,29 @@
-"""Create AWS clients. Only this module imports boto3. botocore finds credentials, endpoints and proxies in its usual way."""
+"""Create AWS clients. botocore finds credentials, endpoints and proxies in its usual way."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina import __version__
 from lamina.aws.api.account import Account
-from lamina.aws.api.errors import SIGN_IN, Caller, failed, whole
+from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS, certificates, check_endpoint
+from lamina.aws.api.credentials import CredentialProvider, find_credentials, renewing
+from lamina.aws.api.errors import Caller, failed, whole
 from lamina.aws.api.functions import LambdaFunctions
 from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
 from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.ssm import StoredParameters
-from lamina.core.errors import ConfigError, MissingExtraError
+from lamina.core.errors import AwsError, ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from lamina.aws.api.credentials import SharedCredentials
 
 _ATTEMPTS = 5
 """The number of attempts for each call, unless the AWS configuration sets another number."""
-_CONNECT_SECONDS = 10
-_READ_SECONDS = 60
 _CONNECTIONS = 16
 _SESSION_NAME = "lamina"
 _BEGINNING = "connect to AWS"
@@ -48,36 +51,40 @@ class Access:
         Return the AWS services of the account in the region.
 
         Raises `MissingExtraError` if boto3 is not installed, `ConfigError` if the AWS configuration is invalid or has no region, and
-        `AwsError` if lamina cannot assume the role. Without a role, the credentials are not checked yet.
+        `AwsError` if there are no credentials, if their source fails, or if lamina cannot assume the role. No request has checked the
+        credentials yet, unless their source or the role required one.
         """
         try:
             # Most AWS tools support AWS_REGION, but boto3 does not (botocore 1.44.5, 2026-11-23).
-            session = _session(region_name=self.region or os.environ.get("AWS_REGION") or None)
+            session = _session(self.region or os.environ.get("AWS_REGION") or None)
         except ImportError as error:
             raise MissingExtraError(extra="aws", purpose="access to AWS") from error
-        region: str | None = session.region_name
+        region: str | None = session.get_config_variable("region")
         if region is None:
             raise _no_region(session)
+        _use(session, find_credentials(session))
         if self.role is not None:
-            session = _session(region_name=region, **self._assume(session, self.role))
+            session = self._assume(session, region, self.role)
         return AwsServices(session=session, region=region, observe=self.observe)
 
-    def _assume(self, session: Any, role: str) -> dict[str, str]:
+    def _assume(self, session: Any, region: str, role: str) -> Any:
+        """Return a session with the credentials of *role*, which are renewed before they expire."""
         call = Caller(_client(session, "sts", observe=self.observe))
-        response = call("AssumeRole", doing=f"assume role `{role}`", RoleArn=role, RoleSessionName=_SESSION_NAME)
-        credentials = (response or {})["Credentials"]
-        return {
-            "aws_access_key_id": credentials["AccessKeyId"],
-            "aws_secret_access_key": credentials["SecretAccessKey"],
-            "aws_session_token": credentials["SessionToken"],
-        }
+
+        def fetch() -> dict[str, Any]:
+            doing = f"assume role `{role}`"
+            return call("AssumeRole", doing=doing, RoleArn=role, RoleSessionName=_SESSION_NAME) or {}
+
+        assumed = _session(region)
+        _use(assumed, renewing(fetch))
+        return assumed
 
 
 class AwsServices:
     """The AWS services of one account in one region. Each client is created when it is first used."""
 
     def __init__(self, *, session: Any, region: str, observe: CallObserver | None = None) -> None:
-        """Create clients from the boto3 *session*. Call *observe* before each AWS API call."""
+        """Create clients from the botocore *session*. Call *observe* before each AWS API call."""
         self._session = session
         self._region = region
         self._observe = observe
@@ -107,7 +114,7 @@ class AwsServices:
     @cached_property
     def functions(self) -> LambdaFunctions:
         """The account's Lambda functions in the region."""
-        return LambdaFunctions(self.caller("lambda"))
+        return LambdaFunctions(self.caller("lambda"), certificates=certificates(self._session))
 
     @cached_property
     def inventory(self) -> AwsInventory:
@@ -132,39 +139,44 @@ class AwsServices:
         return Caller(_client(self._session, service, observe=self._observe))
 
 
-def _session(**settings: Any) -> Any:
-    import boto3
+def _session(region: str | None) -> Any:
     from botocore.exceptions import BotoCoreError, ProfileNotFound
     from botocore.session import get_session
 
     try:
-        inner = get_session()
-        if _configured_attempts(inner) is None:
-            inner.set_config_variable("max_attempts", _ATTEMPTS)
+        session = get_session()
+        if _configured_attempts(session) is None:
+            session.set_config_variable("max_attempts", _ATTEMPTS)
+        if region is not None:
+            session.set_config_variable("region", region)
         # The service descriptions are megabytes of JSON. One shared loader reads them once for all accounts and regions.
-        inner.register_component("data_loader", _loader(inner.get_config_variable("data_path")))
-        return boto3.Session(botocore_session=inner, **settings)
+        session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+        # Reads the files, and fails if they are invalid or the profile does not exist.
+        session.get_scoped_config()
     except ProfileNotFound as error:
         raise ConfigError(
             "the AWS profile in `AWS_PROFILE` does not exist", hint="list the profiles: `aws configure list-profiles`"
         ) from error
     except BotoCoreError as error:
-        raise failed(error, "AWS", _BEGINNING) from error
+        raise failed(error, "AWS", _BEGINNING, otherwise=ConfigError) from error
+    return session
+
+
+def _use(session: Any, credentials: SharedCredentials) -> None:
+    session.register_component("credential_provider", CredentialProvider(credentials))
 
 
 def _no_region(session: Any) -> ConfigError:
     """Return the error for a *session* without a region, which also says whether it lacks credentials."""
-    from botocore.exceptions import BotoCoreError
-
     hint = 'set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`'
+    fact = "no AWS region is configured"
     try:
-        credentials = session.get_credentials()
-    except BotoCoreError as error:
-        also = failed(error, "AWS", _BEGINNING)
-        return ConfigError(f"no AWS region is configured, and lamina {also}", hint=f"{hint}\n{also.hint}")
-    if credentials is None:
-        return ConfigError("no AWS region is configured, and no AWS credentials were found", hint=f"{hint}\n{SIGN_IN}")
-    return ConfigError("no AWS region is configured", hint=hint)
+        find_credentials(session)
+    except (AwsError, ConfigError) as error:
+        # "cannot …" needs its subject.
+        subject = "lamina " if str(error).startswith("cannot ") else ""
+        return ConfigError(f"{fact}, and {subject}{error}", hint=f"{hint}\n{error.hint}")
+    return ConfigError(fact, hint=hint)
 
 
 def _configured_attempts(session: Any) -> int | None:
@@ -192,22 +204,19 @@ def _client(session: Any, service: str, *, observe: CallObserver | None, attempt
 
     config = Config(
         retries={"mode": "standard"} | ({} if attempts is None else {"total_max_attempts": attempts}),
-        connect_timeout=_CONNECT_SECONDS,
-        read_timeout=_READ_SECONDS,
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
         max_pool_connections=_CONNECTIONS,
         user_agent_extra=f"lamina/{__version__}",
     )
     try:
-        # Creating a client resolves credentials and the endpoint, before any request.
-        client = session.client(service, config=config)
-    except BotoCoreError as error:
-        raise failed(error, service, _BEGINNING) from error
-    except ValueError as error:
-        # botocore raises a plain ValueError. Its message repeats the URL, which may contain a password.
-        raise ConfigError(
-            "`AWS_ENDPOINT_URL`, or `endpoint_url` in the AWS profile, is not a valid URL",
-            hint="set it to a URL such as `http://127.0.0.1:4566`",
-        ) from error
+        client = session.create_client(service, config=config, verify=certificates(session))
+    except (BotoCoreError, ValueError) as error:
+        if isinstance(error, ValueError):
+            # botocore raises it for invalid endpoints, and for settings that are no numbers.
+            check_endpoint(session, None)
+        raise failed(error, f"`{service}`", _BEGINNING, otherwise=ConfigError) from error
+    check_endpoint(session, client.meta.endpoint_url)
     client.meta.events.register("before-parse", whole)
     if observe is not None:
 

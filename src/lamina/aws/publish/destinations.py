@@ -28,5 +28,7 @@ def connect(config: PublishConfig, *, observe: CallObserver | None = None) -> tu
         _ = services.account
         return Destination(services, bucket=config.bucket, prefix=config.prefix)
 
+    # Find the credentials before the threads start, because a failure would be repeated in each of them.
+    Access(region=regions[0], observe=observe).connect()
     accesses = [Access(region=region, role=role, observe=observe) for role in roles for region in regions]
     return tuple(in_parallel(connect_one, accesses, workers=len(accesses)))
