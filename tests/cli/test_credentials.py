@@ -1,0 +1,65 @@
+"""What the commands do if the AWS credentials cannot be found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.cli.main import main
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FAILURE = "cannot get AWS credentials from `credential_process`: failed to start `/no/such/program`: No such file or directory"
+HINT = "hint: run the program of the profile by hand: `aws configure get credential_process --profile gone`"
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return a service with a bucket and a team store, and use a profile whose program does not exist."""
+    (tmp_path / "config").write_text("[profile gone]\nregion = us-east-1\ncredential_process = /no/such/program\n")
+    for name, value in {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+        "AWS_PROFILE": "gone",
+        "HOME": str(tmp_path),
+        "LAMINA_CACHE_DIR": str(tmp_path / "cache"),
+        "COLUMNS": "1000",
+    }.items():
+        monkeypatch.setenv(name, value)
+    service = make_service(tmp_path)
+    service.settings["store"] = '"s3://team/cache"'
+    path = service.write() / "pyproject.toml"
+    path.write_text(
+        f'{path.read_text()}\n[tool.lamina.publish]\nbucket = "artifacts"\nregions = ["us-east-1", "eu-west-1"]\n'
+    )
+    return str(path.parent)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("publish",),
+        ("deploy", "--dry-run"),
+        ("prune",),
+        ("coldstart", "--aws", "--logs", "1", "hello"),
+    ],
+)
+def test_a_command_that_needs_aws_fails(
+    project: str, command: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each command that needs AWS ends with exit code 6 and says which source of credentials failed."""
+    code = main([*command, "--project", project])
+    errors = capsys.readouterr().err.splitlines()
+
+    assert code == 6
+    assert f"error: {FAILURE}" in errors
+    assert HINT in errors
+
+
+def test_a_build_goes_on_without_the_team_store(project: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A team store whose credentials cannot be found is a warning, and the build succeeds."""
+    assert 0 == main(["build", "--project", project])
+    assert f"building without the team store `s3://team/cache`: {FAILURE}" in capsys.readouterr().err
