@@ -236,6 +236,7 @@ def test_texts_that_would_be_refused(service: Service) -> None:
         PythonLayerVersion(stack, "Long", entry=project, description="d" * 257, license="l" * 513)
         PythonLayerVersion(stack, "Name", entry=project, layer_version_name="orders common")
         PythonLayerVersion(stack, "Bucket", entry=project, bucket="team-{stage}")
+        PythonLayerVersion(stack, "Periods", entry=project, bucket="team..layers")
         late = CfnParameter(stack, "Parameter").value_as_string
         PythonLayerVersion(stack, "Late", entry=project, bucket=late, description=late * 30, layer_version_name=late)
 
@@ -243,7 +244,8 @@ def test_texts_that_would_be_refused(service: Service) -> None:
         "`description` has 257 characters, but Lambda allows at most 256",
         "`license` has 513 characters, but Lambda allows at most 512",
         "`layer_version_name`: `orders common` is not a valid layer name: use letters, digits, `-` and `_`",
-        "`bucket`: `team-{stage}` is not a valid bucket name: use lower-case letters, digits, `.` and `-`, and the placeholders `{account}`, `{region}` and `{partition}`",
+        "`bucket`: `team-{stage}` is not a valid bucket name: use 3 to 63 lower-case letters, digits, `.` and `-`, and the placeholders `{account}`, `{region}` and `{partition}`",
+        "`bucket`: `team..layers` is not a valid bucket name: it contains two adjacent periods",
     ) == synthesize(make).errors
 
 

@@ -17,6 +17,7 @@ from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
 from lamina.cdk.lookup import FoundLayer, RequestedTarget, find_layer, platform
 from lamina.cdk.synthesis import StackCheck
+from lamina.core.buckets import bucket_mistake
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
@@ -251,11 +252,9 @@ def _mistakes(
     # Lambda also accepts a layer's ARN as its name.
     if layer_version_name and not layer_version_name.startswith("arn:") and _is_wrong("layer-name", layer_version_name):
         yield f"`layer_version_name`: `{layer_version_name}` is not a valid layer name: use letters, digits, `-` and `_`"
-    if bucket and _is_wrong("bucket", _filled(bucket)):
-        yield (
-            f"`bucket`: `{bucket}` is not a valid bucket name: use lower-case letters, digits, `.` and `-`, "
-            "and the placeholders `{account}`, `{region}` and `{partition}`"
-        )
+    if bucket and not Token.is_unresolved(bucket) and (mistake := bucket_mistake(_filled(bucket))) is not None:
+        braces = ", and the placeholders `{account}`, `{region}` and `{partition}`" if "{" in bucket else ""
+        yield f"`bucket`: `{bucket}` {mistake}{braces}"
 
 
 def _length(name: str, text: str | None, most: int) -> Iterator[str]:

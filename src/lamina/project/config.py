@@ -10,6 +10,7 @@ import re
 from enum import Enum
 from typing import TYPE_CHECKING, TypeVar
 
+from lamina.core.buckets import bucket_mistake
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.frozen import replace
 from lamina.core.names import normalized
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 _NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
-_BUCKET_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9_./-]*)?")
+_BUCKET_ADDRESS = re.compile(r"s3://([^/]+)(?:/[A-Za-z0-9_./-]*)?")
 # Tables that commands read with `section`.
 _SECTIONS = ("deploy", "publish")
 
@@ -145,10 +146,15 @@ def _extended(service: Service, options: BuildOptions) -> Service:
 
 def _store(reader: Table) -> str | None:
     value = reader.string("store")
-    if value is not None and _BUCKET_ADDRESS.fullmatch(value) is None:
+    if value is None:
+        return None
+    address = _BUCKET_ADDRESS.fullmatch(value)
+    if address is None:
         reader.complain(
             "store", f"`{value}` is not a valid bucket address; expected `s3://bucket` or `s3://bucket/prefix`"
         )
+    elif (mistake := bucket_mistake(address[1])) is not None:
+        reader.complain("store", f"`{address[1]}` {mistake}")
     return value
 
 

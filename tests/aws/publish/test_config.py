@@ -16,6 +16,7 @@ from lamina.aws.publish.config import PublishConfig, load
 from lamina.aws.publish.desired import desired_layers
 from lamina.core.errors import ConfigError, InvalidConfigError, PublishError
 from lamina.core.target import Target
+from lamina.project.config import load as load_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,6 +106,36 @@ def test_all_mistakes_at_once(tmp_path: Path) -> None:
         ("tool.lamina.publish.license", "the text has 513 characters; Lambda's limit is 512 characters"),
         ("tool.lamina.publish.buckets", "unknown key (did you mean `bucket`?)"),
     )
+
+
+@pytest.mark.parametrize(
+    ("bucket", "fact"),
+    [
+        ("a..b", "is not a valid bucket name: it contains two adjacent periods"),
+        ("192.168.5.4", "is not a valid bucket name: it is formatted as an IP address"),
+        ("Artifacts", "is not a valid bucket name: use 3 to 63 lower-case letters, digits, `.` and `-`"),
+        ("artifacts-", "is not a valid bucket name: use 3 to 63 lower-case letters, digits, `.` and `-`"),
+        ("artifacts--x-s3", "is not the name of a general purpose bucket: AWS reserves names of this form"),
+        ("xn--artifacts", "is not the name of a general purpose bucket: AWS reserves names of this form"),
+        ("arn:aws:s3:eu-west-1:123456789012:accesspoint", "is an ARN: use the name of the bucket"),
+    ],
+)
+def test_names_that_no_bucket_has(tmp_path: Path, bucket: str, fact: str) -> None:
+    """A name that AWS allows for no bucket is an error that says why, both as `bucket` and in `store`."""
+    with pytest.raises(InvalidConfigError) as published:
+        configured(tmp_path, f'bucket = "{bucket}"')
+    (tmp_path / "pyproject.toml").write_text(f'[tool.lamina]\nstore = "s3://{bucket}/cache"\n')
+    with pytest.raises(InvalidConfigError) as stored:
+        load_service(tmp_path)
+
+    assert published.value.mistakes == (("tool.lamina.publish.bucket", f"`{bucket}` {fact}"),)
+    assert ("tool.lamina.store", f"`{bucket}` {fact}") in stored.value.mistakes
+
+
+@pytest.mark.parametrize("bucket", ["a.b.c", "artifacts-{account}-{region}", "team-1a2b3c-s3alias", "0.1.2"])
+def test_names_that_a_bucket_has(tmp_path: Path, bucket: str) -> None:
+    """Every name that a bucket can have is accepted, and so is the alias of an access point."""
+    assert bucket == configured(tmp_path, f'bucket = "{bucket}"').bucket
 
 
 def test_reserved_names_of_parameters(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def meaning(code: str) -> str | None:
 
 
 def fits(kind: str, text: str) -> bool:
-    """Return whether *text* has the format that AWS requires for a *kind* of name, such as ``bucket`` or ``region``."""
+    """Return whether *text* has the format that AWS requires for a *kind* of name, such as ``role`` or ``region``."""
     return _pattern(kind).fullmatch(text) is not None
 
 

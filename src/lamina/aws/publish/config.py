@@ -9,6 +9,7 @@ from lamina.aws.api.facts import fits
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.layers import Grant
 from lamina.aws.destination.naming import placeholders
+from lamina.core.buckets import bucket_mistake
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import quotas
 from lamina.project import config
@@ -110,10 +111,8 @@ def _bucket(table: Table) -> str | None:
         return None
     # The values of the placeholders start and end with a letter or digit, so an example is enough to check the name.
     example = value.replace("{account}", "123456789012").replace("{region}", "eu-west-1").replace("{partition}", "aws")
-    if not fits("bucket", example):
-        table.complain(
-            "bucket", f"`{value}` is not a valid bucket name: use 3 to 63 lower-case letters, digits, `.` and `-`"
-        )
+    if (mistake := bucket_mistake(example)) is not None:
+        table.complain("bucket", f"`{value}` {mistake}")
         return None
     return value
 
