@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,11 @@ from aws.fakes import Cloud
 from lamina.aws.destination.bucket import Bucket
 from lamina.aws.destination.naming import Keys
 from lamina.core.errors import AwsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.aws.api.s3 import SentPart
 
 KEY = "lamina/parts/x"
 CONTENT = b"0123456789"
@@ -57,6 +63,23 @@ def test_writes_once(bucket: Bucket, present: bytes | None, keep: bool, sent: bo
 
     assert sent == written
     assert left == bucket.objects.get(KEY)
+
+
+def test_a_conflict_starts_another_upload(bucket: Bucket, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If another writer is faster but fails, the object is uploaded again, and the first upload is aborted."""
+    sha256 = hashlib.sha256(CONTENT).hexdigest()
+    complete, uploads = bucket.objects.complete, list[str]()
+
+    def conflict(key: str, upload: str, parts: Sequence[SentPart]) -> bool:
+        uploads.append(upload)
+        return len(uploads) > 1 and complete(key, upload, parts)
+
+    monkeypatch.setattr(bucket.objects, "complete", conflict)
+    bucket.compose(KEY, lambda upload: [bucket.objects.send_part(KEY, upload, 1, CONTENT, sha256=sha256)])
+
+    assert bucket.objects.get(KEY) == CONTENT
+    assert len(set(uploads)) == 2
+    assert {} == cloud.uploads
 
 
 def test_composes_or_aborts(bucket: Bucket, cloud: Cloud) -> None:

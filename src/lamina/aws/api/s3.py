@@ -23,6 +23,8 @@ _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
 # S3 returns different errors for a deleted and for a changed object; both mean that the condition failed.
 _CHANGED = frozenset({"present", "missing"})
+# After a conflict with another writer, S3 requires a new upload (API reference, CompleteMultipartUpload, 2026-11).
+_NOT_COMPLETED = _CHANGED | {"conflict"}
 _NO_RANGE = frozenset({"missing", "out-of-range"})
 
 
@@ -146,7 +148,11 @@ class Objects(Protocol):
         """Upload *body* as part *number* of a multipart upload. S3 checks the content against *sha256*."""
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Complete a multipart upload. Return ``False`` if an object already exists at *key*, or if the upload does not exist."""
+        """
+        Complete a multipart upload, and return whether this request completed it.
+
+        It does not if an object exists at *key*, if the upload does not exist, or if somebody writes to *key* at the same time.
+        """
 
     def abort(self, key: str, upload: str) -> None:
         """Abort a multipart upload, if it exists. S3 deletes the parts that it has received."""
@@ -269,7 +275,11 @@ class S3Bucket:
         return _sent(number, response or {})
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
-        """Complete a multipart upload. Return ``False`` if an object already exists at *key*, or if the upload does not exist."""
+        """
+        Complete a multipart upload, and return whether this request completed it.
+
+        It does not if an object exists at *key*, if the upload does not exist, or if somebody writes to *key* at the same time.
+        """
         rows = [
             {"PartNumber": part.number, "ETag": part.etag}
             | ({"ChecksumSHA256": code_sha256(part.sha256)} if part.sha256 is not None else {})
@@ -280,7 +290,7 @@ class S3Bucket:
             "complete the upload of",
             key,
             # If the reply is lost, the SDK repeats the request. By then the upload no longer exists, because the object does.
-            expected=_CHANGED,
+            expected=_NOT_COMPLETED,
             UploadId=upload,
             MultipartUpload={"Parts": rows},
             IfNoneMatch="*",

@@ -6,6 +6,8 @@ Access the S3 bucket of a destination.
 
 from __future__ import annotations
 
+import random
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from lamina.aws.destination.naming import Keys
 
 _RANGE_BYTES = 8 << 20
+_UPLOADS = 4
+_WAIT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,15 +73,24 @@ class Bucket:
         """
         Compose the object at *key* with a multipart upload. *send* receives the upload ID, uploads or copies the parts, and returns them.
 
-        An existing object at *key* is not replaced. The upload is aborted if *send* or the completion fails. Raises `AwsError`.
+        An existing object at *key* is not replaced. If the completion conflicts with another writer, which may fail, start another upload.
+        Each upload that is not completed is aborted. The caller must check the object. Raises `AwsError`.
         """
+        for attempt in range(_UPLOADS):
+            if self._is_composed(key, send) or self.objects.head(key) is not None:
+                return
+            # Jitter keeps two writers that collided from colliding again.
+            time.sleep(_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
+
+    def _is_composed(self, key: str, send: Callable[[str], list[SentPart]]) -> bool:
+        """Upload the object once, and return whether this upload was completed."""
         upload = self.objects.begin(key)
         completed = False
         try:
-            self.objects.complete(key, upload, send(upload))
-            completed = True
+            completed = self.objects.complete(key, upload, send(upload))
         finally:
             if not completed:
                 # Report the first failure, not one of the cleanup. `lamina prune` deletes an upload that remains.
                 with suppress(AwsError):
                     self.objects.abort(key, upload)
+        return completed
