@@ -342,7 +342,7 @@ class MissingPermissionError(AwsError):
 
 
 class CredentialsError(AwsError):
-    """lamina found no AWS credentials, or AWS rejected them."""
+    """lamina found no AWS credentials, their source failed, or AWS rejected them."""
 
 
 class ExpiredCredentialsError(CredentialsError):
