@@ -25,6 +25,13 @@ ROOMS = {
 # Names in comments that are not importable modules: classes of the AWS CDK, and a library that is not used.
 FOREIGN = {"Annotations", "PythonLayerVersion", "msgspec"}
 _REFERENCE = re.compile(r"(?<!`)`((?:[A-Za-z_]\w*\.)+[A-Za-z_]\w*)(?:\([^`]*\))?`(?!`)")
+WRITERS = {
+    "sys.stdout.write",
+    "sys.stderr.write",
+    "sys.stdout.buffer.write",
+    "sys.stdout.writelines",
+    "traceback.print_exception",
+}
 BESIDE_ROOMS = {"data", "__init__.py", "__main__.py", "py.typed"}
 
 
@@ -222,3 +229,20 @@ def test_the_guide_shows_every_room() -> None:
     rooms = re.findall(r"^  (\w+)/ ", guide.partition("```\nsrc/lamina/\n")[2].partition("```")[0], re.MULTILINE)
 
     assert sorted([*ROOMS, "data"]) == sorted(rooms)
+
+
+def prints(package: Path) -> set[str]:
+    """Return the modules of *package* that write to stdout or stderr themselves, in this process."""
+    found = set()
+    for name, tree in modules(package).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", *WRITERS}:
+                found.add(name)
+    return found
+
+
+def test_everything_is_printed_in_one_place() -> None:
+    """No other module than the console writes to stdout or stderr, so nothing reaches a terminal without `visible`."""
+    # The output of functions is shown as it is, and what runs inside a function's process has no terminal.
+    own = {name for name in prints(PACKAGE) if ".guest." not in name}
+    assert {"lamina.cli.console", "lamina.cli.invoke"} == own

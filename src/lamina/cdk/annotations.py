@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from aws_cdk import Annotations, Stack
 
+from lamina.core.text import visible
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -31,7 +33,7 @@ def add_problems(construct: IConstruct, problems: Iterable[Problem]) -> None:
             _add_error(stack, problem.message)
         else:
             # CDK ignores a warning that the stack already has.
-            Annotations.of(stack).add_warning_v2(f"lamina:{problem.rule}", problem.message)
+            Annotations.of(stack).add_warning_v2(f"lamina:{problem.rule}", visible(problem.message))
 
 
 def add_errors(construct: IConstruct, facts: Iterable[str]) -> None:
@@ -41,11 +43,11 @@ def add_errors(construct: IConstruct, facts: Iterable[str]) -> None:
 
 
 def _add_error(construct: IConstruct, message: str) -> None:
-    node = construct.node
+    node, message = construct.node, visible(message)
     if not any(entry.type == _ERROR and entry.data == message for entry in node.metadata):
         node.add_metadata(_ERROR, message)
 
 
 def add_warning(construct: IConstruct, rule: str, message: str) -> None:
     """Add a warning to *construct*, which an app can acknowledge under the id ``lamina:<rule>``."""
-    Annotations.of(construct).add_warning_v2(f"lamina:{rule}", message)
+    Annotations.of(construct).add_warning_v2(f"lamina:{rule}", visible(message))

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from lamina.aws.publish import config as publishing
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.reporter import Silent
+from lamina.core.text import visible
 from lamina.core.values import Severity
 from lamina.pipeline import report, state
 from lamina.project import config
@@ -161,7 +162,7 @@ class _Talk(Silent):
 
     def note(self, message: str) -> None:
         stream = self._stream or sys.stderr
-        stream.write(f"lamina: {message}\n")
+        stream.write(f"lamina: {visible(message)}\n")
         stream.flush()
 
     def warn(self, message: str, *, hint: str | None = None) -> None:

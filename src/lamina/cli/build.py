@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
@@ -93,7 +92,9 @@ def _show(arguments: argparse.Namespace, document: dict[str, Any], result: Resul
     """
     findings = [finding for each in (document, *document.get("other_targets", ())) for finding in each["findings"]]
     if arguments.json:
-        print(json.dumps(document, indent=2))
+        from lamina.cli.console import emit_json
+
+        emit_json(document)
     has_errors = any(row["severity"] == "error" for row in findings)
     if result is not None or has_errors or not arguments.quiet:
         from lamina.cli import build_summary

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from lamina.archive.handlers import check_handlers
 from lamina.bytecode.installation import is_set
 from lamina.bytecode.interpreter import find_uv, not_found
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit_json
 from lamina.cli.options import build_options
 from lamina.cli.stopping import killable
 from lamina.core.text import count, megabytes, table
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
     findings = [_findings(target, sizes) for target, sizes in zip(plan.targets, estimates, strict=True)]
     if arguments.json:
         first, *others = map(_document, plan.targets, estimates, findings)
-        print(json.dumps(first | ({"other_targets": others} if others else {}), indent=2))
+        emit_json(first | ({"other_targets": others} if others else {}))
     else:
         for target, sizes in zip(plan.targets, estimates, strict=True):
             for layer, size in zip(target.layers, sizes, strict=True):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli import build_summary
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit_json
 from lamina.cli.options import build_options
 from lamina.cli.stopping import killable
 from lamina.core.errors import CheckFailedError, ConfigError, LaminaError
@@ -84,7 +83,7 @@ def run(arguments: argparse.Namespace, found: Workspace) -> int:
         rows = _rows(arguments, found, console)
     seconds = time.perf_counter() - started
     if arguments.json:
-        print(json.dumps(_document(rows, seconds), indent=2))
+        emit_json(_document(rows, seconds))
     else:
         console.say(*_table(rows, console))
         console.say(_closing(rows, seconds))
@@ -224,7 +223,7 @@ def _dry_run(arguments: argparse.Namespace, found: Workspace) -> int:
     console = Console.of(arguments)
     worst = 0
     for service in found.services:
-        console.say(f"{console.paint('bold', _name(service, found.root))}")
+        console.title(_name(service, found.root))
         try:
             code = build_dry_run.run(arguments, service)
         except LaminaError as error:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console, table_width
+from lamina.cli.console import Console, emit, emit_json, table_width
 from lamina.cli.options import days
 from lamina.core.errors import ConfigError
 from lamina.core.text import megabytes
@@ -82,11 +81,11 @@ def _size(store: Store, console: Console, *, as_json: bool) -> int:
         _print_json({"path": str(store.root), "bytes": total, "areas": [asdict(area) for area in areas]})
         return 0
     for area in areas:
-        print(f"{area.name:<12}{_files(area.files, 8):<14}{megabytes(area.bytes):>14}")
+        emit(f"{area.name:<12}{_files(area.files, 8):<14}{megabytes(area.bytes):>14}")
     line = f"{'total':<12}{_files(sum(area.files for area in areas), 8):<14}{megabytes(total):>14}"
     width = table_width(sys.stdout)
     has_space = width is None or len(line) + 2 + len(str(store.root)) <= width
-    print(f"{line}  {store.root}" if has_space else f"{line}\n{store.root}")
+    emit(f"{line}  {store.root}" if has_space else f"{line}\n{store.root}")
     return 0
 
 
@@ -100,7 +99,7 @@ def _verify(store: Store, console: Console, *, as_json: bool) -> int:
         _print_json({"path": str(store.root), "removed": rows})
         return 1 if damages else 0
     for damage in damages:
-        print(f"removed `{damage.path.as_posix()}`: {damage.reason}")
+        emit(f"removed `{damage.path.as_posix()}`: {damage.reason}")
     if not damages:
         console.say(f"no damaged files in {store.root}")
     return 1 if damages else 0
@@ -115,7 +114,7 @@ def _clean(store: Store, console: Console, arguments: argparse.Namespace) -> int
         _print_json({"path": str(store.root)} | asdict(removed))
         return 0
     verb = "would remove" if removed.dry_run else "removed"
-    print(f"{verb} {_files(removed.files)} ({megabytes(removed.bytes)}) from {store.root}")
+    emit(f"{verb} {_files(removed.files)} ({megabytes(removed.bytes)}) from {store.root}")
     return 0
 
 
@@ -153,9 +152,9 @@ def _transfer(store: Store, console: Console, arguments: argparse.Namespace) -> 
         _print_json({"path": str(store.root), "archive": str(archive)} | as_dict(done))
     elif isinstance(done, Added):
         known = f"; {_files(done.present)} there already" if done.present else ""
-        print(f"added {_files(done.files)} ({megabytes(done.bytes)} unpacked) to {store.root}{known}")
+        emit(f"added {_files(done.files)} ({megabytes(done.bytes)} unpacked) to {store.root}{known}")
     else:
-        print(f"wrote {_files(done.files)} ({megabytes(done.bytes)}) to {archive}")
+        emit(f"wrote {_files(done.files)} ({megabytes(done.bytes)}) to {archive}")
     return 0
 
 
@@ -165,4 +164,4 @@ def _files(number: int, width: int = 0) -> str:
 
 
 def _print_json(content: dict[str, object]) -> None:
-    print(json.dumps({"version": "1", **content}, indent=2))
+    emit_json({"version": "1", **content})

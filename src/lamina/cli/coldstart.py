@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import json
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console, table_width
+from lamina.cli.console import Console, emit, emit_json, table_width
 from lamina.cli.invoke import open_build, read_event, variables, warn_of_wrapper
 from lamina.cli.options import add_environment
 from lamina.core.errors import ConfigError
-from lamina.core.text import count, table
+from lamina.core.text import count, table, visible
 
 # The measuring modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
@@ -336,12 +335,12 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
         if each.mode_reason is not None:
             console.warn(f"used mode `path` instead of `namespace`: {each.mode_reason}")
             break
-    console.say(console.paint("note", studies.BANNER))
+    console.aside(studies.BANNER)
     if arguments.json:
-        print(json.dumps(studies.document(study), indent=2))
+        emit_json(studies.document(study))
     else:
         for line in tables.lines(study, modules=arguments.modules, width=table_width(sys.stdout)):
-            print(line)
+            emit(line)
 
 
 def _write(arguments: argparse.Namespace, study: Study, console: Console) -> None:
@@ -354,10 +353,10 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
     if arguments.svg is not None:
         # A function that failed to start has no chart; the table shows its error.
         for each in drawn:
-            replace_file(arguments.svg, chart.standalone(each).encode())
+            replace_file(arguments.svg, visible(chart.standalone(each)).encode())
             console.note(f"wrote chart to `{arguments.svg}`")
     if arguments.html is not None:
-        replace_file(arguments.html, page.render(study).encode())
+        replace_file(arguments.html, visible(page.render(study)).encode())
         console.note(f"wrote page to `{arguments.html}`")
 
 
@@ -392,9 +391,9 @@ def _record(arguments: argparse.Namespace, console: Console) -> int:
     console.close()
     if arguments.json:
         counts = {name: len(found[name]) for name in sorted(found)}
-        print(json.dumps({"version": "1", "kind": "profile", "path": str(path), "modules": counts}, indent=2))
+        emit_json({"version": "1", "kind": "profile", "path": str(path), "modules": counts})
     else:
-        print(path)
+        emit(str(path))
     return int(failures > 0)
 
 
@@ -472,7 +471,7 @@ def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.da
         console.stage("reading cold starts from AWS")
         found = observe(sources, arguments.functions, question, now=now, reporter=console)
     if arguments.json:
-        print(json.dumps(document(found), indent=2))
+        emit_json(document(found))
         return 0
     if not found:
         console.say("no cold starts found")
@@ -485,7 +484,7 @@ def show_observed(arguments: argparse.Namespace, sources: Sources, *, now: dt.da
         rows.append((row.function, row.source, group.name, str(each.count), *times, layers))
     header = ("function", "source", "version", "count", "p50", "p90", "p99", "max", "layers")
     for line in table(header, rows, width=table_width(sys.stdout), droppable=_OBSERVED_DROPPABLE):
-        print(line)
+        emit(line)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from lamina.cli.console import emit
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             "`lamina completion` does not support `--json`: stdout is the script",
             hint="leave it out: `lamina completion bash`",
         )
-    print(script(arguments.shell))
+    emit(script(arguments.shell))
     return 0
 
 

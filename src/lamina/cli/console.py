@@ -6,6 +6,8 @@ import os
 import sys
 from _thread import allocate_lock  # importing `threading` takes longer than the rest of this module
 
+from lamina.core.text import visible
+
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     import argparse
@@ -86,25 +88,44 @@ class Console:
     def failure(self, error: LaminaError, *, subject: str | None = None) -> None:
         """Write *error*, even if quiet, then a blank line and its hint. *subject*, such as a service's name, precedes the message."""
         self.close()
-        self._write(f"{self.paint('error', 'error:')} {f'{subject}: ' if subject else ''}{error}")
+        self._write(f"{f'{subject}: ' if subject else ''}{error}", label="error")
         if error.hint:
-            self._write(f"\n{self.paint('hint', 'hint:')} {error.hint}")
+            self._write("")
+            self._write(error.hint, label="hint")
 
     def report(self, error: LaminaError, *, as_json: bool) -> None:
         """Write *error* like `failure`, and if *as_json* also a JSON report of it to stdout."""
         self.failure(error)
         if as_json:
-            import json
-
-            print(json.dumps({"version": _REPORT_VERSION, "error": error.document()}, indent=2))
+            emit_json({"version": _REPORT_VERSION, "error": error.document()})
 
     def finding(self, severity: str, message: str) -> None:
         """Write a finding of a check. Findings of severity ``error`` are written even if quiet."""
         if not self.quiet or severity == "error":
-            self._write(f"{self.paint(severity, f'{severity}:')} {message}")
+            self._write(message, label=severity)
 
-    def paint(self, role: str, text: str) -> str:
-        """Return *text* in the colour of *role*, or unchanged if colours are off."""
+    def trace(self, error: BaseException) -> None:
+        """Write the traceback of *error*, even if quiet."""
+        import traceback
+
+        self._write("".join(traceback.format_exception(error)).rstrip("\n"))
+
+    def title(self, text: str) -> None:
+        """Write the heading *text*, unless quiet."""
+        if not self.quiet:
+            self._write(text, role="bold")
+
+    def aside(self, text: str) -> None:
+        """Write *text* less prominently than other lines, unless quiet."""
+        if not self.quiet:
+            self._write(text, role="note")
+
+    def hint(self, text: str) -> None:
+        """Write what the user can do next, unless quiet."""
+        if not self.quiet:
+            self._write(text, label="hint")
+
+    def _paint(self, role: str, text: str) -> str:
         return f"\x1b[{_COLOURS[role]}m{text}\x1b[0m" if self._colour else text
 
     def stage(self, name: str, *, total: int | None = None, unit: str = "items") -> None:
@@ -140,7 +161,7 @@ class Console:
         if not self._is_live:
             with self._lock:
                 if self._stage is not None:
-                    print(f"{self._stage.name} …", file=self._stream)
+                    emit(f"{self._stage.name} …", stream=self._stream)
             return
         from lamina.cli.progress import ProgressLine
 
@@ -157,7 +178,8 @@ class Console:
 
     def note(self, message: str) -> None:
         """Write a note, which needs no action, unless quiet."""
-        self.say(f"{self.paint('note', 'note:')} {message}")
+        if not self.quiet:
+            self._write(message, label="note")
 
     def announce(self, message: str) -> None:
         """Write a note about code of others that is about to run, even if quiet."""
@@ -165,9 +187,10 @@ class Console:
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Write a warning, which the user should act on, unless quiet."""
-        self.say(f"{self.paint('warning', 'warning:')} {message}")
-        if hint:
-            self.say(f"{self.paint('hint', 'hint:')} {hint}")
+        if not self.quiet:
+            self._write(message, label="warning")
+            if hint:
+                self.hint(hint)
 
     def may_install(self, what: str, /) -> bool:
         """
@@ -180,7 +203,8 @@ class Console:
         self.close()
         with self._lock:
             if what not in self._answers:
-                print(f"{what} is not installed. Install it with uv? [y/N] ", end="", file=self._stream, flush=True)
+                emit(f"{what} is not installed. Install it with uv? [y/N] ", end="", stream=self._stream)
+                self._stream.flush()
                 self._answers[what] = sys.stdin.readline().strip().lower() in {"y", "yes"}
             return self._answers[what]
 
@@ -193,12 +217,29 @@ class Console:
                 self._line.stop()
             self._stage = self._timer = self._line = None
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, label: str | None = None, role: str | None = None) -> None:
+        """Write *text* in the colour of *role*, after *label* in its colour and a colon. Only colours may control the terminal."""
+        line = visible(text) if role is None else self._paint(role, visible(text))
+        if label is not None:
+            line = f"{self._paint(label, f'{label}:')} {line}"
         with self._lock:
             if self._line is not None:
-                self._line.write(text)
+                self._line.write(line)
             else:
-                print(text, file=self._stream)
+                print(line, file=self._stream)
+
+
+def emit(text: str, *, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Write *text* to *stream*, by default stdout. Nothing in it can control the terminal: see `visible`."""
+    print(visible(text), end=end, file=stream)
+
+
+def emit_json(content: object) -> None:
+    """Write *content* to stdout as JSON, with all but ASCII characters escaped."""
+    import json
+
+    # `visible` would escape this character, which JSON permits, in a way that JSON does not.
+    emit(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
 
 
 def columns(stream: TextIO | None) -> int | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit, emit_json
 from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
 from lamina.cli.publish import build_service, layer_lines
 from lamina.core.errors import ConfigError
@@ -133,7 +132,7 @@ def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) 
     console.close()
     if arguments.migrate and not arguments.json:
         for steps in plan.functions.values():
-            print("\n".join(migration(steps, limit=quotas().unzipped_bytes)))
+            emit("\n".join(migration(steps, limit=quotas().unzipped_bytes)))
         return 0
     console.say(*merged(layer_lines(plan.layers), verbose=console.verbose))
     planned_everywhere = [
@@ -142,15 +141,15 @@ def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) 
     console.say(*merged(planned_everywhere, verbose=console.verbose))
     if arguments.dry_run or arguments.check or arguments.migrate:
         if arguments.json:
-            print(json.dumps(plan.document(), indent=2))
+            emit_json(plan.document())
         return int(arguments.check and plan.is_change)
     outcome = plan.apply()
     console.close()
     if arguments.json:
-        print(json.dumps(outcome.document(), indent=2))
+        emit_json(outcome.document())
     else:
         for each in outcome.layers:
-            print(each.version.arn)
+            emit(each.version.arn)
     console.say(_closing(outcome))
     return 0
 

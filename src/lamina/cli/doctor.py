@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.paths import printable
 from lamina.core.text import count, megabytes, without_logins
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show the report; return 1 if something that a build needs is broken."""
     from lamina.aws.api.presence import find_credentials
-    from lamina.cli.console import Console
+    from lamina.cli.console import Console, emit, emit_json
     from lamina.core.store import Store
     from lamina.pipeline.doctor.examine import examine
 
@@ -57,10 +56,10 @@ def run(arguments: argparse.Namespace) -> int:
         diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open(trusted=True))
         aws = find_credentials()
     if arguments.json:
-        print(without_logins(json.dumps(_document(diagnosis, aws), indent=2, default=str)))
+        emit_json(json.loads(without_logins(json.dumps(_document(diagnosis, aws), default=str))))
     else:
         for label, line in _lines(diagnosis, aws):
-            print(f"{_MARGIN}{label:<{_LABEL_COLUMNS}}{without_logins(_without_home(printable(line)))}")
+            emit(f"{_MARGIN}{label:<{_LABEL_COLUMNS}}{without_logins(_without_home(line))}")
     return 1 if diagnosis.problems else 0
 
 

@@ -9,8 +9,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.cli.console import Console
-from lamina.core.paths import printable, relative_path
+from lamina.cli.console import Console, emit, emit_json
+from lamina.core.paths import relative_path
 
 if TYPE_CHECKING:
     import argparse
@@ -69,15 +69,15 @@ def run(args: argparse.Namespace) -> int:
     if not args.dry_run:
         write(proposal)
     written = not args.dry_run
-    print(_report(proposal, written=written, project=args.project) if args.json else _text(proposal), end="")
+    emit(_report(proposal, written=written, project=args.project) if args.json else _text(proposal), end="")
     for service in proposal.services:
         console.say(_written(service, is_dry_run=args.dry_run))
         for note in _service_notes(service):
-            console.note(printable(note))
+            console.note(note)
         if not service.functions:
             console.warn("no handlers found, so only layers are built", hint=_functions_hint(service))
     for note in _repository_notes(proposal):
-        console.note(printable(note))
+        console.note(note)
     _warn_of_interpreters(proposal, console)
     if not args.dry_run or any(service.lock.command is not None for service in proposal.services):
         console.say("next:\n  " + "\n  ".join(_next_commands(proposal, args.project)))
@@ -262,15 +262,15 @@ def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int
         services = [
             {"path": relative_path(service.path, proposal.root), "changes": list(lines)} for service, lines in rows
         ]
-        print(json.dumps({"version": "1", "services": services}, indent=2))
+        emit_json({"version": "1", "services": services})
     for service, lines in () if as_json else rows:
         if lines:
-            print(f"{service.path.relative_to(proposal.root).as_posix()}\n  " + "\n  ".join(lines))
+            emit(f"{service.path.relative_to(proposal.root).as_posix()}\n  " + "\n  ".join(lines))
     if not different and len(rows) == len(proposal.services):
         console.say("the configuration agrees with the repository")
     for service in proposal.services:
         if not is_service(service.directory):
             console.note(f"`{service.directory}` is not configured; run `lamina init` to add it")
     for note in _skipped_notes(proposal):
-        console.note(printable(note))
+        console.note(note)
     return 1 if different or len(rows) < len(proposal.services) else 0

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit_json
 from lamina.cli.options import add_environment, project_of
 from lamina.core.errors import ConfigError, InvokeError, LaminaError
 from lamina.core.files import read_file
@@ -126,7 +126,7 @@ def _invoke(arguments: argparse.Namespace, artifacts: Artifacts, event: bytes) -
     if result.hint is not None:
         console.warn(result.error.message if result.error is not None else "", hint=result.hint)
     if arguments.json:
-        print(json.dumps(_document(arguments.function, result), indent=2))
+        emit_json(_document(arguments.function, result))
     else:
         sys.stdout.flush()
         sys.stdout.buffer.write(result.payload + b"\n")

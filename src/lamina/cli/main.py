@@ -251,9 +251,7 @@ def _report_failure(error: LaminaError, arguments: list[str]) -> int:
     """Print *error* to stderr, and with ``--json`` also to stdout as a JSON report; return its exit code."""
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if ("-v" in own or "--verbose" in own) and not isinstance(error, UsageError):
-        import traceback
-
-        traceback.print_exception(error)
+        Console().trace(error)
     Console().report(error, as_json="--json" in own)
     return error.exit_code
 
@@ -315,12 +313,15 @@ def entry_point() -> None:
     except KeyboardInterrupt:
         # A second Ctrl-C or SIGTERM, while the first one was reported.
         code = StoppedError.exit_code
-    except Exception:
-        print(
-            f"error: bug in lamina {__version__}; please report it with the traceback below and the output of `lamina doctor`\n",
-            file=sys.stderr,
+    except Exception as error:  # noqa: BLE001 - the last handler, which only a bug reaches
+        console = Console()
+        console.failure(
+            LaminaError(
+                f"bug in lamina {__version__}; please report it with the traceback below and the output of `lamina doctor`\n"
+            )
         )
-        raise
+        console.trace(error)
+        code = LaminaError.exit_code
     if code == StoppedError.exit_code:
         # Python would wait for threads, such as one that was just started and waits for a server that does not answer.
         sys.stdout.flush()

@@ -9,6 +9,8 @@ from rich import progress
 from rich.console import Console
 from rich.table import Column
 
+from lamina.core.text import visible
+
 if TYPE_CHECKING:
     from rich.progress import Task
 
@@ -26,7 +28,9 @@ class ProgressLine:
         self._console = Console(file=stream)
         columns = [
             progress.SpinnerColumn("line" if self._console.options.ascii_only else "dots"),
-            progress.TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+            progress.TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
             progress.BarColumn(bar_width=20),
             progress.TextColumn("{task.fields[amount]}", table_column=Column(no_wrap=True)),
             _Elapsed(table_column=Column(no_wrap=True, min_width=4)),
@@ -46,7 +50,7 @@ class ProgressLine:
         """Show *stage*, of which the amount *done* is complete."""
         # Threads of an earlier stage may still report their work, which exceeds the total of this one.
         done = min(done, stage.total or 0)
-        self._task.description = stage.name
+        self._task.description = visible(stage.name)
         self._task.fields.update(amount=stage.amount(done), started=stage.started)
         # Files are checked after their last byte: without a total, the bar pulses instead of standing still.
         self._task.total = None if done == (stage.total or 0) else stage.total

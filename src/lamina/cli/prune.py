@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit, emit_json
 from lamina.cli.options import add_regions, days, project_of
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, megabytes
@@ -89,11 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
             for unneeded in plan.buckets:
                 apply.delete_objects(unneeded, reporter=console)
     if arguments.json:
-        print(json.dumps(plan.document(applied=arguments.apply), indent=2))
+        emit_json(plan.document(applied=arguments.apply))
     else:
         for versions in plan.going.values():
             for version in versions:
-                print(version.arn)
+                emit(version.arn)
     console.say(_closing(plan, applied=arguments.apply))
     return 0
 

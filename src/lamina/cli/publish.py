@@ -7,7 +7,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit, emit_json
 from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
 from lamina.core.errors import CheckFailedError, ConfigError
 from lamina.core.text import count, megabytes
@@ -182,11 +182,13 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
 
 def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argparse.Namespace) -> None:
     """Print *document* as JSON if ``--json`` is given, else *lines*; write *document* to the file of ``--output``, if any."""
-    report = json.dumps(document, indent=2)
-    for line in (report,) if arguments.json else lines:
-        print(line)
+    if arguments.json:
+        emit_json(document)
+    else:
+        for line in lines:
+            emit(line)
     if arguments.output:
-        write_file(arguments.output, report.encode() + b"\n")
+        write_file(arguments.output, json.dumps(document, indent=2).encode() + b"\n")
 
 
 def layer_lines(steps: Sequence[LayerStep]) -> Iterator[PlanLine]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console
+from lamina.cli.console import Console, emit, emit_json
 from lamina.cli.options import add_runtime
 from lamina.core.errors import ConfigError, SandboxError
 
@@ -147,15 +147,14 @@ def _serve(sandbox: Sandbox, console: Console, *, as_json: bool) -> int:
     try:
         # Print inside `try`: a reader of the last line may interrupt immediately.
         if as_json:
-            print(json.dumps({"version": _VERSION, "environment": environment}, indent=2), flush=True)
+            emit_json({"version": _VERSION, "environment": environment})
         else:
             for name, value in environment.items():
-                print(f"export {name}={shlex.quote(value)}", flush=True)
+                emit(f"export {name}={shlex.quote(value)}")
+        sys.stdout.flush()
         console.say(f"{_RUNS.format(sandbox.url)}, in the foreground; press Ctrl-C to stop")
         if not as_json:
-            console.say(
-                f"{console.paint('hint', 'hint:')} run the `export` lines in another terminal, then use the sandbox there: `lamina publish`"
-            )
+            console.hint("run the `export` lines in another terminal, then use the sandbox there: `lamina publish`")
         while sandbox.wait(_LOOK_SECONDS):
             pass
     except KeyboardInterrupt:

@@ -25,9 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the schema."""
-    import json
-
+    from lamina.cli.console import emit_json
     from lamina.project.schema import schema
 
-    print(json.dumps(schema(pyproject=arguments.pyproject), indent=2))
+    emit_json(schema(pyproject=arguments.pyproject))
     return 0

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core.errors import UnsafeMemberError
+from lamina.core.text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -103,7 +104,7 @@ def check_path(path: str) -> None:
 
 def printable(path: str) -> str:
     """Return *path* with unprintable characters escaped, so that it cannot control the terminal."""
-    return path if path.isprintable() else path.encode("unicode_escape").decode("ascii")
+    return visible(path, keep="")
 
 
 def relative_path(path: str | os.PathLike[str], directory: str | os.PathLike[str]) -> str:

@@ -1,4 +1,4 @@
-"""Format sizes, counts and tables for people."""
+"""Format sizes, counts and tables for people, and escape what would control their terminal."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ if TYPE_CHECKING:
 _MARGIN = 2
 _NARROWEST = 16
 """The width below which the first column of a table is not wrapped any further."""
+
+
+def visible(text: str, *, keep: str = "\n\t") -> str:
+    """
+    Return *text* with an escape sequence for each character that is not printable and not in *keep*, such as ESC.
+
+    Those are control characters, which move the cursor or run commands of the terminal, marks that change the direction of
+    text, and the surrogates of file names that are not UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode("ascii") for each in text
+    )
 
 
 def megabytes(size: int) -> str:

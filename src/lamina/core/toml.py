@@ -29,7 +29,7 @@ def parse(text: str) -> dict[str, Any]:
 
 def key(name: str) -> str:
     """Return the key *name* as TOML."""
-    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False)
+    return name if _BARE_KEY.fullmatch(name) else _escaped(json.dumps(name, ensure_ascii=False))
 
 
 def value(content: object) -> str:
@@ -38,8 +38,12 @@ def value(content: object) -> str:
         return f"[{', '.join(map(value, content))}]"
     if isinstance(content, dict):
         return f"{{ {', '.join(f'{key(name)} = {value(item)}' for name, item in content.items())} }}"
-    # The escapes of JSON strings are valid in TOML, except for those of surrogates, which no file name on disk needs.
-    return json.dumps(content, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return _escaped(json.dumps(content, ensure_ascii=False))
+
+
+def _escaped(text: str) -> str:
+    """Return the JSON value *text* as TOML, which has the same escapes, except those of surrogates, and needs more of them."""
+    return "".join(each if each.isprintable() else f"\\U{ord(each):08x}" for each in text)
 
 
 def data_path(name: str) -> Path:
