@@ -204,7 +204,7 @@ def missing_certificates(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
         (invalid_toml, "is not valid TOML", ""),
         (invalid_pip, "is not a valid pip configuration file", ""),
         (invalid_netrc, "is not a valid netrc file", ""),
-        (invalid_index, "the URL of a package index is invalid", "check the index URLs"),
+        (invalid_index, "`UV_INDEX` has an invalid URL of an index", "percent-encode special characters"),
         (missing_certificates, "ca.pem` does not exist", "correct `SSL_CERT_FILE`"),
     ],
     ids=lambda each: getattr(each, "__name__", None) or "",

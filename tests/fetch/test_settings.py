@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -226,3 +227,43 @@ def test_default_is_secure(project: Path, environment: dict[str, str]) -> None:
     (url,) = urls(read_settings(project, environment=environment))
 
     assert urlsplit(url).scheme == "https"
+
+
+@pytest.mark.parametrize("password", ["hunter2/x", "hunter2#x", "hunter2?x", "hunter2[x", "hunter2/@x", "hunter2 x"])
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [
+        ("UV_INDEX_URL", "`UV_INDEX_URL`"),
+        ("UV_DEFAULT_INDEX", "`UV_DEFAULT_INDEX`"),
+        ("UV_INDEX", "`UV_INDEX`"),
+        ("UV_EXTRA_INDEX_URL", "`UV_EXTRA_INDEX_URL`"),
+        ("UV_FIND_LINKS", "`UV_FIND_LINKS`"),
+        ("PIP_INDEX_URL", "`PIP_INDEX_URL`"),
+        ("PIP_EXTRA_INDEX_URL", "`PIP_EXTRA_INDEX_URL`"),
+        ("PIP_FIND_LINKS", "`PIP_FIND_LINKS`"),
+        ("uv.toml", "uv.toml`"),
+        ("pip.conf", "`index-url` in pip's configuration file"),
+    ],
+)
+def test_a_password_that_makes_a_url_invalid(
+    place: str, name: str, password: str, project: Path, environment: dict[str, str]
+) -> None:
+    """An error names the variable or file with the URL, and nothing of the URL; a valid URL is split, whatever its password."""
+    url = f"http://usr:{password}@index.example/simple"
+    if place == "uv.toml":
+        (project / "uv.toml").write_text(f'[[index]]\nurl = "{url}"\n')
+    elif place == "pip.conf":
+        (project / "pip.conf").write_text(f"[global]\nindex-url = {url}\n")
+        environment["PIP_CONFIG_FILE"] = str(project / "pip.conf")
+    else:
+        environment[place] = url
+    told = ("http://index.example/simple", "")
+    try:
+        settings = read_settings(project, environment=environment)
+        shown, told = repr(settings), (urls(settings)[0], "")
+    except ConfigError as error:
+        shown = "".join(traceback.format_exception(error))
+        told = (str(error), str(error.hint))
+
+    assert "hunter2" not in shown
+    assert told == ("http://index.example/simple", "") or (name in told[0] and "%2F" in told[1])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 import textwrap
+import traceback
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lamina.core.errors import (
     IndexLookupError,
+    LaminaError,
     LockError,
     LockSyntaxError,
     MissingHashError,
@@ -171,20 +173,85 @@ def test_not_requirements(tmp_path: Path) -> None:
     assert (
         f"`{tmp_path / 'requirements.txt'}` is not a valid requirements file: requirements.txt:1: unsupported option `--frobnicate`; "
         f"requirements.txt:2: `a==` is not a valid requirement; cannot read `{tmp_path / 'missing.txt'}`: "
-        f"[Errno 2] No such file or directory: '{tmp_path / 'missing.txt'}'; "
+        "No such file or directory; "
         "requirements.txt:4: unsupported option `--config-settings` of a requirement"
     ) == str(raised.value)
 
 
 def test_credentials_in_an_invalid_line(tmp_path: Path) -> None:
-    """An error that quotes a line omits the credentials in it."""
+    """An error does not quote a line with credentials."""
     write(tmp_path, "!!https://user:secret@index.example/a-1.0.tar.gz\n")
 
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
 
-    assert "`!!https://index.example/a-1.0.tar.gz` is not a valid requirement" in str(raised.value)
+    assert str(raised.value).endswith("requirements.txt:1: the line is not a valid requirement")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "foo bar https://usr:hunter2@index.example/",
+        "foo @ https://usr:hunter2/x@index.example/a-1.0-py3-none-any.whl",
+        "https://usr:hunter2/x@index.example/a.whl",
+        "https://usr:hunter2#x@index.example/a.whl",
+        "https://usr:1#hunter2@index.example/a.whl",
+        "git+https://usr:hunter2/x@index.example/repository",
+        "git+https://usr:hunter2/x@index.example/repository@main",
+        "git+https://usr:hunter2[x@index.example/repository@main#egg=a",
+        "--index-url https://usr:hunter2/x@index.example/simple\na==1.0 --hash=sha256:" + "0" * 64,
+        "--extra-index-url https://usr:hunter2#x@index.example/simple",
+        "-r https://usr:hunter2@index.example/base.txt",
+        "a==1.0 --frobnicate=https://usr:hunter2@index.example/",
+        "-----BEGIN hunter2",
+        "${LAMINA_TEST_TOKEN} b",
+        "a==${LAMINA_TEST_TOKEN} --hash=sha256:" + "0" * 64,
+        "./${LAMINA_TEST_TOKEN}/a",
+        "# -*- coding: hunter2 -*-",
+    ],
+)
+def test_no_error_has_a_password(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an error nor its traceback has a password, whatever its characters, or the value of an environment variable."""
+    monkeypatch.setenv("LAMINA_TEST_TOKEN", "hunter2")
+    write(tmp_path, f"{line}\n")
+
+    with pytest.raises(LaminaError) as raised:
+        read_lock(tmp_path)
+
+    shown = "".join(traceback.format_exception(raised.value)) + str(raised.value.hint)
+    assert "hunter2" not in shown
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "root:hunter2:19000:0:99999:7:::",
+        "hunter2",
+        "password = hunter2",
+        "hunter2/a+b",
+        "/hunter2/b",
+        "--hunter2",
+        "./hunter2",
+        "hunter2 b",
+    ],
+)
+def test_no_line_of_another_file_is_quoted(content: str, link: bool, tmp_path: Path) -> None:
+    """A file outside the repository may be anything: its lines are named by their numbers, also if it is reached through a link."""
+    outside = tmp_path / "shadow"
+    outside.write_text(f"{content}\n")
+    project = tmp_path / "project"
+    project.mkdir()
+    if link:
+        (project / "requirements.txt").symlink_to(outside)
+    else:
+        write(project, f"-r {outside}\n")
+
+    with pytest.raises(LaminaError) as raised:
+        read_lock(project)
+
+    assert ("hunter2" in str(raised.value), True) == (False, ":1" in str(raised.value))
 
 
 def test_two_pins(tmp_path: Path) -> None:
@@ -447,9 +514,9 @@ def test_encodings(tmp_path: Path, encoding: str, mark: bytes, head: str) -> Non
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"# coding: klingon\n", "unknown encoding: klingon"),
-        (b"# coding: undefined\n", "undefined encoding"),
-        (b"a==1.0 # \xfc\n", "'utf-8' codec can't decode byte 0xfc in position 9: invalid start byte"),
+        (b"# coding: klingon\n", "names an unknown encoding in its first lines"),
+        (b"# coding: undefined\n", "names an unknown encoding in its first lines"),
+        (b"a==1.0 # \xfc\n", "is not valid UTF-8 at byte 9: save it as UTF-8"),
     ],
 )
 def test_undecodable(tmp_path: Path, content: bytes, reason: str) -> None:
@@ -460,7 +527,7 @@ def test_undecodable(tmp_path: Path, content: bytes, reason: str) -> None:
     with pytest.raises(LockSyntaxError) as raised:
         read_lock(tmp_path)
 
-    assert str(raised.value).startswith(f"`{path}` is not a valid requirements file: cannot read `{path}`: ")
+    assert str(raised.value).startswith(f"`{path}` is not a valid requirements file: `{path}` ")
     assert reason in str(raised.value)
     assert not is_hashed(path)
 

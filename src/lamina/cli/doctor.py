@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.text import count, megabytes, without_logins
+from lamina.core.text import count, megabytes
+from lamina.core.urls import without_userinfo
 
 if TYPE_CHECKING:
     import argparse
@@ -56,10 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open(trusted=True))
         aws = find_credentials()
     if arguments.json:
-        emit_json(json.loads(without_logins(json.dumps(_document(diagnosis, aws), default=str))))
+        emit_json(_without_userinfo(json.loads(json.dumps(_document(diagnosis, aws), default=str))))
     else:
         for label, line in _lines(diagnosis, aws):
-            emit(f"{_MARGIN}{label:<{_LABEL_COLUMNS}}{without_logins(_without_home(line))}")
+            emit(f"{_MARGIN}{label:<{_LABEL_COLUMNS}}{without_userinfo(_without_home(line))}")
     return 1 if diagnosis.problems else 0
 
 
@@ -73,6 +74,19 @@ def _document(diagnosis: Diagnosis, aws: AwsPresence | None) -> dict[str, object
         "aws": None if aws is None else asdict(aws),
         "problems": [error.document() for error in diagnosis.problems],
     }
+
+
+def _without_userinfo(value: object) -> object:
+    """Return the JSON *value* without the user names and passwords of URLs, such as in an error about an invalid path."""
+    match value:
+        case str():
+            return without_userinfo(value)
+        case list():
+            return [_without_userinfo(each) for each in value]
+        case dict():
+            return {key: _without_userinfo(each) for key, each in value.items()}
+        case _:
+            return value
 
 
 def _lines(diagnosis: Diagnosis, aws: AwsPresence | None) -> Iterator[tuple[str, str]]:

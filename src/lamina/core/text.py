@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 _MARGIN = 2
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NARROWEST = 16
 """The width below which the first column of a table is not wrapped any further."""
 
@@ -23,6 +24,18 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
     return "".join(
         each if each.isprintable() or each in keep else each.encode("unicode_escape").decode("ascii") for each in text
     )
+
+
+def decoded(content: bytes) -> str:
+    """Return the text *content*, which is UTF-8 with or without a byte order mark. Raises UnicodeDecodeError: see `undecodable`."""
+    return content.decode("utf-8-sig")
+
+
+def undecodable(error: UnicodeDecodeError) -> str:
+    """Return why a file cannot be decoded, and how to correct it, without its content."""
+    if error.object[:2] in _UTF16_MARKS and error.encoding.startswith("utf-8"):
+        return "is UTF-16: save it as UTF-8"
+    return f"is not valid {error.encoding.upper()} at byte {error.start:,}: save it as UTF-8"
 
 
 def megabytes(size: int) -> str:
@@ -77,11 +90,3 @@ def _wrapped(text: str, width: int) -> list[str]:
     import textwrap
 
     return textwrap.wrap(text, width, subsequent_indent="  ")
-
-
-def without_logins(text: str) -> str:
-    """Return *text* without the user names and passwords of URLs in it, such as in a message about an invalid value."""
-    import re  # a build with nothing to do does not need it
-
-    # A URL that was read as a path has one slash.
-    return re.sub(r"(:/+)\S*@", r"\1", text)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
-from lamina.fetch.urls import Origin, origin, split_userinfo
+from lamina.core.urls import split_userinfo
+from lamina.fetch.urls import Origin, origin
 
 if TYPE_CHECKING:
     import netrc

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file
 from lamina.core.toml import read_data
+from lamina.core.urls import ENCODING_HINT, InvalidUrlError, split_userinfo
 from lamina.fetch.credentials import Credentials, Login, unreadable
-from lamina.fetch.urls import split_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +52,10 @@ class IndexSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Index:
-    url: str
+    url: str = field(repr=False)
+    """The URL as configured, which may contain credentials: `split_userinfo` removes them."""
+    place: str
+    """Where the index is configured, for errors."""
     name: str | None = None
     default: bool = False
     flat: bool = False
@@ -72,29 +75,40 @@ def read_settings(
     Return the index settings for the directory *project*.
 
     *index_url* replaces the configured default index. *extra_index_urls* and *find_links* are used in addition to the
-    configured ones. *environment* defaults to ``os.environ``. Raises `ConfigError` if a configuration file is unreadable or invalid.
+    configured ones. *environment* defaults to ``os.environ``. Raises `ConfigError` if a configuration file is unreadable or invalid,
+    or if a URL is invalid.
     """
     environment = os.environ if environment is None else environment
     pip = read_pip(environment)
-    arguments = [_Index(url=url, flat=True) for url in find_links]
-    arguments += [_Index(url=url) for url in extra_index_urls]
+    arguments = [_Index(url=url, place="`--find-links`", flat=True) for url in find_links]
+    arguments += [_Index(url=url, place="`--extra-index-url`") for url in extra_index_urls]
     if index_url:
-        arguments.append(_Index(url=index_url, default=True))
+        arguments.append(_Index(url=index_url, place="`--index-url`", default=True))
     declared = [*arguments, *_from_uv_environment(environment)]
     # `PIP_*` variables rank above uv's files, pip's own files rank below them.
     pip_above = {key: value for key, value in pip.items() if environment.get(_variable(key))}
-    declared += _from_pip(pip_above)
+    declared += _from_pip(pip_above, environment)
     if not environment.get("UV_NO_CONFIG"):
         declared += _from_uv_files(project, environment)
-    declared += _from_pip({key: value for key, value in pip.items() if key not in pip_above})
+    declared += _from_pip({key: value for key, value in pip.items() if key not in pip_above}, environment)
     online = not any(_true(value) for value in (environment.get("UV_NO_INDEX"), pip.get("no-index")))
-    credentials = Credentials(_named_logins(declared, environment), environment=environment)
+    # First, because invalid URLs must not be used in any way.
+    clean = [_clean(index, project) for index in declared]
+    credentials = Credentials(_named_logins(declared, clean, environment), environment=environment)
     bases = [credentials.learn(_absolute(index.url, project), index=True) for index in declared]
     return IndexSettings(
         sources=tuple(_sources(declared, bases, online=online)),
         credentials=credentials,
         certificates=_certificates(environment, pip),
     )
+
+
+def _clean(index: _Index, project: Path) -> str:
+    """Return the URL of *index* without credentials. Raises `ConfigError` with the place of an invalid URL, which may be a password."""
+    try:
+        return split_userinfo(_absolute(index.url, project))[0]
+    except InvalidUrlError:
+        raise ConfigError(f"{index.place} has an invalid URL of an index", hint=ENCODING_HINT) from None
 
 
 def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[IndexSource]:
@@ -122,29 +136,32 @@ def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -
 def _from_uv_environment(environment: Mapping[str, str]) -> Iterator[_Index]:
     for url in re.split(r"[,\s]+", environment.get("UV_FIND_LINKS", "")):
         if url:
-            yield _Index(url=url, flat=True)
+            yield _Index(url=url, place="`UV_FIND_LINKS`", flat=True)
     for variable in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
         for value in environment.get(variable, "").split():
-            yield _named(value)
+            yield _named(value, variable)
     for variable in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
         if value := environment.get(variable, "").strip():
-            yield _named(value, default=True)
+            yield _named(value, variable, default=True)
 
 
-def _named(value: str, *, default: bool = False) -> _Index:
+def _named(value: str, variable: str, *, default: bool = False) -> _Index:
     """Parse an index in the form ``name=url`` or ``url``."""
     matched = re.fullmatch(r"([\w.-]+)=(.+)", value)
     name, url = matched.groups() if matched else (None, value)
-    return _Index(url=url, name=name, default=default)
+    return _Index(url=url, place=f"`{variable}`", name=name, default=default)
 
 
-def _from_pip(values: Mapping[str, str]) -> Iterator[_Index]:
+def _from_pip(values: Mapping[str, str], environment: Mapping[str, str]) -> Iterator[_Index]:
+    def place(key: str) -> str:
+        return f"`{_variable(key)}`" if environment.get(_variable(key)) else f"`{key}` in pip's configuration file"
+
     for url in values.get("find-links", "").split():
-        yield _Index(url=url, flat=True)
+        yield _Index(url=url, place=place("find-links"), flat=True)
     for url in values.get("extra-index-url", "").split():
-        yield _Index(url=url)
+        yield _Index(url=url, place=place("extra-index-url"))
     if url := values.get("index-url", "").strip():
-        yield _Index(url=url, default=True)
+        yield _Index(url=url, place=place("index-url"), default=True)
 
 
 def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_Index]:
@@ -154,23 +171,23 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
     If ``UV_CONFIG_FILE`` is set, only that file is read.
     """
     if explicit := environment.get("UV_CONFIG_FILE"):
-        yield from _from_uv_table(_toml(Path(explicit)), Path(explicit).parent)
+        yield from _from_uv_table(_toml(Path(explicit)), Path(explicit))
         return
     project = project.absolute()
     for directory in (project, *project.parents):
         if (path := directory / "uv.toml").is_file():
-            yield from _from_uv_table(_toml(path), directory)
+            yield from _from_uv_table(_toml(path), path)
             break
         if (path := directory / "pyproject.toml").is_file():
             table = _toml(path).get("tool", {}).get("uv")
             if table is not None:
-                yield from _from_uv_table(table, directory)
+                yield from _from_uv_table(table, path)
                 break
     home = Path(environment.get("HOME") or Path.home())
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
     for path in (user / "uv" / "uv.toml", Path("/etc/uv/uv.toml")):
         if path.is_file():
-            yield from _from_uv_table(_toml(path), path.parent)
+            yield from _from_uv_table(_toml(path), path)
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -190,12 +207,14 @@ def _toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"`{path}` is not valid TOML") from None
 
 
-def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
-    """Yield the indexes in a ``[tool.uv]`` table. Invalid entries are skipped, because uv itself reports them."""
+def _from_uv_table(table: dict[str, Any], file: Path) -> Iterator[_Index]:
+    """Yield the indexes in the ``[tool.uv]`` table of *file*. Invalid entries are skipped, because uv itself reports them."""
+    directory, place = file.parent, f"`{file}`"
     for row in table.get("index", ()):
         if isinstance(row, dict) and isinstance(row.get("url"), str):
             yield _Index(
                 url=_absolute(row["url"], directory),
+                place=place,
                 name=row.get("name"),
                 default=row.get("default") is True,
                 flat=row.get("format") == "flat",
@@ -203,11 +222,11 @@ def _from_uv_table(table: dict[str, Any], directory: Path) -> Iterator[_Index]:
             )
     for scope in (table, table.get("pip", {})):
         for url in scope.get("find-links", ()):
-            yield _Index(url=_absolute(url, directory), flat=True)
+            yield _Index(url=_absolute(url, directory), place=place, flat=True)
         for url in scope.get("extra-index-url", ()):
-            yield _Index(url=_absolute(url, directory))
+            yield _Index(url=_absolute(url, directory), place=place)
         if isinstance(url := scope.get("index-url"), str):
-            yield _Index(url=_absolute(url, directory), default=True)
+            yield _Index(url=_absolute(url, directory), place=place, default=True)
 
 
 def read_pip(environment: Mapping[str, str]) -> dict[str, str]:
@@ -287,14 +306,14 @@ def _read_pip_file(path: Path) -> dict[str, str]:
     return found
 
 
-def _named_logins(declared: Iterable[_Index], environment: Mapping[str, str]) -> Iterator[Login]:
-    for index in declared:
+def _named_logins(declared: Iterable[_Index], urls: Iterable[str], environment: Mapping[str, str]) -> Iterator[Login]:
+    for index, url in zip(declared, urls, strict=True):
         if index.name is None:
             continue
         variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", index.name.upper())
         user, password = environment.get(f"{variable}_USERNAME"), environment.get(f"{variable}_PASSWORD")
         if user or password:
-            yield Login(url=split_userinfo(index.url)[0], user=user or "", password=password)
+            yield Login(url=url, user=user or "", password=password)
 
 
 def _absolute(url: str, directory: Path) -> str:

@@ -1,16 +1,19 @@
-"""Parse URLs, and remove the credentials in them."""
+"""Parse the URLs of indexes and files. `lamina.core.urls` separates what is secret in them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from lamina.core.names import path_of
+from lamina.core.urls import redacted, split_userinfo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.values import Pin
+
+__all__ = ["Origin", "is_remote", "local_path", "origin", "redacted", "split_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -35,24 +38,3 @@ def origin(url: str) -> Origin:
     parts = urlsplit(url)
     scheme = parts.scheme.lower()
     return scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(scheme, 0)
-
-
-def split_userinfo(url: str) -> tuple[str, str | None, str | None]:
-    """
-    Split *url* into the URL without userinfo, the user name, and the password.
-
-    The user name and the password are ``None`` if absent.
-    """
-    parts = urlsplit(url)
-    userinfo, at, host = parts.netloc.rpartition("@")
-    if not at:
-        return url, None, None
-    user, _, password = userinfo.partition(":")
-    clean = urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment))
-    return clean, unquote(user) or None, unquote(password) or None
-
-
-def redacted(url: str) -> str:
-    """Return *url* without userinfo, query and fragment, which may contain secrets, for use in messages."""
-    parts = urlsplit(split_userinfo(url)[0])
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))

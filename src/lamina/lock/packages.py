@@ -17,6 +17,7 @@ from packaging.pylock import Pylock, PylockValidationError
 from lamina.core.errors import IndexLookupError, LockSyntaxError, NoCompatibleWheelError, OfflineError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
+from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked, redacted, without_credentials
 from lamina.lock import validation
 from lamina.lock.types import IndexFile, Lock
 
@@ -101,7 +102,7 @@ class Packages:
         self, package: dict[str, Any], url: str, commit: str, *, revision: str | None = None, subdirectory: str | None
     ) -> None:
         """Add a package at a commit of the git repository at *url*. Credentials in *url* are removed."""
-        vcs = {"type": "git", "url": validation.without_credentials(url), "commit-id": commit}
+        vcs = {"type": "git", "url": _clean(url, package["name"]), "commit-id": commit}
         self.add(package | {"vcs": vcs | _given(requested_revision=revision, subdirectory=subdirectory)})
 
     def add_directory(
@@ -127,7 +128,7 @@ class Packages:
         if len(hashes) != 1:
             self.add_unhashed(package["name"], shown)
             return
-        where = {"path": str(place)} if isinstance(place, Path) else {"url": validation.without_credentials(place)}
+        where = {"path": str(place)} if isinstance(place, Path) else {"url": _clean(place, package["name"])}
         self.add(package | {"archive": where | {"hashes": {"sha256": min(hashes)}} | _given(**more)})
 
     def add_files(self, name: str, version: str, files: Sequence[IndexFile]) -> None:
@@ -139,6 +140,8 @@ class Packages:
         if not locked.hashes:
             self.add_unhashed(locked.name, shown)
         elif not self.leaves_out(locked.name):
+            for url in filter(None, locked.indexes):
+                _clean(url, locked.name)
             self._hashed.append(locked)
 
     def add_unhashed(self, name: str, shown: str) -> None:
@@ -186,9 +189,7 @@ class Packages:
             )
         missing = [f"`{each.name}` {each.version}" for each, answer in answers if answer is None]
         if missing:
-            asked = dict.fromkeys(
-                validation.without_credentials(url) for each in self._hashed for url in each.indexes if url
-            )
+            asked = dict.fromkeys(redacted(url) for each in self._hashed for url in each.indexes if url)
             raise IndexLookupError(
                 f"no index has any of the locked files of: {', '.join(missing)}",
                 hint="configure the index that has these files, or regenerate the lock if they were withdrawn; "
@@ -234,7 +235,7 @@ class Packages:
         sdists = [_artifact(file) for file in ordered if file.filename.endswith((".tar.gz", ".zip"))]
         if not wheels and not sdists:
             return None
-        index = validation.without_credentials(index_url) if index_url else None
+        index = without_credentials(index_url) if index_url else None
         artifacts = _given(wheels=[_artifact(file) for file in wheels] or None, sdist=sdists[0] if sdists else None)
         return {"name": name, "version": version} | _given(index=index) | artifacts
 
@@ -247,6 +248,14 @@ def _refuse_unfit(errors: Sequence[NoCompatibleWheelError]) -> None:
             offered={name: files for error in errors for name, files in error.offered.items()},
             hint=errors[0].hint,
         )
+
+
+def _clean(url: str, name: str) -> str:
+    """Return *url* of the package *name* without credentials. Raises `LockSyntaxError` without the URL, which may be a password."""
+    try:
+        return without_credentials(checked(url))
+    except InvalidUrlError as error:
+        raise LockSyntaxError(f"`{name}` is locked with an invalid URL", hint=ENCODING_HINT) from error
 
 
 def _given(**values: Any) -> dict[str, Any]:
@@ -272,9 +281,7 @@ def _filename(file: IndexFile) -> str:
 
 def _artifact(file: IndexFile) -> dict[str, Any]:
     hashes = {"sha256": file.sha256.lower()}
-    return {"name": file.filename, "url": validation.without_credentials(file.url), "hashes": hashes} | _given(
-        size=file.size
-    )
+    return {"name": file.filename, "url": without_credentials(file.url), "hashes": hashes} | _given(size=file.size)
 
 
 def _may_fit(filename: str, interpreter: str, machine: str) -> bool:

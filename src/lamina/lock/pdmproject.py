@@ -17,7 +17,8 @@ from packaging.utils import canonicalize_name
 
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen
-from lamina.lock import pyproject, reading, validation
+from lamina.core.urls import with_credentials
+from lamina.lock import pyproject, reading
 from lamina.lock.graph import Dependency, LockedProject
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _indexes(sources: Iterable[Mapping[str, Any]]) -> Iterator[str | None]:
             continue
         url = _expanded(source["url"])
         if "username" in source:
-            url = validation.with_credentials(url, _expanded(source["username"]), _expanded(source.get("password", "")))
+            url = with_credentials(url, _expanded(source["username"]), _expanded(source.get("password", "")))
         replaced |= source.get("name") == "pypi"
         yield url
     if not replaced:

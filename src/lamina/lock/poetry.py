@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockError
+from lamina.core.urls import with_credentials
 from lamina.lock import poetryproject, staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.graph import LockedVersion
@@ -196,7 +197,7 @@ def _index(source: LockTable) -> str | None:
     variable = re.sub(r"[-.]", "_", source.get("reference", str) or "").upper()
     user = os.environ.get(f"POETRY_HTTP_BASIC_{variable}_USERNAME")
     password = os.environ.get(f"POETRY_HTTP_BASIC_{variable}_PASSWORD", "")
-    return validation.with_credentials(url, user, password) if user else url
+    return with_credentials(url, user, password) if user else url
 
 
 def _add_direct(packages: Packages, row: LockTable, source: LockTable, files: Sequence[tuple[str, str]]) -> None:

@@ -15,6 +15,7 @@ from packaging.pylock import Pylock, PylockValidationError
 from packaging.utils import canonicalize_name
 
 from lamina.core.errors import LockSyntaxError
+from lamina.core.urls import without_credentials
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.markers import holds
@@ -93,8 +94,8 @@ def _placed(row: LockTable, directory: Path) -> dict[str, Any]:
             placed[key] = _placed_artifact(row.get_table(key), directory)
     if "wheels" in row:
         placed["wheels"] = [_placed_artifact(wheel, directory) for wheel in row.get_tables("wheels")]
-    if index := row.get("index", str):
-        placed["index"] = validation.without_credentials(index)
+    if index := row.get_as("index", without_credentials):
+        placed["index"] = index
     return placed
 
 
@@ -102,8 +103,8 @@ def _placed_artifact(artifact: LockTable, directory: Path) -> dict[str, Any]:
     placed = {**artifact.values}
     if path := artifact.get("path", str):
         placed["path"] = os.path.normpath(directory / path)
-    if url := artifact.get("url", str):
-        placed["url"] = validation.without_credentials(url)
+    if url := artifact.get_as("url", without_credentials):
+        placed["url"] = url
     return placed
 
 

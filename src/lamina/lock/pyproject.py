@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from lamina.core.errors import ConfigError
 from lamina.lock import reading
 from lamina.lock.reading import LockTable
+from lamina.lock.requirementsfile import is_quotable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,10 +92,15 @@ def _origin(sources: LockTable, name: str) -> str | None:
 
 
 def _parse(requirements: Iterable[str], path: Path) -> tuple[Requirement, ...]:
-    try:
-        return tuple(Requirement(requirement) for requirement in requirements)
-    except InvalidRequirement as error:
-        raise ConfigError(f"`{path}` has an invalid requirement: {error}") from error
+    parsed = []
+    for text in requirements:
+        try:
+            parsed.append(Requirement(text))
+        except InvalidRequirement as error:
+            # The error quotes the requirement, which may have a URL with a password.
+            reason = f": {error}" if is_quotable(text) else ""
+            raise ConfigError(f"`{path}` has an invalid requirement{reason}") from None
+    return tuple(parsed)
 
 
 def _groups(groups: LockTable, uv: LockTable, path: Path) -> dict[str, tuple[Requirement, ...]]:

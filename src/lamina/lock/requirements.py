@@ -11,7 +11,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote
 
 from packaging.markers import Marker
 from packaging.utils import canonicalize_name, canonicalize_version
@@ -20,7 +20,8 @@ from packaging.version import InvalidVersion, Version
 from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, UnknownGroupError
 from lamina.core.names import path_of
 from lamina.core.paths import relative_path
-from lamina.lock import pyproject, staleness, validation
+from lamina.core.urls import redacted
+from lamina.lock import pyproject, staleness
 from lamina.lock.commands import compilation, compile_command, located
 from lamina.lock.localname import read_name
 from lamina.lock.packages import Hashed, Packages
@@ -124,7 +125,8 @@ def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
         return marker is None or marker.evaluate({**cast("Mapping[str, str]", request.target.markers), "extra": ""})
     except ValueError as error:
         # The marker is invalid, or compares incompatible values.
-        raise LockSyntaxError(f"`{path}` has an invalid marker in {entry.origin}: {error}") from error
+        reason = f": {error}" if entry.is_public else ""
+        raise LockSyntaxError(f"`{path}` has an invalid marker in {entry.origin}{reason}") from None
 
 
 def _pinned(
@@ -155,7 +157,7 @@ def _pinned(
         for constraint in by_name.get(name, ()):
             specifier &= cast("Requirement", constraint.requirement).specifier
             hashes = hashes & constraint.hashes if hashes and constraint.hashes else hashes | constraint.hashes
-        worded = f"`{requirement.name}{requirement.specifier}` ({entry.origin})"
+        worded = entry.worded
         version = _version(specifier)
         if version is None:
             unpinned.append(f"{worded} is not pinned to one version")
@@ -199,13 +201,17 @@ class _Direct:
         place = entry.place or (entry.requirement.url if entry.requirement else None) or ""
         address, _, fragment = place.partition("#")
         self._entry = entry
+        # If it has an `@`, the URL has a password with a number sign.
+        self._after = fragment
         self._fragment = {key: values[0] for key, values in parse_qs(fragment).items()}
         self._vcs, _, repository = address.partition("+") if re.match(r"(git|hg|svn|bzr)\+", address) else ("", "", "")
+        self._commit = ""
         self._url = repository if self._vcs else address if re.match(r"https?://", address) else None
         if self._vcs:
-            parts = urlsplit(self._url or "")
-            where, _, self._commit = parts.path.rpartition("@") if "@" in parts.path else (parts.path, "", "")
-            self._url = urlunsplit(parts._replace(path=where))
+            before, _, after = repository.rpartition("@")
+            # Before the first slash, the separator is that of a user name.
+            is_commit = "/" in before.partition("://")[2]
+            self._url, self._commit = (before, after) if is_commit else (repository, "")
         local = path_of(address) if address.startswith("file:") else re.sub(r"\[[^\]]*\]$", "", address)
         # uv and pip-tools write a path as it is in the source, where it starts in the directory in which they run.
         starts = dict.fromkeys((entry.compiled_in or entry.directory, entry.directory, project))
@@ -219,8 +225,18 @@ class _Direct:
     @property
     def worded(self) -> str:
         """The requirement's name and position, formatted for errors."""
-        shown = validation.without_credentials(self._url) if self._url else self._path.name
-        return f"`{self._entry.requirement.name if self._entry.requirement else shown}` ({self._entry.origin})"
+        if self._entry.requirement:
+            return self._entry.worded
+        if not self._entry.is_public or "@" in self._after:
+            shown = "a URL" if self._url else "a path"
+        else:
+            # With the commit: what precedes the last `@` may be a password.
+            shown = (
+                f"`{redacted(f'{self._url}@{self._commit}' if self._commit else self._url)}`"
+                if self._url
+                else f"`{self._path.name}`"
+            )
+        return f"{shown} ({self._entry.origin})"
 
     @property
     def needs_hash(self) -> bool:
@@ -236,12 +252,11 @@ class _Direct:
             revision = f"`{self._commit}`" if self._commit else "the default branch"
             return f"{self.worded} refers to {revision} instead of a full git commit"
         if self.is_directory and not self._path.is_dir():
-            places = " or ".join(f"`{place}`" for place in self._places)
+            places = " or ".join(f"`{place}`" for place in self._places) if self._entry.is_public else "a place"
             return f"{self.worded} refers to {places}, which is not a directory, wheel or source archive"
         if self.name is None:
-            return (
-                f"{self.worded} has no distribution name that lamina can read: write it as `NAME @ {self._entry.place}`"
-            )
+            place = redacted(self._entry.place or "") if self._entry.is_public else "PLACE"
+            return f"{self.worded} has no distribution name that lamina can read: write it as `NAME @ {place}`"
         return None
 
     @property
@@ -265,7 +280,7 @@ class _Direct:
 
     @property
     def _filename(self) -> str:
-        return unquote(urlsplit(self._url).path).rpartition("/")[2] if self._url else self._path.name
+        return unquote(redacted(self._url)).rpartition("/")[2] if self._url else self._path.name
 
     def add_to(self, packages: Packages) -> None:
         """Add the requirement to *packages*."""

@@ -20,7 +20,8 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from lamina.core.files import read_file
 from lamina.core.names import path_of
-from lamina.core.text import without_logins
+from lamina.core.text import undecodable
+from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,6 +46,8 @@ _OTHER_OPTION = re.compile(r"\s(--[a-z-]+|-[a-z])(?:[=\s].*)?$")
 # A path or URL without a name before it: `./shared`, `../wheels/a.whl`, `file:///…`, `C:\…`.
 _PLACE = re.compile(r"^(?:\.{0,2}[/\\]|\.\.?$|[a-zA-Z][a-zA-Z0-9+.-]*:|[^\s;@<>=!~\[\]()]+[/\\])")
 
+_QUOTABLE = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:\[[A-Za-z0-9._, -]*\])?[A-Za-z0-9 ._*<>=!~,-]{0,99}")
+
 _WITHOUT_MEANING = {
     "--require-hashes",
     "--pre",
@@ -63,6 +66,8 @@ class _Position:
     path: Path
     number: int
     compiled_in: Path | None
+    is_public: bool
+    """Whether errors may quote the line: the file is in the repository, and the line has no environment variable."""
 
     def __str__(self) -> str:
         return f"{self.path.name}:{self.number}"
@@ -74,6 +79,8 @@ class RequirementLine:
 
     origin: str
     """The file name and line number for errors, such as ``requirements.txt:12``."""
+    is_public: bool
+    """Whether errors may quote the path or URL: the file is in the repository, and the line has no environment variable."""
     directory: Path
     """The directory of the requirements file."""
     compiled_in: Path | None
@@ -87,6 +94,20 @@ class RequirementLine:
     editable: bool
     hashes: frozenset[str]
     """The requirement's SHA-256 hashes in lower-case hexadecimal."""
+
+    @property
+    def worded(self) -> str:
+        """The requirement by name and its position, formatted for errors. A lone word of another file may be anything, even a secret."""
+        if self.requirement is None:
+            return self.origin
+        name, specifier = self.requirement.name, self.requirement.specifier
+        if self.is_public:
+            return f"`{name}{specifier}` ({self.origin})"
+        return (
+            f"`{name}` ({self.origin})"
+            if specifier or self.hashes or self.requirement.url
+            else f"a requirement ({self.origin})"
+        )
 
 
 @dataclass(kw_only=True, slots=True)
@@ -138,24 +159,35 @@ def is_hashed(path: Path) -> bool:
 def parse(path: Path) -> Requirements:
     """Parse the requirements file at *path*. Instead of raising errors, list them in ``problems`` of the result."""
     requirements = Requirements()
-    _parse_file(path, requirements, constraint=False)
+    root = next((parent for parent in path.parents if (parent / ".git").exists()), path.parent)
+    _parse_file(path, requirements, constraint=False, root=root.resolve())
     return requirements
 
 
-def _parse_file(path: Path, into: Requirements, *, constraint: bool) -> None:
+def _parse_file(path: Path, into: Requirements, *, constraint: bool, root: Path) -> None:
     if path in into.inputs:
         return
     into.inputs.append(path)
     try:
         text = read_text(path)
-    except (OSError, LookupError, UnicodeError) as error:
-        into.problems.append(f"cannot read `{path}`: {error}")
+    except OSError as error:
+        into.problems.append(f"cannot read `{path}`: {error.strerror}")
+        return
+    except UnicodeDecodeError as error:
+        into.problems.append(f"`{path}` {undecodable(error)}")
+        return
+    except (LookupError, UnicodeError):
+        # The message would quote the file.
+        into.problems.append(f"`{path}` names an unknown encoding in its first lines")
         return
     compiled_in = _compiled_in(path, text)
-    for number, line in _logical_lines(text):
-        position = _Position(path=path, number=number, compiled_in=compiled_in)
+    is_inside = path.resolve().is_relative_to(root)
+    for number, written in _logical_lines(text):
+        line = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), written)
+        is_public = is_inside and line == written
+        position = _Position(path=path, number=number, compiled_in=compiled_in, is_public=is_public)
         if line.startswith("-"):
-            _option(line, position, into, constraint=constraint)
+            _option(line, position, into, constraint=constraint, root=root)
         else:
             _requirement(line, position, into, constraint=constraint, editable=False)
 
@@ -179,7 +211,7 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """
     Yield each logical line of *text* with the number of its first line.
 
-    Continuation lines are joined, environment variables are expanded, and comments and blank lines are skipped.
+    Continuation lines are joined, and comments and blank lines are skipped.
     """
     started, parts = 0, list[str]()
     for number, line in enumerate([*text.splitlines(), ""], start=1):
@@ -194,21 +226,39 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         joined = _COMMENT.sub("", " ".join([*parts, line])).strip()
         parts = []
         if joined:
-            yield started, _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), joined)
+            yield started, joined
 
 
-def _option(line: str, position: _Position, into: Requirements, *, constraint: bool) -> None:
+def _quoted(text: str, position: _Position) -> str:
+    """
+    Return *text* and a blank for an error about a line, or nothing if it may be a secret.
+
+    Only what looks like a requirement by name in a file of the repository is quoted: no URL, no path, no line of another file.
+    """
+    return f"`{text}` " if position.is_public and is_quotable(text) else ""
+
+
+def is_quotable(text: str) -> bool:
+    """Return whether *text* looks like a requirement by name or an option, so that an error may quote it: no URL, path or assignment."""
+    return _QUOTABLE.fullmatch(text) is not None
+
+
+def _option(line: str, position: _Position, into: Requirements, *, constraint: bool, root: Path) -> None:
     directory = position.path.parent
     found = _OPTION.match(line)
     name, value = (found[1], found[2].strip().strip("\"'")) if found else (line, "")
     match name:
         case "-r" | "--requirement" | "-c" | "--constraint":
+            if "://" in value:
+                # The URL may have a password, so it is not quoted.
+                into.problems.append(f"{position}: `{name}` has a URL, but lamina reads local files only")
+                return
             included = Path(os.path.normpath(directory / value))
-            _parse_file(included, into, constraint=constraint or name in {"-c", "--constraint"})
+            _parse_file(included, into, constraint=constraint or name in {"-c", "--constraint"}, root=root)
         case "-i" | "--index-url" | "--pypi-url":
-            into.index_url = value
+            into.index_url = _index_url(value, position, into)
         case "--extra-index-url":
-            into.extra_index_urls.append(value)
+            into.extra_index_urls.append(_index_url(value, position, into))
         case "-f" | "--find-links":
             local = str(path_of(value)) if value.startswith("file:") else value
             into.find_links.append(local if "://" in local else os.path.normpath(directory / local))
@@ -217,9 +267,17 @@ def _option(line: str, position: _Position, into: Requirements, *, constraint: b
         case "-e" | "--editable":
             _requirement(value, position, into, constraint=constraint, editable=True)
         case _ if name not in _WITHOUT_MEANING:
-            into.problems.append(f"{position}: unsupported option `{name}`")
+            into.problems.append(f"{position}: unsupported option {_quoted(name, position)}".rstrip())
         case _:
             pass
+
+
+def _index_url(url: str, position: _Position, into: Requirements) -> str:
+    try:
+        return checked(url)
+    except InvalidUrlError:
+        into.problems.append(f"{position}: the URL of the index is invalid; {ENCODING_HINT}")
+        return ""
 
 
 def _requirement(line: str, position: _Position, into: Requirements, *, constraint: bool, editable: bool) -> None:
@@ -228,7 +286,7 @@ def _requirement(line: str, position: _Position, into: Requirements, *, constrai
     )
     text = _HASH_OPTION.sub("", line).strip()
     if other := _OTHER_OPTION.search(text):
-        into.problems.append(f"{position}: unsupported option `{other[1]}` of a requirement")
+        into.problems.append(f"{position}: unsupported option {_quoted(other[1], position)}of a requirement")
         return
     requirement: Requirement | None = None
     place = marker = None
@@ -239,10 +297,11 @@ def _requirement(line: str, position: _Position, into: Requirements, *, constrai
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            into.problems.append(f"{position}: `{without_logins(text)}` is not a valid requirement")
+            into.problems.append(f"{position}: {_quoted(text, position) or 'the line '}is not a valid requirement")
             return
     entry = RequirementLine(
         origin=str(position),
+        is_public=position.is_public,
         directory=position.path.parent,
         compiled_in=position.compiled_in,
         requirement=requirement,

@@ -26,6 +26,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.core.names import path_of
+from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked
 from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, Sha256, VcsSource
 from lamina.lock.markers import holds
 from lamina.lock.validation import one_version_each, python_fits, some_environment_fits
@@ -241,6 +242,12 @@ def _fields(
     url, path = artifact.url, Path(artifact.path) if artifact.path else None
     if path is None and url and url.startswith("file:"):
         path, url = path_of(url), None
+    try:
+        # Before they reach a request, whose error would quote them.
+        for address in filter(None, (url, package.index)):
+            checked(address)
+    except InvalidUrlError as error:
+        raise LockSyntaxError(f"{_worded(package)} is locked with an invalid URL", hint=ENCODING_HINT) from error
     return {
         "name": package.name,
         "filename": filename,

@@ -18,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 
 from lamina.core.errors import LockError
 from lamina.core.frozen import replace
+from lamina.core.urls import without_credentials
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.packages import Packages
@@ -135,7 +136,7 @@ def _add_registry(packages: Packages, package: dict[str, Any], row: LockTable, p
     wheels, sdists = row.get_tables("wheels"), [row.get_table("sdist")] if "sdist" in row else []
     if not all(_sha256(file) for file in wheels or sdists):
         packages.add_unhashed(package["name"], worded(row))
-    found: dict[str, Any] = {"index": validation.without_credentials(place) if remote else local.as_uri()}
+    found: dict[str, Any] = {"index": without_credentials(place) if remote else local.as_uri()}
     if wheels:
         found["wheels"] = [_file(wheel, local) for wheel in packages.near(wheels, _filename)]
     # A source distribution is needed only without wheels, so its missing SHA-256 is no error if there are wheels.
@@ -145,8 +146,8 @@ def _add_registry(packages: Packages, package: dict[str, Any], row: LockTable, p
 
 
 def _file(row: LockTable, local: Path) -> dict[str, Any]:
-    if url := row.get("url", str):
-        file: dict[str, Any] = {"url": validation.without_credentials(url)}
+    if url := row.get_as("url", without_credentials):
+        file: dict[str, Any] = {"url": url}
     else:
         file = {"path": os.path.normpath(local / row.get_required("path", str))}
     if (size := row.get("size", int)) is not None:

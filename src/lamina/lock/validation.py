@@ -1,9 +1,8 @@
-"""Check locks for all lock readers, and edit the credentials in their URLs. A check returns ``None`` or raises an error."""
+"""Check locks for all lock readers. A check returns ``None`` or raises an error."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote, urlsplit, urlunsplit
 
 from packaging.specifiers import SpecifierSet
 
@@ -120,27 +119,3 @@ def hash_missing(unhashed: Sequence[str], *, path: Path, command: str) -> None:
         f"`{path}` has no SHA-256 for: {', '.join(sorted(unhashed))}",
         hint=f"regenerate the lock with hashes: run `{command}`",
     )
-
-
-def without_credentials(url: str) -> str:
-    """
-    Return *url* without user name and password.
-
-    The user name in an ``ssh`` URL is kept, because it is part of the address.
-    """
-    if "@" not in url:
-        return url
-    parts = urlsplit(url)
-    userinfo, found, host = parts.netloc.rpartition("@")
-    if not found:
-        return url
-    user = userinfo.partition(":")[0]
-    kept = f"{user}@{host}" if parts.scheme.endswith("ssh") else host
-    return urlunsplit(parts._replace(netloc=kept))
-
-
-def with_credentials(url: str, user: str, password: str) -> str:
-    """Return *url* with *user* and *password*, for a request to an index. Do not show or store the result."""
-    parts = urlsplit(without_credentials(url))
-    userinfo = f"{quote(user, safe='')}:{quote(password, safe='')}"
-    return urlunsplit(parts._replace(netloc=f"{userinfo}@{parts.netloc}"))

@@ -21,10 +21,11 @@ from lamina.bytecode.interpreter import CACHE, find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
 from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
+from lamina.core.urls import without_query, without_userinfo
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
 from lamina.fetch.source.environment import build_environment
-from lamina.fetch.source.tree import USERINFO, source_tree
+from lamina.fetch.source.tree import source_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
         str(place),
     ]
     done = run(arguments, environment=_environment(pin, directory, workshop.store), directory=workshop.index.project)
-    log = USERINFO.sub("", done.output.decode("utf-8", "replace")).strip()
+    log = without_userinfo(done.output.decode("utf-8", "replace")).strip()
     found = sorted(output.glob("*.whl"))
     if done.code or len(found) != 1:
         end = "\n".join(log.splitlines()[-_SHOWN_LINES:])
@@ -129,7 +130,7 @@ def _where(pin: SourcePin) -> str:
         case SdistSource(filename=filename):
             return f"`{filename}`"
         case VcsSource(url=url, commit=commit):
-            return f"`{url}` at {commit[:12]}"
+            return f"`{without_query(url)}` at {commit[:12]}"
         case _:
             assert_never(pin.source)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, assert_never
 from lamina.core.errors import LocalBuildError
 from lamina.core.files import file_sha256, read_file
 from lamina.core.paths import relative_path
+from lamina.core.urls import without_query
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
 from lamina.project.ignore import GitIgnore, Include, rule_for
 from lamina.project.sources import fingerprint
@@ -45,7 +46,9 @@ def identify(source: Source, *, root: Path | None = None, include: Sequence[str]
             digest = _digest("sdist", digest, subdirectory) if subdirectory else digest
         case VcsSource(commit=commit, subdirectory=subdirectory):
             digest = _digest("git", source.name, commit, subdirectory)
-            label = f"git+{source.url}@{commit}" + (f"#subdirectory={subdirectory}" if subdirectory else "")
+            label = f"git+{without_query(source.url)}@{commit}" + (
+                f"#subdirectory={subdirectory}" if subdirectory else ""
+            )
         case DirectorySource():
             return _identify_directory(source, root or source.path, Include(include))
         case _:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
 from lamina.core.frozen import as_dict
 from lamina.core.supervised.process import run
+from lamina.core.urls import without_query, without_userinfo
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource
 from lamina.fetch.source.sdist import extract
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from lamina.core.values import SourcePin
 
-USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 """Matches the userinfo of a URL, to remove it from the output of git and uv."""
 
 
@@ -111,9 +110,9 @@ def _git(source: VcsSource, place: Path, *arguments: str) -> str:
     options = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
     done = run(["git", *options, *arguments], environment=environment, directory=place, separate_errors=True)
     if done.code:
-        said = USERINFO.sub("", done.errors.decode("utf-8", "replace")).strip()
+        said = without_userinfo(done.errors.decode("utf-8", "replace")).strip()
         raise LocalBuildError(
-            f"git could not check out commit {source.commit[:12]} of `{source.name}` from `{source.url}`",
+            f"git could not check out commit {source.commit[:12]} of `{source.name}` from `{without_query(source.url)}`",
             hint=f"output of git:\n{said}",
         )
     return done.output.decode("utf-8", "replace")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from lamina.core.errors import MissingExtraError, SandboxError
 from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.core.toml import data_path, read_data
+from lamina.core.urls import without_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _AREA = "sandbox"
 _SHOWN_LINES = 20
-_USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 # Variables that would point the installer or the server at another Python environment.
 _FOREIGN = frozenset({"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP"})
 
@@ -147,7 +146,7 @@ def _run(command: Sequence[str], doing: str) -> None:
         command, environment=kept | {"UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1"}, directory=Path.cwd()
     )
     if done.code:
-        log = _USERINFO.sub("", done.output.decode("utf-8", "replace")).strip()
+        log = without_userinfo(done.output.decode("utf-8", "replace")).strip()
         raise SandboxError(
             f"failed to {doing} for the sandbox",
             hint="\n".join(log.splitlines()[-_SHOWN_LINES:]) or "the installer printed no output",

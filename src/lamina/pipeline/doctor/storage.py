@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
 from lamina.core.trust import require_private
+from lamina.core.urls import redacted
 from lamina.fetch.settings import read_settings
 from lamina.fetch.urls import is_remote
 from lamina.pipeline.cache import measure
@@ -83,17 +84,10 @@ def examine_indexes(project: Path, problems: Problems) -> tuple[FoundIndex, ...]
     """Return the package indexes of *project*, in the order in which lamina queries them."""
     found: list[FoundIndex] = []
     with problems.collected():
-        try:
-            settings = read_settings(project)
-            for source in settings.sources:
-                known = is_remote(source.url) and settings.credentials.known(source.url) is not None
-                found.append(FoundIndex(place=_place(source.url), has_credentials=known))
-        except ValueError:
-            # The message is left out, because it may quote a password.
-            raise ConfigError(
-                "the URL of a package index is invalid",
-                hint="check the index URLs in your environment and configuration",
-            ) from None
+        settings = read_settings(project)
+        for source in settings.sources:
+            known = is_remote(source.url) and settings.credentials.known(source.url) is not None
+            found.append(FoundIndex(place=_place(source.url), has_credentials=known))
         if settings.certificates is not None and not settings.certificates.is_file():
             raise ConfigError(
                 f"the certificate bundle `{settings.certificates}` does not exist",
@@ -105,5 +99,5 @@ def examine_indexes(project: Path, problems: Problems) -> tuple[FoundIndex, ...]
 def _place(url: str) -> str:
     if not is_remote(url):
         return "local directory"
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    parts = urlsplit(redacted(url))
+    return f"{parts.scheme}://{parts.netloc}"
