@@ -20,8 +20,8 @@ from lamina.core.errors import NoCompatibleWheelError, OfflineError
 from lamina.core.frozen import as_dict
 from lamina.core.names import path_of
 from lamina.core.reporter import SILENT
+from lamina.core.urls import may_be_stored, redacted
 from lamina.core.values import Pin, Sha256
-from lamina.fetch.urls import redacted
 from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ class PackageIndex:
     def _keep(self, place: Path, files: tuple[IndexFile, ...]) -> None:
         # A URL with a query is not cached, because the query may be a signature, which is secret and expires. An empty
         # result is not cached, because the index may receive the files later.
-        if files and not any("?" in file.url for file in files):
+        if files and all(may_be_stored(file.url) for file in files):
             with self._store.writing(place) as stream:
                 stream.write(json.dumps([as_dict(file) for file in files]).encode())
 

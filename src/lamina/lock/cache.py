@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from lamina import __version__
 from lamina.core.files import file_sha256
 from lamina.core.frozen import as_dict
+from lamina.core.urls import may_be_stored
 from lamina.core.values import Pin, Selection
 
 if TYPE_CHECKING:
@@ -74,8 +75,13 @@ def keep(
 
 
 def _row(pin: Pin) -> dict[str, str | int]:
-    # The path of a local file is left out: the store has the file.
-    return {name: value for name, value in as_dict(pin).items() if value is not None and name != "path"}
+    # The path of a local file is left out: the store has the file. So is a URL that may be secret: a selection is recalled only
+    # while the store has all its files, and otherwise the lock is read again, and with it the URL, or the index is asked.
+    return {
+        name: value
+        for name, value in as_dict(pin).items()
+        if value is not None and name != "path" and (name not in {"url", "index"} or may_be_stored(str(value)))
+    }
 
 
 def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Path:
