@@ -69,6 +69,8 @@ class Behaviour:
     """Whether to send bodies in chunks, without a length header."""
     ranges: bool = True
     """Whether to support ``Range``. If false, the header is ignored, as HTTP allows."""
+    range_status: int | None = None
+    """The status of every response to a request with ``Range``; 206 comes with another range than requested."""
     pages: dict[str, bytes] = field(default_factory=dict)
     """By project: the HTML page to serve."""
     redirect: dict[str, str] = field(default_factory=dict)
@@ -274,6 +276,9 @@ class _Handler(BaseHTTPRequestHandler):
             return HTTPStatus.OK, headers, body
         first, last = matched.groups()
         start = int(first) if first else max(0, len(body) - int(last))
+        if (status := behaviour.range_status) is not None:
+            sent = {"Content-Range": f"bytes 1-{len(body) - 1}/{len(body)}"} if status == 206 else {}
+            return HTTPStatus(status), headers | sent, body[1:] if sent else body
         stop = min(len(body), int(last) + 1) if first and last else len(body)
         if start >= stop:
             return HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, {"Content-Range": f"bytes */{len(body)}"}, b""

@@ -210,6 +210,65 @@ def test_broken_transfer_without_ranges(server: IndexServer, store: Store, index
     assert path.read_bytes() == got.path.read_bytes()
 
 
+@pytest.mark.parametrize("status", [206, 400, 403, 404, 416, 429, 500, 501, 503])
+def test_refused_resume(server: IndexServer, store: Store, index: PackageIndex, status: int) -> None:
+    """If the server refuses to resume a transfer, however it says so, the file is downloaded again from its start."""
+    path = wheel(server, size=1_000_000)
+    server.behaviour.drop_after[path.name] = [300_000, 200_000]
+    server.behaviour.range_status = status
+    (got,) = get([server.pin(path)], store, index)
+
+    assert path.read_bytes() == got.path.read_bytes()
+    assert None is server.requests[-1].range
+    assert leftovers(store) == []
+
+
+@pytest.mark.parametrize("status", [206, 403, 404, 500])
+def test_refused_resume_in_the_next_run(
+    server: IndexServer, store: Store, index: PackageIndex, status: int, tmp_path: Path
+) -> None:
+    """A partial file from a run that ended does not make later runs fail."""
+    path = wheel(server, size=10_000)
+    pin = server.pin(path)
+    (store.directory("partial") / pin.sha256).write_bytes(path.read_bytes()[:5_000])
+    server.behaviour.range_status = status
+    (got,) = get([pin], store, index)
+
+    assert path.read_bytes() == got.path.read_bytes()
+    assert "bytes=5000-" == server.requests[0].range
+
+
+def test_parts_of_different_files(server: IndexServer, store: Store, index: PackageIndex) -> None:
+    """If the parts of a resumed transfer do not have the locked hash together, the file is downloaded from its start."""
+    path = wheel(server, size=1_000_000)
+    content = path.read_bytes()
+    server.behaviour.drop_after[path.name] = [300_000]
+    pin = server.pin(path)
+
+    class Changing(Recorder):
+        def advance(self, amount: int) -> None:
+            # The first response is of another file.
+            server.behaviour.replace.pop(path.name, None)
+
+    server.behaviour.replace[path.name] = bytes(len(content))
+    (got,) = fetch([pin], store, index=index, reporter=Changing())
+
+    assert content == got.path.read_bytes()
+
+
+def test_partial_file_survives_an_outage(server: IndexServer, store: Store, index: PackageIndex) -> None:
+    """If the server is not available, the bytes received so far are kept for the next run."""
+    path = wheel(server, size=10_000)
+    pin = server.pin(path)
+    partial = store.directory("partial") / pin.sha256
+    partial.write_bytes(path.read_bytes()[:5_000])
+    server.behaviour.refuse[path.name] = [503] * 20
+    with pytest.raises(DownloadError):
+        get([pin], store, index)
+
+    assert path.read_bytes()[:5_000] == partial.read_bytes()
+
+
 DOWNLOAD = """
 import sys
 from pathlib import Path

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
-from lamina.core.errors import DownloadError, FetchError, HashMismatchError, LaminaError
+from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, LaminaError
 from lamina.core.files import open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
@@ -176,10 +176,10 @@ class _DownloadJob:
             if (local := local_path(pin)) is not None:
                 self._copy(transfer, local)
             else:
-                resumed = transfer.resume()
+                transfer.resume()
                 self._receive(transfer, pin)
-                if resumed and transfer.sha256 != pin.sha256:
-                    # The partial file may have been damaged: download once more from the start.
+                if transfer.is_joined and transfer.sha256 != pin.sha256:
+                    # The parts may be damaged, or of different files: download once more from the start.
                     transfer.restart()
                     self._receive(transfer, pin)
         if transfer.sha256 != pin.sha256:
@@ -204,25 +204,30 @@ class _DownloadJob:
         client = self.index.client
         url = self.index.credentials.learn(pin.url)
         attempts = client.attempts(url)
+        may_resume = True
         while not transfer.complete:
-            headers = {"Range": f"bytes={transfer.received}-"} if transfer.received else None
-            cause: BaseHTTPResponse | BaseException
+            headers = {"Range": f"bytes={transfer.received}-"} if may_resume and transfer.received else None
             try:
                 with client.get(url, headers) as (response, _):
                     if response.status in {200, 206}:
                         transfer.receive(response)
                         return
-                    if response.status == 416:
-                        transfer.restart()
-                    elif not Client.worth_another(response):
-                        raise DownloadError(
-                            f"could not download `{redacted(url)}`: the server returned HTTP {response.status}"
-                        )
-                    cause = response
+                    if not Client.worth_another(response):
+                        raise _refused(url, response)
+                    pause = attempts.pause(response)
             except BrokenTransferError as error:
-                cause = error
-            if self.stop.wait(attempts.pause(cause)):
+                pause = attempts.pause(error)
+            except (AccessDeniedError, DownloadError):
+                if headers is None or self.stop.is_set():
+                    raise
+                # The server refuses to resume. It may send the whole file, which then replaces the bytes received so far.
+                may_resume, pause = False, 0.0
+            if self.stop.wait(pause):
                 raise DownloadError(f"the download of `{redacted(url)}` was stopped")
+
+
+def _refused(url: str, response: BaseHTTPResponse) -> DownloadError:
+    return DownloadError(f"could not download `{redacted(url)}`: the server returned HTTP {response.status}")
 
 
 class _Transfer:
@@ -236,6 +241,8 @@ class _Transfer:
         self._most = pin.size if pin.size is not None else _MOST_BYTES
         self._hash = hashlib.sha256()
         self.received = 0
+        self.is_joined = False
+        """Whether the bytes received so far are from more than one response."""
 
     @property
     def sha256(self) -> str:
@@ -247,19 +254,14 @@ class _Transfer:
         """Whether the received bytes have the size in the lock or the locked hash; ``False`` if there are none."""
         return self.received > 0 and (self.received == self._pin.size or self.sha256 == self._pin.sha256)
 
-    def resume(self) -> bool:
-        """
-        Hash the bytes that an earlier process received, and return whether there are any.
-
-        If there are more than allowed, discard all of them and return ``False``.
-        """
+    def resume(self) -> None:
+        """Hash the bytes that an earlier process received. If there are more than allowed, discard all of them."""
         self._file.seek(0)
         while chunk := self._file.read(_CHUNK):
             self._count(chunk)
+            self.is_joined = True
             if self.received > self._most:
                 self.restart()
-                return False
-        return self.received > 0
 
     def restart(self) -> None:
         """Discard all bytes received so far."""
@@ -268,6 +270,7 @@ class _Transfer:
             self._advance(-self.received)
         self._hash = hashlib.sha256()
         self.received = 0
+        self.is_joined = False
 
     def receive(self, response: BaseHTTPResponse) -> None:
         """
@@ -280,11 +283,10 @@ class _Transfer:
         if start != self.received:
             if start:
                 raise DownloadError(
-                    f"could not resume the download of `{self._pin.filename}`: the server returned a different byte range "
-                    "than requested",
-                    hint=f"delete `{self._file.name}` and run again, to download the file from the start",
+                    f"could not download `{self._pin.filename}`: the server returned a different byte range than requested"
                 )
             self.restart()
+        self.is_joined = self.received > 0
         if total is not None and total != self._pin.size and self._pin.size is not None:
             raise self._wrong_size(f"{total:,} bytes")
         for chunk in response.stream(_CHUNK, decode_content=False):
