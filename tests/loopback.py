@@ -73,6 +73,8 @@ class Behaviour:
     """The status of every response to a request with ``Range``; 206 comes with another range than requested."""
     pages: dict[str, bytes] = field(default_factory=dict)
     """By project: the HTML page to serve."""
+    raw: dict[str, bytes] = field(default_factory=dict)
+    """By file or project name: the bytes to send as the whole response, after which the connection closes."""
     redirect: dict[str, str] = field(default_factory=dict)
     """By file name: an absolute URL to redirect to."""
     seconds_per_chunk: float = 0.0
@@ -211,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
                     status, headers, body = HTTPStatus(statuses.pop(0)), {}, b""
                 if index.behaviour.retry_after is not None:
                     headers["Retry-After"] = index.behaviour.retry_after
+            case [*_, name] if (response := index.behaviour.raw.get(name)) is not None:
+                return self._send_raw(path, user, response)
             case [*_, name] if target := index.behaviour.redirect.get(name):
                 status, headers, body = HTTPStatus.FOUND, {"Location": target}, b""
             case ["simple", project]:
@@ -219,12 +223,19 @@ class _Handler(BaseHTTPRequestHandler):
                 status, headers, body = self._file(name)
             case _:
                 status, headers, body = HTTPStatus.NOT_FOUND, {}, b""
-        with index.lock:
-            entry = Request(
-                method=self.command, path=path, range=self.headers.get("Range"), user=user, status=status.value
-            )
-            index.requests.append(entry)
+        self._record(path, user, status.value)
         self._send(path.rsplit("/", 1)[-1], status, headers, body)
+        return None
+
+    def _record(self, path: str, user: str | None, status: int) -> None:
+        entry = Request(method=self.command, path=path, range=self.headers.get("Range"), user=user, status=status)
+        with self.server.index.lock:
+            self.server.index.requests.append(entry)
+
+    def _send_raw(self, path: str, user: str | None, response: bytes) -> None:
+        self._record(path, user, 0)
+        self.close_connection = True
+        self.wfile.write(response)
 
     def _user(self) -> str | None:
         scheme, _, token = self.headers.get("Authorization", "").partition(" ")

@@ -356,22 +356,15 @@ def test_odd_links(server: IndexServer, index: PackageIndex, link: str, is_found
     ("content", "media_type"),
     [
         (b"[" * 100_000, "application/json"),
-        (b"\xff", "text/html"),
-        (b"<a>", "text/html; charset=unknown"),
-        (b'{"files": [{"filename": "a", "url": "b"}]}', "application/json"),
+        (b"<html>Sign in</html>", "application/json"),
+        (b"<base href='http://[' >", "text/html"),
+        (b"{}", "text/html"),
     ],
 )
 def test_invalid_pages(content: bytes, media_type: str) -> None:
     """Every page that is not valid gives the same error."""
     with pytest.raises(IndexLookupError, match="`https://index/a/` is not a valid package index page"):
-        _parse(content, media_type, "https://index/a/")
-
-
-def test_encoding_of_a_page() -> None:
-    """A page is decoded as its media type says."""
-    page = _parse("<a href='\xf6-1.0.tar.gz'>".encode("latin-1"), 'text/html; charset="ISO-8859-1"', "https://index/")
-
-    assert ["\xf6-1.0.tar.gz"] == [row.filename for row in page.without_hash]
+        _parse([content], media_type, "https://index/a/")
 
 
 def test_few_files_are_downloaded(server: IndexServer, index: PackageIndex) -> None:
@@ -429,7 +422,7 @@ def test_broken_index(server: IndexServer, index: PackageIndex) -> None:
 
 def test_page_that_is_none(server: IndexServer, index: PackageIndex) -> None:
     """The error names a page that is not valid."""
-    server.behaviour.pages["a"] = b"\xff\xfe"
+    server.behaviour.pages["a"] = b"{}"
     with pytest.raises(IndexLookupError) as caught:
         index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
 

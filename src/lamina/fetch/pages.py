@@ -1,25 +1,24 @@
 """
 Read the file lists of package indexes: PEP 691 JSON, PEP 503 HTML, flat HTML pages and local directories.
 
-lamina parses JSON and HTML itself. Libraries for index pages import requests and beautifulsoup4, which needs more time than
+`lamina.fetch.listings` parses them. Libraries for index pages import requests and beautifulsoup4, which needs more time than
 downloading forty wheels from a nearby index.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import time
 from concurrent.futures import Future
-from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lamina.core.errors import DownloadError, IndexLookupError
-from lamina.core.files import file_sha256, read_file
+from lamina.core.files import file_sha256, open_regular
 from lamina.core.names import path_of
 from lamina.fetch.http import BrokenTransferError, Client
+from lamina.fetch.listings import LinkRow, PageLimitError, parse
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
 from lamina.lock.types import IndexFile
 
@@ -31,23 +30,11 @@ if TYPE_CHECKING:
 
     from lamina.fetch.settings import IndexSource
 
+_CHUNK = 1 << 16
 _ACCEPT = "application/vnd.pypi.simple.v1+json, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
 _SUFFIXES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tar.xz", ".tgz")
-# pip accepts a hash at any position of the fragment, such as `#egg=name&sha256=…`.
-_SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})(?:&|$)", re.IGNORECASE)
-_CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
-
 # Limits memory use: a page can have many megabytes.
 _PAGES_AT_ONCE = 4
-
-
-class _LinkRow(NamedTuple):
-    """One file that a page lists. Its URL is resolved only on demand, because a page lists thousands of files."""
-
-    filename: str
-    url: str
-    """The URL as written on the page; it may be relative, and may contain credentials."""
-    size: int | None
 
 
 class _Page(NamedTuple):
@@ -55,10 +42,10 @@ class _Page(NamedTuple):
 
     url: str
     """The URL that the relative URLs on the page are based on."""
-    by_hash: dict[str, _LinkRow]
-    without_hash: tuple[_LinkRow, ...]
+    by_hash: dict[str, LinkRow]
+    without_hash: tuple[LinkRow, ...]
 
-    def resolve(self, row: _LinkRow) -> str | None:
+    def resolve(self, row: LinkRow) -> str | None:
         """Return the absolute URL of *row*, without credentials; ``None`` if it is invalid, or local on a remote page."""
         try:
             url = split_userinfo(urldefrag(urljoin(self.url, row.url))[0])[0]
@@ -141,7 +128,7 @@ class Pages:
                     if response.status == 200:
                         media_type = response.headers.get("Content-Type", "")
                         with self._reading:
-                            return _parse(response.read(), media_type, final)
+                            return _parse(response.stream(_CHUNK), media_type, final)
                     # The index does not have the project; another index may.
                     if response.status in {404, 410}:
                         return _NOTHING
@@ -159,82 +146,18 @@ def _page_url(source: IndexSource, name: str) -> str:
     return source.url if source.flat else f"{source.url.rstrip('/')}/{name}/"
 
 
-def _parse(content: bytes, media_type: str, url: str) -> _Page:
+def _parse(chunks: Iterable[bytes], media_type: str, url: str) -> _Page:
     try:
-        if media_type.partition(";")[0].strip().lower().endswith("json"):
-            return _from_json(content, url)
-        charset = _CHARSET.search(media_type)
-        return _from_html(content.decode(charset[1] if charset else "utf-8"), url)
-    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, LookupError, RecursionError) as error:
-        # `html.parser` raises AssertionError for some invalid declarations.
+        listing = parse(chunks, media_type)
+        base = urljoin(url, listing.base) if listing.base else url
+    except PageLimitError as error:
+        raise IndexLookupError(f"`{redacted(url)}` exceeds the limits of an index page: {error}") from None
+    except ValueError as error:
         raise IndexLookupError(
             f"`{redacted(url)}` is not a valid package index page (PEP 503 or PEP 691)",
             hint="check the URL of the index: the server may have returned a sign-in page",
         ) from error
-
-
-def _from_json(content: bytes, url: str) -> _Page:
-    by_hash: dict[str, _LinkRow] = {}
-    without: list[_LinkRow] = []
-    for file in json.loads(content, object_hook=_compact)["files"]:
-        if file.sha256 is None:
-            without.append(file.row)
-        else:
-            by_hash[file.sha256] = file.row
-    return _Page(url, by_hash, tuple(without))
-
-
-class _File(NamedTuple):
-    sha256: str | None
-    row: _LinkRow
-
-
-def _compact(document: dict[str, Any]) -> _File | dict[str, Any]:
-    """
-    Convert a JSON object that describes a file to a row, and return other objects unchanged.
-
-    The JSON decoder calls this for each object, because keeping the whole page as objects would need ten times the memory.
-    """
-    if "filename" not in document:
-        return document
-    size, sha256 = document.get("size"), document["hashes"].get("sha256")
-    row = _LinkRow(
-        str(document["filename"]), str(document["url"]), size if isinstance(size, int) and size >= 0 else None
-    )
-    return _File(str(sha256).lower() if sha256 else None, row)
-
-
-def _from_html(text: str, url: str) -> _Page:
-    parser = _Links()
-    parser.feed(text)
-    parser.close()
-    by_hash: dict[str, _LinkRow] = {}
-    without: list[_LinkRow] = []
-    for link in parser.links:
-        target, _, fragment = link.strip().partition("#")
-        row = _LinkRow(unquote(target.partition("?")[0].rsplit("/", 1)[-1]), target, None)
-        if found := _SHA256.search(fragment):
-            by_hash[found[1].lower()] = row
-        else:
-            without.append(row)
-    return _Page(urljoin(url, parser.base) if parser.base else url, by_hash, tuple(without))
-
-
-class _Links(HTMLParser):
-    """An HTML parser that collects the URLs of a page's links."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.base: str | None = None
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Record the URL of a link, or the base URL of the page."""
-        target = dict(attrs).get("href")
-        if tag == "a" and target:
-            self.links.append(target)
-        elif tag == "base" and self.base is None:
-            self.base = target
+    return _Page(base, listing.by_hash, listing.without_hash)
 
 
 def _local(path: Path) -> _Page:
@@ -246,16 +169,17 @@ def _local(path: Path) -> _Page:
     page = path / "index.html" if path.is_dir() else path
     try:
         if page.is_file():
-            return _parse(read_file(page), "text/html", page.as_uri())
+            with open_regular(page) as stream:
+                return _parse(iter(lambda: stream.read(_CHUNK), b""), "text/html", page.as_uri())
         if path.is_dir():
-            rows = tuple(_LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
+            rows = tuple(LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
             return _Page(path.as_uri(), {}, rows)
     except OSError as error:
         raise DownloadError(f"cannot read `{path}`: {error.strerror}") from error
     return _NOTHING
 
 
-def _of_project(rows: Iterable[_LinkRow], name: str) -> Iterator[_LinkRow]:
+def _of_project(rows: Iterable[LinkRow], name: str) -> Iterator[LinkRow]:
     return (row for row in rows if _project(row.filename) == name)
 
 
