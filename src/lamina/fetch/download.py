@@ -20,7 +20,7 @@ from lamina.core.files import open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.values import Sha256
-from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent
+from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent, request_url
 from lamina.fetch.urls import local_path, redacted
 from lamina.lock.types import IndexFile
 
@@ -196,13 +196,8 @@ class _DownloadJob:
 
     def _receive(self, transfer: _Transfer, pin: Pin) -> None:
         """Download the missing bytes of *transfer*. Raises `DownloadError` after a limited number of attempts."""
-        if pin.url is None:
-            raise DownloadError(
-                f"`{pin.filename}` has no URL or path in the lock",
-                hint="regenerate the lock with a tool that writes the URL of each file, such as uv",
-            )
         client = self.index.client
-        url = self.index.credentials.learn(pin.url)
+        url = request_url(pin, self.index)
         attempts = client.attempts(url)
         may_resume = True
         while not transfer.complete:

@@ -12,10 +12,11 @@ import ssl
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
 import urllib3
+import urllib3.connection
 from urllib3.exceptions import (
     HTTPError,
     NameResolutionError,
@@ -25,8 +26,10 @@ from urllib3.exceptions import (
     TimeoutError,  # noqa: A004  # urllib3's own name
 )
 
-from lamina.core.errors import AccessDeniedError, DownloadError
-from lamina.fetch.urls import is_remote, origin, redacted, split_userinfo
+from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError
+from lamina.fetch.credentials import Login
+from lamina.fetch.responses import BoundedResponse
+from lamina.fetch.urls import invalid_place, is_remote, origin, redacted, split_userinfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,13 +37,15 @@ if TYPE_CHECKING:
 
     from urllib3 import BaseHTTPResponse, PoolManager, Retry
 
-    from lamina.fetch.credentials import Credentials, Login
+    from lamina.core.values import Pin
+    from lamina.fetch.credentials import Credentials
 
 _REDIRECTS = 10
 CONNECTIONS = 16
 """The maximum number of simultaneous connections to one host."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 _DENIED = frozenset({401, 403})
+_LONGEST_NUMBER = 20
 _USER_AGENT = "lamina"
 
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -85,7 +90,11 @@ class Attempts:
                 self._retry = self._retry.increment("GET", redacted(self._url), error=reason)
         except HTTPError:
             raise DownloadError(f"could not download `{redacted(self._url)}`: {_reason(cause)}") from None
-        told = self._retry.get_retry_after(response) if response is not None else None
+        try:
+            told = self._retry.get_retry_after(response) if response is not None else None
+        except (HTTPError, ValueError, OverflowError):
+            # A header that is not valid is as good as none.
+            told = None
         return self._retry.get_backoff_time() if told is None else told
 
 
@@ -99,6 +108,63 @@ class IndexAccess(Protocol):
     @property
     def credentials(self) -> Credentials:
         """The credentials for the hosts of the files."""
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    """A connection with bounded responses."""
+
+    response_class = BoundedResponse
+
+
+class _TlsConnection(urllib3.connection.HTTPSConnection):
+    """A connection with bounded responses over TLS."""
+
+    response_class = BoundedResponse
+
+
+class _ConnectionPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsConnectionPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _PoolManager(urllib3.PoolManager):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.pool_classes_by_scheme = _POOLS
+
+
+class _ProxyManager(urllib3.ProxyManager):
+    def __init__(self, url: str, **options: Any) -> None:
+        if not origin(url)[1]:
+            raise ValueError("the URL of the proxy has no host")
+        super().__init__(url, **options)
+        self.pool_classes_by_scheme = _POOLS
+
+
+_POOLS = {"http": _ConnectionPool, "https": _TlsConnectionPool}
+
+
+def request_url(pin: Pin, index: IndexAccess) -> str:
+    """
+    Return the URL of *pin* without credentials, which *index* learns.
+
+    Raises `DownloadError` if *pin* has no URL, and `FetchError` if the URL is invalid.
+    """
+    if pin.url is None:
+        raise DownloadError(
+            f"`{pin.filename}` has no URL or path in the lock",
+            hint="regenerate the lock with a tool that writes the URL of each file, such as uv",
+        )
+    try:
+        url = index.credentials.learn(pin.url)
+        if origin(url)[1] and is_remote(url):
+            return url
+    except ValueError:
+        pass
+    raise invalid_place(pin)
 
 
 class Client:
@@ -149,7 +215,7 @@ class Client:
 
         Each host receives only its own credentials. After HTTP 401 or 403, the request is sent once more with a login from
         keyring, if there is one. Raises `AccessDeniedError` if access is still denied, `DownloadError` if a redirect is
-        invalid or the certificates cannot be loaded, and one of `BrokenTransferError` if the transfer fails.
+        invalid or the certificates cannot be loaded, `ConfigError` if the proxy is invalid, and one of `BrokenTransferError` if the transfer fails.
         """
         secure = False
         asked = False
@@ -169,7 +235,7 @@ class Client:
                 break
             response.drain_conn()
             asked = False
-            url = split_userinfo(urljoin(url, location))[0]
+            url = _redirected(url, location)
             if not is_remote(url):
                 raise DownloadError(
                     f"the server redirects to `{redacted(url)}`, but lamina supports only HTTP and HTTPS"
@@ -212,12 +278,24 @@ class Client:
         secure = "https" in {scheme, (proxy or "").partition(":")[0]}
         tls = self._trust() if secure else None
         if proxy is None:
-            return urllib3.PoolManager(maxsize=CONNECTIONS, ssl_context=tls)
-        clean, user, password = split_userinfo(proxy if "://" in proxy else f"http://{proxy}")
-        headers = urllib3.make_headers(proxy_basic_auth=f"{user}:{password or ''}") if user else None
-        return urllib3.ProxyManager(
-            clean, maxsize=CONNECTIONS, ssl_context=tls, proxy_ssl_context=tls, proxy_headers=headers
-        )
+            return _PoolManager(maxsize=CONNECTIONS, ssl_context=tls)
+        try:
+            clean, user, password = split_userinfo(proxy if "://" in proxy else f"http://{proxy}")
+            login = Login(url=clean, user=user, password=password) if user else None
+            return _ProxyManager(
+                clean,
+                maxsize=CONNECTIONS,
+                ssl_context=tls,
+                proxy_ssl_context=tls,
+                proxy_headers={"Proxy-Authorization": login.header} if login else None,
+            )
+        except ValueError:
+            # The error's message may quote a part of the password.
+            raise ConfigError(
+                f"the proxy for {scheme} is not a valid `http://` or `https://` URL",
+                hint=f"check the environment variables `{scheme.upper()}_PROXY` and `ALL_PROXY`, in either case: percent-encode "
+                "special characters of the user name and password",
+            ) from None
 
     def _trust(self) -> ssl.SSLContext:
         """Return a TLS context that trusts the configured certificate bundle, else the system's certificates, else certifi's."""
@@ -247,6 +325,16 @@ class Client:
         )
 
 
+def _redirected(url: str, location: str) -> str:
+    """Return the URL of *location*, to which the server redirects *url*. Raises `DownloadError` if it is invalid."""
+    try:
+        target = split_userinfo(urljoin(url, location))[0]
+        origin(target)
+    except ValueError:
+        raise DownloadError(f"could not download `{redacted(url)}`: the server redirects to an invalid URL") from None
+    return target
+
+
 def _proxies() -> dict[str, str]:
     """Return the proxy URL for each scheme, from environment variables or the system's settings."""
     if sys.platform not in {"win32", "darwin"} and not any(name.lower().endswith("_proxy") for name in os.environ):
@@ -272,7 +360,10 @@ def extent(response: BaseHTTPResponse) -> tuple[int, int | None]:
     if response.status == 206:
         # RFC 9110, section 14.4: bytes FIRST-LAST/TOTAL, and * for an unknown total.
         span, _, total = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
-        first = span.partition("-")[0]
-        return (int(first) if first.isdecimal() else 0), (int(total) if total.isdecimal() else None)
-    length = response.headers.get("Content-Length", "")
-    return 0, (int(length) if length.isdecimal() else None)
+        return _number(span.partition("-")[0]) or 0, _number(total)
+    return 0, _number(response.headers.get("Content-Length", ""))
+
+
+def _number(text: str) -> int | None:
+    """Return the number of bytes *text*, or ``None`` if it is not one that a file can have."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _LONGEST_NUMBER else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
+import zlib
 from functools import cache
 from html import unescape
 from itertools import chain
@@ -42,7 +43,7 @@ class PageLimits:
     """The limits for one index page; data/index.toml gives the reasons."""
 
     most_bytes: int
-    """The size of the page in bytes, decompressed."""
+    """The size of the page in bytes, compressed and decompressed."""
     most_files: int
     most_seconds: int
     """The time for requesting and reading the page, in seconds, with all attempts."""
@@ -79,16 +80,16 @@ class Listing:
     without_hash: tuple[LinkRow, ...]
 
 
-def parse(chunks: Iterable[bytes], media_type: str) -> Listing:
+def parse(chunks: Iterable[bytes], media_type: str, *, encoding: str = "") -> Listing:
     """
-    Return the files on the page with the content *chunks* and the header ``Content-Type: *media_type*``.
+    Return the files on the page with the body *chunks*, whose headers have the content type *media_type* and *encoding*.
 
     Links and files that are invalid by themselves are left out. Raises `ValueError` if the page is invalid, and
     `PageLimitError` if it exceeds a limit.
     """
     kind, _, _ = media_type.partition(";")
     found = _CHARSET.search(media_type)
-    texts = _steps(chunks, found[1] if found else "utf-8")
+    texts = _steps(_decompressed(_bounded(chunks), encoding), found[1] if found else "utf-8")
     first = next((text for text in texts if text.strip()), "")
     is_json = kind.strip().lower().endswith("json") or first.lstrip()[:1] == "{"
     texts = chain([first], texts)
@@ -121,16 +122,44 @@ def _steps(chunks: Iterable[bytes], charset: str) -> Iterator[str]:
         decoder = codecs.getincrementaldecoder(charset)("replace")
     except LookupError:
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    received, held = 0, bytearray()
-    for chunk in chunks:
-        received += len(chunk)
-        if received > limits().most_bytes:
-            raise PageLimitError(f"it has more than {limits().most_bytes:,} bytes")
+    held = bytearray()
+    for chunk in _bounded(chunks):
         held += chunk
         if len(held) >= _STEP:
             yield decoder.decode(bytes(held))
             held.clear()
     yield decoder.decode(bytes(held), final=True)
+
+
+def _decompressed(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield the content of *chunks* in small parts. Raises `ValueError` if it is damaged, or *encoding* is unknown."""
+    if encoding.lower() in {"", "identity"}:
+        yield from chunks
+        return
+    if encoding.lower() not in {"gzip", "x-gzip"}:
+        raise ValueError("it has an encoding that lamina did not ask for")
+    decoder = zlib.decompressobj(wbits=31)
+    for chunk in chunks:
+        rest = chunk
+        while rest:
+            if decoder.eof:
+                decoder = zlib.decompressobj(wbits=31)
+            try:
+                yield decoder.decompress(rest, _STEP)
+            except zlib.error as error:
+                raise ValueError("it is not gzip") from error
+            rest = decoder.unconsumed_tail or decoder.unused_data
+    if not decoder.eof:
+        raise ValueError("it is not complete")
+
+
+def _bounded(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    received = 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > limits().most_bytes:
+            raise PageLimitError(f"it has more than {limits().most_bytes:,} bytes")
+        yield chunk
 
 
 class _JsonReader:

@@ -18,7 +18,7 @@ from lamina.core.errors import DownloadError, IndexLookupError
 from lamina.core.files import file_sha256, open_regular
 from lamina.core.names import path_of
 from lamina.fetch.http import BrokenTransferError, Client
-from lamina.fetch.listings import LinkRow, PageLimitError, parse
+from lamina.fetch.listings import LinkRow, PageLimitError, limits, parse
 from lamina.fetch.urls import is_remote, redacted, split_userinfo
 from lamina.lock.types import IndexFile
 
@@ -121,14 +121,13 @@ class Pages:
             return _local(path_of(url))
         client = self._client()
         attempts = client.attempts(url)
+        latest = time.monotonic() + limits().most_seconds
         while True:
-            cause: BaseHTTPResponse | BaseException
             try:
                 with client.get(url, {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}) as (response, final):
                     if response.status == 200:
-                        media_type = response.headers.get("Content-Type", "")
                         with self._reading:
-                            return _parse(response.stream(_CHUNK), media_type, final)
+                            return _parse_response(response, final, latest)
                     # The index does not have the project; another index may.
                     if response.status in {404, 410}:
                         return _NOTHING
@@ -136,19 +135,38 @@ class Pages:
                         raise IndexLookupError(
                             f"cannot read `{redacted(url)}`: the server returned HTTP {response.status}"
                         )
-                    cause = response
+                    pause = attempts.pause(response)
             except BrokenTransferError as error:
-                cause = error
-            time.sleep(attempts.pause(cause))
+                pause = attempts.pause(error)
+            if time.monotonic() + pause > latest:
+                raise _too_slow(url)
+            time.sleep(pause)
+
+
+def _parse_response(response: BaseHTTPResponse, url: str, latest: float) -> _Page:
+    """Parse the page at *url*. Raises `IndexLookupError` if it is not there at *latest*, a time of the monotonic clock."""
+
+    def chunks() -> Iterator[bytes]:
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            if time.monotonic() > latest:
+                raise _too_slow(url)
+            yield chunk
+
+    headers = response.headers
+    return _parse(chunks(), headers.get("Content-Type", ""), url, encoding=headers.get("Content-Encoding", ""))
+
+
+def _too_slow(url: str) -> IndexLookupError:
+    return IndexLookupError(f"cannot read `{redacted(url)}`: it takes more than {limits().most_seconds} seconds")
 
 
 def _page_url(source: IndexSource, name: str) -> str:
     return source.url if source.flat else f"{source.url.rstrip('/')}/{name}/"
 
 
-def _parse(chunks: Iterable[bytes], media_type: str, url: str) -> _Page:
+def _parse(chunks: Iterable[bytes], media_type: str, url: str, *, encoding: str = "") -> _Page:
     try:
-        listing = parse(chunks, media_type)
+        listing = parse(chunks, media_type, encoding=encoding)
         base = urljoin(url, listing.base) if listing.base else url
     except PageLimitError as error:
         raise IndexLookupError(f"`{redacted(url)}` exceeds the limits of an index page: {error}") from None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import FetchError
-from lamina.fetch.http import CONNECTIONS, BrokenTransferError, extent
+from lamina.fetch.http import CONNECTIONS, BrokenTransferError, extent, request_url
 from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _LEAST_BYTES = 16 << 10
 _SHARE = 50  # one fiftieth
 # The largest response that is read, if a server returns more than the requested range.
 _MOST_BYTES = 32 << 20
+_CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,9 +89,14 @@ def _read(path: Path, start: int, stop: int) -> Tail:
 
 
 def _request(pin: Pin, index: PackageIndex, wanted: str) -> Tail | None:
-    url = index.credentials.learn(pin.url or "")
+    url = request_url(pin, index)
     with index.client.get(url, {"Range": wanted}) as (response, _):
         start, total = extent(response)
-        if response.status != 206 or total is None or total - start > _MOST_BYTES:
+        if response.status != 206 or total is None or not 0 <= total - start <= _MOST_BYTES:
             return None
-        return Tail(start=start, data=response.read(decode_content=False), total=total)
+        data = bytearray()
+        for chunk in response.stream(_CHUNK, decode_content=False):
+            data += chunk
+            if len(data) > total - start:
+                return None
+        return Tail(start=start, data=bytes(data), total=total)

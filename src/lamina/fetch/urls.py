@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from lamina.core.errors import FetchError
 from lamina.core.names import path_of
 from lamina.core.urls import redacted, split_userinfo
 
@@ -27,10 +28,26 @@ def is_remote(url: str) -> bool:
 
 
 def local_path(pin: Pin) -> Path | None:
-    """Return the path of the local file that *pin* refers to, or ``None`` if the file has to be downloaded."""
-    if pin.path is not None:
-        return pin.path
-    return path_of(pin.url) if pin.url is not None and pin.url.startswith("file:") else None
+    """
+    Return the path of the local file that *pin* refers to, or ``None`` if the file has to be downloaded.
+
+    Raises `FetchError` if the path is invalid.
+    """
+    try:
+        path = path_of(pin.url) if pin.path is None and pin.url is not None and pin.url[:5] == "file:" else pin.path
+    except ValueError:
+        raise invalid_place(pin) from None
+    if path is not None and "\0" in str(path):
+        raise invalid_place(pin)
+    return path
+
+
+def invalid_place(pin: Pin) -> FetchError:
+    """Return an error about the URL or path of *pin*, without quoting it, because a part of it may be a password."""
+    return FetchError(
+        f"the lock has an invalid URL or path for `{pin.filename}`",
+        hint="regenerate the lock, and review where it is from",
+    )
 
 
 def origin(url: str) -> Origin:

@@ -1,0 +1,76 @@
+"""
+Bound what one HTTP response costs: the length and number of its lines, and the time that a slow server may take.
+
+`http.client` and urllib3 bound neither the lines of a chunked body, nor the number of interim responses, nor the time of a response
+that arrives byte by byte: each byte resets the timeout of the socket.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from http.client import HTTPException, HTTPResponse, LineTooLong
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
+
+_LONGEST_LINE_BYTES = 65_536  # that of http.client
+# Lines without a body between them: the headers of all interim responses, or the trailers of a body.
+_MOST_LINES = 1_000
+_PATIENCE_SECONDS = 60.0
+_SLOWEST_BYTES_PER_SECOND = 1_000
+
+
+class BoundedResponse(HTTPResponse):
+    """A response that raises `HTTPException` or `TimeoutError` if it exceeds a limit of this module."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
+        super().__init__(sock, *arguments, **options)
+        self.fp.close()
+        self.fp = _LineReader(_PacedReader(sock.makefile("rb", buffering=0)))
+
+
+class _LineReader(io.BufferedReader):
+    """A reader that limits the length of lines, and their number between two parts of a body."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        super().__init__(raw)
+        self._lines = 0
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self._lines += 1
+        if self._lines > _MOST_LINES:
+            raise HTTPException(f"got more than {_MOST_LINES:,} lines")
+        line = super().readline(size if size is not None and size >= 0 else _LONGEST_LINE_BYTES + 1)
+        if len(line) > _LONGEST_LINE_BYTES:
+            raise LineTooLong("line")
+        return line
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._lines = 0
+        return super().read(size)
+
+
+class _PacedReader(io.RawIOBase):
+    """A reader of *source* that raises `TimeoutError` when the data arrives too slowly."""
+
+    def __init__(self, source: io.RawIOBase) -> None:
+        self._source = source
+        self._started = time.monotonic()
+        self._received = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        elapsed = time.monotonic() - self._started
+        if elapsed > _PATIENCE_SECONDS and self._received < elapsed * _SLOWEST_BYTES_PER_SECOND:
+            raise TimeoutError("the response arrives too slowly")
+        count = self._source.readinto(buffer)
+        self._received += count or 0
+        return count
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
