@@ -321,10 +321,12 @@ def _show_log(console: Console, text: str) -> None:
 
 
 def _document(function: str, result: InvocationResult) -> dict[str, object]:
-    """Return the JSON report, version "1". Times are in milliseconds, sizes in bytes."""
+    """Return the JSON report, version "1". Times are in milliseconds, sizes in bytes. A response that is not JSON, or nested deeply, is text."""
     try:
         payload = parse_json(result.payload)
-    except ValueError:
+        # Python parses deeper JSON than it writes with line breaks.
+        json.dumps(payload, indent=2)
+    except (ValueError, RecursionError):
         payload = result.payload.decode(errors="replace")
     content = asdict(result) | {"payload": payload, "mode": result.mode.value}
     return {"version": "1", "function": function} | content

@@ -16,6 +16,7 @@ from lamina.coldstart import trace
 from lamina.coldstart.quantiles import Quartiles
 from lamina.core.reporter import SILENT
 from lamina.local.facts import facts
+from lamina.local.output import RecentOutput
 from lamina.local.response import Failure, Response
 from lamina.local.runtime_api import Event
 from lamina.local.runtime_process import RuntimeProcess, exit_words
@@ -130,9 +131,9 @@ def start(
 
     Raises what `RuntimeProcess` raises. Raises `InvokeError` if the CPU limit cannot be applied or the tracer's report is invalid.
     """
-    written: list[bytes] = []
+    written: RecentOutput[bytes] = RecentOutput()
     prelude = trace.prelude(traced=traced, stubbed=stubbed)
-    with RuntimeProcess(environment, on_log=written.append, prelude=prelude) as runtime:
+    with RuntimeProcess(environment, on_log=written.add, prelude=prelude) as runtime:
         if limit is not None:
             limit.hold(runtime.process.pid)
         milliseconds = runtime.wait_ready(patience)
@@ -142,7 +143,7 @@ def start(
         memory = process.memory()
         # The report and the logs of a failed process are complete only after it has ended.
         ended = process.wait(_EXIT_PATIENCE_SECONDS if failure is not None else 0)
-    logs = b"".join(written).decode(errors="replace")
+    logs = written.joined(b"").decode(errors="replace")
     return Run(
         milliseconds=milliseconds,
         cpu_ms=cpu_ms,

@@ -106,28 +106,36 @@ def read(report: bytes, directories: Directories) -> Trace:
 
     Raises `InvokeError` if the report contains a line that the tracer did not write.
     """
-    rows: list[tuple[Any, ...]] = []
-    compiled: set[str] = set()
-    files: dict[str, int] = {}
-    missing: list[tuple[str, tuple[str, ...]]] = []
     # If the process was ended while it wrote, the last line is incomplete and is ignored.
-    for line in report[: report.rfind(b"\n") + 1].splitlines():
-        try:
-            told: dict[str, Any] = ast.literal_eval(line.decode())
-        except (ValueError, SyntaxError) as error:
-            raise InvokeError(
-                "failed to read the recorded imports: the function also wrote to the file descriptor that records them",
-                hint="check that the function writes only to file descriptors that it opened itself",
-            ) from error
-        rows += told["imports"]
-        compiled |= set(told["compiled"])
-        files |= dict(told["files"])
-        missing += [(name, tuple(chain)) for name, chain in told["failed"] if name]
+    lines = report[: report.rfind(b"\n") + 1].splitlines()
+    try:
+        return _trace([ast.literal_eval(line.decode()) for line in lines], directories)
+    # Whatever the function wrote can be a literal of any type and depth.
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise InvokeError(
+            "failed to read the recorded imports: the function also wrote to the file descriptor that records them",
+            hint="check that the function writes only to file descriptors that it opened itself",
+        ) from error
+
+
+def _trace(told: list[dict[str, Any]], directories: Directories) -> Trace:
+    rows = [tuple(row) for each in told for row in each["imports"]]
+    compiled = {path for each in told for path in each["compiled"]}
+    files = {path: size for each in told for path, size in dict(each["files"]).items()}
     return Trace(
         imports=_imports(sorted(rows), directories),
         compiled=tuple(_file(path, directories) for path in sorted(compiled)),
         files=tuple((_file(path, directories), size) for path, size in sorted(files.items())),
-        missing=tuple(missing),
+        missing=tuple((name, tuple(chain)) for each in told for name, chain in each["failed"] if name),
     )
 
 

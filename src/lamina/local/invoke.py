@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Self
 from lamina.core.errors import ConfigError
 from lamina.core.supervised.process import Ended
 from lamina.local.facts import facts
+from lamina.local.output import RecentOutput
+from lamina.local.process import Ended
 from lamina.local.provided import sdk_modules
 from lamina.local.response import Failure, FunctionError, Response
 from lamina.local.runtime_api import Event
@@ -56,7 +58,7 @@ class InvocationResult:
     max_memory_bytes: int
     """The highest memory, in bytes, that the function has used since its process started."""
     logs: str = ""
-    """The function's output, with the START, END and REPORT lines that Lambda adds."""
+    """The function's output, with the START, END and REPORT lines that Lambda adds; only its end if it exceeds `output.MOST`."""
 
 
 class ExecutionEnvironment:
@@ -91,7 +93,7 @@ class ExecutionEnvironment:
         self._on_log = on_log
         self._init_seconds = facts().limits.init_seconds if init_seconds is None else init_seconds
         self._runtime: RuntimeProcess | None = None
-        self._log: list[str] = []
+        self._log: RecentOutput[str] = RecentOutput()
         self._decoding = threading.Lock()
         self._decoder = _decoder()
         self._memory_bytes = environment.function.memory_mb * _MB
@@ -211,7 +213,7 @@ class ExecutionEnvironment:
         self._say_end(result, outcome)
         if runtime.process.ended is not None or outcome is None or runtime.api.init_failure is not None:
             self._discard()
-        return replace(result, logs="".join(self._log))
+        return replace(result, logs=self._log.joined(""))
 
     def _say_end(self, result: InvocationResult, outcome: Response | Failure | Ended | None) -> None:
         """Log the reason if the function did not respond, then the END and REPORT lines."""
@@ -270,7 +272,7 @@ class ExecutionEnvironment:
             self._say(text)
 
     def _say(self, text: str) -> None:
-        self._log.append(text)
+        self._log.add(text)
         if self._on_log is not None:
             self._on_log(text)
 

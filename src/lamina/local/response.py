@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from io import BufferedIOBase
 
 _CHUNK = 1 << 16
+# The bounds of `http.client` for header lines, which also apply to the lines inside a chunked body.
+_LINE = 1 << 16
+_TRAILERS = 100
+_DIGITS = 16
+
+
+class MalformedRequestError(ValueError):
+    """The function's process sent a request to the Runtime API that is not HTTP, or that is out of bounds."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,17 +54,18 @@ class Failure:
 
     @property
     def error(self) -> FunctionError:
-        """The error in the payload; fields that are missing or unreadable are replaced by defaults."""
+        """The error in the payload; fields that are missing or have another type are replaced by defaults."""
         try:
             told: Any = json.loads(self.payload)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if not isinstance(told, dict):
             told = {}
+        kind, message, trace = told.get("errorType"), told.get("errorMessage"), told.get("stackTrace")
         return FunctionError(
-            type=str(told.get("errorType") or self.error_type or "Unhandled"),
-            message=str(told.get("errorMessage") or ""),
-            stack_trace=tuple(map(str, told.get("stackTrace") or ())),
+            type=(kind if isinstance(kind, str) else None) or self.error_type or "Unhandled",
+            message=message if isinstance(message, str) else "",
+            stack_trace=tuple(line for line in trace if isinstance(line, str)) if isinstance(trace, list) else (),
         )
 
 
@@ -75,28 +84,54 @@ def read_body(headers: Message, stream: BufferedIOBase, limit: int) -> tuple[byt
     """
     Return the body of an HTTP request, and the trailers if the body is chunked.
 
-    A body of more than *limit* bytes is read to its end and discarded; ``None`` is returned in its place.
+    A body of more than *limit* bytes is read to its end and discarded; ``None`` is returned in its place. lamina never holds more of a
+    request than *limit* and a few lines, because a function with a memory limit sends it. Raises `MalformedRequestError` if a length,
+    a line or the number of trailers is out of range.
     """
     if headers.get("Transfer-Encoding", "").lower() != "chunked":
-        return _read(stream, int(headers.get("Content-Length") or 0), limit), {}
-    pieces: list[bytes] = []
+        return _read(stream, _size(headers.get("Content-Length") or "0", 10), limit), {}
+    # A list of the chunks would take many times their size if each had one byte.
+    body = bytearray()
     total = 0
-    while size := int(stream.readline().partition(b";")[0], 16):
+    while size := _size(_line(stream).partition(";")[0], 16):
         piece = _read(stream, size, limit - total)
         total += size
         if piece is not None:
-            pieces.append(piece)
-        stream.readline()
-    trailers = {}
-    while (line := stream.readline().strip()) != b"":
-        name, _, value = line.decode("latin-1").partition(":")
+            body += piece
+        _line(stream)
+    trailers: dict[str, str] = {}
+    for _ in range(_TRAILERS):
+        name, _, value = _line(stream).partition(":")
+        if not name:
+            return (bytes(body) if total <= limit else None), trailers
         trailers[name.strip().lower()] = value.strip()
-    return (b"".join(pieces) if total <= limit else None), trailers
+    raise MalformedRequestError(f"More than {_TRAILERS} trailers")
+
+
+def _line(stream: BufferedIOBase) -> str:
+    line = stream.readline(_LINE + 1)
+    if len(line) > _LINE or not line.endswith(b"\n"):
+        raise MalformedRequestError("A line is too long or incomplete")
+    return line.decode("latin-1").strip()
+
+
+def _size(text: str, base: int) -> int:
+    """Return the number of bytes that *text* states. `int` alone also accepts signs and underscores, and reads without end if negative."""
+    text = text.strip()
+    if not text.isascii() or not text.isalnum() or len(text) > _DIGITS:
+        raise MalformedRequestError("A length is not a number")
+    try:
+        return int(text, base)
+    except ValueError:
+        raise MalformedRequestError("A length is not a number") from None
 
 
 def _read(stream: BufferedIOBase, size: int, limit: int) -> bytes | None:
-    if size <= limit:
-        return stream.read(size)
-    while size > 0 and (piece := stream.read(min(size, _CHUNK))):
-        size -= len(piece)
-    return None
+    """Return the next *size* bytes, or discard them if there are more than *limit*. Raises `MalformedRequestError` if some are missing."""
+    held = stream.read(size) if size <= limit else None
+    missing = size - len(held or b"")
+    while held is None and missing > 0 and (piece := stream.read(min(missing, _CHUNK))):
+        missing -= len(piece)
+    if missing > 0:
+        raise MalformedRequestError("The body is incomplete")
+    return held

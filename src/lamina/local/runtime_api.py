@@ -17,9 +17,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from lamina.local.response import Failure, Response, error_document, read_body, too_large
+from lamina.local.response import (
+    Failure,
+    MalformedRequestError,
+    Response,
+    error_document,
+    read_body,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +36,8 @@ if TYPE_CHECKING:
 _ROOT = "/2018-06-01/runtime/"
 _ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
 _ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+# The runtime uses one connection, or two if its initialisation fails. Each one costs lamina a thread, a response and header lines.
+_CONNECTIONS = 8
 
 
 def _unsampled() -> str:
@@ -157,7 +166,7 @@ class RuntimeApi:
 
 
 class _Server(ThreadingMixIn, TCPServer):
-    """An HTTP server on a free loopback port, with one thread for each connection."""
+    """An HTTP server on a free loopback port, with one thread for each connection. It closes further connections at once."""
 
     daemon_threads = True
     block_on_close = False
@@ -166,6 +175,7 @@ class _Server(ThreadingMixIn, TCPServer):
     def __init__(self, api: RuntimeApi) -> None:
         self.api = api
         self._stopping = False
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
         super().__init__(("127.0.0.1", 0), _Handler)
         self._thread = threading.Thread(target=self._accept, name="lamina-runtime-api", daemon=True)
 
@@ -189,7 +199,17 @@ class _Server(ThreadingMixIn, TCPServer):
             if self._stopping:
                 self.shutdown_request(request)
                 return
-            self.process_request(request, address)
+            if self._free.acquire(blocking=False):
+                self.process_request(request, address)
+            else:
+                self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve one connection until it ends."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Suppress the traceback: a killed runtime breaks its connection, and `RuntimeApi.end` reports that it ended."""
@@ -225,9 +245,16 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Receive a response, an error of the handler or an error of initialisation."""
         api = self.server.api
-        body, trailers = read_body(self.headers, self.rfile, api.response_bytes)
-        error_type = trailers.get(_ERROR_TYPE.lower()) or self.headers.get(_ERROR_TYPE)
         parts = self.path.removeprefix(_ROOT).split("/")
+        expected = parts == ["init", "error"] or api.expects("".join(parts[1:2]))
+        try:
+            # Only a body that is expected is kept; any other is only read, so that the connection can be used again.
+            body, trailers = read_body(self.headers, self.rfile, api.response_bytes if expected else -1)
+        except MalformedRequestError as error:
+            self.close_connection = True
+            self._refuse(400, "InvalidRequest", str(error))
+            return
+        error_type = trailers.get(_ERROR_TYPE.lower()) or self.headers.get(_ERROR_TYPE)
         if parts == ["init", "error"]:
             taken = api.fail_init(Failure(payload=_as_utf8(body or b""), error_type=error_type))
             self._accepted() if taken else self._refuse(
@@ -249,7 +276,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         broken_off = trailers.get(_ERROR_BODY.lower())
         if broken_off is not None:
-            outcome = Failure(payload=base64.b64decode(broken_off), error_type=error_type)
+            outcome = Failure(payload=_decoded(broken_off), error_type=error_type)
         elif parts[2] == "error":
             outcome = Failure(payload=body, error_type=error_type)
         else:
@@ -273,6 +300,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
         """Discard the server's access log, because standard error shows the function's output."""
+
+
+def _decoded(text: str) -> bytes:
+    """Return the Base64 *text* decoded, or nothing if it is not Base64: the error then has only the type in the header."""
+    try:
+        return base64.b64decode(text)
+    except ValueError:
+        return b""
 
 
 def _as_utf8(body: bytes) -> bytes:

@@ -36,6 +36,7 @@ main()
 _CHUNK = 1 << 16
 # The capacity of a pipe is 64 KiB, or at most 1 MiB if its writer raises it (pipe(7), read 2026-11-23).
 _MOST_POURED = 1 << 20
+_MOST_REPORTED = 64 << 20
 _PATIENCE_SECONDS = 30
 _MOST_KEPT_BYTES = 1 << 20
 
@@ -77,12 +78,12 @@ class Process:
         *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_error* receives stderr
         instead. *on_end* is called once the program
         has ended. Both are called in a separate thread. With *report*, the variable ``LAMINA_REPORT_FD`` is set to the number of a file
-        descriptor. Data that the program writes there is collected in ``reported``.
+        descriptor. Data that the program writes there is collected in `reported`.
 
         Raises `RefusedError` if the kernel does not allow the namespaces, `InvokeError` if the program does not start.
         """
         self.ended: Ended | None = None
-        self.reported = b""
+        self._reported = bytearray()
         self._memory = 0
         self._on_end = on_end
         self._changed = threading.Condition()
@@ -122,6 +123,11 @@ class Process:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def reported(self) -> bytes:
+        """What the program has written to the descriptor ``LAMINA_REPORT_FD``; at most about 64 MiB are kept."""
+        return bytes(self._reported)
 
     def stop(self) -> None:
         """End the program and its descendants, and wait until all of them have ended."""
@@ -249,7 +255,9 @@ class Process:
             self._on_end(ended)
 
     def _collect(self, piece: bytes) -> None:
-        self.reported += piece
+        # A function can write to the descriptor, too. A report that is cut off is invalid.
+        if len(self._reported) <= _MOST_REPORTED:
+            self._reported += piece
 
     def _pour_all(self) -> None:
         for stream in self._outputs:
