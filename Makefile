@@ -15,7 +15,7 @@ LOCK ?= requirements/development.txt
 # One stamp file per LOCK and PYTHON, so that changing either updates the environment.
 READY := $(VENV)/.ready-$(subst /,-,$(LOCK)$(addprefix -,$(PYTHON)))
 
-.PHONY: help demo cdk test test-lowest lint types bench lock setup clean
+.PHONY: help demo cdk test test-lowest fuzz lint types bench lock setup clean
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-19s%s\n", $$1, $$2 }'
@@ -30,11 +30,17 @@ test: $(READY) ## Run the tests; ARGS="-x -k store" goes to pytest
 	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 # Excluded are slow tests that use no dependency in a way that other tests do not. They test the order of lamina's steps (killed
-# processes, network faults, cold starts), lamina's own formats (properties) or the repository's files.
-SLOW_OR_OWN := tests/aws/test_faults.py tests/aws/test_killed.py tests/pipeline/test_killed.py tests/coldstart tests/properties tests/repository
+# processes, network faults, cold starts), lamina's own formats (properties), broken places and inputs (worlds, fuzz), or the repository's files.
+SLOW_OR_OWN := tests/aws/test_faults.py tests/aws/test_killed.py tests/pipeline/test_killed.py tests/coldstart tests/fuzz tests/properties tests/repository tests/worlds
 
 test-lowest: ## Run the tests with the lowest versions that pyproject.toml allows
 	@$(MAKE) --no-print-directory test VENV='$(VENV)-lowest' LOCK=requirements/lowest.txt ARGS='$(addprefix --ignore=,$(SLOW_OR_OWN)) $(ARGS)'
+
+MINUTES ?= 10
+KIND ?=
+
+fuzz: $(READY) ## Fuzz every kind of input, or KIND=locks, for MINUTES=10; ARGS="--replay FILE" repeats a finding
+	@PYTHONPATH=src:tests $(BIN)/python -m fuzz --minutes '$(MINUTES)' $(addprefix --kind=,$(KIND)) $(ARGS)
 
 lint: $(READY) ## Check style, types, layering and wording
 	@$(BIN)/ruff check .
@@ -57,7 +63,7 @@ setup: $(READY) ## Create or update the environment only
 
 clean: ## Remove the environments and all build artifacts
 	rm -rf '$(VENV)' '$(VENV)-lowest' build dist benchmarks/results examples/*/.lamina
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf fuzz-findings .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf '{}' +
 
 $(READY): pyproject.toml .ci/setup requirements/uv.txt $(LOCK)
