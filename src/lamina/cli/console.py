@@ -183,7 +183,7 @@ class Console:
 
     def announce(self, message: str) -> None:
         """Write a note about code of others that is about to run, even if quiet."""
-        self._write(f"{self.paint('note', 'note:')} {message}")
+        self._write(message, label="note")
 
     def warn(self, message: str, *, hint: str | None = None) -> None:
         """Write a warning, which the user should act on, unless quiet."""

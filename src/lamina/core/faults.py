@@ -58,6 +58,12 @@ def fault(error: BaseException) -> MachineError | None:
     return _out_of_memory() if out_of_memory else None
 
 
+def exhausted(error: BaseException) -> MachineError | None:
+    """Return the error to report for *error* if the disk is full or a limit is reached, whatever the file is for; ``None`` otherwise."""
+    found = fault(error)
+    return found if isinstance(found, (DiskFullError, LimitError)) else None
+
+
 def _of_system(error: OSError) -> MachineError:
     number, subject = error.errno, _subject(error)
     if number in _NO_SPACE:

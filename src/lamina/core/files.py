@@ -17,7 +17,7 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import DiskFullError, ForeignFileError, LaminaError, LimitError, PackageError
+from lamina.core.errors import ForeignFileError, LaminaError, PackageError
 
 if sys.platform == "win32":
     import msvcrt
@@ -193,12 +193,9 @@ def read_file(path: str | os.PathLike[str], *, most: int = _WHOLE_FILE_BYTES, sp
 
 
 def _unwritable(directory: Path, error: OSError) -> LaminaError:
-    from lamina.core.faults import fault
+    from lamina.core.faults import exhausted
 
-    found = fault(error)
-    if isinstance(found, (DiskFullError, LimitError)):
-        return found
-    return PackageError(
+    return exhausted(error) or PackageError(
         f"could not write to the output directory `{directory}`: {error.strerror}",
         hint="make this directory writable for your user",
     )

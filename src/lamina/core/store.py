@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import ConfigError, DiskFullError, LaminaError, LimitError
+from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.files import lock, lock_shared, name_file, open_own_file, own_directory, rename, try_lock
 from lamina.core.reporter import SILENT
 from lamina.core.trust import foreign_owner, require_private, taking_over
@@ -257,12 +257,9 @@ class Store:
             raise self._unwritable(PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
 
     def _unwritable(self, error: OSError) -> LaminaError:
-        from lamina.core.faults import fault
+        from lamina.core.faults import exhausted
 
-        found = fault(error)
-        if isinstance(found, (DiskFullError, LimitError)):
-            return found
-        return ConfigError(
+        return exhausted(error) or ConfigError(
             f"the store `{self.root}` is not writable: {error.strerror}",
             hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
         )

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import ConfigError, DiskFullError, LaminaError
+from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.files import try_lock
 
 if TYPE_CHECKING:
@@ -135,7 +135,9 @@ def _remove(path: Path) -> None:
 
 
 def _unwritable(directory: Path, error: OSError) -> LaminaError:
-    return DiskFullError.of(error) or ConfigError(
+    from lamina.core.faults import exhausted
+
+    return exhausted(error) or ConfigError(
         f"cannot create a temporary directory in `{directory}`: {error.strerror}",
         hint="set `TMPDIR` to a writable directory",
     )

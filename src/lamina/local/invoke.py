@@ -18,7 +18,6 @@ from lamina.core.errors import ConfigError
 from lamina.core.supervised.process import Ended
 from lamina.local.facts import facts
 from lamina.local.output import RecentOutput
-from lamina.local.process import Ended
 from lamina.local.provided import sdk_modules
 from lamina.local.response import Failure, FunctionError, Response
 from lamina.local.runtime_api import Event

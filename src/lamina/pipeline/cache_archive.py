@@ -11,6 +11,7 @@ import os
 import re
 from io import BufferedWriter
 from mmap import ACCESS_READ, mmap
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.archive.wheel import member_pieces
@@ -32,7 +33,6 @@ from lamina.pipeline.cache import complaint
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
-    from pathlib import Path
 
     from lamina.archive.zip.zipformat import Entry
     from lamina.core.reporter import Reporter

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, cast
 
 from lamina.core.errors import (
     CorruptArchiveError,
-    DiskFullError,
     LaminaError,
     LocalBuildError,
     SuspiciousSizeError,
     UnsafeMemberError,
     UnsupportedMemberError,
 )
+from lamina.core.faults import exhausted
 from lamina.core.paths import check_path, printable
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def extract(archive: Path, place: Path, *, name: str) -> None:
     except OSError as error:
         if error.errno is None:  # gzip and bz2 report damage like this
             raise _damaged(name, error) from error
-        raise DiskFullError.of(error) or LocalBuildError(f"cannot unpack `{name}`: {error.strerror}") from error
+        raise exhausted(error) or LocalBuildError(f"cannot unpack `{name}`: {error.strerror}") from error
 
 
 def _damaged(name: str, error: Exception) -> CorruptArchiveError:
