@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from aws.lambdafakes import FakeFunctions
 from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Zip
+from lamina.aws.api.inventory import CodeSize
 from lamina.aws.api.layers import Grant, LayerVersion, Publication, PublishedVersion
 from lamina.aws.api.s3 import BucketState, CopySource, Listed, SentPart, Stored, Unfinished
 from lamina.core.errors import AwsError
@@ -247,9 +248,9 @@ class FakeInventory:
     def unsettled_stacks(self) -> Sequence[UnsettledStack]:
         return self.fake.do("ListStacks", lambda: list(self.fake.cloud.stacks))  # type: ignore[return-value]
 
-    def code_bytes(self, name: str, number: int) -> int | None:
+    def code_size(self, name: str, number: int) -> CodeSize | None:
         found = self.fake.layers.version(name, number)
-        return None if found is None else found.code_bytes
+        return None if found is None else CodeSize(zipped_bytes=found.code_bytes, unzipped_bytes=None)
 
     def is_shared(self, name: str, number: int) -> bool:
         return bool(self.fake.layers.granted(name, number))

@@ -40,7 +40,7 @@ class Shop:
             self.lambda_.publish_layer_version(
                 LayerName=self.layer,
                 Description=f"lamina:{digest} python3.13 on x86_64",
-                Content={"ZipFile": code(str(number))},
+                Content={"ZipFile": code(str(number), 5000)},
             )["LayerVersionArn"]
             for number, digest in enumerate(self.digests)
         ]
@@ -73,10 +73,8 @@ def test_dry_run(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == exit_code
     assert [shop.arns[1]] == captured.out.split()
     assert [1, 2, 3, 4] == shop.left()
-    assert (
-        f"would delete 1 layer version ({len(code('1')) / 1000:.1f} kB); to delete, run again with `--apply`"
-        in captured.err
-    )
+    # The zip itself has 5.1 kB.
+    assert "would delete 1 layer version (5.0 kB unzipped); to delete, run again with `--apply`" in captured.err
 
 
 def test_apply(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +138,10 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
         f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep (became needed after the plan was made)"
         in captured.err
     )
-    assert captured.err.splitlines()[-1] == "deleted 1 layer version (0.1 kB), 2 objects (0.0 kB), 1 unfinished upload"
+    assert (
+        captured.err.splitlines()[-1]
+        == "deleted 1 layer version (5.0 kB unzipped), 2 objects (0.0 kB), 1 unfinished upload"
+    )
     assert sorted(keys[number] for number in (0, 1, 3)) == sorted(shop.emulator.keys(shop.name))
     assert ["lamina/others.zip"] == [row["Key"] for row in s3.list_multipart_uploads(Bucket=shop.name)["Uploads"]]
 

@@ -13,8 +13,9 @@ from lamina.core.text import count, megabytes
 # The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
+    from lamina.aws.api.inventory import CodeSize
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey
@@ -118,7 +119,7 @@ def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Ite
         version = action.version
         match action:
             case DeleteVersion():
-                size = megabytes(found.code_bytes.get(version.arn, 0))
+                size = _freed([found.sizes[version.arn]] if version.arn in found.sizes else [])
                 yield f"layer {version.name} version {version.number}, {where}: delete {size} ({action.reason})"
             case KeepVersion():
                 yield f"layer {version.name} version {version.number}, {where}: keep ({action.reason})"
@@ -130,13 +131,20 @@ def _closing(plan: PrunePlan, *, applied: bool) -> str:
     uploads = sum(len(bucket.uploads) for bucket in plan.buckets)
     if not going and not objects and not uploads:
         return "nothing to prune"
-    freed = sum(size for found in plan.surveys.values() for arn, size in found.code_bytes.items() if arn in going)
-    words = f"{count(len(going), 'layer version')} ({megabytes(freed)})"
+    sizes = [size for found in plan.surveys.values() for arn, size in found.sizes.items() if arn in going]
+    words = f"{count(len(going), 'layer version')} ({_freed(sizes)})"
     if objects:
         words += f", {count(len(objects), 'object')} ({megabytes(sum(each.size for each in objects))})"
     if uploads:
         words += f", {count(uploads, 'unfinished upload')}"
     return f"deleted {words}" if applied else f"would delete {words}; to delete, run again with `--apply`"
+
+
+def _freed(sizes: Sequence[CodeSize]) -> str:
+    """Format how much of the account's quota for code, which counts unzipped bytes, zips of these *sizes* use."""
+    known = all(size.unzipped_bytes is not None for size in sizes)
+    freed = megabytes(sum(size.zipped_bytes if size.unzipped_bytes is None else size.unzipped_bytes for size in sizes))
+    return f"{freed} unzipped" if known else f"at least {freed}"
 
 
 def _positive(text: str) -> int:

@@ -17,7 +17,7 @@ from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
-from lamina.aws.api.inventory import Attachment, AwsInventory, Pace, UnsettledStack
+from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, Pace, UnsettledStack
 from lamina.aws.api.layers import Grant, Publication
 from lamina.aws.api.session import Access
 from lamina.aws.destination.bucket import Bucket
@@ -70,7 +70,7 @@ def test_deletes() -> None:
     pruned = delete_versions(inventory, found)
 
     assert [1] == [each.number for each in pruned.versions]
-    assert {f"{LAYER}:1": 1} == found.code_bytes
+    assert {f"{LAYER}:1": CodeSize(zipped_bytes=1, unzipped_bytes=None)} == found.sizes
     assert [2, 3, 4] == [each.number for each in cloud.live(NAME)]
     assert "shared with other accounts, whose functions are not visible from this account" == found.actions[1].reason
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from dataclasses import dataclass
 from enum import Enum
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS
+from lamina.aws.api.signed import UnreadableError, save
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:
@@ -28,7 +25,6 @@ _MISSING = frozenset({"missing"})
 _CHANGED = frozenset({"changed"})
 # When a function or alias to be created already exists, Lambda reports a conflict.
 _EXISTS = frozenset({"conflict"})
-_PIECE_BYTES = 1 << 20
 _ATTEMPTS = 4
 _FIRST_WAIT_SECONDS = 0.2
 
@@ -199,8 +195,9 @@ class LambdaFunctions:
         """
         Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports.
 
-        Return how Lambda keeps this code. Raises `DeployError` if Lambda returns no download address, `UnreachableError` if the download fails in every attempt,
-        `IntegrityError` if the SHA-256 differs in every attempt, and `AwsError` if Lambda rejects the request.
+        Return how Lambda keeps this code. Raises `DeployError` if Lambda returns no download address, `UnreachableError` if the
+        download fails in every attempt, `IntegrityError` if the SHA-256 differs in every attempt, and `AwsError` if Lambda rejects the
+        request.
         """
         for attempt in range(_ATTEMPTS):
             response = self._ask("GetFunction", f"read the code of function `{name}`", name) or {}
@@ -212,13 +209,10 @@ class LambdaFunctions:
                 )
             arriving = destination.with_name(f"{destination.name}.part")
             try:
-                if (
-                    _fetch(location, arriving, certificates=self._certificates)
-                    == response["Configuration"]["CodeSha256"]
-                ):
+                if save(location, arriving, certificates=self._certificates) == response["Configuration"]["CodeSha256"]:
                     arriving.replace(destination)
                     return _code_storage(response["Code"])
-            except _UnreadableError as error:
+            except UnreadableError as error:
                 if attempt == _ATTEMPTS - 1:
                     raise UnreachableError(
                         f"downloading the code of function `{name}` failed: {error}",
@@ -357,39 +351,3 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
         busy=response.get("LastUpdateStatus") == "InProgress" or response.get("State") in waiting,
         failure=str(reason) if failed else None,
     )
-
-
-class _UnreadableError(Exception):
-    """A download failed. The message must not contain the signed address, because the address gives access to the code."""
-
-
-def _fetch(location: str, destination: Path, *, certificates: str | bool) -> str:
-    """
-    Download from the signed address *location* to *destination*, and return the content's SHA-256 in base64.
-
-    The settings are those of botocore's clients, so that the download works wherever they do.
-    """
-    from botocore.awsrequest import AWSRequest
-    from botocore.exceptions import BotoCoreError
-    from botocore.httpsession import URLLib3Session
-    from botocore.utils import get_environ_proxies
-    from urllib3.exceptions import HTTPError
-
-    session = URLLib3Session(
-        verify=certificates, proxies=get_environ_proxies(location), timeout=(CONNECT_SECONDS, READ_SECONDS)
-    )
-    request = AWSRequest(method="GET", url=location, stream_output=True).prepare()
-    digest = hashlib.sha256()
-    try:
-        response = session.send(request)
-        if response.status_code != HTTPStatus.OK:
-            raise _UnreadableError(f"HTTP status {response.status_code}")
-        with destination.open("wb") as file:
-            for piece in response.raw.stream(_PIECE_BYTES):
-                digest.update(piece)
-                file.write(piece)
-    except (BotoCoreError, HTTPError, OSError) as error:
-        raise _UnreadableError(type(error).__name__) from None
-    finally:
-        session.close()
-    return base64.b64encode(digest.digest()).decode("ascii")

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.aws.api.errors import pages
 from lamina.aws.api.facts import calls_per_second, unsettled_stack_statuses
 from lamina.aws.api.layers import LambdaLayers
+from lamina.aws.api.signed import UnreadableError, unzipped_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -38,6 +40,15 @@ class Attachment:
     def name(self) -> str:
         """The function's name."""
         return self.function.partition(":function:")[2].partition(":")[0]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CodeSize:
+    """The size of a layer version's zip."""
+
+    zipped_bytes: int
+    unzipped_bytes: int | None
+    """What counts against the account's quota for code; ``None`` if unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +78,8 @@ class Inventory(Protocol):
     def unsettled_stacks(self) -> Iterable[UnsettledStack]:
         """Return the CloudFormation stacks that may still roll back, according to their status."""
 
-    def code_bytes(self, name: str, number: int) -> int | None:
-        """Return the zipped size of a layer version in bytes, or ``None`` if the version does not exist."""
+    def code_size(self, name: str, number: int) -> CodeSize | None:
+        """Return the size of a layer version, or ``None`` if the version does not exist."""
 
     def is_shared(self, name: str, number: int) -> bool:
         """Return whether other accounts may use a layer version. lamina cannot list the functions of those accounts."""
@@ -104,8 +115,15 @@ class Pace:
 class AwsInventory:
     """The `Inventory` protocol over the Lambda and CloudFormation APIs."""
 
-    def __init__(self, lambda_: Call, stacks: Call, *, pace: Pace | None = None) -> None:
-        """Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*. *pace* limits the rate of both."""
+    def __init__(
+        self, lambda_: Call, stacks: Call, *, pace: Pace | None = None, certificates: str | bool = True
+    ) -> None:
+        """
+        Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*. *pace* limits the rate of both.
+
+        Zips are read with the trusted *certificates* of the AWS configuration; ``True`` stands for botocore's own.
+        """
+        self._certificates = certificates
         self._pace = pace or Pace()
         self._lambda = self._paced(lambda_)
         self._stacks = self._paced(stacks)
@@ -167,10 +185,17 @@ class AwsInventory:
         layers = frozenset(_LAYER_ARN.findall("\n".join(texts)))
         return UnsettledStack(name=stack, status=status, layers=layers, functions=frozenset(functions))
 
-    def code_bytes(self, name: str, number: int) -> int | None:
-        """Return the zipped size of a layer version in bytes, or ``None`` if the version does not exist."""
+    def code_size(self, name: str, number: int) -> CodeSize | None:
+        """Return the size of a layer version, or ``None`` if the version does not exist."""
         found = self._layers.version(name, number)
-        return None if found is None else found.code_bytes
+        if found is None:
+            return None
+        unzipped = None
+        if found.location is not None:
+            # The size is only shown, so that a version is deleted even if its zip cannot be read.
+            with suppress(UnreadableError):
+                unzipped = unzipped_bytes(found.location, found.code_bytes, certificates=self._certificates)
+        return CodeSize(zipped_bytes=found.code_bytes, unzipped_bytes=unzipped)
 
     def is_shared(self, name: str, number: int) -> bool:
         """Return whether other accounts may use a layer version. lamina cannot list the functions of those accounts."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.aws.api.errors import pages
@@ -60,6 +60,8 @@ class PublishedVersion:
     code_sha256: str
     """The SHA-256 of the zip in base64, as Lambda reports it."""
     code_bytes: int
+    location: str | None = field(default=None, repr=False)
+    """A signed address of the zip, valid for 10 minutes. It gives access to the code, so do not show or store it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,6 +208,7 @@ def _published(response: dict[str, Any]) -> PublishedVersion:
         arn=response["LayerVersionArn"],
         code_sha256=response["Content"]["CodeSha256"],
         code_bytes=response["Content"]["CodeSize"],
+        location=response["Content"].get("Location"),
     )
 
 

@@ -119,7 +119,8 @@ class AwsServices:
     @cached_property
     def inventory(self) -> AwsInventory:
         """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
-        return AwsInventory(self.caller("lambda"), self.caller("cloudformation"))
+        trusted = certificates(self._session)
+        return AwsInventory(self.caller("lambda"), self.caller("cloudformation"), certificates=trusted)
 
     @cached_property
     def parameters(self) -> StoredParameters:

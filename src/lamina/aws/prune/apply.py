@@ -17,7 +17,7 @@ from lamina.core.text import count
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from lamina.aws.api.inventory import Inventory
+    from lamina.aws.api.inventory import CodeSize, Inventory
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.destination.bucket import Bucket
@@ -31,8 +31,8 @@ class PruneSurvey:
     """The planned action for each layer version in one account and region."""
 
     actions: tuple[Action, ...]
-    code_bytes: Mapping[str, int]
-    """The zipped sizes in bytes of the versions to delete, by ARN; versions that no longer exist are missing."""
+    sizes: Mapping[str, CodeSize]
+    """The sizes of the versions to delete, by ARN; versions that no longer exist are missing."""
 
     @property
     def deletions(self) -> tuple[LayerVersion, ...]:
@@ -88,22 +88,22 @@ def survey(
     deletions = sum(isinstance(action, DeleteVersion) for action in planned)
     reporter.stage("checking unused layer versions", total=deletions)
     actions: list[Action] = []
-    code_bytes: dict[str, int] = {}
+    sizes: dict[str, CodeSize] = {}
     for action in planned:
         version = action.version
         if isinstance(action, KeepVersion):
             actions.append(action)
             continue
         stop.check()
-        size = inventory.code_bytes(version.name, version.number)
+        size = inventory.code_size(version.name, version.number)
         if inventory.is_shared(version.name, version.number):
             reason = "shared with other accounts, whose functions are not visible from this account"
             actions.append(KeepVersion(version=version, reason=reason))
         else:
             actions.append(action)
-            code_bytes |= {} if size is None else {version.arn: size}
+            sizes |= {} if size is None else {version.arn: size}
         reporter.advance(1)
-    return PruneSurvey(actions=tuple(actions), code_bytes=code_bytes)
+    return PruneSurvey(actions=tuple(actions), sizes=sizes)
 
 
 def _needed(

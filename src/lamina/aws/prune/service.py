@@ -58,10 +58,12 @@ class PrunePlan:
                 "reason": SPARED
                 if isinstance(action, DeleteVersion) and action.version.arn not in going
                 else action.reason,
-                "bytes": found.code_bytes.get(action.version.arn),
+                "bytes": None if size is None else size.zipped_bytes,
+                "unzipped_bytes": None if size is None else size.unzipped_bytes,
             }
             for destination, found in self.surveys.items()
             for action in found.actions
+            for size in [found.sizes.get(action.version.arn)]
         ]
         objects = [
             {"bucket": found.bucket.name, "key": each.key, "bytes": each.size}

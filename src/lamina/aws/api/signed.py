@@ -1,0 +1,84 @@
+"""Download code from the signed addresses that Lambda returns, with the settings of botocore's clients, so that it works wherever they do."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from lamina.archive.zip.directory import TAIL_BYTES, locate_directory, read_rows
+from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS
+from lamina.core.errors import ArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PIECE_BYTES = 1 << 20
+_DIRECTORY_BYTES = 1 << 20
+"""More than the central directory of most layers: one of 10,000 files has about 1 MB."""
+
+
+class UnreadableError(Exception):
+    """A download failed. The message must not contain the signed address, because the address gives access to the code."""
+
+
+def save(location: str, destination: Path, *, certificates: str | bool) -> str:
+    """
+    Download from the signed address *location* to *destination*, and return the content's SHA-256 in base64.
+
+    Raises `UnreadableError`.
+    """
+    digest = hashlib.sha256()
+    with _response(location, {}, certificates=certificates) as response, destination.open("wb") as file:
+        if response.status_code != HTTPStatus.OK:
+            raise UnreadableError(f"HTTP status {response.status_code}")
+        for piece in response.raw.stream(_PIECE_BYTES):
+            digest.update(piece)
+            file.write(piece)
+    return base64.b64encode(digest.digest()).decode("ascii")
+
+
+def unzipped_bytes(location: str, size: int, *, certificates: str | bool) -> int | None:
+    """
+    Return the total unzipped size in bytes of the zip of *size* bytes at the signed address *location*, from its central directory.
+
+    Return ``None`` if the zip has a form that lamina does not support, or an unusually large central directory. Raises `UnreadableError`.
+    """
+    start = max(0, size - _DIRECTORY_BYTES)
+    with _response(location, {"Range": f"bytes={start}-"}, certificates=certificates) as response:
+        if response.status_code not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            raise UnreadableError(f"HTTP status {response.status_code}")
+        if response.status_code == HTTPStatus.OK:
+            start = 0  # the server ignores ranges
+        tail = response.raw.read(size - start)
+    try:
+        span = locate_directory(tail[-TAIL_BYTES:], total=size, name="layer.zip")
+        if span.offset < start:
+            return None
+        directory = tail[span.offset - start :][: span.length]
+        return sum(row.member.size for row in read_rows(directory, span=span, name="layer.zip"))
+    except ArchiveError:
+        return None
+
+
+@contextmanager
+def _response(location: str, headers: dict[str, str], *, certificates: str | bool) -> Iterator[Any]:
+    from botocore.awsrequest import AWSRequest
+    from botocore.exceptions import BotoCoreError
+    from botocore.httpsession import URLLib3Session
+    from botocore.utils import get_environ_proxies
+    from urllib3.exceptions import HTTPError
+
+    session = URLLib3Session(
+        verify=certificates, proxies=get_environ_proxies(location), timeout=(CONNECT_SECONDS, READ_SECONDS)
+    )
+    request = AWSRequest(method="GET", url=location, headers=headers, stream_output=True).prepare()
+    try:
+        yield session.send(request)
+    except (BotoCoreError, HTTPError, OSError) as error:
+        raise UnreadableError(type(error).__name__) from None
+    finally:
+        session.close()
