@@ -74,6 +74,13 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
             MissingPermissionError,
             "AWS denied permission to do it: `lambda:ListLayerVersions` is not allowed",
         ),
+        (
+            "AccessDeniedException",
+            "User: arn:aws:iam::1:user/u is not authorized to perform: lambda:GetLayerVersion on resource: "
+            "arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:7 because no identity-based policy allows the action",
+            MissingPermissionError,
+            "AWS denied permission to do it: `lambda:GetLayerVersion` on `arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:7` is not allowed",
+        ),
         ("ExpiredTokenException", "x", ExpiredCredentialsError, "cannot do it: the AWS credentials have expired"),
         (
             "RequestTimeTooSkewed",

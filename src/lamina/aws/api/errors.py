@@ -248,11 +248,12 @@ def refused(error: ClientError, service: str, operation: str, doing: str) -> Aws
 
 
 def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermissionError:
-    words = said.split("not authorized to perform: ", 1)
-    # Most services name the missing action; S3 often does not.
-    named = words[1].split(" ", 1)[0].rstrip(".,") if len(words) == 2 else ""
-    missing = (named,) if named else needed
+    # Most services name the missing action and its resource; S3 often does not.
+    named = _NOT_AUTHORIZED.search(said)
+    missing = needed if named is None else (named["action"],)
     listed = " and ".join(f"`{action}`" for action in missing)
+    if named is not None and named["resource"]:
+        listed += f" on `{named['resource']}`"
     return MissingPermissionError(
         f"AWS denied permission to {doing}: {listed} is not allowed"
         if len(missing) == 1
@@ -277,6 +278,9 @@ class _Failure:
         return self.hint if self.command is None else f"{self.hint}: `{with_profile(self.command)}`"
 
 
+_NOT_AUTHORIZED = re.compile(
+    r"not authorized to perform: (?P<action>[\w:-]+\w)(?: on resource: (?P<resource>arn:[^\s,;]+[^\s,;.]))?"
+)
 _SSO = "aws sso login"
 _CONFIGURATION = _Failure(
     kind=ConfigError,
