@@ -347,6 +347,16 @@ class TestRuntime:
         assert service.runtime.reason == NOTHING
         assert service.target.runtime in {runtime.name for runtime in runtimes()}
 
+    def test_no_preview(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A runtime that is only a preview is chosen if the project requires it, and never by default."""
+        monkeypatch.setenv("PATH", str(tmp_path))
+        (preview,) = [runtime for runtime in runtimes() if runtime.preview is not None]
+        newest = [runtime.name for runtime in runtimes() if runtime.preview is None][-1]
+        requirement = f'[project]\nrequires-python = ">={preview.name.removeprefix("python")}"\n'
+
+        assert newest == only(grow(tmp_path / "any", {"app.py": HANDLER})).target.runtime
+        assert preview.name == only(grow(tmp_path / "new", {"pyproject.toml": requirement})).target.runtime
+
     def test_not_toml(self, tmp_path: Path) -> None:
         """An invalid `pyproject.toml` is named in the error."""
         root = grow(tmp_path, {"pyproject.toml": "[project"})

@@ -57,6 +57,23 @@ def test_glibc_changes_with_amazon_linux_2023(runtime: str, glibc: tuple[int, in
     assert glibc == Target.of(runtime, "arm64").glibc
 
 
+@pytest.mark.parametrize(
+    ("runtime", "create", "update"),
+    [
+        ("python3.9", dt.date(2027, 2, 1), dt.date(2027, 3, 3)),
+        ("python3.10", dt.date(2027, 2, 1), dt.date(2027, 3, 3)),
+        ("python3.11", dt.date(2027, 7, 31), dt.date(2027, 8, 31)),
+    ],
+)
+def test_dates_on_which_lambda_blocks_a_runtime(runtime: str, create: dt.date, update: dt.date) -> None:
+    """Lambda blocks new functions and updates on the dates that AWS extended in 2026, always after the end of support."""
+    (found,) = [each for each in runtimes() if each.name == runtime]
+
+    assert (create, update) == (found.block_create, found.block_update)
+    assert found.deprecation is not None
+    assert found.deprecation <= create <= update
+
+
 def test_targets_are_equal_by_value() -> None:
     """Two targets with the same names are equal and hash alike, even if one has cached properties."""
     first, second = Target.of("python3.13", "arm64"), Target.of("python3.13", "arm64")

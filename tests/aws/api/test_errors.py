@@ -76,7 +76,7 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
         ),
         (
             "AccessDeniedException",
-            "User: arn:aws:iam::1:user/u is not authorized to perform: lambda:GetLayerVersion on resource: "
+            "User: arn:aws:iam::1:user/u is not authorized to perform: lambda:GetLayerVersion on resource: "  # noqa: ISC004
             "arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:7 because no identity-based policy allows the action",
             MissingPermissionError,
             "AWS denied permission to do it: `lambda:GetLayerVersion` on `arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:7` is not allowed",

@@ -45,18 +45,3 @@ def test_runtimes() -> None:
 
     assert {runtime.name for runtime in runtimes() if runtime.preview is None} <= known
     assert ["python3.15"] == [runtime.name for runtime in runtimes() if runtime.preview is not None]
-
-
-@pytest.mark.parametrize(
-    ("name", "create", "update"),
-    [("python3.9", "2027-02-01", "2027-03-03"), ("python3.10", "2027-02-01", "2027-03-03")],
-)
-def test_extended_deadlines(name: str, create: str, update: str) -> None:
-    """AWS extended the deadlines of deprecated runtimes in 2026."""
-    (runtime,) = (each for each in runtimes() if each.name == name)
-
-    assert (create, update) == (str(runtime.block_create), str(runtime.block_update))
-    assert all(
-        each.deprecation is None or each.block_create is None or each.deprecation < each.block_create
-        for each in runtimes()
-    )

@@ -163,7 +163,8 @@ def _oldest(allows: Any, today: dt.date) -> Runtime | None:
 
 
 def _supported(some: Iterable[Runtime], today: dt.date) -> list[Runtime]:
-    return [runtime for runtime in some if runtime.deprecation is None or runtime.deprecation > today]
+    released = [runtime for runtime in some if runtime.preview is None]
+    return [runtime for runtime in released if runtime.deprecation is None or runtime.deprecation > today]
 
 
 def _on_this_machine(today: dt.date) -> str:
