@@ -50,11 +50,11 @@ def test_configured_limits_and_the_built_handler(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "message", "hint"),
     [
-        ({"memory_mb": 64}, "memory of 64 MB is outside Lambda's limits", "use a value from 128 to 10240 MB"),
+        ({"memory_mb": 64}, "memory of 64 MB is outside Lambda's limits", "use a value from 128 to 32768 MB"),
         (
-            {"timeout_seconds": 901},
-            "timeout of 901 seconds is outside Lambda's limits",
-            "use a value from 1 to 900 seconds",
+            {"timeout_seconds": 5401},
+            "timeout of 5401 seconds is outside Lambda's limits",
+            "use a value from 1 to 5400 seconds",
         ),
     ],
 )
