@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -212,3 +213,49 @@ def test_the_cache_of_uv_is_one_thing(tmp_path: Path) -> None:
     assert {"uv": (1, 7)} == sizes
     assert ((), 0, 1) == (damages, aged.files, everything.files)
     assert not cache.exists()
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "link"])
+@pytest.mark.parametrize("work", [verify, clean])
+def test_another_kind_in_place_of_a_file(
+    kind: str, work: Callable[[Store], object], store: Store, tmp_path: Path
+) -> None:
+    """It is removed like a damaged file, without following a link."""
+    place, outside = store.entry("segments", "ab" * 32, ".seg"), tmp_path / "outside"
+    write(outside, b"mine")
+    os.utime(outside, (1, 2))
+    place.parent.mkdir(parents=True)
+    if kind == "directory":
+        write(place / "x", b"")
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(outside)
+    work(store)
+
+    assert not os.path.lexists(place)
+    assert (b"mine", 2) == (outside.read_bytes(), outside.stat().st_mtime)
+
+
+def test_files_of_others_in_the_store_stay(store: Store) -> None:
+    """`LAMINA_CACHE_DIR` may name a directory with other files, such as the home directory."""
+    others = [
+        store.root / name for name in ("notes.txt", "Documents/cv.pdf", "wheels/ab/notes", "files/ab/" + "cd" * 32)
+    ]
+    for path in others:
+        write(path, b"mine", age_days=100)
+    write(store.entry("wheels", "ab" * 32) / "a.whl", b"")
+
+    assert 1 == clean(store).files
+    assert all(path.read_bytes() == b"mine" for path in others)
+
+
+def test_a_store_whose_times_cannot_be_set_is_verified(store: Store, tmp_path: Path) -> None:
+    """A read-only store is one; so is a file that no user may change, where the system has such files."""
+    path = admit(store, tmp_path, "a").path
+    if subprocess.run(["chattr", "+i", path], capture_output=True, check=False).returncode:
+        pytest.skip("this file system or user cannot make files immutable")
+    try:
+        assert () == verify(store)
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)

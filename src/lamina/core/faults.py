@@ -1,7 +1,7 @@
 """
 Tell faults of the machine from bugs: full disks, missing permissions, limits of the process and files of another kind.
 
-Any call can meet such a fault, so only `main` asks here, and whoever can add what the file is for. What is not a fault of the machine is
+Any call can meet such a fault, so only `main` asks here, and modules that can add what the file is for. What is not a fault of the machine is
 a bug in lamina.
 """
 

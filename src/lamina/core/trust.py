@@ -1,5 +1,5 @@
 """
-Decide whether the store can be trusted: whoever can write to it can change what a build produces.
+Decide whether the store can be trusted: those who can write to it can change what a build produces.
 
 - A store that everybody can write to is refused, unless a parent directory keeps everybody out. The sticky bit does not help: it
   prevents that others delete files, but not that they add some.
@@ -31,7 +31,7 @@ def require_private(root: Path) -> None:
             inside = [(entry.path, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
         places = [(str(root), os.stat(root).st_mode), *sorted(inside)]
     except OSError:
-        # Whoever uses the store reports why that is impossible.
+        # The commands that use the store report why that is impossible.
         return
     found = next((each for each in places if each[1] & stat.S_IWOTH and not stat.S_ISLNK(each[1])), None)
     if found is None or _is_reached_by_its_owner_only(root):

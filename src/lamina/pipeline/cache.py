@@ -39,6 +39,8 @@ _HOUSEKEEPING = frozenset({"tmp", "locks"})
 # uv's cache. Only uv can tell which of its files belong together, so lamina keeps or deletes it as a whole.
 _FOREIGN = "uv"
 _SANDBOX = "sandbox"
+# Only files have names that end like this.
+_FILES = frozenset({".json", ".pack", ".seg"})
 # The beginning of the name of a download whose hash is not known.
 _BY_URL = "url-"
 # A file's key is the hexadecimal digits of a SHA-256. Its first two are the name of its directory.
@@ -183,8 +185,8 @@ def _listed(directory: Path, store: Store) -> list[Path]:
 
 
 def _below(path: Path) -> Iterator[Path]:
-    """Yield *path*, or the files and links in it and its subdirectories if it is a directory."""
-    if path.is_symlink() or not path.is_dir():
+    """Yield *path*, or the files and links in it and its subdirectories if it is a directory and not in place of a file."""
+    if path.suffix in _FILES or path.is_symlink() or not path.is_dir():
         yield path
         return
     for directory, directories, names in os.walk(path):
@@ -208,7 +210,9 @@ def _foreign_files(store: Store) -> Iterator[Path]:
 
 
 def _remove(path: Path, store: Store) -> None:
-    """Delete *path*, a file or a link that is not followed, and each parent directory that becomes empty."""
+    """Delete *path*, whose links are not followed, and each parent directory that becomes empty."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     path.unlink(missing_ok=True)
     for directory in path.parents:
         # Another process may create a file here at any time, so let the system decide whether the directory is empty.

@@ -33,6 +33,7 @@ from lamina.aws.prune.apply import (
 )
 from lamina.aws.prune.plan import RetentionRules
 from lamina.core.errors import StoppedError
+from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,16 @@ def test_survey_only_reads() -> None:
     assert {"ListLayerVersions", "ListFunctions", "ListStacks", "GetLayerVersion", "GetLayerVersionPolicy"} == set(
         fake.calls
     )
+
+
+class Hints(Silent):
+    """A reporter that collects the hints of warnings."""
+
+    def __init__(self) -> None:
+        self.hints: list[str] = []
+
+    def warn(self, message: str, *, hint: str | None = None) -> None:
+        self.hints.append(f"{message} {hint}")
 
 
 def test_interrupted() -> None:
@@ -341,3 +352,19 @@ def test_large_account() -> None:
     assert lists + 2 * len(found.deletions) == caller.calls
     assert caller.LAYERS * (caller.VERSIONS - 4) == len(found.deletions)
     assert peak < 4_000_000
+
+
+def test_a_damaged_record_is_named_with_the_command_that_deletes_it() -> None:
+    """Until then all parts are kept, because the record may name them; without it they are deleted."""
+    cloud, part = account(1), "a" * 64
+    fake = cloud.connect()
+    bucket = Bucket(objects=fake.bucket("artifacts"), keys=KEYS)
+    for key, content in {KEYS.part(part): b"part", KEYS.record(digest(1)): b"damaged"}.items():
+        bucket.objects.put(key, content, sha256=hashlib.sha256(content).hexdigest())
+    cloud.pass_time(86_401)
+    reporter = Hints()
+    found = survey_objects(bucket, [digest(1)], keep_layers=False, reporter=reporter)
+
+    assert ((), True) == (found.objects, f"`aws s3 rm {bucket.url(KEYS.record(digest(1)))}`" in reporter.hints[0])
+    bucket.objects.delete(KEYS.record(digest(1)))
+    assert [KEYS.part(part)] == [each.key for each in survey_objects(bucket, [digest(1)], keep_layers=False).objects]

@@ -190,7 +190,9 @@ def survey_objects(
         reporter.warn(
             f"not pruning the parts in bucket `{bucket.name}`, because the records of {count(len(unreadable), 'layer')} cannot be read, "
             f"such as `{unreadable[0]}`",
-            hint="upgrade lamina: a later version may have written the records. If the warning remains, the records are damaged",
+            hint="upgrade lamina: a later version may have written the records. If the warning remains, they are damaged; delete them, "
+            "and a later upload sends again what only they name: "
+            + " and ".join(f"`aws s3 rm {bucket.url(key)}`" for key in unreadable),
         )
     going = unneeded(
         objects.listed(keys.prefix),
