@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
+from importlib.util import MAGIC_NUMBER
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from lamina.bytecode.interpreter import Interpreter
+from lamina.local import runtime_client
 from lamina.local.environment import Mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from lamina.coldstart.measure import Subject
 
@@ -39,7 +45,6 @@ class MakeSubjects(Protocol):
 
 def share_runtime(project: Path, shared: Path) -> None:
     """Make *project* use the compiled runtime client in *shared*, so that it is compiled only once."""
-    shared.mkdir(exist_ok=True)
-    local = project / ".lamina" / "local"
-    local.mkdir(parents=True, exist_ok=True)
-    (local / "runtime").symlink_to(shared)
+    interpreter = Interpreter(path=Path(sys.executable), version=sys.version_info[:3], magic=MAGIC_NUMBER.hex())
+    made = runtime_client.provide(shared, interpreter)
+    shutil.copytree(made, project / ".lamina" / "local" / "runtime" / made.name, copy_function=os.link)
