@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import time
 import zipfile
@@ -16,10 +17,11 @@ from lamina.core.errors import (
     CorruptArchiveError,
     DamagedOutputError,
     DuplicateMemberError,
+    ForeignFileError,
     SuspiciousSizeError,
     UnsafeMemberError,
 )
-from lamina.local.unpack import unpack
+from lamina.local.unpack import remove_unused, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,3 +194,36 @@ def test_unused_trees_go(tmp_path: Path) -> None:
     unpack([_archive(tmp_path / "3.zip", {"x": "3"})], cache)
 
     assert (False, True) == (old.exists(), used.exists())
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+def test_what_is_not_a_directory_is_not_used(kind: str, tmp_path: Path) -> None:
+    """A link in place of an unpacked archive, as a repository may contain it, would run other code."""
+    archive = _archive(tmp_path / "a.zip", {"app.py": ""})
+    tree = unpack([archive], tmp_path / "trees")
+    shutil.move(tree, tmp_path / "elsewhere")
+    tree.symlink_to(tmp_path / "elsewhere") if kind == "link" else tree.touch()
+    with pytest.raises(ForeignFileError, match=f"{tree.name}` is a (symbolic link|file), not a directory") as caught:
+        unpack([archive], tmp_path / "trees")
+
+    assert caught.value.hint == f"remove it: `rm {tree}`"
+
+
+def test_links_beside_unpacked_archives_are_not_followed(tmp_path: Path) -> None:
+    """Neither the time of the last use is written through a link, nor what a link leads to deleted."""
+    archive = _archive(tmp_path / "a.zip", {"app.py": ""})
+    trees, outside = tmp_path / "trees", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "file").touch()
+    trees.mkdir()
+    (trees / "old").symlink_to(outside)
+    os.utime(outside, (1, 1))
+    (trees / "old.used").symlink_to(outside / "file")
+    tree = unpack([archive], trees)
+    (trees / f"{tree.name}.used").unlink()
+    (trees / f"{tree.name}.used").symlink_to(outside / "new")
+    with pytest.raises(ForeignFileError):
+        unpack([archive], trees)
+    remove_unused(trees)
+
+    assert ["file"] == os.listdir(outside)
