@@ -168,6 +168,8 @@ class SourcePin(Pin):
     """The files of a local directory to build from: each path in the directory, with ``/``, and the path on disk; sorted."""
     left_out: tuple[Path, ...] = ()
     """The files and directories of a local directory that git ignores and ``include`` does not add."""
+    secrets: tuple[Path, ...] = ()
+    """The files and directories of a local directory that git tracks, but that are left out because they may contain secrets."""
 
 
 @frozen

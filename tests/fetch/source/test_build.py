@@ -459,6 +459,52 @@ def test_include_in_a_local_package(tmp_path: Path, include: str, added: list[st
     assert (".gitignore" in found) is not bool(added)
 
 
+def test_secrets_of_a_local_package(tmp_path: Path) -> None:
+    """No glob adds a secret of a local package; a note names the tracked secrets, and its `include` line adds them."""
+    shared = tmp_path / "shared"
+    files = dict.fromkeys(("shared/ca.pem", "shared/secrets.yaml", ".npmrc"), "")
+    make_repository(shared, source_files("shared") | files | {".gitignore": "*.key\n"})
+    write_sources(shared, {"shared/a.key": "", "shared/.bash_history": ""})
+    project = write_service(tmp_path / "project", settings='include = ["../shared/**"]')
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+    first = run(project, tmp_path / "store")
+    before = package(first).keys()
+
+    assert {"shared/__init__.py"} == {path for path in before if path.startswith("shared/")}
+    (note,) = [each.message for each in first.build.findings if each.rule == "secret-left-out"]
+    fact, _, line = note.partition("; to package them, set ")
+    assert fact == (
+        "2 paths that git tracks in local package `shared` may contain secrets, so its wheel does not contain them: "
+        "`../shared/shared/ca.pem`, `../shared/shared/secrets.yaml`"
+    )
+
+    write_service(project, settings=line.strip("`"))
+    second = run(project, tmp_path / "store")
+
+    assert {"shared/ca.pem", "shared/secrets.yaml"} == package(second).keys() - before
+    assert [] == [each for each in second.build.findings if each.rule == "secret-left-out"]
+
+
+@pytest.mark.parametrize("ignored", ["", ".*\nCVS\n"])
+def test_directories_of_a_local_package(tmp_path: Path, ignored: str) -> None:
+    """A glob adds nothing of a repository or of a directory of secrets in a local package, whether git ignores it or not."""
+    paths = [
+        f"shared/{name}/{file}" for name in (".aws", ".kube", ".svn", ".jj", "CVS") for file in ("config", "a/x.py")
+    ]
+    shared = write_sources(
+        tmp_path / "shared", source_files("shared") | dict.fromkeys(paths, "") | {".gitignore": ignored}
+    )
+    source = DirectorySource(name="shared", version=None, path=shared)
+
+    def found(*include: str) -> set[str]:
+        return {path for path, _ in identify(source, root=tmp_path / "project", include=include).files}
+
+    usual = found() | {".gitignore"}
+    assert usual == found("../shared/**", "../shared/shared/*/*") | {".gitignore"}
+    assert {"shared/.aws/config"} == found("../shared/shared/.aws/config") - usual
+    assert {"shared/.aws/config", "shared/.aws/a/x.py"} == found("../shared/shared/.aws") - usual
+
+
 def test_tracked_files_of_a_local_package(tmp_path: Path) -> None:
     """A file of a local package that git tracks is part of its wheel, even if a pattern matches it."""
     shared = generated_sources(tmp_path / "shared")

@@ -13,18 +13,19 @@ from lamina.core.files import file_sha256, read_file
 from lamina.core.paths import relative_path
 from lamina.core.urls import without_query
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
-from lamina.project.ignore import GitIgnore, Include, rule_for
+from lamina.project.ignore import GitIgnore, Include, rule_for, strictest
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from lamina.core.values import Source
+    from lamina.project.ignore import IgnoreRule
 
 _FORMAT = 1
 _DYNAMIC = "dynamic"
 # Files that tools create next to the sources. They must not affect the identity, and a build does not need them.
-_MADE = frozenset({".git", ".hg", ".svn", ".tox", ".nox", ".venv", ".lamina", "__pycache__", "node_modules"})
+_MADE = frozenset({".tox", ".nox", ".venv", "__pycache__", "node_modules"})
 _MADE_SUFFIXES = (".egg-info", ".pyc")
 _BUILD_OUTPUT = frozenset({"build", "dist"})
 
@@ -33,9 +34,10 @@ def identify(source: Source, *, root: Path | None = None, include: Sequence[str]
     """
     Return *source* as a pin with its digest.
 
-    The files of a directory are all except those that git ignores, virtual environments, and files that tools generate, such
-    as ``__pycache__``. *include* lists paths and globs relative to *root* that add git-ignored files. The digest covers their
-    relative paths and contents. It does not cover times, modes or the directory's own path.
+    The files of a directory are all except those that git ignores, those that may contain secrets, virtual environments, and
+    files that tools generate, such as ``__pycache__``. *include* lists paths and globs relative to *root* that add git-ignored
+    files; only the exact path adds a file that may contain secrets. The digest covers their relative paths and contents. It
+    does not cover times, modes or the directory's own path.
 
     Raises `LocalBuildError` if a directory is unreadable, has neither a ``pyproject.toml`` nor a ``setup.py``, or has a
     symbolic link to a directory. Raises `PackageError` if git's index is damaged.
@@ -76,6 +78,7 @@ def _identify_directory(source: DirectorySource, root: Path, include: Include) -
         inputs=content.inputs,
         files=files,
         left_out=tuple(content.left_out),
+        secrets=tuple(content.secrets),
     )
 
 
@@ -84,6 +87,7 @@ class _Content:
 
     def __init__(self, source: DirectorySource, root: Path, include: Include) -> None:
         self.left_out: list[Path] = []
+        self.secrets: list[Path] = []
         self._source = source
         self._root = root
         self._include = include
@@ -107,15 +111,22 @@ class _Content:
             found = [(path, origin) for path, origin in found if path != ".gitignore"]
         return tuple(found)
 
-    def _below(self, directory: Path, *, only_included: bool = False) -> Iterator[tuple[str, Path]]:
+    def _below(
+        self, directory: Path, *, only_included: bool = False, guard: IgnoreRule | None = None
+    ) -> Iterator[tuple[str, Path]]:
+        """Yield the files below *directory*. *guard* is the rule for secrets that leaves out a directory above, if any."""
         self._seen.append(directory)
         for path in sorted(directory.iterdir()):
             is_directory = path.is_dir()
-            if path.name in _MADE or path.name.endswith(_MADE_SUFFIXES) or (is_directory and _is_environment(path)):
+            rule = strictest(rule_for(path.name, is_directory=is_directory), guard)
+            if _is_made(path, rule) or (is_directory and _is_environment(path)):
                 continue
-            if self._is_ignored(path, is_directory=is_directory):
-                if is_directory and not path.is_symlink() and self._include.leads_through(self._shown(path)):
-                    yield from self._below(path, only_included=True)
+            if self._is_ignored(path, rule, is_directory=is_directory):
+                is_secret = rule is not None and rule.is_secret
+                if is_directory and not path.is_symlink() and self._include.leads_through(self._shown(path), rule):
+                    yield from self._below(path, only_included=True, guard=rule if is_secret else None)
+                elif is_secret and self._ignore.tracks(path) and not _is_hidden(path, self._source.path):
+                    self.secrets.append(path)
                 elif not only_included and not _is_by_product(path, self._source.path):
                     self.left_out.append(path)
             elif not is_directory:
@@ -130,16 +141,28 @@ class _Content:
             else:
                 yield from self._below(path)
 
-    def _is_ignored(self, path: Path, *, is_directory: bool) -> bool:
-        if self._ignore.ignoring(path, is_directory=is_directory, floor=self._floor) is None:
+    def _is_ignored(self, path: Path, rule: IgnoreRule | None, *, is_directory: bool) -> bool:
+        """Return whether to leave out *path*, because git ignores it, or because it may contain secrets, according to *rule*."""
+        by_git = self._ignore.ignoring(path, is_directory=is_directory, floor=self._floor) is not None
+        if not by_git and (rule is None or not rule.is_secret):
             return False
-        rule = rule_for(path.name, is_directory=is_directory)
         is_included = self._include.overrides(rule, self._shown(path), is_directory=is_directory)
-        self._has_included |= is_included
+        self._has_included |= by_git and is_included
         return not is_included
 
     def _shown(self, path: Path) -> str:
         return relative_path(path, self._root)
+
+
+def _is_made(path: Path, rule: IgnoreRule | None) -> bool:
+    """Return whether *path* belongs to version control or to lamina, according to *rule*, or whether tools create it."""
+    is_guarded = rule is not None and rule.override == "file"
+    return is_guarded or path.name in _MADE or path.name.endswith(_MADE_SUFFIXES)
+
+
+def _is_hidden(path: Path, project: Path) -> bool:
+    """Return whether *path* is a hidden file at the top of *project*, such as ``.npmrc``, which is never part of its wheel."""
+    return path.parent == project and path.name.startswith(".")
 
 
 def _is_by_product(path: Path, project: Path) -> bool:

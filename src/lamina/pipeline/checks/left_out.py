@@ -61,20 +61,23 @@ def named(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
 
 
 def local_files(service: Service, pins: Iterable[SourcePin]) -> tuple[Finding, ...]:
-    """Return a note for each of *pins*, the local packages of *service*, with files that git ignores."""
-    if "local-file-left-out" in service.ignore:
-        return ()
-    left_out = {pin.name: [shown_path(path, service.root) for path in pin.left_out] for pin in pins}
-    return tuple(
-        note(
-            "local-file-left-out",
-            paths[0],
-            f"git ignores {count(len(paths), 'path')} of local package `{name}`, so its wheel does not contain "
-            f"{_pronoun(paths)}: {listed(paths)}; to package {_pronoun(paths)}, set {_include(service, paths)}",
-        )
-        for name, paths in left_out.items()
-        if paths
-    )
+    """Return notes for each of *pins*, the local packages of *service*, with files that git ignores, or that may contain secrets."""
+    found = []
+    for pin in {pin.name: pin for pin in pins}.values():
+        ignored = [shown_path(path, service.root) for path in pin.left_out]
+        secret = [shown_path(path, service.root) for path in pin.secrets]
+        if ignored and "local-file-left-out" not in service.ignore:
+            fact = f"git ignores {count(len(ignored), 'path')} of local package `{pin.name}`"
+            found.append(note("local-file-left-out", ignored[0], f"{fact}, {_not_in_wheel(service, ignored)}"))
+        if secret and "secret-left-out" not in service.ignore:
+            fact = f"{count(len(secret), 'path')} that git tracks in local package `{pin.name}` may contain secrets"
+            found.append(note("secret-left-out", secret[0], f"{fact}, {_not_in_wheel(service, secret)}"))
+    return tuple(found)
+
+
+def _not_in_wheel(service: Service, paths: Sequence[str]) -> str:
+    them = _pronoun(paths)
+    return f"so its wheel does not contain {them}: {listed(paths)}; to package {them}, set {_include(service, paths)}"
 
 
 def _pronoun(paths: Sequence[str]) -> str:
