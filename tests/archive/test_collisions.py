@@ -11,7 +11,7 @@ import pytest
 from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import Segment, write_segment
 from lamina.archive.zip.zipformat import DEFLATED, STORED, Entry, Member, encode
-from lamina.core.errors import PathCollisionError
+from lamina.core.errors import CorruptArchiveError, PathCollisionError
 from lamina.core.store import Store
 
 if TYPE_CHECKING:
@@ -67,15 +67,27 @@ def test_same_content_in_other_streams(make: Make) -> None:
 
 def test_same_checksum(make: Make) -> None:
     """Different content with the same CRC-32 and size is a conflict."""
-    forged = b"\x9d\x0a\xd9\x6d"  # four chosen bytes can produce any CRC-32
-    pieces = [
-        Entry(Member("n.py", False, STORED, 7, 4, 4), forged),
-        Entry(Member("n.py", False, STORED, 7, 4, 4), b"evil"),
-    ]
+    contents = (b"plumless", b"buckeroo")
     with pytest.raises(PathCollisionError) as caught:
-        shared_paths({"a": make(pieces[0]), "b": make(pieces[1])})
+        shared_paths({name: make(**{"n.py": content}) for name, content in zip("ab", contents, strict=True)})
 
+    assert 1 == len({zlib.crc32(content) for content in contents})
     assert "distributions install different content at the same path: `n.py` in `a` and `b`" == str(caught.value)
+
+
+@pytest.mark.parametrize("position", [28, 45, -20])
+def test_damaged_segment(make: Make, position: int) -> None:
+    """A damaged copy of a shared file is an error that names the segment, not a conflict, and the segment is made again."""
+    segments = {name: make(**{"ns/__init__.py": TEXT}) for name in "ab"}
+    damaged = segments["b"].path
+    content = bytearray(damaged.read_bytes())
+    content[position % segments["b"].entries_bytes] ^= 0x10
+    damaged.write_bytes(content)
+    with pytest.raises(CorruptArchiveError) as caught:
+        shared_paths(segments)
+
+    assert f"the cached segment `{damaged}` was damaged; lamina deleted it from the store" == str(caught.value)
+    assert not damaged.exists()
 
 
 def test_all_conflicts(make: Make) -> None:
