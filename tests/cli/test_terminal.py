@@ -252,6 +252,24 @@ def test_an_interrupted_build(options: Sequence[str], terminate: bool, tmp_path:
         assert {"kind": "StoppedError", "message": "interrupted", "hint": None, "exit_code": 130} == report["error"]
 
 
+def test_an_interrupted_build_before_deploying(tmp_path: Path) -> None:
+    """SIGTERM ends `deploy` while its build waits for a server, and it leaves no temporary directory."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    environment = {**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store"), "TERM": "xterm", "TMPDIR": str(scratch)}
+    with _silent_server() as url:
+        project = make_service(tmp_path, base_url=url).write()
+        finished = _in_terminal(
+            ["deploy", "--project", str(project), "--region", "eu-west-1"],
+            environment=environment,
+            interrupt_at="downloading",
+            terminate=True,
+        )
+
+    assert (130, []) == (finished.code, os.listdir(scratch)), finished.text
+    assert "error: interrupted" in _CONTROL.sub("", finished.text)
+
+
 def test_a_function_that_starts_slowly(tmp_path: Path) -> None:
     """While a function initialises and logs nothing, the line moves; its log does not mix with the line."""
     source = "import time\ntime.sleep(0.8)\nprint('ready')\ndef handler(event, context): return 1"

@@ -86,11 +86,13 @@ def _check(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     from lamina.aws.deploy import service
     from lamina.aws.publish import desired, destinations
+    from lamina.cli.stopping import killable
 
     publishing, deploying = service.load(project)
     publishing = publishing.at(arguments.region)
     connected = cache(partial(destinations.connect, publishing))
-    built = build_service(project, publishing, connected, directory=directory, console=console)
+    with killable(arguments, console):
+        built = build_service(project, publishing, connected, directory=directory, console=console)
     # Functions are deployed for the first target only, because a function has one runtime and architecture.
     chosen = service.select(built.builds[0], arguments.function)
     deploying.check(chosen.service, [package.name for package in chosen.packages])

@@ -75,10 +75,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     from lamina.aws.publish import config, desired, destinations, stage, survey
+    from lamina.cli.stopping import killable
 
     settings = config.load(project).at(arguments.region)
     connected = cache(partial(destinations.connect, settings))
-    built = build_service(project, settings, connected, directory=directory, console=console)
+    with killable(arguments, console):
+        built = build_service(project, settings, connected, directory=directory, console=console)
     service, jobs = built.builds[0].service, built.jobs(desired.desired_layers(built.builds, settings, arguments.layer))
     console.stage("comparing with AWS")
     if arguments.upload_only:

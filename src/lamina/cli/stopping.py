@@ -24,10 +24,10 @@ _PATIENCE_SECONDS = 2
 @contextmanager
 def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
     """
-    End the process with the exit code of `StoppedError` if it is still inside the context a while after Ctrl-C or SIGTERM.
+    End the process with the exit code of `StoppedError` if it is still inside the context a while after Ctrl-C, SIGTERM or SIGHUP.
 
     A build would otherwise wait for its threads, and these for servers that do not answer. The main thread may even miss the signal, if it
-    arrives just before that thread starts to wait. Only for work that leaves nothing behind when it is killed. In threads other than the main
+    arrives just before that thread starts to wait. Only for work that leaves nothing but temporary directories behind when it is killed. In threads other than the main
     one, and for a signal that the process ignores, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -43,6 +43,9 @@ def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
             if signals.read(1) and not ended.wait(_PATIENCE_SECONDS):
                 console.report(StoppedError("interrupted"), as_json=arguments.json)
                 sys.stdout.flush()
+                from lamina.core.temporary import remove_all  # slow to import
+
+                remove_all()
                 os._exit(StoppedError.exit_code)
 
     threading.Thread(target=watch, name="lamina-interrupt", daemon=True).start()

@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any, Self
 
+from lamina.core.supervised.process import wait_for
 from lamina.local.response import (
     Failure,
     MalformedRequestError,
@@ -104,7 +105,7 @@ class RuntimeApi:
     def wait_ready(self, timeout: float | None) -> bool:
         """Wait until the runtime requests its first event or ends; return ``False`` if neither happens within *timeout* seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: self.ready_at is not None or self._ended is not None, timeout)
+            return wait_for(self._changed, lambda: self.ready_at is not None or self._ended is not None, timeout)
 
     def exchange(self, event: Event, timeout: float) -> Response | Failure | Ended | None:
         """
@@ -115,7 +116,7 @@ class RuntimeApi:
         with self._changed:
             self._event, self._taken, self._outcome = event, False, None
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._result() is not None, timeout)
+            wait_for(self._changed, lambda: self._result() is not None, timeout)
             self._event = None
             return self._result()
 

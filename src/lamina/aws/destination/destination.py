@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.account import Services
 
 _Result = TypeVar("_Result")
+_TICK_SECONDS = 0.5
 
 
 class Cancellation:
@@ -83,7 +84,9 @@ def everywhere(
     try:
         futures = {destination: pool.submit(work, destination) for destination in distinct}
         try:
-            wait(futures.values())
+            # The main thread would not notice a signal that arrives just before it starts to wait, so it waits for short times.
+            while wait(futures.values(), _TICK_SECONDS).not_done:
+                pass
         except KeyboardInterrupt:
             for destination in distinct:
                 destination.stop.request()

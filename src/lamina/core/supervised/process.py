@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,7 @@ _MOST_POURED = 1 << 20
 _MOST_REPORTED = 64 << 20
 _PATIENCE_SECONDS = 30
 _MOST_KEPT_BYTES = 1 << 20
+_TICK_SECONDS = 0.5
 
 
 class RefusedError(InvokeError):
@@ -139,7 +141,7 @@ class Process:
     def wait(self, timeout: float | None = None) -> Ended | None:
         """Wait until the program ends and return how; return ``None`` if it is still running after *timeout* seconds."""
         with self._changed:
-            self._changed.wait_for(lambda: self.ended is not None, timeout)
+            wait_for(self._changed, lambda: self.ended is not None, timeout)
             return self.ended
 
     def memory(self) -> int:
@@ -278,6 +280,21 @@ class Process:
             poured += len(piece)
             self._outputs[stream](piece)
         return True
+
+
+def wait_for(condition: threading.Condition, reached: Callable[[], bool], seconds: float | None) -> bool:
+    """
+    Wait until *reached* returns true, or for *seconds*; return whether it does. The caller holds *condition*.
+
+    The main thread would never notice a signal that arrives just before it starts to wait, so it waits for short times.
+    """
+    end = None if seconds is None else time.monotonic() + seconds
+    while not reached():
+        left = _TICK_SECONDS if end is None else min(_TICK_SECONDS, end - time.monotonic())
+        if left <= 0:
+            return False
+        condition.wait_for(reached, left)
+    return True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
