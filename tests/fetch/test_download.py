@@ -30,7 +30,7 @@ from loopback import IndexServer
 from wheels import make_wheel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from lamina.core.store import Store
@@ -183,6 +183,7 @@ def test_no_server(server: IndexServer, store: Store, index: PackageIndex) -> No
         get([pin], store, index)
 
     assert str(caught.value) == f"could not download `{pin.url}`: could not connect to the server"
+    assert [] == server.requests
 
 
 def test_broken_transfer_is_resumed(server: IndexServer, store: Store, index: PackageIndex) -> None:
@@ -518,8 +519,10 @@ def test_name_that_is_a_path(server: IndexServer, store: Store, index: PackageIn
 
 
 def test_pin_without_a_place(server: IndexServer, store: Store, index: PackageIndex) -> None:
-    """A pin without a URL or path raises an error."""
-    pin = replace(server.pin(wheel(server)), url=None)
+    """A pin without a URL or path is looked up in the indexes, and raises an error if they do not have it."""
+    listed = replace(server.pin(wheel(server)), url=None)
+    get([listed], store, index)
+    pin = replace(listed, sha256=Sha256("0" * 64))
     with pytest.raises(DownloadError) as caught:
         get([pin], store, index)
 
@@ -561,3 +564,88 @@ def test_real_index(store: Store, tmp_path: Path) -> None:
     index.client.close()
 
     assert got.path.name == "six-1.17.0-py2.py3-none-any.whl"
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[IndexServer]:
+    """Return another index."""
+    (tmp_path / "mirror").mkdir()
+    with IndexServer(tmp_path / "mirror") as mirror:
+        yield mirror
+
+
+@pytest.mark.parametrize("kind", ["other bytes", "too long", "too short", "gone", "denied", "broken", "damaged rest"])
+def test_next_index(server: IndexServer, mirror: IndexServer, store: Store, tmp_path: Path, kind: str) -> None:
+    """If an index does not serve the bytes that it promises, the file is downloaded from the next index that has it."""
+    path = wheel(server, size=1_000)
+    content = path.read_bytes()
+    (mirror.directory / path.name).write_bytes(content)
+    pin = server.pin(path, size=kind != "too short")
+    index = PackageIndex(tmp_path, store, index_url=mirror.simple, extra_index_urls=[server.simple], backoff=0.0)
+    (listed,) = index.files("a", "1.0", {pin.sha256}, None, target=TARGET)
+    match kind:
+        case "other bytes":
+            server.behaviour.replace[path.name] = bytes(len(content))
+        case "too long":
+            server.behaviour.append[path.name] = b"x"
+        case "too short":
+            server.behaviour.replace[path.name] = content[:-1]
+        case "damaged rest":
+            server.behaviour.raw[path.name] = b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + bytes(500)
+        case _:
+            server.behaviour.refuse[path.name] = [{"gone": 404, "denied": 403, "broken": 500}[kind]] * 20
+    reporter = Recorder()
+    (got,) = fetch([pin], store, index=index, reporter=reporter)
+    index.client.close()
+
+    assert server.file_url(path.name) == listed.url
+    assert content == got.path.read_bytes()
+    assert reporter.total == reporter.amount
+    assert {200, 206} >= {request.status for request in mirror.requests_for(path.name)} != set()
+
+
+def test_no_index_has_the_bytes(server: IndexServer, mirror: IndexServer, store: Store, tmp_path: Path) -> None:
+    """If all indexes serve other bytes, the error names each, and nothing is in the store."""
+    path = wheel(server)
+    (mirror.directory / path.name).write_bytes(path.read_bytes())
+    pin = server.pin(path)
+    for each, letter in ((server, b"x"), (mirror, b"y")):
+        each.behaviour.replace[path.name] = letter * len(path.read_bytes())
+    index = PackageIndex(tmp_path, store, index_url=mirror.simple, extra_index_urls=[server.simple], backoff=0.0)
+    with pytest.raises(FetchError) as caught:
+        fetch([pin], store, index=index)
+    index.client.close()
+
+    summary, *causes = str(caught.value).splitlines()
+    assert (
+        f"could not fetch `{path.name}` from `{server.file_url(path.name)}`, `{mirror.file_url(path.name)}`" == summary
+    )
+    assert 2 == len(causes)
+    assert all(f"expected sha256 {pin.sha256}" in cause for cause in causes)
+    assert (None, []) == (store.wheel(pin.sha256), leftovers(store))
+
+
+def test_indexes_that_are_not_asked(server: IndexServer, mirror: IndexServer, store: Store, tmp_path: Path) -> None:
+    """A file of a package that is locked to one index is not looked up in others, which must not learn its name."""
+    path = wheel(server)
+    (mirror.directory / path.name).write_bytes(path.read_bytes())
+    server.behaviour.replace[path.name] = b"x"
+    index = PackageIndex(tmp_path, store, index_url=mirror.simple, backoff=0.0)
+    with pytest.raises(FetchError):
+        fetch([replace(server.pin(path), index=server.simple)], store, index=index)
+    index.client.close()
+
+    assert [] == mirror.requests
+
+
+def test_failures_are_in_the_order_of_the_lock(server: IndexServer, store: Store, index: PackageIndex) -> None:
+    """The error lists the files as the lock does, whichever fails first."""
+    paths = [wheel(server, name, size=size) for name, size in (("c", 10), ("a", 9_000), ("b", 5_000))]
+    pins = [server.pin(path) for path in paths]
+    for path in paths:
+        server.behaviour.replace[path.name] = b"x"
+    with pytest.raises(FetchError) as caught:
+        get(pins, store, index)
+
+    first, *_ = str(caught.value).splitlines()
+    assert "could not fetch 3 files: " + ", ".join(f"`{path.name}`" for path in paths) == first

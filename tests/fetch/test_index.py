@@ -449,3 +449,52 @@ def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
         index.client.close()
 
     assert str(caught.value) == f"access to `{private.simple}/a/` was denied (HTTP 401)"
+
+
+def gone(tmp_path: Path) -> str:
+    """Return the URL of an index whose server has stopped."""
+    with IndexServer(tmp_path) as server:
+        return server.simple
+
+
+@pytest.mark.parametrize("kind", ["gone", "denied", "broken", "sign-in"])
+@pytest.mark.parametrize("gone_first", [True, False])
+def test_index_that_cannot_be_read(
+    server: IndexServer, store: Store, tmp_path: Path, kind: str, gone_first: bool
+) -> None:
+    """An index that cannot be read does not matter if another has a wheel for the target, and a note says so."""
+    notes: list[str] = []
+
+    class Notes(Silent):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    path, other = make_wheel(server.directory, "a", "1.0"), "0" * 64
+    with IndexServer(tmp_path, users={"a": "b"} if kind == "denied" else None) as lacking:
+        lacking.behaviour.refuse["a"] = [500] * 20 if kind == "broken" else []
+        lacking.behaviour.pages["a"] = b"{}"
+        urls = [gone(tmp_path) if kind == "gone" else lacking.simple, server.simple]
+        first, second = urls if gone_first else reversed(urls)
+        index = PackageIndex(tmp_path, store, index_url=second, extra_index_urls=[first], backoff=0.0, reporter=Notes())
+        found = index.files("a", "1.0", {sha256(path), other}, None, target=TARGET)
+        index.client.close()
+
+    assert (row(server, path),) == found
+    assert [f"`{urls[0]}` cannot be read: lamina uses the files of the other indexes"] == notes
+    assert [] == list(store.root.glob("index/*/*"))
+
+
+def test_index_that_may_have_the_wheel(server: IndexServer, store: Store, tmp_path: Path) -> None:
+    """If the other indexes have no wheel for the target, the index that cannot be read is an error."""
+    make_wheel(server.directory, "a", "1.0", tag="cp27-cp27m-win32")
+    archive = server.directory / "a-1.0.tar.gz"
+    archive.write_bytes(b"sdist")
+    place = gone(tmp_path)
+    index = PackageIndex(tmp_path, store, index_url=server.simple, extra_index_urls=[place], backoff=0.0)
+    with pytest.raises(DownloadError) as caught:
+        index.files("a", "1.0", {sha256(archive), "0" * 64}, None, target=TARGET)
+    alone = index.files("a", "1.0", {sha256(archive)}, None, target=TARGET)
+    index.client.close()
+
+    assert f"could not download `{place}/a/`: could not connect to the server" == str(caught.value)
+    assert (row(server, archive),) == alone

@@ -235,6 +235,18 @@ class OfflineError(FetchError):
     """A file is missing from the store, and lamina runs offline."""
 
 
+def together(failures: Sequence[LaminaError], summary: str) -> LaminaError:
+    """Return one error with the line *summary* that lists all *failures*, or the first failure if all have the same text."""
+    texts = list(dict.fromkeys(str(error) for error in failures))
+    first = failures[0]
+    if len(texts) == 1:
+        return first
+    hints = list(dict.fromkeys(error.hint for error in failures if error.hint))
+    # Other error classes describe one file each, so several of them become a general error.
+    kind = DownloadError if {type(error) for error in failures} == {DownloadError} else FetchError
+    return kind("\n  ".join((summary, *texts)), hint="\n".join(hints) or None)
+
+
 class ArchiveError(LaminaError):
     """A wheel could not be read, or a layer or function package could not be built."""
 

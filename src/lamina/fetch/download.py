@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
-from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, LaminaError
+from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, LaminaError, together
 from lamina.core.files import open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
@@ -47,9 +47,9 @@ def download(pins: Sequence[Pin], store: Store, *, index: IndexAccess, reporter:
 
     `lamina.fetch.provider.fetch` documents the guarantees and errors.
     """
-    unique = list({pin.sha256: pin for pin in pins}.values())
+    locked = list({pin.sha256: pin for pin in pins}.values())
     # The largest first, so that no large download runs alone at the end.
-    unique.sort(key=lambda pin: pin.size or 0, reverse=True)
+    unique = sorted(locked, key=lambda pin: pin.size or 0, reverse=True)
     by_bytes = all(pin.size is not None for pin in unique)
     total = sum(pin.size or 0 for pin in unique) if by_bytes else len(unique)
     reporter.stage("downloading and checking", total=total, unit="bytes" if by_bytes else "items")
@@ -70,8 +70,10 @@ def download(pins: Sequence[Pin], store: Store, *, index: IndexAccess, reporter:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     if failures:
-        # In the order of the downloads, so that the message does not depend on the order of arrival.
-        raise _together([(pin, failures[pin]) for pin in unique if pin in failures])
+        # In the order of the lock, so that the message does not depend on the order of arrival.
+        failed = [pin for pin in locked if pin in failures]
+        names = ", ".join(f"`{pin.filename}`" for pin in failed)
+        raise together([failures[pin] for pin in failed], f"could not fetch {len(failed)} files: {names}")
 
 
 def download_candidate(
@@ -97,22 +99,6 @@ def download_candidate(
         finally:
             partial.unlink(missing_ok=True)
     return IndexFile(filename=found.filename, url=found.url or "", sha256=found.sha256, size=found.size)
-
-
-def _together(failures: Sequence[tuple[Pin, LaminaError]]) -> LaminaError:
-    """Return one error that lists all *failures*, or the first failure if all have the same text."""
-    texts = list(dict.fromkeys(str(error) for _, error in failures))
-    first = failures[0][1]
-    if len(texts) == 1:
-        return first
-    names = ", ".join(f"`{pin.filename}`" for pin, _ in failures)
-    hints = list(dict.fromkeys(error.hint for _, error in failures if error.hint))
-    kind = type(first) if {type(first)} == {type(error) for _, error in failures} else FetchError
-    # Other error classes describe one file each, so several of them become a general error.
-    if kind not in {DownloadError, FetchError}:
-        kind = FetchError
-    listed = "\n  ".join((f"could not fetch {len(failures)} files: {names}", *texts))
-    return kind(listed, hint="\n".join(hints) or None)
 
 
 @frozen
@@ -166,11 +152,28 @@ class _DownloadJob:
 
     def _fill(self, partial: Path, pin: Pin) -> None:
         """
-        Copy or download *pin* to *partial*.
+        Copy or download *pin* to *partial*, from its own URL or from the next index that has the file.
 
         Raises `HashMismatchError` if the file does not have the locked SHA-256, and `FetchError` or a subclass if it cannot
-        be read, downloaded or written.
+        be read, downloaded or written; if several indexes have the file, the error lists what is wrong with each.
         """
+        try:
+            self._fill_once(partial, pin)
+        except (AccessDeniedError, DownloadError, HashMismatchError) as error:
+            failures = {pin.url or str(pin.path or "the lock"): error}
+            for url in () if self.stop.is_set() else self.index.elsewhere(pin):
+                try:
+                    self._fill_once(partial, replace(pin, url=url, path=None))
+                except (AccessDeniedError, DownloadError, HashMismatchError) as other:
+                    failures[url] = other
+                else:
+                    return
+            if len(failures) == 1:
+                raise
+            places = ", ".join(f"`{redacted(url)}`" for url in failures)
+            raise together(list(failures.values()), f"could not fetch `{pin.filename}` from {places}") from error
+
+    def _fill_once(self, partial: Path, pin: Pin) -> None:
         with os.fdopen(open_own_file(partial, os.O_APPEND), "r+b", buffering=0) as file:
             transfer = _Transfer(file, pin, self.advance if self.by_bytes else None, self.stop)
             if (local := local_path(pin)) is not None:
@@ -182,8 +185,9 @@ class _DownloadJob:
                     # The parts may be damaged, or of different files: download once more from the start.
                     transfer.restart()
                     self._receive(transfer, pin)
-        if transfer.sha256 != pin.sha256:
-            raise HashMismatchError(filename=pin.filename, expected=pin.sha256, actual=transfer.sha256)
+            if (actual := transfer.sha256) != pin.sha256:
+                transfer.restart()
+                raise HashMismatchError(filename=pin.filename, expected=pin.sha256, actual=actual)
 
     def _copy(self, transfer: _Transfer, path: Path) -> None:
         transfer.restart()

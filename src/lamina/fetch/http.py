@@ -109,6 +109,9 @@ class IndexAccess(Protocol):
     def credentials(self) -> Credentials:
         """The credentials for the hosts of the files."""
 
+    def elsewhere(self, pin: Pin) -> Iterator[str]:
+        """Yield other URLs of the file of *pin*, which may serve the locked bytes."""
+
 
 class _Connection(urllib3.connection.HTTPConnection):
     """A connection with bounded responses."""

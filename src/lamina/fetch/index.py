@@ -16,16 +16,17 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import NoCompatibleWheelError, OfflineError
+from lamina.core.errors import FetchError, NoCompatibleWheelError, OfflineError, together
 from lamina.core.frozen import as_dict
 from lamina.core.names import path_of
 from lamina.core.reporter import SILENT
 from lamina.core.urls import may_be_stored, redacted
 from lamina.core.values import Pin, Sha256
+from lamina.fetch.urls import is_remote, origin, redacted
 from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lamina.core.reporter import Reporter
@@ -75,6 +76,8 @@ class PackageIndex:
         self._backoff = backoff
         self._reporter = reporter
         self._noted: set[str] = set()
+        self._asked: dict[str, dict[str | None, None]] = {}
+        self._unread: set[str] = set()
         self._guard = threading.RLock()
 
     def files(
@@ -85,22 +88,29 @@ class PackageIndex:
 
         The sources are queried in order, until every hash is found. *index_url* replaces the configured indexes, but not the
         configured ``--find-links`` sources. If no source lists a locked wheel for *target*, files without a SHA-256 are
-        downloaded and hashed.
-        Raises `OfflineError` if lamina is offline and no local source has such a file, `FetchError` or a subclass if a request
-        fails, and `ConfigError` if the index settings are invalid.
+        downloaded and hashed. A source that cannot be read is passed over if another has a wheel for *target*.
+        Raises `OfflineError` if lamina is offline and no local source has such a file, `FetchError` or a subclass if a source
+        that may have the files cannot be read, and `ConfigError` if the index settings are invalid.
         """
         sources = self._sources(index_url)
         place = self._store.entry(_AREA, _key(sources, name, version, hashes), ".json")
         own_place = self._store.entry(_AREA, _key(sources, name, version, hashes, target), ".json")
         if (kept := _load(place) or _load(own_place)) is not None:
             return kept
+        with self._guard:
+            self._asked.setdefault(name, {})[index_url] = None
         # Stop at the first source with all files: the hashes identify the files, so the source does not matter.
         wanted = set(hashes)
         found: dict[str, IndexFile] = {}
-        for source in sources:
-            if self.offline and not source.url.startswith("file:"):
+        read: list[IndexSource] = []
+        failed: dict[str, FetchError] = {}
+        for source in self._allowed(sources):
+            try:
+                found = {file.sha256: file for file in self._pages.files(source, name, wanted)} | found
+            except FetchError as error:
+                failed[source.url] = error
                 continue
-            found = {file.sha256: file for file in self._pages.files(source, name, wanted)} | found
+            read.append(source)
             if found.keys() == wanted:
                 break
         if not found and self.offline:
@@ -111,13 +121,60 @@ class PackageIndex:
         answer = tuple(sorted(found.values(), key=lambda file: file.filename))
         # The wheel for the target may be in an index without SHA-256, although another index lists the source archive.
         if not self.offline and found.keys() != wanted and not _fits(answer, name, version, target):
-            file = self._identified(sources, name, version, wanted - found.keys(), target, is_needed=not answer)
+            is_needed = not answer and not failed
+            file = self._identified(read, name, version, wanted - found.keys(), target, is_needed=is_needed)
             if file is not None:
-                answer = (*answer, file)
-                self._keep(own_place, answer)
-                return answer
+                answer, place = (*answer, file), own_place
+        if failed and found.keys() != wanted:
+            # An index that is not available does not matter if another has a file for the target, because any file is locked.
+            if not _fits(answer, name, version, target):
+                raise together(list(failed.values()), "could not read any index that may have the locked files")
+            self._note_unread(failed)
+            return answer
         self._keep(place, answer)
         return answer
+
+    def elsewhere(self, pin: Pin) -> Iterator[str]:
+        """
+        Yield the URLs at which the indexes list the file of *pin*, except its own; the file must have its SHA-256 there, too.
+
+        Only those indexes are asked that the file may be from, because others must not learn the names of private packages. Those
+        that cannot be read are skipped.
+        """
+        asked = self._asked.get(pin.name) or ((pin.index,) if pin.index or self._is_from_settings(pin) else ())
+        sources = dict.fromkeys(source for index_url in asked for source in self._sources(index_url))
+        seen = {pin.url}
+        for source in self._allowed(sources):
+            try:
+                files = () if source.url in self._unread else self._pages.files(source, pin.name, {pin.sha256})
+            except FetchError:
+                self._unread.add(source.url)
+                continue
+            for file in files:
+                if file.url not in seen:
+                    seen.add(file.url)
+                    yield file.url
+
+    def _is_from_settings(self, pin: Pin) -> bool:
+        """Return whether *pin*, which the lock assigns to no index, has no place of its own, or one on a configured index."""
+        if pin.url is None:
+            return pin.path is None
+        return is_remote(pin.url) and origin(pin.url) in {origin(source.url) for source in self._sources(None)}
+
+    def _allowed(self, sources: Iterable[IndexSource]) -> Iterator[IndexSource]:
+        return (source for source in sources if not self.offline or source.url.startswith("file:"))
+
+    def _note_unread(self, urls: Iterable[str]) -> None:
+        for url in urls:
+            if self._is_first(f"unread {url}"):
+                self._reporter.note(f"`{redacted(url)}` cannot be read: lamina uses the files of the other indexes")
+
+    def _is_first(self, subject: str) -> bool:
+        """Return whether there was no note about *subject* before."""
+        with self._guard:
+            first = subject not in self._noted
+            self._noted.add(subject)
+        return first
 
     def _identified(
         self,
@@ -162,10 +219,7 @@ class PackageIndex:
         from lamina.fetch.download import download_candidate
 
         for filename, url in ordered(candidates, name, version, target)[:_MOST_CANDIDATES]:
-            with self._guard:
-                first = source.url not in self._noted
-                self._noted.add(source.url)
-            if first:
+            if self._is_first(source.url):
                 self._reporter.note(
                     f"`{redacted(source.url)}` lists no SHA-256, so lamina downloads files to compare them with the lock"
                 )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from packaging.pylock import Pylock, PylockValidationError
 
-from lamina.core.errors import IndexLookupError, LockSyntaxError, NoCompatibleWheelError, OfflineError
+from lamina.core.errors import FetchError, IndexLookupError, LockSyntaxError, NoCompatibleWheelError, OfflineError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked, redacted, without_credentials
@@ -203,15 +203,14 @@ class Packages:
 
         Any of them is safe, because every file must have a locked hash. They are searched in order, until all files are found or
         one is a wheel for the target. If none has any, return ``None``, or the reason: lamina is offline, or an index has wheels
-        for other targets only.
+        for other targets only. Raises `FetchError` if an index cannot be read, and no other has a wheel for the target.
         """
+        failure: FetchError | None = None
         reason: OfflineError | NoCompatibleWheelError | None = None
         files = {file.sha256: file for directory in locked.directories for file in _in_directory(locked, directory)}
         source: str | None = None
         for index_url in locked.indexes:
-            if files.keys() == locked.hashes or any(
-                file.filename.endswith(".whl") and _may_fit(file.filename, *self._marks) for file in files.values()
-            ):
+            if files.keys() == locked.hashes or self._has_wheel(files.values()):
                 break
             try:
                 found = self._request.index.files(
@@ -220,11 +219,20 @@ class Packages:
             except (OfflineError, NoCompatibleWheelError) as error:
                 reason = error
                 continue
+            except FetchError as error:
+                failure = failure or error
+                continue
             # An implementation of the protocol may return more files than requested: keep only locked ones.
             locked_files = {file.sha256.lower(): file for file in found if file.sha256.lower() in locked.hashes}
             source = source or (index_url if locked_files.keys() - files.keys() else None)
             files = locked_files | files
+        if failure is not None and files.keys() != locked.hashes and not self._has_wheel(files.values()):
+            raise failure
         return (self._table(locked.name, locked.version, files.values(), source) if files else None) or reason
+
+    def _has_wheel(self, files: Iterable[IndexFile]) -> bool:
+        """Return whether the target may support a wheel among *files*."""
+        return any(file.filename.endswith(".whl") and _may_fit(file.filename, *self._marks) for file in files)
 
     def _table(
         self, name: str, version: str, files: Iterable[IndexFile], index_url: str | None
