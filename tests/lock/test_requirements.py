@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import (
+    DownloadError,
     IndexLookupError,
     LaminaError,
     LockError,
@@ -328,6 +329,30 @@ def test_files_in_several_places(tmp_path: Path) -> None:
     assert [A] == [
         pin.filename for pin in select(read_lock(tmp_path, index=Several([A, foreign, archive])), target=TARGET).pins
     ]
+
+
+@pytest.mark.parametrize("gone", ["https://extra.example/simple", "https://index.example/simple"])
+def test_index_that_cannot_be_read(tmp_path: Path, gone: str) -> None:
+    """An index that cannot be read does not matter if another has a wheel for the target, and is an error otherwise."""
+    other = "a-1.0-cp313-cp313-win_amd64.whl"
+    write(
+        tmp_path,
+        f"""\
+        --index-url https://index.example/simple
+        --extra-index-url=https://extra.example/simple
+        a==1.0 {hashed(A, other)}
+        """,
+    )
+
+    class Gone(FakeIndex):
+        def files(self, name, version, hashes, index_url, *, target):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+            if index_url == gone:
+                raise DownloadError("the connection is refused")
+            return super().files(name, version, hashes, index_url, target=target)
+
+    assert [A] == [pin.filename for pin in select(read_lock(tmp_path, index=Gone([A])), target=TARGET).pins]
+    with pytest.raises(DownloadError, match="the connection is refused"):
+        read_lock(tmp_path, index=Gone([other]))
 
 
 def test_nobody_has_it(tmp_path: Path) -> None:
