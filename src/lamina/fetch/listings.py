@@ -173,6 +173,9 @@ class _JsonReader:
 
     def next_is(self, wanted: str) -> bool:
         """Skip white space, and return whether *wanted*, one character, follows; if so, skip it too."""
+        if self._text.startswith(wanted, self._at):
+            self._at += 1
+            return True
         while True:
             self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches anywhere
             if self._at < len(self._text):
@@ -252,10 +255,11 @@ def _json_items(texts: Iterator[str]) -> Iterator[tuple[str | None, LinkRow]]:
 def _json_item(file: object) -> tuple[str | None, LinkRow] | None:
     if not isinstance(file, dict):
         return None
-    filename, url, hashes, size = (file.get(key) for key in ("filename", "url", "hashes", "size"))
+    filename, url, hashes, size = file.get("filename"), file.get("url"), file.get("hashes"), file.get("size")
     if not isinstance(filename, str) or not isinstance(url, str):
         return None
-    sha256 = str(hashes.get("sha256", "")).lower() if isinstance(hashes, dict) else ""
+    found = hashes.get("sha256") if isinstance(hashes, dict) else None
+    sha256 = found.lower() if isinstance(found, str) else ""
     row = LinkRow(filename, url, size if type(size) is int and size >= 0 else None)
     return (sha256 if _HEXADECIMAL.fullmatch(sha256) else None), row
 
