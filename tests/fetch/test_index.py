@@ -498,3 +498,15 @@ def test_index_that_may_have_the_wheel(server: IndexServer, store: Store, tmp_pa
 
     assert f"could not download `{place}/a/`: could not connect to the server" == str(caught.value)
     assert (row(server, archive),) == alone
+
+
+def test_pages_that_need_too_much_memory(server: IndexServer, index: PackageIndex) -> None:
+    """Pages with more files than one page may have, all together, are not kept. The page that is used most stays."""
+    for name in "abcd":
+        links = "".join(f"<a href={name}-{number}.whl>" for number in range(40_000 if name != "d" else 1))
+        server.behaviour.pages[name] = links.encode()
+    (source,) = index._sources(None)
+    for name in "abacadaba":
+        index._pages.filenames(source, name)
+
+    assert ["a", "b", "c", "d", "b"] == [request.path.split("/")[2] for request in server.requests]

@@ -45,6 +45,11 @@ class _Page(NamedTuple):
     by_hash: dict[str, LinkRow]
     without_hash: tuple[LinkRow, ...]
 
+    @property
+    def files_listed(self) -> int:
+        """The number of files."""
+        return len(self.by_hash) + len(self.without_hash)
+
     def resolve(self, row: LinkRow) -> str | None:
         """Return the absolute URL of *row*, without credentials; ``None`` if it is invalid, or local on a remote page."""
         try:
@@ -61,7 +66,7 @@ _NOTHING = _Page("", {}, ())
 
 class Pages:
     """
-    A cache of index pages: each page is read once.
+    A cache of index pages: each page is read once, unless all pages need too much memory.
 
     *client* is a function that returns the HTTP client; it is called only when a remote page is read.
     """
@@ -104,17 +109,31 @@ class Pages:
     def _page(self, url: str) -> _Page:
         """Return the page at *url*. The first thread that needs the page reads it, while other threads wait for it."""
         with self._guard:
-            future = self._pages.get(url)
+            future = self._pages.pop(url, None)
             first = future is None
-            if future is None:
-                future = self._pages[url] = Future()
+            # The page that was used last is the last one.
+            future = self._pages[url] = future or Future()
         if first:
             try:
                 future.set_result(self._read(url))
             except BaseException as error:
                 future.set_exception(error)
                 raise
+            with self._guard:
+                self._forget()
         return future.result()
+
+    def _forget(self) -> None:
+        """Forget the pages that were not used for the longest time, if all pages have more files than one page may have."""
+        done = [
+            (url, future.result()) for url, future in self._pages.items() if future.done() and not future.exception()
+        ]
+        total = sum(page.files_listed for _, page in done)
+        for url, page in done[:-1]:
+            if total <= limits().most_files:
+                break
+            del self._pages[url]
+            total -= page.files_listed
 
     def _read(self, url: str) -> _Page:
         if url.startswith("file:"):
