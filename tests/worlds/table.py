@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import zipfile
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -35,19 +36,21 @@ _OWN_TRACEBACKS = {"invoke", "run", "coldstart"}
 ARGUMENTS: dict[str, Sequence[str]] = {
     "init": ("init", "--dry-run"),
     "build": ("build",),
-    "invoke": ("invoke", "hello", "--mode", "path"),
+    "build --dry-run": ("build", "--dry-run", "--json"),
+    "invoke": ("invoke", "hello", "--mode", "path", "--event", "event.json", "--env-file", ".env"),
     "run": ("run", "--mode", "path", "--", "python", "-c", ""),
     "coldstart": ("coldstart", "--repeat", "1", "--mode", "path"),
     "publish": ("publish",),
     "deploy": ("deploy",),
     "prune": ("prune",),
     "sandbox": ("sandbox", "--python", "missing", "--", "true"),
-    "cache": ("cache", "verify"),
+    "cache verify": ("cache", "verify"),
+    "cache import": ("cache", "import", "bytecode.zip"),
     "doctor": ("doctor",),
     "schema": ("schema",),
     "completion": ("completion", "bash"),
 }
-"""By the command's name."""
+"""At least one for each command."""
 
 
 @dataclass
@@ -98,6 +101,10 @@ def template(directory: Path) -> Place:
     (root / "template.yaml").write_text("Resources: {}\n")
     (root / "serverless.yml").write_text("service: greeter\nprovider: {name: aws}\n")
     (root / "main.tf").write_text('resource "aws_sns_topic" "greetings" {}\n')
+    (root / "event.json").write_text("{}")
+    (root / ".env").write_text("TABLE=greetings\n")
+    with zipfile.ZipFile(root / "bytecode.zip", "w"):
+        pass
     for name in ("home", "bin"):
         (directory / name).mkdir()
     return Place(
@@ -149,11 +156,17 @@ FILES = {
     "state of the build": "greeter/.lamina/state.json",
     "layer": "greeter/.lamina/layers/common.zip",
     "package": "greeter/.lamina/functions/hello.zip",
+    "event": "greeter/event.json",
+    "variables": "greeter/.env",
+    "archive": "greeter/bytecode.zip",
     "wheel": "wheels/alpha-1.0-py3-none-any.whl",
     "directory of Git": "greeter/.git",
     "environment of the project": "greeter/.venv",
 }
 """What lamina reads, relative to a place."""
+
+WAITED_FOR = {"event", "variables"}
+"""Files that a user may name as pipes, as in ``--event <(command)``."""
 
 
 def _remove(path: Path) -> None:
@@ -344,7 +357,12 @@ WORLDS: dict[str, Callable[[Place], None]] = {
     "store has other content": partial(_strange, "store"),
     "store has directories": partial(_emptied, "store"),
     "no credentials": _no_credentials,
-    **{f"{name} is {how}": partial(_in_place, name, breakage) for name in FILES for how, breakage in BREAKAGES.items()},
+    **{
+        f"{name} is {how}": partial(_in_place, name, breakage)
+        for name in FILES
+        for how, breakage in BREAKAGES.items()
+        if how != "a FIFO" or name not in WAITED_FOR
+    },
     **{
         f"{name} is garbage {number}": partial(_variable, name, value)
         for name in variables()
