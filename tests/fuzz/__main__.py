@@ -65,6 +65,10 @@ def _fuzz(name: str, seed: int, seconds: float, cases: int | None, findings: Pat
     codes: dict[str, int] = {}
     number, slowest, largest = 0, 0.0, 0
     with tempfile.TemporaryDirectory() as directory, KINDS[name](Path(directory)) as kind:
+        for changes in kind.valid():
+            wrong, outcome = kind.check(changes)
+            if wrong or outcome.code != 0:
+                raise AssertionError(f"{name} does not start from a valid service: {wrong} {outcome.err}")
         end = time.monotonic() + seconds
         while number < cases if cases is not None else time.monotonic() < end:
             number += 1

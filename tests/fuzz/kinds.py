@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from forks import Outcome, run
 from fuzz import mutate, server
+from lamina.lock import pdmproject, poetryproject
 from worlds.table import ARGUMENTS, Place, copied, faults, template
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class Kind:
 
     def after_build(self) -> None:
         """Change the place after the service was built, so that a case has something to do."""
+
+    def valid(self) -> list[Changes]:
+        """Return the changes that the cases start from. The command succeeds with them."""
+        return [{}]
 
     def change(self, chance: Random) -> Changes:
         """Return the changes of the next case."""
@@ -151,7 +156,7 @@ class Configuration(Kind):
     name = "configuration"
 
     def change(self, chance: Random) -> Changes:
-        return {"greeter/pyproject.toml": mutate.text(chance, self.read("greeter/pyproject.toml"))}
+        return {"greeter/pyproject.toml": mutate.toml(chance, self.read("greeter/pyproject.toml"))}
 
     def judge(self, changes: Changes, place: Place, outcome: Outcome) -> list[str]:
         """The layers that a changed configuration describes are valid zips."""
@@ -167,22 +172,30 @@ class Locks(Kind):
     name = "locks"
 
     def prepare(self) -> None:
+        configuration = self.base.project / "pyproject.toml"
+        needs = 'version = "1"\ndependencies = ["alpha", "beta"]\n'
+        configuration.write_text(configuration.read_text().replace('version = "1"\n', needs, 1))
         self.base.environment["UV_FIND_LINKS"] = str(self._work / "wheels")
         self.base.environment["UV_NO_INDEX"] = "1"
 
     def after_build(self) -> None:
         hashes = {name: hashlib.sha256(self.read(path)).hexdigest() for name, path in _WHEELS.items()}
-        self._formats = {name: content.encode() for name, content in _locks(hashes).items()}
+        self._formats = {name: content.encode() for name, content in _locks(hashes, self.base.project).items()}
         self._wheels = set().union(*(_contents(self.base.root / path) for path in _WHEELS.values()))
+
+    def valid(self) -> list[Changes]:
+        return [self._locked(name, content) for name, content in self._formats.items()]
 
     def change(self, chance: Random) -> Changes:
         name = chance.choice(sorted(self._formats))
-        old = self._formats[name]
-        configuration = self.read("greeter/pyproject.toml").replace(
-            b"[tool.lamina]\n", f'[tool.lamina]\nlock = "{name}"\n'.encode()
-        )
-        change = chance.choice((mutate.document, mutate.text)) if name.endswith(".lock") else mutate.text
-        return {f"greeter/{name}": change(chance, old), "greeter/pyproject.toml": configuration}
+        change = {"Pipfile.lock": mutate.document, "requirements.txt": mutate.text}.get(name, mutate.toml)
+        return self._locked(name, change(chance, self._formats[name]))
+
+    def _locked(self, name: str, content: bytes) -> Changes:
+        """Return the changes with which the service has *content* as its lock *name*."""
+        configuration = self.read("greeter/pyproject.toml")
+        named = configuration.replace(b"[tool.lamina]\n", f'[tool.lamina]\nlock = "{name}"\n'.encode())
+        return {f"greeter/{name}": content, "greeter/pyproject.toml": named}
 
     def judge(self, changes: Changes, place: Place, outcome: Outcome) -> list[str]:
         """Whatever the lock says, a layer has only what is in the wheels."""
@@ -194,8 +207,12 @@ class Locks(Kind):
         return wrong
 
 
-def _locks(hashes: Mapping[str, str]) -> dict[str, str]:
-    """Return a lock of alpha 1.0 and beta 2.0 in each format, by its file name."""
+def _locks(hashes: Mapping[str, str], project: Path) -> dict[str, str]:
+    """Return a lock of alpha 1.0 and beta 2.0 in each format, by its file name, with the hashes of the configuration of *project*."""
+    poetry = poetryproject.load(project / "pyproject.toml")
+    pdm = pdmproject.load(project / "pyproject.toml")
+    assert poetry is not None
+    assert pdm is not None
     versions = {"alpha": "1.0", "beta": "2.0"}
     files = {name: Path(path).name for name, path in _WHEELS.items()}
     rows = {name: (versions[name], files[name], hashes[name]) for name in versions}
@@ -221,14 +238,15 @@ def _locks(hashes: Mapping[str, str]) -> dict[str, str]:
             for name, (version, file, sha256) in rows.items()
         )
         + '[[package]]\nname = "greeter"\nversion = "1"\nsource = { virtual = "." }\n'
-        'dependencies = [\n    { name = "alpha" },\n    { name = "beta" },\n]\n',
+        'dependencies = [\n    { name = "alpha" },\n    { name = "beta" },\n]\n[package.metadata]\n'
+        'requires-dist = [\n    { name = "alpha" },\n    { name = "beta" },\n]\n',
         "poetry.lock": "".join(
             f'[[package]]\nname = "{name}"\nversion = "{version}"\ndescription = ""\noptional = false\n'
             f'python-versions = ">=3.8"\ngroups = ["main"]\nfiles = [\n    {{file = "{file}", hash = "sha256:{sha256}"}},\n]\n\n'
             for name, (version, file, sha256) in rows.items()
         )
-        + f'[metadata]\nlock-version = "2.1"\npython-versions = "{requires}"\ncontent-hash = "{"0" * 64}"\n',
-        "pdm.lock": f'[metadata]\ngroups = ["default"]\nstrategy = []\nlock_version = "4.5.0"\ncontent_hash = "sha256:{"0" * 64}"\n\n'
+        + f'[metadata]\nlock-version = "2.1"\npython-versions = "{requires}"\ncontent-hash = "{poetry.hashes[True]}"\n',
+        "pdm.lock": f'[metadata]\ngroups = ["default"]\nstrategy = []\nlock_version = "4.5.0"\ncontent_hash = "sha256:{min(pdm.hashes)}"\n\n'
         f'[[metadata.targets]]\nrequires_python = "{requires}"\n\n'
         + "".join(
             f'[[package]]\nname = "{name}"\nversion = "{version}"\nsummary = ""\ngroups = ["default"]\n'
@@ -354,7 +372,7 @@ class IndexPages(_Served):
             (served / f"simple!{name}").write_bytes(server.response(*page))
             (served / f"files!{file}").write_bytes(server.response(content))
         (self.base.project / "pylock.toml").unlink()
-        (self.base.project / "requirements.txt").write_text(_locks(hashes)["requirements.txt"])
+        (self.base.project / "requirements.txt").write_text(_locks(hashes, self.base.project)["requirements.txt"])
         shutil.copytree(served, self._work / "served")
 
     def after_build(self) -> None:
@@ -381,6 +399,9 @@ class RuntimeRequests(Kind):
             "            except OSError:\n"
             "                pass\n"
         )
+
+    def valid(self) -> list[Changes]:
+        return [{"request": b"POST /2018-06-01/runtime/invocation/ID/response HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"}]
 
     def change(self, chance: Random) -> Changes:
         requests = []

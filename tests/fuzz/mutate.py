@@ -6,16 +6,22 @@ Every function has a random generator as its first argument and makes the same c
 
 from __future__ import annotations
 
+import base64
+import csv
+import hashlib
 import io
 import json
 import re
 import struct
+import tomllib
 import warnings
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import rtoml
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     Change = Callable[[Random, bytes], bytes]
@@ -146,6 +152,18 @@ def document(chance: Random, data: bytes) -> bytes:
     return json.dumps(root[0]).encode()
 
 
+def toml(chance: Random, data: bytes) -> bytes:
+    """Change one value of the TOML *data* to a value of any type, or change it as text."""
+    if chance.random() < 0.3:
+        return text(chance, data)
+    changed = json.loads(document(chance, json.dumps(tomllib.loads(data.decode())).encode()))
+    try:
+        return rtoml.dumps(changed).encode(errors="replace")
+    except (TypeError, ValueError, OverflowError, rtoml.TomlSerializationError):
+        # TOML has no tables inside some values, and no numbers of more than 64 bits.
+        return text(chance, data)
+
+
 def archive(chance: Random, data: bytes) -> bytes:
     """Change the zip *data*: a field of a record, bytes anywhere, or the names and contents of members."""
     return chance.choice((_field, _members, _members, raw))(chance, data)
@@ -194,6 +212,9 @@ def _members(chance: Random, data: bytes) -> bytes:
         lambda: members.__setitem__(where, (row, raw(chance, content))),
     )
     chance.choice(changes)()
+    if chance.random() < 0.6:
+        # Otherwise nearly all changes end at the comparison with RECORD.
+        members = [(each, _record(members) if each.filename.endswith("/RECORD") else inner) for each, inner in members]
     stream = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(stream, "w") as target:
         # Two members may have one name.
@@ -201,3 +222,15 @@ def _members(chance: Random, data: bytes) -> bytes:
         for each, inner in members:
             target.writestr(each, inner)
     return stream.getvalue()
+
+
+def _record(members: Sequence[tuple[zipfile.ZipInfo, bytes]]) -> bytes:
+    """Return a RECORD that fits *members*."""
+    rows = []
+    for row, content in members:
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        is_record = row.filename.endswith("/RECORD")
+        rows.append((row.filename, "" if is_record else f"sha256={digest}", "" if is_record else str(len(content))))
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\n").writerows(rows)
+    return stream.getvalue().encode()
