@@ -22,7 +22,7 @@ from lamina.core.names import path_of
 from lamina.core.reporter import SILENT
 from lamina.core.urls import may_be_stored, redacted
 from lamina.core.values import Pin, Sha256
-from lamina.fetch.urls import is_remote, origin, redacted
+from lamina.fetch.urls import is_remote, origin
 from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
