@@ -855,3 +855,13 @@ class TestSnapshot:
     def test_damaged(self, rows: object) -> None:
         """An invalid record gives no snapshot."""
         assert Snapshot.from_json(rows) is None
+
+
+def test_link_is_no_file_with_its_name(tmp_path: Path) -> None:
+    """A link `a` to `b`, and a file called `a@b`, are different content of a directory."""
+    (tmp_path / "a").symlink_to("b")
+    seen = take(tmp_path, ["."])
+    (tmp_path / "a").unlink()
+    (tmp_path / "a@b").touch()
+
+    assert not seen.unchanged(tmp_path)

@@ -152,7 +152,11 @@ def _content(absolute: str, kind: str) -> str:
 
 
 def _marked(entry: os.DirEntry[str]) -> str:
-    """Return the entry's name with a suffix for its type, like ``ls -F``. A symbolic link's suffix includes its target."""
+    """
+    Return the entry's name with a suffix for its type: ``/`` for a directory, ``/@`` and the target for a symbolic link.
+
+    No name contains ``/``, so that different entries never have the same mark.
+    """
     if entry.is_symlink():
-        return f"{entry.name}@{os.readlink(entry.path)}"
+        return f"{entry.name}/@{os.readlink(entry.path)}"
     return entry.name + "/" if entry.is_dir() else entry.name
