@@ -18,6 +18,7 @@ import pytest
 from lamina.archive.segment import Recipe
 from lamina.archive.zip.zipformat import DEFLATED
 from lamina.bytecode import interpreter as interpreters
+from lamina.bytecode.bounds import ProcessBounds, is_too_large
 from lamina.bytecode.compiler import Compiled, Compiler, Invalidation, bytecode_path
 from lamina.bytecode.imports.scan import ImportStatement, decode
 from lamina.bytecode.interpreter import Interpreter
@@ -332,3 +333,80 @@ def test_package_bytecode_notices_edits(own: Interpreter) -> None:
     assert b"/var/task/handlers/a.py" in made.bytecode
     assert DEFLATED == members[0].member.method
     assert ["bad.py"] == [path for path, _ in refused]
+
+
+WIDE = b"x = [" + b"0," * 300_000 + b"]\n"
+
+
+def test_too_large_is_decided_by_the_source(store: Store, tmp_path: Path, own: Interpreter) -> None:
+    """A source with too many tokens gets no bytecode, and says so; long texts and comments do not count."""
+    long = b"'''" + b"words, and commas " * 100_000 + b"'''\n" + b"# a, b, c\n" * 100_000
+    demo = wheel(tmp_path, {"demo/wide.py": WIDE, "demo/long.py": long})
+    with Compiler(own, jobs=1) as compiler:
+        made = bytecode_segment(demo, Recipe(), compiler=compiler, store=store)
+
+    assert (("demo/wide.py", "the source is too large"),) == made.refused
+    assert 1 == made.segment.rows
+
+
+@pytest.mark.parametrize(
+    ("source", "size"),
+    [
+        (b"a = b + 12\n", 6),
+        (b"# a b c\nx\n", 3),
+        (b'f(\'a b\', "c\\" d")\n', 7),
+        (b"'''a\n\"b\" c'''", 1),
+        (b'"""a\nb""" + "open', 4),
+    ],
+)
+def test_size_of_a_source(source: bytes, size: int) -> None:
+    """The size counts names, numbers, operators, lines and texts, and the length."""
+    size += len(source) // 16
+
+    assert (False, True) == (is_too_large(source, size), is_too_large(source, size - 1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory")
+@pytest.mark.parametrize("forks", [True, False])
+def test_too_little_memory_is_an_error(own: Interpreter, forks: bool) -> None:
+    """A source that is not too large and for which there is no memory is an error with its name, and is not left out."""
+    bounds = ProcessBounds(memory_bytes=80 << 20, seconds=60)
+    source = b"y = x in {'a', 'b'}\nx = [" + b"a," * 100_000 + b"]\n"
+    with Compiler(own, jobs=1, bounds=bounds, forks=forks) as compiler, pytest.raises(BytecodeError) as caught:
+        list(compiler.compile([("demo/wide.py", source)], root=ROOT))
+
+    assert f"there is too little memory to compile `demo/wide.py` with the interpreter `{own.path}`" == str(
+        caught.value
+    )
+    assert 'leave the file out with `exclude`, or set `bytecode = "none"`' == caught.value.hint
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the fake is a shell script")
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("exec sleep 60", "`a.py` was not compiled within 1 s by the interpreter `{}`"),
+        ("exec cat", "`a.py` was not compiled within 1 s by the interpreter `{}`"),
+        (
+            "printf '\\001\\377\\377\\377\\377'; exec sleep 60",
+            "`a.py` was not compiled within 1 s by the interpreter `{}`",
+        ),
+        (
+            "printf '\\007\\004\\000\\000\\000\\000\\000\\000\\000'; exec cat > /dev/null",
+            "the interpreter `{}` failed: its answer cannot be understood",
+        ),
+        ("exit 0", "the interpreter `{}` failed: it exited"),
+    ],
+    ids=["silent", "echo", "endless", "unknown", "gone"],
+)
+def test_strange_answers(tmp_path: Path, own: Interpreter, answer: str, message: str) -> None:
+    """A program that answers nonsense, or does not answer, is an error after its time."""
+    bounds = ProcessBounds(memory_bytes=1 << 30, seconds=1)
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{answer}\n")
+    path.chmod(0o755)
+    strange = Interpreter(path=path, version=own.version, magic=own.magic)
+    with Compiler(strange, jobs=1, bounds=bounds) as compiler, pytest.raises(BytecodeError) as caught:
+        list(compiler.compile([("a.py", b"a = 1\n" * 100_000)], root=ROOT))
+
+    assert str(caught.value).startswith(message.format(path))

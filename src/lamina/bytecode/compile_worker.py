@@ -21,6 +21,10 @@ from types import CodeType  # noqa: E402
 REFUSED = b"\0"
 COMPILED = b"\1"
 NEEDS_FRESH_PROCESS = b"\2"
+EXHAUSTED = b"\4"
+
+# The parser also raises MemoryError for code that is nested too deeply. A source of this size cannot exhaust the memory.
+SMALL_BYTES = 65536
 
 
 def compiled(filename: str, source: bytes, flags: bytes) -> "tuple[CodeType, bytes]":
@@ -49,12 +53,15 @@ def answer(filename: str, source: bytes, flags: bytes, *, fresh: bool) -> bytes:
     """
     Return the state, followed by the bytecode file, or by the reason if the source does not compile.
 
+    The state is `EXHAUSTED` if there is too little memory, which is no reason of the source.
     *fresh* states that this process has compiled no other source. Otherwise, the answer can be the state
     `NEEDS_FRESH_PROCESS` alone: the source must then be compiled in a fresh process.
     """
     try:
         code, bytecode = compiled(filename, source, flags)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        if isinstance(error, MemoryError) and len(source) > SMALL_BYTES:
+            return EXHAUSTED
         reason = "{}: {}".format(type(error).__name__, getattr(error, "msg", error))
         if getattr(error, "lineno", None):
             reason += " (line {})".format(getattr(error, "lineno", 0))
@@ -76,16 +83,27 @@ def forked(filename: str, source: bytes, flags: bytes) -> bytes:
     with os.fdopen(receiving, "rb") as stream:
         result = stream.read()
     _, status = os.waitpid(child, 0)
-    return REFUSED + b"the compiler ended with status %d" % status if status else result
+    return EXHAUSTED if status else result
 
 
-def main(mode: str) -> None:
+def bound_memory(most: int) -> None:
+    """Bound the address space of this process and its children to *most* bytes, where the system can do that."""
+    if sys.platform == "linux":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
+
+
+def main(mode: str, most: str) -> None:
     """
     Answer requests until the input ends.
 
     With *mode* `fork`, compile in a new child process for each request. With `once`, compile in this process, for a caller
-    that sends only one request.
+    that sends only one request. *most* is the memory in bytes that may be used.
     """
+    bound_memory(int(most))
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while True:
         head = requests.read(9)
@@ -102,4 +120,4 @@ def main(mode: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2])

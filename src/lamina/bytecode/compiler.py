@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.bytecode.bounds import TOO_LARGE, is_too_large
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.workers import Program, Workers
 from lamina.core.errors import BytecodeError
@@ -21,6 +22,7 @@ from lamina.core.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from lamina.bytecode.bounds import ProcessBounds
     from lamina.bytecode.interpreter import Interpreter
 
 _COMPILE = Path(__file__).with_name("compile_worker.py")
@@ -28,7 +30,7 @@ _SCAN = Path(__file__).parent / "imports" / "scan.py"
 _MODULES = Program(Path(__file__).with_name("module_worker.py"), parts=(_COMPILE, _SCAN))
 # These two run nothing else, because other code changes which strings are interned (see `compile_worker.py`).
 _FORK, _ONCE = Program(_COMPILE, "fork"), Program(_COMPILE, "once")
-_COMPILED, _NEEDS_FRESH_PROCESS = 1, 2
+_REFUSED, _COMPILED, _NEEDS_FRESH_PROCESS, _NOT_COMPILED, _EXHAUSTED = range(5)
 
 
 class Invalidation(Enum):
@@ -66,9 +68,16 @@ class Compiler(Workers):
     support bytecode for its minor version.
     """
 
-    def __init__(self, interpreter: Interpreter, *, jobs: int | None = None, forks: bool = hasattr(os, "fork")) -> None:
+    def __init__(
+        self,
+        interpreter: Interpreter,
+        *,
+        jobs: int | None = None,
+        bounds: ProcessBounds | None = None,
+        forks: bool = hasattr(os, "fork"),
+    ) -> None:
         """
-        Process up to *jobs* sources at once; `Workers` has the default.
+        Process up to *jobs* sources at once, within *bounds*; `Workers` has the defaults.
 
         Some sources need a fresh process: a fork of a running interpreter, or without *forks*, a new interpreter.
         """
@@ -81,7 +90,7 @@ class Compiler(Workers):
                 f"but Python {minor} on Lambda reads {wanted}",
                 hint=f'install a release instead of a pre-release with `uv python install {minor}`, or set `bytecode = "none"`',
             )
-        super().__init__(interpreter, jobs=jobs)
+        super().__init__(interpreter, jobs=jobs, bounds=bounds)
         self._forks = forks
 
     def compile(
@@ -91,7 +100,8 @@ class Compiler(Workers):
         Compile *sources* (pairs of path and content), and yield the results in the same order.
 
         *root* is the directory that tracebacks show before each path: absolute, with a slash at the end, such as
-        ``/opt/python/``. *sources* is consumed as needed. Raises `BytecodeError` if the interpreter fails to run.
+        ``/opt/python/``. *sources* is consumed as needed. A source that is too large is not compiled: `is_too_large` decides that.
+        Raises `BytecodeError` if the interpreter fails to run, or if a source takes more than the memory or the time that there is.
         """
         return self.map(
             lambda source: self._compiled(source[0], source[1], root=root, invalidation=invalidation), sources
@@ -102,24 +112,37 @@ class Compiler(Workers):
         Return the imports of *source*, as JSON values for `lamina.bytecode.imports.scan.decode`, and its bytecode.
 
         The bytecode is as `compile` returns it, or ``None`` without a *root*. Call this in a thread of this pool, with `submit`
-        or `map`. Raises `BytecodeError` if the interpreter fails to run.
+        or `map`. *source* must not be too large. Raises `BytecodeError` like `compile`.
         """
         request = _request((root or "") + path, source, None if root is None else Invalidation.UNCHECKED)
-        state, answer = self.mine(_MODULES).ask(bytes((self.interpreter.version[1],)) + request)
+        worker = self.mine(_MODULES)
+        state, answer = worker.ask(bytes((self.interpreter.version[1],)) + request, path)
+        if state == _EXHAUSTED:
+            raise worker.exhausted(path)
         imports, rest = _split(answer)
-        return json.loads(imports), None if root is None else self._result(path, state, rest, request)
+        try:
+            row = json.loads(imports)
+        except (RecursionError, ValueError) as error:
+            raise worker.failure("its answer cannot be understood") from error
+        return row, None if root is None else self._result(path, state, rest, request)
 
     def _compiled(self, path: str, source: bytes, *, root: str, invalidation: Invalidation) -> Compiled:
+        if is_too_large(source):
+            return Compiled(path=path, bytecode=None, reason=TOO_LARGE)
         request = _request(root + path, source, invalidation)
-        state, answer = self.mine(_MODULES).ask(b"\0" + request)
+        state, answer = self.mine(_MODULES).ask(b"\0" + request, path)
         return self._result(path, state, _split(answer)[1], request)
 
     def _result(self, path: str, state: int, answer: bytes, request: bytes) -> Compiled:
         """Return the result in *answer*, compiling *request* again in a fresh process if *state* demands it."""
         if state == _NEEDS_FRESH_PROCESS:
-            state, answer = self.mine(_FORK).ask(request) if self._forks else self.once(request, _ONCE)
+            state, answer = self.mine(_FORK).ask(request, path) if self._forks else self.once(request, _ONCE, path)
         if state == _COMPILED:
             return Compiled(path=path, bytecode=answer)
+        if state == _EXHAUSTED:
+            raise self.mine(_MODULES).exhausted(path)
+        if state != _REFUSED:
+            raise self.mine(_MODULES).failure("its answer cannot be understood")
         return Compiled(path=path, bytecode=None, reason=answer.decode("utf-8", "replace"))
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CACHE = "interpreters.json"
 """The name of the file in the store that keeps the results of searches."""
 _PROBE_SECONDS = 10
+_MOST_OUTPUT_BYTES = 1 << 20
 # Programs that install any minor version of CPython, with their commands.
 _INSTALLERS = (
     ("uv", "uv python install {}"),
@@ -237,14 +238,29 @@ def ask(path: Path, program: str) -> Any:
     """
     Run the source *program* with the interpreter *path*, isolated from installed packages, and return its JSON output.
 
-    Raises OSError, SubprocessError or ValueError if the program fails, needs more than 10 seconds, or prints no JSON.
+    Raises OSError, SubprocessError, ValueError or RecursionError if the program fails, needs more than 10 seconds, or prints no
+    JSON.
     """
     import json
     import subprocess
+    from time import monotonic
+
+    from lamina.bytecode.pipes import read
 
     command = [str(path), "-E", "-s", "-S", "-B", "-c", program]
-    done = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL, timeout=_PROBE_SECONDS)
-    return json.loads(done.stdout)
+    deadline = monotonic() + _PROBE_SECONDS
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            # Anything may be called `python`, so its output is bounded.
+            output = read(process.stdout.fileno(), _MOST_OUTPUT_BYTES, deadline)  # type: ignore[union-attr]  # it is a pipe
+            process.wait(max(0, deadline - monotonic()))
+        finally:
+            process.kill()
+    if process.returncode:
+        raise ValueError(f"the exit code is {process.returncode}")
+    return json.loads(output)
 
 
 def _probe(path: Path) -> tuple[Interpreter | None, str]:
@@ -253,10 +269,11 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
 
     try:
         told = ask(path, _PROBE)
-        version: tuple[int, int, int] = tuple(told["version"])
+        major, minor, micro = told["version"]
+        version = int(major), int(minor), int(micro)
         usable = bool(told["cpython"]) and not told["threaded"]
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
+    except (OSError, RecursionError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
         return None, "missing or not a working Python interpreter"
     kind = "CPython" if told["cpython"] else "non-CPython Python"
     description = f"{'free-threaded ' if told['threaded'] else ''}{kind} {'.'.join(map(str, version))}"

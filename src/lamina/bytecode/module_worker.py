@@ -7,6 +7,7 @@ little-endian 32-bit length.
 
 Request on standard input: a byte (the target's minor version, or 0 to only compile), a byte (the flags of PEP 552, or 0 to
 only find imports), two little-endian 32-bit lengths, file name, source.
+The second argument is the memory in bytes that the process may use.
 Answer on standard output: a byte (a state of ``compile_worker.py``, or `NOT_COMPILED`), the 32-bit length of the rest, the
 32-bit length of the imports, the imports as JSON, then the bytecode file or the reason.
 """
@@ -40,17 +41,23 @@ def main() -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     texts = [requests.read(int.from_bytes(requests.read(4), "little")).decode("utf-8") for _ in range(2)]
     compiling, scanning = program("compile_worker", texts[0]), None
+    compiling.bound_memory(int(sys.argv[2]))
     while True:
         head = requests.read(10)
         if not head:
             break
         filename = requests.read(int.from_bytes(head[2:6], "little")).decode("utf-8")
         source = requests.read(int.from_bytes(head[6:10], "little"))
-        imports = b""
+        imports, exhausted = b"", False
         if head[0]:
             scanning = scanning or program("scan", texts[1])
-            imports = scanning.encoded(source, python=(3, head[0]))
-        if not head[1]:
+            try:
+                imports = scanning.encoded(source, python=(3, head[0]))
+            except MemoryError:
+                exhausted = True
+        if exhausted:
+            result = compiling.EXHAUSTED
+        elif not head[1]:
             result = NOT_COMPILED
         elif NEVER_HERE or SET_CONSTANT in source:
             result = compiling.NEEDS_FRESH_PROCESS

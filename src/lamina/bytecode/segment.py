@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.segment import Recipe, Segment, find_segment, write_segment
 from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.zipformat import DEFLATED, LOCAL_HEADER, Entry, encode, own_rows
+from lamina.bytecode.bounds import most_tokens
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
 from lamina.project.service import BytecodeMode
@@ -76,7 +77,12 @@ def bytecode_key(
 
 
 def _origin(interpreter: Interpreter) -> list[object]:
-    return [RECIPE, LAYER_ROOT, interpreter.magic, interpreter.version]
+    return [*_version(), LAYER_ROOT, interpreter.magic, interpreter.version]
+
+
+def _version() -> list[object]:
+    """Return what decides which sources are compiled, and how."""
+    return [RECIPE, most_tokens()]
 
 
 def _digest(values: list[object]) -> str:
@@ -190,7 +196,7 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     if mode is BytecodeMode.NONE:
         return ()
     files = [file for file in tree.files if file.path.endswith(".py")]
-    key = _digest([RECIPE, *toolchain.release, [[file.path, file.sha256] for file in files]])
+    key = _digest([*_version(), *toolchain.release, [[file.path, file.sha256] for file in files]])
     place = store.entry(OWN_AREA, key, ".seg")
     # A damaged segment yields no members, so the sources are compiled again.
     if kept := tuple(read_members(place)):
@@ -214,7 +220,7 @@ def own_code_bytecode(
     from lamina.bytecode.compiler import Invalidation
 
     sources = [file for file in files if file.path.endswith(".py") and PREFIX + file.path not in omitted]
-    key = _digest([RECIPE, LAYER_ROOT, *toolchain.release, [[file.path, file.sha256] for file in sources]])
+    key = _digest([*_version(), LAYER_ROOT, *toolchain.release, [[file.path, file.sha256] for file in sources]])
     place = store.entry(OWN_AREA, key, ".seg")
     if (segment := find_segment(place)) is not None:
         return segment

@@ -11,8 +11,11 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from time import monotonic
 from typing import IO, TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
+from lamina.bytecode.bounds import ProcessBounds
+from lamina.bytecode.pipes import can_wait, read, write
 from lamina.core.errors import BytecodeError, StoppedError
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 # The number of queued requests per process: enough to keep it busy, few enough to limit memory use.
 _WINDOW = 4
+# How long a process may take to end after its input has ended, before it is killed.
+_PATIENCE_SECONDS = 5
 
 # Precedes each program on Linux. When lamina ends, the other end of the pipe is closed whose descriptor is the last argument, and the
 # kernel ends the process and its children with a signal. They would notice the end of standard input only after the current request,
@@ -54,7 +59,7 @@ class Program(NamedTuple):
 class Worker:
     """One process that answers one request at a time."""
 
-    def __init__(self, interpreter: Interpreter, program: Program) -> None:
+    def __init__(self, interpreter: Interpreter, program: Program, bounds: ProcessBounds) -> None:
         """Start the process. Raises `BytecodeError` if the interpreter does not start."""
         import subprocess
 
@@ -62,7 +67,8 @@ class Worker:
         # Option -I would also ignore the hash seed. Without a fixed seed, set constants have no fixed order before Python 3.11.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         text = program.path.read_text(encoding="utf-8")
-        arguments = [program.argument]
+        self._seconds = bounds.seconds
+        arguments = [program.argument, str(bounds.memory_bytes)]
         life, self._life = os.pipe()
         inherited = [life] if sys.platform == "linux" else []
         if inherited:
@@ -81,43 +87,82 @@ class Worker:
             )
         except OSError as error:
             os.close(self._life)
-            raise self._failure(error.strerror or str(error)) from error
+            raise self.failure(error.strerror or str(error)) from error
         finally:
             os.close(life)
         self._requests = cast("IO[bytes]", self._process.stdin)
         self._answers = cast("IO[bytes]", self._process.stdout)
+        if can_wait():
+            os.set_blocking(self._requests.fileno(), False)
+        deadline = monotonic() + self._seconds
         try:
             for part in program.parts:
                 content = part.read_bytes()
-                self._send(len(content).to_bytes(4, "little") + content)
+                self._send(len(content).to_bytes(4, "little") + content, deadline)
         except BaseException:
             self.close()
             raise
 
-    def ask(self, request: bytes) -> tuple[int, bytes]:
-        """Return the first byte and the content of the answer to *request*. Raises `BytecodeError` if the process ends."""
-        self._send(request)
-        head = self._answers.read(5)
+    def ask(self, request: bytes, source: str) -> tuple[int, bytes]:
+        """
+        Return the first byte and the content of the answer to *request*, which is about the file *source*.
+
+        Raises `BytecodeError` if the process ends, or does not answer in the time that it has.
+        """
+        deadline = monotonic() + self._seconds
+        self._send(request, deadline, source)
+        head = self._receive(5, deadline, source)
         length = int.from_bytes(head[1:], "little")
-        answer = self._answers.read(length)
+        answer = self._receive(length, deadline, source)
         if len(head) != 5 or len(answer) != length:
-            raise self._failure("it exited without an answer")
+            raise self.failure(f"it exited without an answer about `{source}`")
         return head[0], answer
 
     def close(self) -> None:
-        """End the process by closing its input, after the current request. The process also ends when lamina ends, and at once."""
-        with self._process, suppress(BrokenPipeError):
+        """End the process by closing its input, or else by killing it. The process also ends when lamina ends, and at once."""
+        import subprocess
+
+        with suppress(BrokenPipeError):
             self._requests.close()
+        try:
+            self._process.wait(_PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._answers.close()
         os.close(self._life)
 
-    def _send(self, content: bytes) -> None:
+    def _send(self, content: bytes, deadline: float, source: str = "") -> None:
         try:
-            self._requests.write(content)
-            self._requests.flush()
+            write(self._requests.fileno(), content, deadline)
         except BrokenPipeError as error:
-            raise self._failure("it exited without an answer") from error
+            raise self.failure(
+                f"it exited without an answer about `{source}`" if source else "it exited at its start"
+            ) from error
+        except TimeoutError as error:
+            raise self._late(source) from error
 
-    def _failure(self, reason: str) -> BytecodeError:
+    def _receive(self, length: int, deadline: float, source: str) -> bytes:
+        try:
+            return read(self._answers.fileno(), length, deadline)
+        except TimeoutError as error:
+            raise self._late(source) from error
+
+    def _late(self, source: str) -> BytecodeError:
+        self._process.kill()
+        if not source:
+            return self.failure(f"it did not start within {self._seconds} s")
+        return self._unable(f"`{source}` was not compiled within {self._seconds} s by the interpreter `{self._path}`")
+
+    def exhausted(self, source: str) -> BytecodeError:
+        """Return the error that there was too little memory for the file *source*."""
+        return self._unable(f"there is too little memory to compile `{source}` with the interpreter `{self._path}`")
+
+    def _unable(self, fact: str) -> BytecodeError:
+        return BytecodeError(fact, hint='leave the file out with `exclude`, or set `bytecode = "none"`')
+
+    def failure(self, reason: str) -> BytecodeError:
+        """Return the error that the interpreter does not work, for *reason*."""
         return BytecodeError(
             f"the interpreter `{self._path}` failed: {reason}",
             hint=f'run `{self._path} --version` to check the interpreter, or set `bytecode = "none"`',
@@ -127,8 +172,15 @@ class Worker:
 class Workers:
     """A pool of threads, each with its own process of each program; started when first needed. A context manager."""
 
-    def __init__(self, interpreter: Interpreter, *, jobs: int | None = None) -> None:
-        """Process up to *jobs* items at once (default: one per processor, and one more while this process handles answers)."""
+    def __init__(
+        self, interpreter: Interpreter, *, jobs: int | None = None, bounds: ProcessBounds | None = None
+    ) -> None:
+        """
+        Process up to *jobs* items at once (default: one per processor, and one more while this process handles answers).
+
+        *bounds* are those of each process.
+        """
+        self._bounds = bounds or ProcessBounds.default()
         self.interpreter = interpreter
         self._jobs = jobs or _processors() + 1
         self._guard = threading.Lock()
@@ -185,15 +237,15 @@ class Workers:
         """Return the process of *program* that belongs to the calling thread, and start it if there is none."""
         own: dict[Program, Worker] = vars(self._local).setdefault("workers", {})
         if program not in own:
-            own[program] = Worker(self.interpreter, program)
+            own[program] = Worker(self.interpreter, program, self._bounds)
             self._started.append(own[program])
         return own[program]
 
-    def once(self, request: bytes, program: Program) -> tuple[int, bytes]:
-        """Start a process of *program*, return its answer to *request*, and end the process."""
-        worker = Worker(self.interpreter, program)
+    def once(self, request: bytes, program: Program, source: str) -> tuple[int, bytes]:
+        """Start a process of *program*, return its answer to *request* about the file *source*, and end the process."""
+        worker = Worker(self.interpreter, program, self._bounds)
         try:
-            return worker.ask(request)
+            return worker.ask(request, source)
         finally:
             worker.close()
 

@@ -326,7 +326,7 @@ def home_of(interpreter: Interpreter) -> Home:
     try:
         told = interpreters.ask(interpreter.path, _PROBE)
         prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
+    except (OSError, RecursionError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
         raise InvokeError(
             f"the interpreter `{interpreter.path}` did not report its installation directories",
             hint=f"set `{interpreters.environment_variable(interpreter.version[:2])}` to another interpreter",

@@ -11,10 +11,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
+from lamina.bytecode.bounds import TOO_LARGE, is_too_large
 from lamina.bytecode.imports.resolve import Module, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
 from lamina.bytecode.imports.scan import Scan, decode, encoded, scan_extension
 from lamina.bytecode.segment import LAYER_ROOT
+from lamina.core.errors import BytecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,9 +60,12 @@ class OwnScanner:
         self._python = python
 
     def scan(self, path: str, source: bytes, *, root: str | None = None) -> tuple[Sequence[Any], None]:
-        """Return the imports of *source*; see `Scanner`. *path* and *root* are not needed."""
-        del path, root
-        return json.loads(encoded(source, python=self._python)), None
+        """Return the imports of *source*; see `Scanner`. *root* is not needed. Raises `BytecodeError` without memory for it."""
+        del root
+        try:
+            return json.loads(encoded(source, python=self._python)), None
+        except MemoryError as error:
+            raise BytecodeError(f"there is too little memory to read the imports of `{path}`") from error
 
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
@@ -169,6 +174,10 @@ class ModuleIndex:
                 key = self._keys[module.path] = hashlib.sha256(content).hexdigest()
                 if (known := self.known(module)) is not None:
                     return known, None
+            if is_too_large(content):
+                found = self._scans[key] = Scan(problem=TOO_LARGE)
+                self._news = True
+                return found, None
             root = LAYER_ROOT if compile_too and not self._changes else None
             row, compiled = scanner.scan(module.path, content, root=root)
             found = decode(row)

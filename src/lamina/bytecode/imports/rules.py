@@ -38,7 +38,7 @@ FIRST_PARTY = ""
 """The distribution name that marks the service's own code."""
 
 
-RECIPE = 4
+RECIPE = 5
 """The version of the scanning code. Raise it whenever the code finds or describes other imports in the same source."""
 
 

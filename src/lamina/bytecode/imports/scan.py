@@ -44,6 +44,8 @@ _IMPORTING_CALLS = frozenset({"import_module", "__import__", "find_spec", "resol
 # The functions that fail at once if the module does not exist. A source may define others with the same last name.
 _FAILING_CALLS = frozenset({"importlib.import_module", "importlib.__import__", "builtins.__import__", "__import__"})
 # Expressions of which a part runs later or not at all.
+# The parser also raises MemoryError for code that is nested too deeply. A source of this size cannot exhaust the memory.
+SMALL_BYTES = 65536
 _CONDITIONAL = frozenset({ast.BoolOp, ast.GeneratorExp, ast.IfExp, ast.Lambda})
 # Context managers that suppress no error. Others may, such as `contextlib.suppress` or one that collects errors.
 _PASSING = frozenset({"open", "catch_warnings", "nullcontext", "redirect_stdout", "redirect_stderr"})
@@ -150,13 +152,15 @@ def scan(source: bytes, *, python: tuple[int, int]) -> Scan:
     Return the imports of *source* when it runs on the minor version *python* of CPython on Linux.
 
     Branches for other versions and platforms, for type checkers, and for running as a script are skipped. If the source
-    does not parse, the result has only a `problem`.
+    does not parse, the result has only a `problem`. Raises MemoryError if there is too little memory.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        if isinstance(error, MemoryError) and len(source) > SMALL_BYTES:
+            raise
         return Scan(problem="{}: {}".format(type(error).__name__, getattr(error, "msg", error)))
     try:
         return _read(tree, source, python)

@@ -1,0 +1,50 @@
+"""Read from and write to the pipes of another process until a deadline, so that a process that hangs is noticed."""
+
+from __future__ import annotations
+
+import os
+import select
+from time import monotonic
+
+_PIECE_BYTES = 1 << 20
+
+
+def can_wait() -> bool:
+    """Return whether this system can wait for a pipe. Windows cannot, so `read` and `write` have no deadline there."""
+    return hasattr(select, "poll")
+
+
+def read(descriptor: int, length: int, deadline: float) -> bytes:
+    """
+    Return *length* bytes from the pipe *descriptor*, or fewer if it ends.
+
+    Raises `TimeoutError` if they have not arrived when the clock `monotonic` reaches *deadline*, in seconds.
+    """
+    pieces: list[bytes] = []
+    while length:
+        _wait(descriptor, "POLLIN", deadline)
+        piece = os.read(descriptor, min(length, _PIECE_BYTES))
+        if not piece:
+            break
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
+
+
+def write(descriptor: int, content: bytes, deadline: float) -> None:
+    """Write *content* to the pipe *descriptor*, which does not block if `can_wait`. Raises `TimeoutError` like `read`, and `BrokenPipeError`."""
+    view = memoryview(content)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            _wait(descriptor, "POLLOUT", deadline)
+
+
+def _wait(descriptor: int, event: str, deadline: float) -> None:
+    if not can_wait():
+        return
+    waiting = select.poll()
+    waiting.register(descriptor, getattr(select, event))
+    if not waiting.poll(max(0, deadline - monotonic()) * 1000):
+        raise TimeoutError
