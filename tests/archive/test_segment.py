@@ -187,10 +187,10 @@ class TestSplice:
             read_segment(first.path)
 
         assert (
-            f"the cached segment `{first.path}` is damaged",
+            f"the file `{first.path}` in the store is damaged",
             "delete damaged files from the store: run `lamina cache verify`",
             None,
-        ) == (str(caught.value), caught.value.hint, find_segment(first.path))
+        ) == (str(caught.value), caught.value.hint, find_segment(first.path, store))
         assert (first, whole) == (splice(wheel, Recipe(), store), first.path.read_bytes())
 
     def test_every_truncation_is_found(self, tmp_path: Path, store: Store) -> None:
@@ -200,13 +200,13 @@ class TestSplice:
         found = []
         for length in range(len(whole)):
             segment.path.write_bytes(whole[:length])
-            found.append(find_segment(segment.path))
+            found.append(find_segment(segment.path, store))
 
         assert [None] * len(whole) == found
 
     def test_absent(self, tmp_path: Path) -> None:
         """A missing segment is not an error."""
-        assert (None, None) == (read_segment(tmp_path / "no.seg"), find_segment(tmp_path / "no.seg"))
+        assert (None, None) == (read_segment(tmp_path / "no.seg"), find_segment(tmp_path / "no.seg", Store(tmp_path)))
 
     def test_omitted(self, tmp_path: Path, store: Store) -> None:
         """Omitting paths of another distribution creates a different segment without them."""
@@ -259,7 +259,7 @@ class TestWrite:
         segment = write_segment(store.entry("segments", "0" * 64), entries, store)
 
         assert (
-            "426084368a6320c9b8cd68a3426208a113e5ab39ade2412a9599b7ace6969111"
+            "234af9a448a6d95daa1970e04951ce906e432793ff7af63eca3221734a9e9e1c"
             == hashlib.sha256(segment.path.read_bytes()).hexdigest()
         )
         assert segment == read_segment(segment.path)

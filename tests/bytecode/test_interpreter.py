@@ -11,6 +11,7 @@ import pytest
 
 from lamina.bytecode import interpreter
 from lamina.bytecode.interpreter import Interpreter
+from lamina.core.documents import open_sealed
 from lamina.core.errors import BytecodeError, ConfigError
 from pythons import hide_interpreters
 
@@ -203,7 +204,7 @@ def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes
 
     interpreter.find((3, 13), cache=cache)
 
-    assert {"3.13"} == set(json.loads(cache.read_text()))
+    assert {"3.13"} == set(open_sealed(cache.read_bytes(), interpreter.CACHE))
 
 
 def test_cache_that_cannot_be_written(bare: Path, tmp_path: Path) -> None:

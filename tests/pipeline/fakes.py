@@ -45,7 +45,9 @@ class FakeRemoteStore:
 
     def segments(self, paths: Sequence[Path]) -> Mapping[Path, Segment]:
         self.asked += [path.stem for path in paths]
-        found = {path: find_segment(self._place(path)) for path in paths if path.stem not in self._forgotten}
+        found = {
+            path: find_segment(self._place(path), self._other) for path in paths if path.stem not in self._forgotten
+        }
         return {path: replace(segment, path=path) for path, segment in found.items() if segment is not None}
 
     def shared_paths(self, pins: Sequence[Pin], recipe: Recipe) -> Mapping[str, frozenset[str]] | None:

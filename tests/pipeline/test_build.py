@@ -13,9 +13,10 @@ import pytest
 
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
+from lamina.core.documents import open_sealed, seal
 from lamina.core.errors import HashMismatchError, LockError, OfflineError, PackageError, PathCollisionError
 from lamina.core.frozen import replace
-from lamina.core.store import Store
+from lamina.core.store import Store, place_of
 from lamina.core.target import quotas
 from lamina.core.values import Severity
 from lamina.pipeline import state
@@ -350,7 +351,9 @@ def test_a_lock_that_was_read_is_not_parsed_again(service: Service, store: Store
     project = service.write()
     first = build(project, BuildOptions(), store=store).build
     (kept,) = (store.root / "selections").rglob("*.json")
-    kept.write_bytes(kept.read_bytes().replace(b'"version":"2.0"', b'"version":"2.0.post1"'))
+    content = open_sealed(kept.read_bytes(), place_of(kept))
+    content["pins"][1]["version"] = "2.0.post1"
+    store.write_document(kept, content)
     shutil.rmtree(project / ".lamina")
 
     second = build(project, BuildOptions(), store=store).build
@@ -457,9 +460,9 @@ def test_unchanged_build_imports_little(service: Service, store: Store) -> None:
     project = result.plan.previous.project
     # Files that changed within two seconds before a build are read and hashed: pretend that the build came later.
     state = project / ".lamina" / "state.json"
-    document = json.loads(state.read_bytes())
+    document = open_sealed(state.read_bytes(), ".lamina/state.json")
     document["inputs"] = [[path, kind, seen + 3_000_000_000, *rest] for path, kind, seen, *rest in document["inputs"]]
-    state.write_text(json.dumps(document))
+    state.write_bytes(seal(document, ".lamina/state.json"))
     slow = {"lamina.pipeline.build", "lamina.core.store", "rich", "packaging", "typing", "hashlib", "threading"}
     program = (
         "import sys; before = set(sys.modules)\nfrom lamina.cli.main import main\n"

@@ -124,14 +124,14 @@ def test_every_byte_of_a_segments_directory(store: Store, tmp_path: Path) -> Non
 
 
 def test_damaged_answer(store: Store) -> None:
-    """An unreadable JSON file is deleted."""
+    """A JSON file that lamina did not write there is deleted."""
     place = store.entry("index", "ab" * 32, ".json")
     write(place, b"[{")
 
     assert verify(store) == (
         Damage(
             path=place.relative_to(store.root),
-            reason="unreadable: Expecting property name enclosed in double quotes: line 1 column 3 (char 2)",
+            reason="its content does not match its checksum",
         ),
     )
 

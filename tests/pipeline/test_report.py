@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lamina.core.documents import seal
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import replace
 from lamina.core.target import Target
@@ -93,14 +94,14 @@ def test_extents_of_an_earlier_report(tmp_path: Path) -> None:
     """A report of an older lamina, without segment names, is read with empty names."""
     document = document_of(tmp_path)
     del document["layers"][0]["segments"][0]["segment"]
-    write(tmp_path, json.dumps(document).encode())
+    write(tmp_path, seal(document, report.BUILD_FILE))
 
     assert (Extent(name="alpha", size=9, segment=""),) == report.read(tmp_path).layers[0].extents
 
 
 def test_unknown_fields_of_the_document(tmp_path: Path) -> None:
     """Unknown fields are ignored, because fields may be added within a version."""
-    write(tmp_path, json.dumps(document_of(tmp_path) | {"new": 1}).encode())
+    write(tmp_path, seal(document_of(tmp_path) | {"new": 1}, report.BUILD_FILE))
 
     assert build_of(tmp_path) == report.read(tmp_path)
 
@@ -144,7 +145,7 @@ def test_unreadable(tmp_path: Path, content: bytes) -> None:
 )
 def test_other_versions(tmp_path: Path, changes: dict[str, object]) -> None:
     """A report with another version or invalid fields raises an error."""
-    write(tmp_path, json.dumps(document_of(tmp_path) | changes).encode())
+    write(tmp_path, seal(document_of(tmp_path) | changes, report.BUILD_FILE))
 
     with pytest.raises(ConfigError) as caught:
         report.read(tmp_path)
@@ -176,6 +177,8 @@ def test_several_targets(tmp_path: Path) -> None:
 
     document = json.loads(report.encode(first, project=tmp_path, others=[other]))
 
+    assert "crc32" == list(document)[-1]
+    del document["crc32"]
     (second,) = document.pop("other_targets")
     assert document_of(tmp_path) == document
     assert document_of(tmp_path) | {"target": {"runtime": "python3.13", "architecture": "x86_64"}} == second
@@ -191,7 +194,7 @@ def test_report_of_another_target(tmp_path: Path) -> None:
     place = report.place_of(Target.of("python3.13", "x86_64"))
     path = tmp_path / place / report.BUILD_NAME
     path.parent.mkdir(parents=True)
-    path.write_bytes(report.encode(build_of(tmp_path), project=tmp_path))
+    path.write_bytes(report.encode(build_of(tmp_path), project=tmp_path, output=place))
 
     assert ".lamina/python3.13-x86_64" == place
     assert build_of(tmp_path) == report.read(tmp_path, place)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lamina.core.documents import open_sealed, seal
 from lamina.pipeline import state
 from lamina.project.snapshot import Snapshot, take
 
@@ -23,9 +23,8 @@ def built(tmp_path: Path) -> Path:
     (tmp_path / ".lamina").mkdir()
     (tmp_path / "input").write_text("1")
     (tmp_path / ".lamina" / "output.zip").write_text("zip")
-    (tmp_path / ".lamina" / "build.json").write_text(
-        json.dumps({"service": "shop", "reused": False, "other_targets": [{"reused": False}]})
-    )
+    report = {"service": "shop", "reused": False, "other_targets": [{"reused": False}]}
+    (tmp_path / ".lamina" / "build.json").write_bytes(seal(report, ".lamina/build.json"))
     remember(tmp_path)
     return tmp_path
 
@@ -43,7 +42,7 @@ def remember(root: Path, *, inputs: Snapshot | None = None) -> None:
 def edit(root: Path, **changes: Any) -> None:
     """Change fields of the state."""
     path = root / state.STATE_FILE
-    path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
+    path.write_bytes(seal(open_sealed(path.read_bytes(), state.STATE_FILE) | changes, state.STATE_FILE))
 
 
 def test_unchanged_build_is_recalled(built: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.segment import read_payload
 from lamina.archive.zip.inflate import PIECE_BYTES, member_content
 from lamina.archive.zip.zipformat import own_rows
-from lamina.core.errors import ArchiveError, CorruptArchiveError, PathCollisionError
+from lamina.core.errors import ArchiveError, DamagedFileError, PathCollisionError
 from lamina.core.paths import PREFIX, clashes, twins
 from lamina.core.text import count
 
@@ -42,8 +42,8 @@ def shared_paths(
     Distributions without such paths are missing from the result. *segments* maps distribution names to segments. *note* is
     called with a message for each group of distributions that have different files which no program imports.
     Raises `PathCollisionError` with every other path that has different content in two distributions, or is a file in one and
-    a directory in another, and with all paths that differ only in Unicode normalization. Raises `CorruptArchiveError` for a
-    damaged segment.
+    a directory in another, and with all paths that differ only in Unicode normalization. Raises `DamagedFileError` if content
+    that is compared is damaged.
     """
     every = [path for segment in segments.values() for path in _paths(segment)]
     _check_twins(every)
@@ -151,14 +151,10 @@ def _same(first: Segment, row: tuple[Member, int], other: Segment, other_row: tu
 
 
 def _content(segment: Segment, member: Member, offset: int) -> bytes:
-    """Return the content of *member*. Raises `CorruptArchiveError`, and deletes *segment* from the store, if it is damaged."""
+    """Return the content of *member*. Raises `DamagedFileError` if it is not what the wheel contained."""
     payload = read_payload(segment, offset, member.compressed)
     pieces = (payload[start : start + PIECE_BYTES] for start in range(0, len(payload), PIECE_BYTES))
     try:
         return b"".join(member_content(pieces, member, name=segment.path.name))
     except ArchiveError as error:
-        segment.path.unlink(missing_ok=True)
-        raise CorruptArchiveError(
-            f"the cached segment `{segment.path}` was damaged; lamina deleted it from the store",
-            hint="run the command again; lamina recreates the segment from its wheel",
-        ) from error
+        raise DamagedFileError(segment.path) from error

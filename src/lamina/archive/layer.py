@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from lamina.archive.collisions import shared_paths
 from lamina.archive.zip.copying import HashedFile
 from lamina.archive.zip.zipformat import MAX_BYTES, encode, end_of_directory, headers, rebase
-from lamina.core.errors import CorruptArchiveError
+from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import frozen
 from lamina.core.values import is_pure
 
@@ -165,7 +165,7 @@ def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Iden
     Write the layer of *parts*, in the order of `in_order`, to the empty unbuffered file *destination*.
 
     The zip is hashed while it is written.
-    Raises `CorruptArchiveError` if a segment is truncated or its CRC-32 differs; in the second case, deletes the segment.
+    Raises `CorruptArchiveError` if a segment is truncated, and `DamagedFileError` if its CRC-32 differs.
     Raises the errors of `ending` before it writes anything.
     """
     segments = [part.segment for part in in_order(parts)]
@@ -213,8 +213,4 @@ def _copy(segment: Segment, destination: HashedFile) -> None:
     with segment.path.open("rb", buffering=0) as file:
         checksum = destination.copy(file, segment.entries_bytes)
     if checksum != segment.crc32:
-        segment.path.unlink(missing_ok=True)
-        raise CorruptArchiveError(
-            f"the cached segment `{segment.path}` was damaged; lamina deleted it from the store",
-            hint="run the command again; lamina recreates the segment from its wheel",
-        )
+        raise DamagedFileError(segment.path)

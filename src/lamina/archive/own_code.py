@@ -32,7 +32,7 @@ def own_code_segment(files: Sequence[SourceFile], store: Store, *, omitted: froz
     """
     key = json.dumps([_FORMAT, fingerprint((file.path, file.sha256) for file in files), sorted(omitted)])
     path = store.entry(AREA, hashlib.sha256(key.encode()).hexdigest(), ".seg")
-    if (segment := find_segment(path)) is not None:
+    if (segment := find_segment(path, store)) is not None:
         return segment
     kept = (file for file in files if PREFIX + file.path not in omitted)
     return write_segment(path, (encode_source(PREFIX + file.path, file.read()) for file in kept), store)

@@ -7,7 +7,8 @@ A segment is one file, so that a store contains either the whole segment or noth
 
     local entries │ central directory entries │ description (JSON) │ footer
 
-The footer contains the sizes of the central directory entries and of the description, the CRC-32 of both, and a magic number.
+The footer contains the sizes of the central directory entries and of the description, the CRC-32 of both and of the segment's
+place in the store, and a magic number. An intact file of another wheel or another kind is therefore refused.
 A build creates a damaged segment again. `lamina cache verify` finds and deletes damaged segments.
 """
 
@@ -17,14 +18,15 @@ import hashlib
 import json
 import os
 import struct
-import zlib
 from io import FileIO
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.copying import Gather, keep, read_at, write_all
 from lamina.archive.zip.zipformat import LOCAL_HEADER, Entry, Member, headers
-from lamina.core.errors import CorruptArchiveError
+from lamina.core.documents import INVALID, label_crc32
+from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import frozen
+from lamina.core.store import place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -39,7 +41,7 @@ FORMAT = 1
 """The version of lamina's output. Increase it with every change that alters a layer's bytes for the same lock file."""
 
 AREA = "segments"
-_MAGIC = b"lamina\0\3"
+_MAGIC = b"lamina\0\4"
 _FOOTER = struct.Struct(f"<QLL{len(_MAGIC)}s")
 _DESCRIBED = ("entries_bytes", "crc32", "rows", "unzipped_bytes")
 _TAIL_BYTES = 32 << 10  # enough for the central directory of most wheels, so that one read is enough
@@ -105,7 +107,7 @@ def read_segment(path: Path) -> Segment | None:
     Read the segment at *path*, or return ``None`` if there is no file.
 
     The local entries are not read, so damage to them is not detected.
-    Raises `CorruptArchiveError` if the end of the file is damaged or was written in another format.
+    Raises `DamagedFileError` if the end of the file is damaged or was written in another format.
     """
     try:
         with FileIO(str(path)) as file:
@@ -118,31 +120,31 @@ def read_segment(path: Path) -> Segment | None:
     except FileNotFoundError:
         return None
     except struct.error as error:
-        raise _damaged(path) from error
+        raise DamagedFileError(path) from error
     if magic != _MAGIC or len(tail) < wanted:
-        raise _damaged(path)
+        raise DamagedFileError(path)
     described = memoryview(tail)[len(tail) - wanted : -_FOOTER.size]
-    if zlib.crc32(described) != checksum:
-        raise _damaged(path)
-    description = json.loads(bytes(described[rows_bytes:]))
-    if description["entries_bytes"] + wanted != size:
-        raise _damaged(path)
-    return Segment(path=path, directory=bytes(described[:rows_bytes]), **description)
+    if label_crc32(described, place_of(path)) != checksum:
+        raise DamagedFileError(path)
+    try:
+        segment = Segment(
+            path=path, directory=bytes(described[:rows_bytes]), **json.loads(bytes(described[rows_bytes:]))
+        )
+        if segment.entries_bytes + wanted == size:
+            return segment
+    except INVALID as error:
+        # From somebody else, such as a team's bucket: lamina writes no such description.
+        raise DamagedFileError(path) from error
+    raise DamagedFileError(path)
 
 
-def find_segment(path: Path) -> Segment | None:
-    """Read the segment at *path* like `read_segment`, but return ``None`` if it is damaged."""
+def find_segment(path: Path, store: Store) -> Segment | None:
+    """Read the segment at *path* in *store* like `read_segment`. A damaged one is discarded, and the result is ``None``."""
     try:
         return read_segment(path)
-    except CorruptArchiveError:
+    except DamagedFileError:
+        store.discard(path)
         return None
-
-
-def _damaged(path: Path) -> CorruptArchiveError:
-    return CorruptArchiveError(
-        f"the cached segment `{path}` is damaged",
-        hint="delete damaged files from the store: run `lamina cache verify`",
-    )
 
 
 def segment_path(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str] = frozenset()) -> Path:
@@ -158,13 +160,13 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
     Raises the errors of `WheelArchive`, `place` and `Store.writing`.
     """
     path = segment_path(wheel, recipe, store, omitted=omitted)
-    if (segment := find_segment(path)) is not None:
+    if (segment := find_segment(path, store)) is not None:
         return segment
     from lamina.archive.placement import place
     from lamina.archive.wheel import WheelArchive
 
     with store.exclusive(f"segment-{path.stem}"):
-        if (segment := find_segment(path)) is not None:
+        if (segment := find_segment(path, store)) is not None:
             # Another process created the segment while this one waited for the lock.
             return segment
         with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
@@ -217,14 +219,21 @@ def write_segment(
         )
         described = {name: getattr(segment, name) for name in _DESCRIBED}
         description = json.dumps(described, separators=(",", ":")).encode()
-        checksum = zlib.crc32(description, zlib.crc32(directory))
+        checksum = label_crc32(directory + description, place_of(path))
         footer = _FOOTER.pack(len(directory), len(description), checksum, _MAGIC)
         write_all(file, directory + description + footer)
     return segment
 
 
 def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:
-    """Return the payload, *compressed* bytes long, of the member of *segment* whose local header is at *offset*."""
+    """
+    Return the payload, *compressed* bytes long, of the member of *segment* whose local header is at *offset*.
+
+    Raises `DamagedFileError` if there is no local header.
+    """
     with segment.path.open("rb", buffering=0) as file:
-        name_length, extra_length = LOCAL_HEADER.unpack(read_at(file, offset, LOCAL_HEADER.size))[-2:]
+        try:
+            name_length, extra_length = LOCAL_HEADER.unpack(read_at(file, offset, LOCAL_HEADER.size))[-2:]
+        except struct.error as error:
+            raise DamagedFileError(segment.path) from error
         return read_at(file, offset + LOCAL_HEADER.size + name_length + extra_length, compressed)

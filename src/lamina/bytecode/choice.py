@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lamina.bytecode.imports.rules import version as imports_version
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.segment import RECIPE
+from lamina.core.documents import INVALID, open_sealed
 from lamina.core.frozen import frozen
+from lamina.core.store import place_of
 from lamina.project import profile
 from lamina.project.service import BytecodeMode
 
@@ -131,7 +133,7 @@ def known_choice(
         return None
     found: list[Mapping[str, Sequence[str]]] = []
     for start in starts(service, closure, packages):
-        kept = _load(reach_place(service, closure, start, store), closure.pins)
+        kept = _load(reach_place(service, closure, start, store), closure.pins, store)
         if kept is None:
             return None
         found.append(kept)
@@ -164,7 +166,7 @@ def follow(
     new: dict[Path, Start] = {}
     for start in starts(service, closure, packages):
         place = reach_place(service, closure, start, store)
-        if (modules := _load(place, closure.pins)) is not None:
+        if (modules := _load(place, closure.pins, store)) is not None:
             kept.append(modules)
         else:
             new[place] = start
@@ -177,8 +179,7 @@ def follow(
     )
     for place, reached in zip(new, found, strict=True):
         modules = {pin.name: sorted(reached.members(pin.name)) for pin in closure.pins}
-        with store.writing(place) as file:
-            file.write(json.dumps(modules, separators=(",", ":")).encode())
+        store.write_document(place, modules)
         kept.append(modules)
     return _choice(kept, magic_number(toolchain.python))
 
@@ -241,32 +242,38 @@ def is_reach(path: Path) -> bool:
     return path.parent.parent.name == REACH_AREA
 
 
-def _load(path: Path, pins: Iterable[Pin]) -> dict[str, list[str]] | None:
+def _load(path: Path, pins: Iterable[Pin], store: Store) -> dict[str, list[str]] | None:
     """Return the source paths in the file, by distribution, or ``None`` if it is not a result of `follow` for *pins*."""
+    names = {pin.name for pin in pins}
+
+    def parse(rows: object) -> dict[str, list[str]]:
+        found = paths_by_name(rows)
+        if found.keys() != names:
+            raise ValueError("other distributions")
+        return found
+
+    return store.read_document(path, parse)
+
+
+def is_metadata(path: Path, content: bytes) -> bool:
+    """Return whether *content*, which is untrusted, is a document for *path*, the path of imports or reached modules in a store."""
+    from lamina.bytecode.imports.index import IMPORTS_AREA, parse_index
+
+    parse = parse_index if path.parent.parent.name == IMPORTS_AREA else paths_by_name
     try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    # If the content is invalid, follow the imports again.
-    found = paths_by_name(content)
-    return found if found is not None and {pin.name for pin in pins} == found.keys() else None
+        parse(open_sealed(content, place_of(path)))
+    except INVALID:
+        return False
+    return True
 
 
-def is_metadata(area: str, content: bytes) -> bool:
-    """Return whether *content*, which is untrusted, has the format of a file in *area*, which is for imports or reached modules."""
-    from lamina.bytecode.imports.index import IMPORTS_AREA, is_index
-
-    return is_index(content) if area == IMPORTS_AREA else paths_by_name(content) is not None
-
-
-def paths_by_name(content: bytes) -> dict[str, list[str]] | None:
-    """Parse an untrusted mapping of names to lists of paths, or return ``None`` if *content* has another form."""
-    try:
-        rows: dict[str, Any] = json.loads(content)
-        fine = all(isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in rows.values())
-    except (AttributeError, RecursionError, ValueError):
-        return None
-    return rows if fine else None
+def paths_by_name(rows: object) -> dict[str, list[str]]:
+    """Return *rows*, which are untrusted JSON values, if they map names to lists of paths. Otherwise raise `ValueError`."""
+    if not isinstance(rows, dict) or not all(
+        isinstance(paths, list) and all(isinstance(path, str) for path in paths) for paths in rows.values()
+    ):
+        raise ValueError("not a mapping of names to lists of paths")
+    return rows
 
 
 def _digest(value: object) -> str:

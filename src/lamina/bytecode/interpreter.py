@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
 from lamina.core.errors import BytecodeError, ConfigError
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
@@ -273,7 +274,7 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
         version = int(major), int(minor), int(micro)
         usable = bool(told["cpython"]) and not told["threaded"]
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))
-    except (OSError, RecursionError, subprocess.SubprocessError, ValueError, LookupError, TypeError):
+    except (OSError, subprocess.SubprocessError, *INVALID):
         return None, "missing or not a working Python interpreter"
     kind = "CPython" if told["cpython"] else "non-CPython Python"
     description = f"{'free-threaded ' if told['threaded'] else ''}{kind} {'.'.join(map(str, version))}"
@@ -282,41 +283,41 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
 
 def _recall(cache: Path | None, key: str) -> Interpreter | None:
     """Return the interpreter in *cache* under *key*, or ``None`` if there is none or its executable has changed."""
-    if cache is None:
-        return None
-    import json
-
     try:
-        row = json.loads(cache.read_bytes())[key]
+        row = _rows(cache)[key]
         major, minor, micro = row["version"]
         path = Path(row["path"])
         if row["stamp"] != _stamp(path):
             return None
         return Interpreter(path=path, version=(int(major), int(minor), int(micro)), magic=str(row["magic"]))
-    except (OSError, RecursionError, ValueError, KeyError, TypeError):
-        # If the cache is unreadable or invalid, search again.
+    except (OSError, *INVALID):
+        # Nothing is known, or the executable is gone: search again.
         return None
+
+
+def _rows(cache: Path | None) -> dict[str, Any]:
+    """Return the results in *cache*; none if there is no such file or it is damaged."""
+    try:
+        return open_sealed((read_bounded(cache) if cache else None) or b"", CACHE)
+    except INVALID:
+        return {}
 
 
 def _remember(cache: Path, key: str, interpreter: Interpreter) -> None:
     """Write *interpreter* into *cache* under *key*, atomically. A concurrent write may lose other rows, which are found again."""
-    import json
-
     from lamina.core.files import replace_file
 
-    try:
-        rows = dict(json.loads(cache.read_bytes()))
-    except (OSError, RecursionError, ValueError, TypeError):
-        rows = {}
-    rows[key] = {
-        "path": str(interpreter.path),
-        "stamp": _stamp(interpreter.path),
-        "version": list(interpreter.version),
-        "magic": interpreter.magic,
+    rows = _rows(cache) | {
+        key: {
+            "path": str(interpreter.path),
+            "stamp": _stamp(interpreter.path),
+            "version": list(interpreter.version),
+            "magic": interpreter.magic,
+        }
     }
     # Without the row, the next search only takes longer. A build reports a store that is not writable.
     with suppress(OSError):
-        replace_file(cache, json.dumps(rows, sort_keys=True).encode())
+        replace_file(cache, seal(rows, CACHE))
 
 
 def _stamp(path: Path) -> list[int]:

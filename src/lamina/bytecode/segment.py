@@ -92,14 +92,14 @@ def _digest(values: list[object]) -> str:
 
 def read_bytecode(key: str, store: Store) -> Bytecode | None:
     """Return the bytecode in *store* under *key*, a `bytecode_key`, or ``None`` if there is none."""
-    segment = find_segment(store.entry(AREA, key, ".seg"))
+    segment = find_segment(store.entry(AREA, key, ".seg"), store)
     if segment is None:
         return None
-    try:
-        refused = json.loads(store.entry(AREA, key, ".json").read_bytes())
-    except FileNotFoundError:
-        refused = []
-    return Bytecode(segment=segment, refused=tuple((str(path), str(reason)) for path, reason in refused))
+    listed = store.entry(AREA, key, ".json")
+    refused = store.read_document(
+        listed, lambda content: tuple((str(path), str(why)) for path, why in content["refused"])
+    )
+    return Bytecode(segment=segment, refused=refused or ())
 
 
 class CompiledModules:
@@ -159,7 +159,7 @@ def bytecode_segment(
                 if placed.path.endswith(".py")
             }
             wanted = sorted(sources if modules is None else sources.keys() & modules)
-            pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter)
+            pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter, store)
             absent = [path for path in wanted if path not in pack]
             missing = ((path, archive.read(sources[path])) for path in absent if path not in compiled)
             results = compiler.compile(missing, root=LAYER_ROOT)
@@ -168,8 +168,7 @@ def bytecode_segment(
                 [
                     *(compiled[path] for path in absent if path in compiled),
                     *(_packed(result, python) for result in results),
-                ],
-                store,
+                ]
             )
         return _write(key, pack, wanted, store)
 
@@ -179,8 +178,7 @@ def _write(key: str, pack: _Pack, sources: Iterable[str], store: Store) -> Bytec
     refused = tuple((path, reason) for path in sources if (reason := pack.reason(path)) is not None)
     if refused:
         # Write this file before the segment, because an existing segment means that both files are complete.
-        with store.writing(store.entry(AREA, key, ".json")) as file:
-            file.write(json.dumps(refused).encode())
+        store.write_document(store.entry(AREA, key, ".json"), {"refused": refused})
     entries = (entry for path in sources if (entry := pack.bytecode(path)) is not None)
     return Bytecode(segment=write_segment(store.entry(AREA, key, ".seg"), entries, store), refused=refused)
 
@@ -199,7 +197,7 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     key = _digest([*_version(), *toolchain.release, [[file.path, file.sha256] for file in files]])
     place = store.entry(OWN_AREA, key, ".seg")
     # A damaged segment yields no members, so the sources are compiled again.
-    if kept := tuple(read_members(place)):
+    if kept := tuple(read_members(place, store)):
         return kept
     sources = [(file.path, file.read()) for file in files]
     members, _ = package_bytecode(sources, compiler=toolchain.compiler)
@@ -222,7 +220,7 @@ def own_code_bytecode(
     sources = [file for file in files if file.path.endswith(".py") and PREFIX + file.path not in omitted]
     key = _digest([*_version(), LAYER_ROOT, *toolchain.release, [[file.path, file.sha256] for file in sources]])
     place = store.entry(OWN_AREA, key, ".seg")
-    if (segment := find_segment(place)) is not None:
+    if (segment := find_segment(place, store)) is not None:
         return segment
     python = toolchain.python
     compiled = toolchain.compiler.compile(
@@ -265,10 +263,11 @@ class _Pack:
     other's modules.
     """
 
-    def __init__(self, path: Path, interpreter: Interpreter) -> None:
+    def __init__(self, path: Path, interpreter: Interpreter, store: Store) -> None:
         self._path = path
+        self._store = store
         self._python = interpreter.version[:2]
-        self._members = {entry.member.path: entry for entry in read_members(path)}
+        self._members = {entry.member.path: entry for entry in read_members(path, store)}
 
     def __contains__(self, source: str) -> bool:
         return _place(source, self._python) in self._members or source + _REFUSED in self._members
@@ -285,12 +284,12 @@ class _Pack:
         text = zlib.decompress(entry.payload, -15) if entry.member.method == DEFLATED else bytes(entry.payload)
         return text.decode("utf-8")
 
-    def add(self, entries: Iterable[Entry], store: Store) -> None:
-        """Add *entries*, made by `_packed`. If there are any, write the pack to *store*."""
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Add *entries*, made by `_packed`. If there are any, write the pack to the store."""
         added = {entry.member.path: entry for entry in entries}
         if added:
             self._members |= added
-            write_segment(self._path, (self._members[path] for path in sorted(self._members)), store)
+            write_segment(self._path, (self._members[path] for path in sorted(self._members)), self._store)
 
 
 def _packed(compiled: Compiled, python: tuple[int, int]) -> Entry:
@@ -306,15 +305,16 @@ def _place(source: str, python: tuple[int, int]) -> str:
     return PREFIX + bytecode_path(source, python)
 
 
-def read_members(path: Path) -> Iterator[Entry]:
-    """Yield the members of the segment at *path*; yield nothing if the segment is missing or damaged."""
-    segment = find_segment(path)
+def read_members(path: Path, store: Store) -> Iterator[Entry]:
+    """Yield the members of the segment at *path* in *store*, if there is one. A damaged one is discarded."""
+    segment = find_segment(path, store)
     if segment is None:
         return
     with path.open("rb", buffering=0) as file:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
-        return  # damaged in the store: compile its modules again
+        store.discard(path)  # its modules are compiled again
+        return
     for member, offset in own_rows(segment.directory):
         start = offset + LOCAL_HEADER.size + len(member.path.encode())
         yield Entry(member, entries[start : start + member.compressed])

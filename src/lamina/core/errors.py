@@ -25,6 +25,7 @@ Errors that lamina raises on purpose, each with its exit code.
     │   └── OfflineError
     ├── ArchiveError                    5
     │   ├── CorruptArchiveError
+    │   │   ├── DamagedFileError
     │   │   └── DamagedOutputError
     │   ├── UnsafeMemberError
     │   ├── SuspiciousSizeError
@@ -69,6 +70,7 @@ import os
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
     from typing import ClassVar
 
 
@@ -266,6 +268,22 @@ class DamagedOutputError(CorruptArchiveError):
 
         shown = os.path.relpath(path)
         super().__init__(f"`{shown}` is damaged: {reason}", hint=f"run `rm {shlex.quote(shown)}` and `lamina build`")
+
+
+class DamagedFileError(CorruptArchiveError):
+    """
+    A file in the store is damaged. A build makes it again, once.
+
+    ``path`` is its path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Format a message that names *path*."""
+        super().__init__(
+            f"the file `{path}` in the store is damaged",
+            hint="delete damaged files from the store: run `lamina cache verify`",
+        )
+        self.path = path
 
 
 class UnsafeMemberError(ArchiveError):

@@ -6,7 +6,7 @@ The store handles whole files only. It does not read wheels, build segments or u
 ::
 
     <root>/wheels/ab/<sha256>/<file name>   verified wheels, under their own names
-    <root>/<area>/ab/<key><suffix>          files derived from wheels
+    <root>/<area>/ab/<key><suffix>          files derived from wheels, each with a proof of its content
     <root>/partial/<sha256>                 interrupted downloads that can be resumed
     <root>/tmp/                             files being written, each locked by its writer
     <root>/locks/                           one file for each lock that `exclusive` holds
@@ -28,17 +28,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.files import lock, lock_shared, name_file, open_own_file, own_directory, rename, try_lock
 from lamina.core.reporter import SILENT
 from lamina.core.trust import foreign_owner, require_private, taking_over
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, BinaryIO, TypeVar
 
     from lamina.core.reporter import Reporter
     from lamina.core.values import Sha256
+
+    _Content = TypeVar("_Content")
 
 # On Windows, a file about to be renamed looks like one of a killed writer, so lamina deletes only files of this age.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
@@ -68,12 +71,15 @@ class Store:
     Methods that write raise `ConfigError` if the directory is not writable.
     """
 
-    __slots__ = ("_swept", "_warned", "root")
+    __slots__ = ("_discarded", "_swept", "_warned", "note", "root")
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, note: Callable[[str], None] | None = None) -> None:
         self.root = root
+        self.note = note
+        """Called once for each area in which a damaged file was found, with a message."""
         self._swept = False
         self._warned = False
+        self._discarded: set[str] = set()
 
     @classmethod
     def open(cls, root: Path | None = None, *, trusted: bool = False) -> Store:
@@ -115,6 +121,48 @@ class Store:
     def entry(self, area: str, key: str, suffix: str = "") -> Path:
         """Return the path for the file with *key* and *suffix* in *area*, whether or not the file exists."""
         return Path(self.root, area, key[:2], key + suffix)
+
+    def read_document(
+        self,
+        path: Path,
+        parse: Callable[[dict[str, Any]], _Content],
+        *,
+        pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    ) -> _Content | None:
+        """
+        Return the result of *parse* for the content of the document at *path*, or ``None`` if there is no such file.
+
+        A file that `write_document` did not write there, or that *parse* rejects with one of `INVALID`, is discarded. *pairs* is
+        `json.loads`'s ``object_pairs_hook``.
+        """
+        content = read_bounded(path)
+        if content is None:
+            return None
+        try:
+            return parse(open_sealed(content, place_of(path), pairs=pairs))
+        except INVALID:
+            self.discard(path)
+            return None
+
+    def write_document(
+        self, path: Path, content: Mapping[str, Any], *, default: Callable[[Any], Any] | None = None
+    ) -> None:
+        """Write *content* to *path* as a document that proves itself. *default* is that of `json.dumps`."""
+        with self.writing(path) as file:
+            view = memoryview(seal(content, place_of(path), default=default))
+            while view:
+                view = view[file.write(view) :]
+
+    def discard(self, path: Path) -> None:
+        """Delete the damaged file at *path*, so that it is made again, and report it if it is the first of its area."""
+        area = path.relative_to(self.root).parts[0]
+        # If the file cannot be deleted, it is refused again the next time.
+        with suppress(OSError):
+            path.unlink()
+        if area not in self._discarded:
+            self._discarded.add(area)
+            if self.note is not None:
+                self.note(f"a file in `{area}` of the store was damaged; lamina makes it again")
 
     @contextmanager
     def writing(self, destination: Path) -> Iterator[BinaryIO]:
@@ -263,6 +311,12 @@ class Store:
             f"the store `{self.root}` is not writable: {error.strerror}",
             hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
         )
+
+
+def place_of(path: Path) -> str:
+    """Return the place of *path*, a file of a store, which its proof covers: its area and key, whatever the store's root."""
+    area, _, name = path.parts[-3:]
+    return f"{area}/{name}"
 
 
 def _locked_new_file(directory: str) -> tuple[BinaryIO, str]:

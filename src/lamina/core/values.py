@@ -190,6 +190,13 @@ class Wheel:
 
     pin: Pin
     path: Path
+    built_sha256: Sha256 | None = None
+    """The SHA-256 of a wheel that lamina built, whose pin has the digest of its sources; otherwise ``None``."""
+
+    @property
+    def sha256(self) -> Sha256:
+        """The SHA-256 that the file must have."""
+        return self.built_sha256 or self.pin.sha256
 
 
 @frozen

@@ -95,7 +95,7 @@ class PackageIndex:
         sources = self._sources(index_url)
         place = self._store.entry(_AREA, _key(sources, name, version, hashes), ".json")
         own_place = self._store.entry(_AREA, _key(sources, name, version, hashes, target), ".json")
-        if (kept := _load(place) or _load(own_place)) is not None:
+        if (kept := self._load(place) or self._load(own_place)) is not None:
             return kept
         with self._guard:
             self._asked.setdefault(name, {})[index_url] = None
@@ -295,8 +295,12 @@ class PackageIndex:
         # A URL with a query is not cached, because the query may be a signature, which is secret and expires. An empty
         # result is not cached, because the index may receive the files later.
         if files and all(may_be_stored(file.url) for file in files):
-            with self._store.writing(place) as stream:
-                stream.write(json.dumps([as_dict(file) for file in files]).encode())
+            self._store.write_document(place, {"files": [as_dict(file) for file in files]})
+
+    def _load(self, place: Path) -> tuple[IndexFile, ...] | None:
+        files = self._store.read_document(place, lambda content: tuple(IndexFile(**row) for row in content["files"]))
+        # A local file may have been deleted since it was cached.
+        return files if files and all(_is_there(file.url) for file in files) else None
 
 
 def _fits(files: Iterable[IndexFile], name: str, version: str, target: Target) -> bool:
@@ -316,16 +320,6 @@ def _key(
     parts = [_FORMAT, [source.url for source in sources], name, version, sorted(hashes)]
     parts += [] if target is None else [str(target)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _load(place: Path) -> tuple[IndexFile, ...] | None:
-    try:
-        files = tuple(IndexFile(**row) for row in json.loads(place.read_bytes()))
-    except (OSError, RecursionError, ValueError, TypeError):
-        # A missing or damaged cache entry only means another lookup.
-        return None
-    # A local file may have been deleted since it was cached.
-    return files if files and all(_is_there(file.url) for file in files) else None
 
 
 def _is_there(url: str) -> bool:

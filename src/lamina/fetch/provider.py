@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import FetchError, OfflineError
+from lamina.core.files import file_sha256
 from lamina.core.reporter import SILENT
 from lamina.core.values import SourcePin, Wheel
 from lamina.fetch.urls import local_path
@@ -34,21 +35,35 @@ class WheelProvider:
         self._reporter = reporter
         self._target = target
         self._wheels: dict[str, Wheel] = {}
+        self._proven: set[str] = set()
 
     def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
         """
-        Return the wheels of *pins*, in that order, downloading or building the missing ones.
+        Return the wheels of *pins*, in that order, downloading or building the missing ones, to read their content.
 
-        Raises the errors of `fetch` and of `lamina.fetch.source.build.build`.
+        The content is proven: each wheel that was in the store before is hashed once. A damaged one is discarded, and downloaded or
+        built again. Raises the errors of `fetch` and of `lamina.fetch.source.build.build`.
         """
         pins = tuple(pins)
         deque(self.arriving(pins), maxlen=0)
+        if damaged := [pin for pin in pins if not self.is_intact(self._wheels[pin.sha256])]:
+            deque(self.arriving(damaged), maxlen=0)
         return tuple(self._wheels[pin.sha256] for pin in pins)
+
+    def is_intact(self, wheel: Wheel) -> bool:
+        """Return whether *wheel*, which this provider provided, has its hash. It is hashed once. If not, discard it."""
+        key = wheel.pin.sha256
+        if key not in self._proven and not _is_intact(wheel, self._store):
+            del self._wheels[key]
+            return False
+        self._proven.add(key)
+        return True
 
     def arriving(self, pins: Iterable[Pin]) -> Generator[Wheel]:
         """
-        Yield the wheel of each of *pins* as soon as the store has it, like `all`. A wheel that was provided before comes first.
+        Yield the wheel of each of *pins* as soon as the store has it. A wheel that was provided before comes first.
 
+        To read the content of one that was in the store before, get it from `all`, which proves it.
         If a download fails, the other downloads finish before the error is raised, and nothing is built. Closing the generator
         stops the downloads. Raises the errors of `all`.
         """
@@ -69,7 +84,7 @@ class WheelProvider:
 
     def known(self, pins: Iterable[Pin]) -> tuple[Wheel, ...] | None:
         """
-        Return the wheels of *pins* if the store has all of them, else ``None``; nothing is downloaded or built.
+        Return the wheels of *pins* if the store has all of them, else ``None``; nothing is downloaded, built or proven.
 
         Raises `LocalBuildError` if a wheel in the store that was built from source does not match the lock or the target.
         """
@@ -99,7 +114,7 @@ class WheelProvider:
         return None if path is None else Wheel(pin=pin, path=path)
 
     def _fetch(self, pins: Sequence[Pin]) -> Iterator[Wheel]:
-        return _arriving(pins, self._store, index=self._index, reporter=self._reporter)
+        return _arriving(pins, self._store, index=self._index, reporter=self._reporter, proven=self._proven)
 
     def _build(self, pins: Sequence[SourcePin]) -> tuple[Wheel, ...]:
         from lamina.fetch.source.build import Workshop, build
@@ -118,7 +133,8 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     """
     Download the files of *pins* that *store* does not have, and return the wheels of all *pins* in that order.
 
-    Every file has the locked SHA-256, and a downloaded wheel also matches its RECORD. Source archives are handled like wheels.
+    Every file has the locked SHA-256, also one that *store* had, and a downloaded wheel also matches its RECORD. A damaged file is
+    discarded and downloaded again. Source archives are handled like wheels.
     *index* has the index settings and credentials, and whether lamina is offline.
 
     If lamina is offline, raises `OfflineError` listing all files that need a download, before any file is copied. Otherwise,
@@ -126,12 +142,30 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     `RecordMismatchError`, `DownloadError` or `AccessDeniedError`. Several different failures raise one `FetchError` that lists
     all of them.
     """
-    wheels = {wheel.pin.sha256: wheel for wheel in _arriving(pins, store, index=index, reporter=reporter)}
+    proven: set[str] = set()
+
+    def arrived(pins: Sequence[Pin]) -> dict[str, Wheel]:
+        arriving = _arriving(pins, store, index=index, reporter=reporter, proven=proven)
+        return {wheel.pin.sha256: wheel for wheel in arriving}
+
+    wheels = arrived(pins)
+    damaged = [
+        pin
+        for key, pin in {pin.sha256: pin for pin in pins}.items()
+        if key not in proven and not _is_intact(wheels[key], store)
+    ]
+    wheels |= arrived(damaged)
     return tuple(Wheel(pin=pin, path=wheels[pin.sha256].path) for pin in pins)
 
 
-def _arriving(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter) -> Iterator[Wheel]:
-    """Yield the wheels of *pins* in the order in which they are complete, like `fetch`."""
+def _arriving(
+    pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: Reporter, proven: set[str]
+) -> Iterator[Wheel]:
+    """
+    Yield the wheels of *pins* in the order in which they are complete, like `fetch`.
+
+    The SHA-256 of each one that is downloaded, and therefore hashed, is added to *proven*.
+    """
     found = {pin: store.wheel(pin.sha256, pin.filename) for pin in pins}
     missing = [pin for pin, path in found.items() if path is None]
     if index.offline and (distant := [pin for pin in missing if local_path(pin) is None]):
@@ -147,7 +181,19 @@ def _arriving(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporte
                     f"`{pin.filename}` was deleted from the store while lamina was running",
                     hint="run the command again",
                 )
+            proven.add(pin.sha256)
             yield Wheel(pin=pin, path=path)
+
+
+def _is_intact(wheel: Wheel, store: Store) -> bool:
+    """Return whether *wheel* has its hash. If not, discard it from *store*."""
+    try:
+        if file_sha256(wheel.path) == wheel.sha256:
+            return True
+    except FileNotFoundError:
+        return False
+    store.discard(wheel.path)
+    return False
 
 
 def offline_error(pins: Sequence[Pin]) -> OfflineError:

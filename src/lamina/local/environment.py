@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
+from lamina.core.documents import INVALID
 from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
 from lamina.core.files import own_directory, read_file
 from lamina.core.store import Store
@@ -326,7 +327,7 @@ def home_of(interpreter: Interpreter) -> Home:
     try:
         told = interpreters.ask(interpreter.path, _PROBE)
         prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
-    except (OSError, RecursionError, subprocess.SubprocessError, ValueError, LookupError, TypeError) as error:
+    except (OSError, subprocess.SubprocessError, *INVALID) as error:
         raise InvokeError(
             f"the interpreter `{interpreter.path}` did not report its installation directories",
             hint=f"set `{interpreters.environment_variable(interpreter.version[:2])}` to another interpreter",

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina import __version__
 from lamina.core.files import file_sha256
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lamina.project.service import LayerConfig
 
 _AREA = "selections"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class CachedSelection(NamedTuple):
@@ -40,19 +40,26 @@ class CachedSelection(NamedTuple):
 
 def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> CachedSelection | None:
     """Return the cached selection of *lock_file* for *layer* and *target*, or ``None`` if there is no valid one."""
+
+    def parse(kept: dict[str, Any]) -> tuple[tuple[Path, ...], tuple[str, ...], Selection]:
+        paths, hashes = zip(*kept["inputs"], strict=True)
+        pins = tuple(Pin(**_with_path(row, lock_file)) for row in kept["pins"])
+        selection = Selection(target=target, pins=pins, left_out=tuple(map(str, kept["left_out"])))
+        return tuple(_absolute(path, lock_file) for path in paths), hashes, selection
+
+    found = store.read_document(_place(lock_file, layer, target, store), parse)
+    if found is None:
+        return None
+    inputs, hashes, selection = found
     try:
-        kept = json.loads(_place(lock_file, layer, target, store).read_bytes())
-        inputs = tuple(_absolute(path, lock_file) for path, _ in kept["inputs"])
-        if any(file_sha256(path) != sha256 for path, (_, sha256) in zip(inputs, kept["inputs"], strict=True)):
+        if any(file_sha256(path) != sha256 for path, sha256 in zip(inputs, hashes, strict=True)):
             return None
-        pins = tuple(Pin(**row) for row in kept["pins"])
-        left_out = tuple(map(str, kept["left_out"]))
-    except (OSError, RecursionError, ValueError, KeyError, TypeError):
-        # A missing or damaged entry only means that the lock is read again.
+    except OSError:
+        # One of the files is gone.
         return None
-    if any(store.wheel(pin.sha256, pin.filename) is None for pin in pins):
+    if any(store.wheel(pin.sha256, pin.filename) is None for pin in selection.pins):
         return None
-    return CachedSelection(Selection(target=target, pins=pins, left_out=left_out), inputs)
+    return CachedSelection(selection, inputs)
 
 
 def keep(
@@ -67,21 +74,25 @@ def keep(
         return
     document = {
         "inputs": [[os.path.relpath(path, lock_file.project), file_sha256(path)] for path in inputs],
-        "pins": [_row(pin) for pin in selection.pins],
+        "pins": [_row(pin, lock_file) for pin in selection.pins],
         "left_out": list(selection.left_out),
     }
-    with store.writing(_place(lock_file, layer, selection.target, store)) as file:
-        file.write(json.dumps(document, separators=(",", ":")).encode())
+    store.write_document(_place(lock_file, layer, selection.target, store), document)
 
 
-def _row(pin: Pin) -> dict[str, str | int]:
-    # The path of a local file is left out: the store has the file. So is a URL that may be secret: a selection is recalled only
-    # while the store has all its files, and otherwise the lock is read again, and with it the URL, or the index is asked.
+def _row(pin: Pin, lock_file: LockFile) -> dict[str, str | int]:
+    # A local file is copied again if the one in the store is damaged. A URL that may be secret is left out: a selection is recalled
+    # only while the store has all its files, and otherwise the lock is read again, and with it the URL, or the index is asked.
+    path = {} if pin.path is None else {"path": os.path.relpath(pin.path, lock_file.project)}
     return {
         name: value
         for name, value in as_dict(pin).items()
-        if value is not None and name != "path" and (name not in {"url", "index"} or may_be_stored(str(value)))
-    }
+        if value is not None and (name not in {"url", "index"} or may_be_stored(str(value)))
+    } | path
+
+
+def _with_path(row: dict[str, Any], lock_file: LockFile) -> dict[str, Any]:
+    return row | {"path": _absolute(row["path"], lock_file)} if "path" in row else row
 
 
 def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Path:

@@ -16,29 +16,30 @@ from __future__ import annotations
 import threading
 from contextlib import closing, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from lamina.archive.collisions import are_settled, shared_paths
 from lamina.archive.layer import Contribution, contributed, contributions
 from lamina.archive.own_code import OWN_CODE, own_code_segment
-from lamina.archive.segment import AREA, find_segment, splice
+from lamina.archive.segment import AREA, find_segment, segment_path, splice
 from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
 from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segment, own_code_bytecode
 from lamina.bytecode.toolchain import Toolchain
-from lamina.core.errors import LaminaError
+from lamina.core.errors import DamagedFileError, LaminaError
 from lamina.fetch.provider import WheelProvider
 from lamina.pipeline.layers import LayerPlan, compose_layer, fit, fitting
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.segment import Recipe, Segment
     from lamina.bytecode.choice import BytecodeChoice, Closure
     from lamina.bytecode.imports.index import Code
+    from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import Layer, Pin, SourcePin, Wheel
     from lamina.pipeline.context import BuildContext
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 _WHEELS_AT_ONCE = 4
+
+_Result = TypeVar("_Result")
 
 
 class ArtifactProvider:
@@ -85,7 +88,7 @@ class ArtifactProvider:
         if not local:
             return packages
         wheels = self.wheels.all(local) if fetch else self.wheels.known(local)
-        if wheels is None:
+        if wheels is None or not all(map(self.wheels.is_intact, wheels)):
             return None
         from lamina.fetch.source.unpack import unpack
 
@@ -114,17 +117,21 @@ class ArtifactProvider:
             return known
         if not fetch and (self.wheels.known(closure.pins) is None or not self.toolchain.is_installed):
             return None
+
         # Closed explicitly, so that an error stops the downloads at once.
-        with closing(self._codes(closure, own if fetch else ())) as codes:
-            return follow(
-                service,
-                closure,
-                packages,
-                codes,
-                toolchain=self.toolchain,
-                store=self.imports,
-                compiled=self._compiled if fetch else None,
-            )
+        def following() -> BytecodeChoice:
+            with closing(self._codes(closure, own if fetch else ())) as codes:
+                return follow(
+                    service,
+                    closure,
+                    packages,
+                    codes,
+                    toolchain=self.toolchain,
+                    store=self.imports,
+                    compiled=self._compiled if fetch else None,
+                )
+
+        return _repaired(following, self.imports)
 
     def plan(self, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
         """Return the plan for *draft* with *bytecode*, as far as the layer fits with it, and the *previous* build."""
@@ -177,17 +184,22 @@ class ArtifactProvider:
     def _splice_ahead(self, wheel: Wheel, recipe: Recipe, pins: Collection[Pin]) -> None:
         """Splice *wheel* while others are downloaded, if it is one of *pins*."""
         # `contributions` splices again what failed here, and raises the error in the order of the lock.
+        is_wanted = self._remote is None and any(pin.sha256 == wheel.pin.sha256 for pin in pins)
         with suppress(LaminaError):
-            if self._remote is None and any(pin.sha256 == wheel.pin.sha256 for pin in pins):
-                splice(wheel, recipe, self._store)
+            if is_wanted and find_segment(segment_path(wheel, recipe, self._store), self._store) is None:
+                splice(self._wheel(wheel.pin), recipe, self._store)
 
     def layer(self, plan: LayerPlan, destination: Path) -> Layer:
         """
         Write the planned layer to *destination*, atomically.
 
         Raises PathCollisionError if two distributions conflict, and the errors of fetching, splicing and compiling. Also
-        raises CorruptArchiveError for a damaged segment, and AwsError if the remote store fails.
+        raises DamagedFileError if a file of the store is damaged again after lamina made it again, and AwsError if the remote
+        store fails.
         """
+        return _repaired(lambda: self._layer(plan, destination), self._store)
+
+    def _layer(self, plan: LayerPlan, destination: Path) -> Layer:
         reporter = self._context.reporter
         reporter.stage(f"splicing layer {plan.name}")
         compose = compose_layer if self._remote is None else self._remote.compose
@@ -257,7 +269,9 @@ class ArtifactProvider:
 
     def _found(self, paths: Mapping[str, Path]) -> dict[str, Segment]:
         """Return the segments that the local or the remote store has, given their *paths* in the local store."""
-        found = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
+        found = {
+            name: segment for name, path in paths.items() if (segment := find_segment(path, self._store)) is not None
+        }
         if self._remote is not None and len(found) < len(paths):
             absent = {name: path for name, path in paths.items() if name not in found}
             described = self._remote.segments(tuple(absent.values()))
@@ -314,6 +328,23 @@ class ArtifactProvider:
                 plan.own_code, self.toolchain, self._store, omitted=omitted[OWN_CODE]
             )
         return [Contribution(name=name, segment=segment, is_bytecode=True) for name, segment in segments.items()]
+
+
+def _repaired(work: Callable[[], _Result], store: Store) -> _Result:
+    """
+    Return the result of *work*. If it finds a damaged file in *store*, discard the file, and do the work again.
+
+    Raises `DamagedFileError` if the same file is damaged again.
+    """
+    damaged: set[Path] = set()
+    while True:
+        try:
+            return work()
+        except DamagedFileError as error:
+            if error.path in damaged:
+                raise
+            damaged.add(error.path)
+            store.discard(error.path)
 
 
 def _has_source(modules: frozenset[str] | None) -> bool:

@@ -284,7 +284,8 @@ def _record_target(
 ) -> None:
     project, place = context.project, result.plan.place
     builds = [result.build, *(other.build for other in others)]
-    replace_file(project / place / report.BUILD_NAME, report.encode(builds[0], project=project, others=builds[1:]))
+    content = report.encode(builds[0], project=project, others=builds[1:], output=place)
+    replace_file(project / place / report.BUILD_NAME, content)
     if _changed_since(inputs, started_ns):
         # A file was edited during the build, so the build may have read an older version. Record no state.
         return

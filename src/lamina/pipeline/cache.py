@@ -6,8 +6,8 @@ All files in the store are copies or derived data. The next build downloads or c
 
 from __future__ import annotations
 
-import json
 import os
+import re
 import shutil
 import stat
 import time
@@ -21,10 +21,11 @@ from lamina.archive.segment import Segment, read_segment
 from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import directory_row, end_of_directory
+from lamina.core.documents import is_sealed
 from lamina.core.errors import LaminaError
 from lamina.core.files import file_sha256, own_directory
 from lamina.core.reporter import SILENT
-from lamina.core.store import is_hexadecimal
+from lamina.core.store import is_hexadecimal, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,9 @@ _BY_URL = "url-"
 _KEY_DIGITS = 64
 _GROUP_DIGITS = 2
 _DAY_SECONDS = 86_400
+_DOCUMENT = re.compile(r"[0-9a-f]{64}\.json")
+# Files of programs that lamina installed.
+_OTHERS = frozenset({"sandbox"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,7 +95,8 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     """
     Check every wheel, segment and JSON file in *store*, delete the damaged ones, and return them.
 
-    A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries.
+    A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries. A JSON file
+    must be the document that lamina wrote to its path.
     Unfinished downloads are skipped, because resuming a download checks its hash; so is uv's cache. The files' access and
     modification times are preserved.
     """
@@ -238,8 +243,8 @@ def complaint(path: Path, area: str) -> str | None:
             return _wheel_complaint(path)
         if path.suffix in {".seg", ".pack"}:
             return _segment_complaint(path)
-        if path.suffix == ".json":
-            json.loads(path.read_bytes())
+        if _DOCUMENT.fullmatch(path.name) and area not in _OTHERS:
+            return None if is_sealed(path.read_bytes(), place_of(path)) else "its content does not match its checksum"
     except (LaminaError, ValueError, KeyError, TypeError) as error:
         return f"unreadable: {error}"
     finally:

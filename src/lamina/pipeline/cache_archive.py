@@ -83,7 +83,7 @@ def export(store: Store, archive: Path, *, reporter: Reporter = SILENT) -> Expor
     def entries() -> Iterator[Entry]:
         for path in paths:
             # `add` refuses damaged files. A build creates them again.
-            if path.is_file() and not path.is_symlink() and _problem(path, path.parent.parent.name) is None:
+            if path.is_file() and not path.is_symlink() and problem(path, path.parent.parent.name) is None:
                 yield encode(path.relative_to(store.root).as_posix(), path.read_bytes())
             reporter.advance(1)
 
@@ -161,10 +161,12 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added
                 present += 1
             else:
                 data = b"".join(member_pieces(file, each, name=str(archive)))
-                copy = directory / place.name
+                # At the same path as in the store, because the proof of a file covers its place.
+                copy = Path(directory, each.member.path)
+                copy.parent.mkdir(parents=True, exist_ok=True)
                 copy.write_bytes(data)
-                if (problem := _problem(copy, place.parent.parent.name)) is not None:
-                    raise _refused(archive, each.member.path, problem)
+                if (found := problem(copy, place.parent.parent.name)) is not None:
+                    raise _refused(archive, each.member.path, found)
                 copy.unlink()
                 with store.writing(place) as target:
                     write_all(target, data)
@@ -183,10 +185,10 @@ def _place(path: str, store: Store) -> Path | None:
     return store.entry(area, key, suffix) if _KEY.fullmatch(key) and rest == f"{key[:2]}/{key}{suffix}" else None
 
 
-def _problem(path: Path, area: str) -> str | None:
+def problem(path: Path, area: str) -> str | None:
     """Return why the file at *path* cannot be in *area* of a store, or ``None`` if it can."""
     if area in {IMPORTS_AREA, REACH_AREA}:
-        return None if is_metadata(area, path.read_bytes()) else "it is not a list of modules or imports"
+        return None if is_metadata(path, path.read_bytes()) else "it is not a list of modules or imports"
     return "it is damaged" if complaint(path, area) else None
 
 

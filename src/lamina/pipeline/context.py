@@ -92,6 +92,7 @@ class BuildContext:
         from lamina.fetch.index import PackageIndex
 
         store = Store.open() if store is None else store
+        store.note = reporter.note
         index = PackageIndex(project, store, offline=options.offline, reporter=reporter)
         return cls(project=project, options=options, store=store, index=index, reporter=reporter, output=project)
 

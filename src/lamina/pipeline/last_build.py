@@ -25,13 +25,9 @@ def has_changed(project: Path) -> bool:
 
 def inputs(project: Path) -> Snapshot | None:
     """Return the state of all inputs of the last build of *project*; ``None`` if it is not recorded."""
-    return Snapshot.from_json((_state(project) or {}).get("inputs"))
+    return Snapshot.from_json(state.read(project).get("inputs"))
 
 
 def _asked(project: Path) -> dict[str, Any] | None:
-    asked = (_state(project) or {}).get("asked")
+    asked = state.read(project).get("asked")
     return asked if isinstance(asked, dict) else None
-
-
-def _state(project: Path) -> dict[str, Any] | None:
-    return state.read(str(project / state.STATE_FILE))

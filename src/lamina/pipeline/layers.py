@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256 as sha256_of
 from typing import TYPE_CHECKING
 
@@ -114,12 +113,11 @@ class LayerPlan(LayerDraft):
 
 def fitting(draft: LayerDraft, bytecode: BytecodeChoice, store: Store) -> BytecodeChoice:
     """Return *bytecode* for *draft*, without the distributions that an earlier build left out with `fit`, according to *store*."""
-    try:
-        left_out = json.loads(_uncompiled(draft, bytecode, store).read_bytes())
-    except (OSError, RecursionError, ValueError):
-        # If the record is missing or damaged, the build measures the layer again.
-        return bytecode
-    return replace(bytecode, without=tuple(sorted(map(str, left_out)))) if isinstance(left_out, list) else bytecode
+    # If the record is missing or damaged, the build measures the layer again.
+    left_out = store.read_document(
+        _uncompiled(draft, bytecode, store), lambda content: sorted(map(str, content["names"]))
+    )
+    return bytecode if left_out is None else replace(bytecode, without=tuple(left_out))
 
 
 def fit(plan: LayerPlan, layer: Layer, previous: Previous, store: Store) -> LayerPlan | None:
@@ -143,8 +141,7 @@ def fit(plan: LayerPlan, layer: Layer, previous: Previous, store: Store) -> Laye
             size -= each.bytecode_bytes
             left_out.add(each.name)
     everything = replace(plan.bytecode, without=())
-    with store.writing(_uncompiled(plan, everything, store)) as file:
-        file.write(json.dumps(sorted(left_out)).encode())
+    store.write_document(_uncompiled(plan, everything, store), {"names": sorted(left_out)})
     return LayerPlan.of(plan, replace(everything, without=tuple(sorted(left_out))), previous)
 
 

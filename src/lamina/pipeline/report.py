@@ -7,9 +7,9 @@ Fields may be added within a version. No field is removed or changes its meaning
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file
 from lamina.core.frozen import as_dict
@@ -59,9 +59,9 @@ def finding_document(finding: Finding) -> dict[str, object]:
     return as_dict(finding) | {"severity": finding.severity.value}
 
 
-def encode(build: Build, *, project: Path, others: Sequence[Build] = ()) -> bytes:
-    """Return the content of the report file for *build* and *others*."""
-    return json.dumps(document(build, project=project, others=others), indent=2).encode() + b"\n"
+def encode(build: Build, *, project: Path, others: Sequence[Build] = (), output: str = OUTPUT_DIRECTORY) -> bytes:
+    """Return the content of the report file for *build* and *others* in the directory *output*, relative to *project*."""
+    return seal(document(build, project=project, others=others), f"{output}/{BUILD_NAME}", indent=2)
 
 
 def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
@@ -72,15 +72,13 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     damaged or has another format version.
     """
     path = project / output / BUILD_NAME
+    sealed = read_bounded(path)
+    if sealed is None:
+        raise ConfigError(f"no build found in `{project}`", hint="run `lamina build`")
     try:
-        content = json.loads(read_file(path))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no build found in `{project}`", hint="run `lamina build`") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(path) from error
-    if not isinstance(content, dict) or content.get("version") != VERSION:
-        raise _unreadable(path)
-    try:
+        content = open_sealed(sealed, f"{output}/{BUILD_NAME}")
+        if content["version"] != VERSION:
+            raise _unreadable(path)
         build = Build(
             service=content["service"],
             target=Target.of(**content["target"]),
@@ -90,7 +88,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
             reused=content["reused"],
             seconds=content["seconds"],
         )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except INVALID as error:
         raise _unreadable(path) from error
     if not {name for package in build.packages for name in package.layers} <= {layer.name for layer in build.layers}:
         raise _unreadable(path)

@@ -7,10 +7,10 @@ contents instead.
 
 from __future__ import annotations
 
-import json
 import os
 
 from lamina import __version__
+from lamina.core.documents import open_sealed, read_bounded, seal
 from lamina.core.frozen import frozen
 from lamina.project.snapshot import Snapshot
 
@@ -51,7 +51,7 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
 
     *asked* are this build's command-line options, as far as they can change the result.
     """
-    state = read(os.path.join(root, STATE_FILE))
+    state = _read(root, STATE_FILE)
     if state is None or state.get("lamina") != __version__ or state.get("asked") != dict(asked):
         return None
     inputs = Snapshot.from_json(state.get("inputs"))
@@ -60,7 +60,7 @@ def recall(root: str, asked: Mapping[str, object]) -> dict[str, Any] | None:
         return None
     if inputs is None or not intact(root, state.get("outputs")) or not inputs.unchanged(root):
         return None
-    document = read(os.path.join(root, _BUILD_FILE))
+    document = _read(root, _BUILD_FILE)
     for each in (document, *document.get("other_targets", ())) if document else ():
         each["reused"] = True
     return document
@@ -83,7 +83,7 @@ class Left:
     @classmethod
     def of(cls, root: str | os.PathLike[str], *, state_file: str = STATE_FILE) -> Left:
         """Return the content of the state file, or an empty record if the file is missing or unreadable."""
-        state = read(os.path.join(root, state_file)) or {}
+        state = _read(root, state_file) or {}
         found = state.get("sources")
         keys = found if isinstance(found, list) and all(isinstance(key, str) for key in found) else ()
         return cls(stats=_rows(state.get("outputs")), sources=tuple(keys))
@@ -119,7 +119,7 @@ def remember(
         "sources": list(sources),
         "outputs": [[path, _stat(str(root), path)] for path in outputs],
     }
-    replace_file(root / state_file, json.dumps(state, separators=(",", ":")).encode())
+    replace_file(root / state_file, seal(state, state_file))
 
 
 def _rows(outputs: object) -> dict[str, object]:
@@ -139,13 +139,15 @@ def _stat(root: str, path: str) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns, found.st_ino]
 
 
-def read(path: str) -> dict[str, Any] | None:
-    """Return the JSON object in the file *path*, or ``None`` if it is missing or damaged."""
+def _read(root: str | os.PathLike[str], path: str) -> dict[str, Any] | None:
+    """Return the content of the document at *path*, relative to *root*, or ``None`` if it is missing or damaged."""
     try:
-        with open(os.open(path, _READING), "rb") as file:
-            # A pipe and a device have no size, so that neither is waited for or read without end.
-            content = json.loads(file.read(os.fstat(file.fileno()).st_size) or b"")
-    except (OSError, ValueError, RecursionError):
-        # There is no state, or a killed older version of lamina left a partial one. The pipeline then writes a new state.
+        return open_sealed(read_bounded(os.path.join(root, path)) or b"", path)
+    except (ValueError, RecursionError):
+        # There is no state, or a damaged one. The pipeline then writes a new state.
         return None
-    return content if isinstance(content, dict) else None
+
+
+def read(root: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the content of the state file of the last build at *root*; empty if it is missing or damaged."""
+    return _read(root, STATE_FILE) or {}

@@ -5,25 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tempfile
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aws.fakes import Cloud
+from lamina.archive.segment import write_segment
+from lamina.archive.zip.zipformat import encode
 from lamina.aws.store.shared import SharedStore, TracedStore, split_url
 from lamina.cli.main import main
+from lamina.core.documents import seal
 from lamina.core.reporter import Silent
+from lamina.core.store import Store
 from services import make_service
 from wheels import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from emulators import Emulator
 
 KEY = "ab" + "0" * 62
 BYTECODE = f"bytecode/ab/{KEY}.pack"
+
+
+def _pack() -> bytes:
+    with tempfile.TemporaryDirectory() as directory:
+        store = Store(Path(directory))
+        path = store.root / BYTECODE
+        write_segment(path, [encode("python/__pycache__/a.cpython-313.pyc", b"bytecode")], store)
+        return path.read_bytes()
+
+
+PACK = _pack()
 
 
 class Machine:
@@ -54,7 +69,7 @@ def cloud() -> Cloud:
 def first(cloud: Cloud, tmp_path: Path) -> Machine:
     """A machine that has created bytecode, downloaded a wheel, and added both to the team store."""
     machine = Machine(cloud, tmp_path / "first")
-    machine.make(BYTECODE, b"bytecode")
+    machine.make(BYTECODE, PACK)
     # The file name of the wheel spells the project's name differently from the lock file.
     wheel = make_wheel(tmp_path, "typed_alpha", "1.0", {"typed_alpha.py": "A = 1\n"})
     sha256 = hashlib.sha256(wheel.read_bytes()).hexdigest()
@@ -80,7 +95,7 @@ def test_shared(cloud: Cloud, tmp_path: Path, first: Machine) -> None:
     """A second machine receives the files of the first one unchanged, and does not upload them again."""
     machine = second(cloud, tmp_path)
     pulled = machine.shared.pull(machine.store)
-    machine.make(BYTECODE, b"bytecode")
+    machine.make(BYTECODE, PACK)
 
     assert first.has(wheel_of(first)) == machine.has(wheel_of(first))
     assert pulled == sum(
@@ -92,17 +107,41 @@ def test_shared(cloud: Cloud, tmp_path: Path, first: Machine) -> None:
 @pytest.mark.parametrize("damage", [b"poison!!", b"byte"])
 def test_damaged(cloud: Cloud, tmp_path: Path, first: Machine, damage: bytes) -> None:
     """A poisoned or truncated object is rejected, and a machine that creates the file itself replaces the object."""
-    cloud.objects[blob(cloud, b"bytecode")].content = damage
-    cloud.objects[blob(cloud, b"bytecode")].sha256 = hashlib.sha256(damage).hexdigest()
+    cloud.objects[blob(cloud, PACK)].content = damage
+    cloud.objects[blob(cloud, PACK)].sha256 = hashlib.sha256(damage).hexdigest()
     machine = second(cloud, tmp_path)
     machine.shared.pull(machine.store)
     refused = machine.has(BYTECODE)
-    machine.make(BYTECODE, b"bytecode")
+    machine.make(BYTECODE, PACK)
     sent = machine.shared.push(machine.store)
 
-    assert (None, len(b"bytecode")) == (refused, sent)
-    assert b"bytecode" == cloud.objects[blob(cloud, b"bytecode")].content
-    assert b"bytecode" == Machine(cloud, tmp_path / "third").fake.bucket("team").get(blob(cloud, b"bytecode")[1])
+    assert (None, len(PACK)) == (refused, sent)
+    assert PACK == cloud.objects[blob(cloud, PACK)].content
+    assert PACK == Machine(cloud, tmp_path / "third").fake.bucket("team").get(blob(cloud, PACK)[1])
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        (BYTECODE, PACK[:-1]),
+        (BYTECODE.replace("bytecode", "own-bytecode").replace(".pack", ".seg"), PACK),
+        (BYTECODE.replace(KEY, "ab" + "1" * 62), PACK),
+        (f"reach/ab/{KEY}.json", b"[]"),
+        (f"reach/ab/{KEY}.json", b"[" * 200_000),
+        (f"reach/ab/{KEY}.json", seal({"demo": ["demo.py"]}, f"imports/{KEY}.json")),
+        (f"imports/ab/{KEY}.json", seal({"demo": ["demo.py"]}, f"imports/{KEY}.json")),
+    ],
+    ids=["cut", "other kind", "other key", "list", "deep", "other place", "other shape"],
+)
+def test_foreign(cloud: Cloud, tmp_path: Path, path: str, content: bytes) -> None:
+    """A file that does not prove itself at its place is rejected, although its content has the hash in the list."""
+    writer = Machine(cloud, tmp_path / "writer")
+    writer.make(path, content)
+    writer.shared.push(writer.store)
+    machine = second(cloud, tmp_path)
+
+    assert 0 == machine.shared.pull(machine.store)
+    assert machine.has(path) is None
 
 
 def test_bad_record(cloud: Cloud, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from lamina.core.text import count
 from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from lamina.aws.api.s3 import Objects
@@ -50,8 +50,8 @@ class TracedStore(Store):
 
     __slots__ = ("asked",)
 
-    def __init__(self, root: Path) -> None:
-        super().__init__(root)
+    def __init__(self, root: Path, *, note: Callable[[str], None] | None = None) -> None:
+        super().__init__(root, note=note)
         self.asked: dict[Path, None] = {}
 
     def wheel(self, sha256: Sha256, filename: str | None = None) -> Path | None:
@@ -186,9 +186,17 @@ def _measure(root: Path, path: str) -> StoreEntry:
 
 
 def _prove(content: bytes, entry: StoreEntry) -> None:
-    """Check a wheel's file name and its RECORD, and raise `ArchiveError` if either is invalid. Accept any other file."""
+    """Check a wheel's file name and its RECORD, and the format and the proof of any other file. Raise `ArchiveError` if one is wrong."""
     wheel = _WHEEL.fullmatch(entry.path)
     if wheel is None:
+        from lamina.pipeline.cache_archive import problem
+
+        with tempfile.TemporaryDirectory(prefix="lamina-store-") as directory:
+            path = Path(directory, entry.path)
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+            if (found := problem(path, path.parent.parent.name)) is not None:
+                raise CorruptArchiveError(f"`{entry.path}` in the team store: {found}")
         return
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 

@@ -29,7 +29,7 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
         return
     from lamina.aws.store.shared import TracedStore
 
-    store = TracedStore(context.store.root)
+    store = TracedStore(context.store.root, note=context.reporter.note)
     remote = _pulled(context, service, store)
     if remote is None:
         yield context

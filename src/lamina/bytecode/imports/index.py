@@ -16,7 +16,7 @@ from lamina.bytecode.imports.resolve import Module, module_name
 from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
 from lamina.bytecode.imports.scan import Scan, decode, encoded, scan_extension
 from lamina.bytecode.segment import LAYER_ROOT
-from lamina.core.errors import BytecodeError
+from lamina.core.errors import BytecodeError, DamagedFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ class Code(Protocol):
         """Return the paths of all files, relative to the import root."""
 
     def read(self, path: str) -> Iterator[bytes | memoryview]:
-        """Yield the content of the file *path* in pieces. Several threads may call this at once."""
+        """Yield the content of the file *path* in pieces. Several threads may call this at once. Raises KeyError without that file."""
 
 
 class Scanner(Protocol):
@@ -74,18 +74,21 @@ def index_place(distribution: str, key: str, store: Store, *, python: tuple[int,
     return store.entry(IMPORTS_AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
 
 
-def is_index(content: bytes) -> bool:
-    """Return whether *content*, which is untrusted, has the format of a `ModuleIndex` file. Its imports may still be wrong."""
-    try:
-        known = _Known(**json.loads(content))
-        scans = [decode(row) for row in known.scans.values()]
-        return (
-            _are_strings([*known.modules, *known.modules.values(), *known.entry_points])
-            and all(type(names) is list and _are_strings(names) for names in known.entry_points.values())
-            and all(_is_scan(scan) for scan in scans)
-        )
-    except (AttributeError, RecursionError, TypeError, ValueError):
-        return False
+def parse_index(content: Mapping[str, Any]) -> _Known:
+    """
+    Return *content*, the untrusted content of a `ModuleIndex` file, whose imports may still be wrong.
+
+    Raises one of `lamina.core.documents.INVALID` if it has another format.
+    """
+    known = _Known(**content)
+    texts = [*known.modules, *known.modules.values(), *known.entry_points]
+    if not (
+        _are_strings(texts)
+        and all(type(names) is list and _are_strings(names) for names in known.entry_points.values())
+        and all(_is_scan(decode(row)) for row in known.scans.values())
+    ):
+        raise ValueError("not an index of modules")
+    return known
 
 
 def _is_scan(scan: Scan) -> bool:
@@ -133,7 +136,7 @@ class ModuleIndex:
         # A service's sources change. Scans are therefore kept by content hash, and the files are listed again each time.
         self._changes = code.distribution == FIRST_PARTY
         self._path = index_place(code.distribution, code.key, store, python=python)
-        known = _load(self._path)
+        known = _load(self._path, store)
         self.is_new = known is None
         """Whether the store had no index, so that no module of the tree has been scanned before."""
         # A scan that was loaded stays in its JSON form until it is needed.
@@ -162,14 +165,14 @@ class ModuleIndex:
         Read *module* of this tree, and return its imports, and with *compile_too* its bytecode if it is a source of a layer.
 
         If *scanner* is a `Compiler`, call this in one of its threads. Raises the errors of `Scanner.scan` and of reading the
-        tree.
+        tree, and DamagedFileError if the loaded index has modules that the tree lacks.
         """
         compiled = None
         key = module.path
         if module.is_extension:
-            found = scan_extension(self._code.read(module.path), self.modules)
+            found = scan_extension(self._read(module.path), self.modules)
         else:
-            content = b"".join(self._code.read(module.path))
+            content = b"".join(self._read(module.path))
             if self._changes:
                 key = self._keys[module.path] = hashlib.sha256(content).hexdigest()
                 if (known := self.known(module)) is not None:
@@ -185,6 +188,13 @@ class ModuleIndex:
         self._news = True
         return found, compiled
 
+    def _read(self, path: str) -> Iterator[bytes | memoryview]:
+        try:
+            yield from self._code.read(path)
+        except KeyError as error:
+            # The index is from another tree. Somebody else wrote it, because lamina's own files prove themselves.
+            raise DamagedFileError(self._path) from error
+
     def save(self) -> None:
         """Write the index to the store if it has changed. For sources that change, keep only the scans used this time."""
         if not self._news:
@@ -194,8 +204,7 @@ class ModuleIndex:
             document = _Known({}, {}, used)
         else:
             document = self._listed._replace(scans=self._scans)
-        with self._store.writing(self._path) as file:
-            file.write(json.dumps(document._asdict(), separators=(",", ":")).encode())
+        self._store.write_document(self._path, document._asdict())
         self._news = False
 
 
@@ -210,7 +219,7 @@ class KnownModules:
     @classmethod
     def load(cls, distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Self | None:
         """Return what *store* knows about the tree *key* of *distribution*, or ``None`` if it has no `ModuleIndex` of it."""
-        known = _load(index_place(distribution, key, store, python=python))
+        known = _load(index_place(distribution, key, store, python=python), store)
         return None if known is None else cls(known, distribution)
 
     def scan(self, module: Module) -> Scan | None:
@@ -221,12 +230,9 @@ class KnownModules:
         return found
 
 
-def _load(path: Path) -> _Known | None:
-    try:
-        return _Known(**json.loads(path.read_bytes()))
-    except (OSError, RecursionError, ValueError, TypeError):
-        # If the file is unreadable or invalid, scan the modules again.
-        return None
+def _load(path: Path, store: Store) -> _Known | None:
+    # The scans are not taken apart here: most of them are not needed.
+    return store.read_document(path, lambda content: _Known(**content))
 
 
 def _list(code: Code) -> _Known:

@@ -17,7 +17,8 @@ from packaging.version import InvalidVersion, Version
 from lamina.archive.record import verify_record
 from lamina.archive.wheel import WheelArchive
 from lamina.core.errors import LocalBuildError
-from lamina.core.values import Pin, Wheel
+from lamina.core.files import file_sha256
+from lamina.core.values import Pin, Sha256, Wheel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,15 +39,17 @@ def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
     Raises `LocalBuildError` if the wheel has an invalid file name, is of another distribution or version than locked, or is
     not supported by *target*.
     """
-    directory = store.entry(_AREA, pin.sha256)
-    try:
-        names = sorted(path.name for path in directory.iterdir() if path.suffix == ".whl")
-    except (FileNotFoundError, NotADirectoryError):
+    record = store.read_document(
+        store.entry(_AREA, pin.sha256, ".json"), lambda content: (str(content["filename"]), Sha256(content["sha256"]))
+    )
+    if record is None:
         return None
-    if not names:
+    filename, sha256 = record
+    path = store.entry(_AREA, pin.sha256) / filename
+    if not path.is_file():
         return None
-    _check_name(names[0], pin, target)
-    return Wheel(pin=_pin(pin, names[0]), path=directory / names[0])
+    _check_name(filename, pin, target)
+    return Wheel(pin=_pin(pin, filename), path=path, built_sha256=sha256)
 
 
 def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory: Path) -> Wheel:
@@ -68,7 +71,10 @@ def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory
     with made.open("rb") as source, store.writing(destination) as file:
         while piece := source.read(1 << 20):
             file.write(piece)
-    return replace(wheel, path=destination)
+    sha256 = Sha256(file_sha256(made))
+    # Unlike a locked wheel, the built one is not named by its hash.
+    store.write_document(store.entry(_AREA, pin.sha256, ".json"), {"filename": made.name, "sha256": sha256})
+    return replace(wheel, path=destination, built_sha256=sha256)
 
 
 def _pin(pin: SourcePin, filename: str) -> Pin:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.placement import installed_path
 from lamina.archive.wheel import WheelArchive
 from lamina.core.errors import PackageError
+from lamina.core.files import file_sha256
 from lamina.project.ignore import IgnoredFile, shown_path
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import SourceFile, SourceTree
@@ -88,7 +89,7 @@ def _files(wheel: Wheel, store: Store) -> Iterator[SourceFile]:
             content = archive.read(located)
             sha256 = hashlib.sha256(content).hexdigest()
             origin = store.entry(_AREA, sha256)
-            if not origin.is_file():
+            if not origin.is_file() or file_sha256(origin) != sha256:
                 with store.writing(origin) as file:
                     file.write(content)
             yield SourceFile(path=path, origin=origin, sha256=sha256)

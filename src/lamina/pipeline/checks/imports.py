@@ -22,7 +22,7 @@ import re
 import sys
 import warnings
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lamina.bytecode.choice import source_key
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
@@ -39,7 +39,6 @@ from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from lamina.bytecode.imports.missing import Miss
     from lamina.bytecode.imports.scan import Scan
@@ -308,7 +307,7 @@ class _IndexedModules:
         inputs = [_FORMAT, imports_version(), self._python, self._keys, self._key, sorted(entered.items())]
         digest = hashlib.sha256(json.dumps(inputs, separators=(",", ":")).encode()).hexdigest()
         place = self._store.entry(MISSING_AREA, digest, ".json")
-        if (kept := _kept(place, entered)) is not None:
+        if (kept := self._store.read_document(place, partial(_kept, entered))) is not None:
             return kept
         loaded = [KnownModules.load(name, key, self._store, python=self._python) for name, key in self._keys.items()]
         indexes = {index.distribution: index for index in loaded if index is not None}
@@ -321,25 +320,21 @@ class _IndexedModules:
         )
         if len(indexes) == len(self._keys):
             rows = [[miss.module, miss.is_required, miss.chain] for miss in found]
-            with self._store.writing(place) as file:
-                file.write(json.dumps(rows, separators=(",", ":")).encode())
+            self._store.write_document(place, {"rows": rows})
         return found
 
 
-def _kept(place: Path, entered: Mapping[str, bool]) -> tuple[InsideMiss, ...] | None:
-    """Return the result in the file *place*, or ``None`` if it is missing or invalid, so that the search must run."""
-    try:
-        rows = json.loads(place.read_bytes())
-        found = tuple(
-            InsideMiss(module=str(module), is_required=bool(required), chain=tuple(Module(*each) for each in chain))
-            for module, required, chain in rows
-        )
-    except (OSError, RecursionError, TypeError, ValueError):
-        return None
-    is_valid = all(isinstance(text, str) for miss in found for module in miss.chain for text in module) and all(
-        miss.chain and miss.chain[0].name in entered for miss in found
+def _kept(entered: Mapping[str, bool], content: Mapping[str, Any]) -> tuple[InsideMiss, ...]:
+    """Return the result in *content*, that of a file of `MISSING_AREA`. Raises ValueError or TypeError if it is invalid."""
+    found = tuple(
+        InsideMiss(module=str(module), is_required=bool(required), chain=tuple(Module(*each) for each in chain))
+        for module, required, chain in content["rows"]
     )
-    return found if is_valid else None
+    if not all(isinstance(text, str) for miss in found for module in miss.chain for text in module) or not all(
+        miss.chain and miss.chain[0].name in entered for miss in found
+    ):
+        raise ValueError("not the imports of these modules")
+    return found
 
 
 def _worded(miss: Miss, search: _GroupSearch, cures: ImportCures, group: _Group) -> tuple[Severity, str]:

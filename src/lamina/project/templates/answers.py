@@ -58,15 +58,14 @@ def ask(kind: str, path: str, root: Path, store: Store) -> TemplateAnswer:
     """
     files = TemplateFiles(root, store)
     place = _place(kind, path, files, store)
-    kept = _recall(place, files)
+    kept = _recall(place, files, store)
     if kept is not None:
         return kept
     module, function = READERS[kind]
     template: Template = getattr(import_module(f"lamina.project.templates.{module}"), function)(path, files)
     answer = TemplateAnswer(template=template, inputs=files.snapshot)
     document = {"inputs": answer.inputs.to_json(), "template": _row(template)}
-    with store.writing(place) as file:
-        file.write(json.dumps(document, separators=(",", ":")).encode())
+    store.write_document(place, document)
     return answer
 
 
@@ -136,19 +135,17 @@ def _place(kind: str, path: str, files: TemplateFiles, store: Store) -> Path:
     return store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
 
 
-def _recall(place: Path, files: TemplateFiles) -> TemplateAnswer | None:
-    try:
-        kept = json.loads(place.read_bytes())
-        inputs = Snapshot.from_json(kept["inputs"])
-        if inputs is None or not inputs.unchanged(files.root):
-            return None
-        template = _template(kept["template"])
-        if not all(map(_has_its_types, template.functions)):
-            return None
-        return TemplateAnswer(template=template, inputs=inputs)
-    except (OSError, RecursionError, ValueError, KeyError, TypeError, AttributeError):
-        # A missing or damaged entry only means that the description is read again.
-        return None
+def _recall(place: Path, files: TemplateFiles, store: Store) -> TemplateAnswer | None:
+    kept = store.read_document(place, _parse)
+    return kept if kept is not None and kept.inputs.unchanged(files.root) else None
+
+
+def _parse(content: Mapping[str, Any]) -> TemplateAnswer:
+    """Return the answer in *content*, that of a file of the store. Raises an error of `lamina.core.documents.INVALID`."""
+    inputs, template = Snapshot.from_json(content["inputs"]), _template(content["template"])
+    if inputs is None or not all(map(_has_its_types, template.functions)):
+        raise ValueError("not an answer")
+    return TemplateAnswer(template=template, inputs=inputs)
 
 
 def _has_its_types(function: Any) -> bool:

@@ -13,7 +13,7 @@ from aws.publish.remote.made import KEYS, Reader, publish
 from lamina.archive.segment import AREA
 from lamina.aws.publish.remote.metadata import shared_paths_name
 from lamina.aws.publish.remote_index import grouped
-from lamina.core.errors import CorruptArchiveError
+from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import replace
 from services import make_service
 
@@ -342,16 +342,16 @@ class TestCompose:
         assert published.content[big:group] == reader.destination.read_bytes()[big:group]
 
     def test_damaged_in_this_store(self, reader: Reader, published: Published) -> None:
-        """A damaged segment in the local store is deleted, and is never used in a layer."""
+        """A damaged segment in the local store is an error that names it, and is never used in a layer."""
         path = reader.path("big")
         path.parent.mkdir(parents=True)
         content = (published.store.root / path.relative_to(reader.store.root)).read_bytes()
         path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
 
-        with pytest.raises(CorruptArchiveError):
+        with pytest.raises(DamagedFileError) as caught:
             reader.compose(reader.contributions())
 
-        assert not path.exists()
+        assert path == caught.value.path
 
     def test_nothing_gets_into_the_store(self, tail_reader: Reader) -> None:
         """Nothing from the bucket is added to the local store."""

@@ -15,7 +15,8 @@ from lamina.archive.collisions import shared_paths
 from lamina.archive.segment import AREA, find_segment
 from lamina.bytecode.choice import REACH_AREA, is_metadata, paths_by_name, reach_place, starts
 from lamina.bytecode.imports.index import IMPORTS_AREA, index_place
-from lamina.core.store import Store
+from lamina.core.documents import is_sealed, read_bounded
+from lamina.core.store import Store, place_of
 from lamina.pipeline.packages import all_sources
 from lamina.pipeline.plan import closure_of
 from lamina.project.service import BytecodeMode
@@ -63,21 +64,36 @@ class ImportStore(Store):
         return path
 
     def _read(self, area: str, key: str, suffix: str) -> bytes | None:
-        local = self._local.entry(area, key, suffix)
-        if local.is_file():
-            return local.read_bytes()
+        if (local := _content(self._local.entry(area, key, suffix), self._local)) is not None:
+            return local
         content = self._index.read([key]).get(key)
-        if content is not None and not is_metadata(area, content):
+        if content is not None and not is_metadata(super().entry(area, key, suffix), content):
             self._index.refuse(key)
             return None
         return content
+
+    def discard(self, path: Path) -> None:
+        """Delete the damaged file at *path*, and its origin, so that it is made again."""
+        super().discard(path)
+        self._local.discard(self._local.entry(path.parts[-3], path.stem, path.suffix))
+        self._index.refuse(path.stem)
+
+
+def _content(path: Path, store: Store) -> bytes | None:
+    """Return the content of *path* in *store*, or ``None`` if there is no such file. A damaged file is discarded."""
+    content = read_bounded(path)
+    if content is not None and not is_sealed(content, place_of(path)):
+        store.discard(path)
+        return None
+    return content
 
 
 def metadata(plan: BuildPlan, store: Store) -> dict[str, bytes]:
     """Return the index entries for the metadata of the layers of *plan*, by name. Omit metadata that *store* lacks."""
     found: dict[str, bytes] = {}
     for target in plan.targets:
-        found |= {path.stem: path.read_bytes() for path in metadata_paths(target, store) if path.is_file()}
+        contents = {path.stem: _content(path, store) for path in metadata_paths(target, store)}
+        found |= {name: content for name, content in contents.items() if content is not None}
         found |= dict(entry for layer in target.decided for entry in _shared_paths(layer, store))
     return found
 
@@ -111,13 +127,15 @@ def shared_paths_entry(pins: Iterable[Pin], recipe: Recipe, shared: Mapping[str,
 
 def read_shared_paths(content: bytes) -> dict[str, frozenset[str]] | None:
     """Parse *content*, created by `shared_paths_entry`. Return the shared paths by distribution, or ``None`` if *content* is invalid."""
-    rows = paths_by_name(content)
-    return None if rows is None else {name: frozenset(paths) for name, paths in rows.items()}
+    try:
+        return {name: frozenset(paths) for name, paths in paths_by_name(json.loads(content)).items()}
+    except (RecursionError, ValueError):
+        return None
 
 
 def _shared_paths(layer: LayerPlan, store: Store) -> list[tuple[str, bytes]]:
     """Return the index entry for the paths that several wheels of a layer share; none if *store* lacks a segment of the layer."""
     pins = layer.selection.pins
     paths = {pin.name: store.entry(AREA, layer.recipe.key(pin.sha256), ".seg") for pin in pins}
-    segments = {name: segment for name, path in paths.items() if (segment := find_segment(path)) is not None}
+    segments = {name: segment for name, path in paths.items() if (segment := find_segment(path, store)) is not None}
     return [] if len(segments) < len(pins) else [shared_paths_entry(pins, layer.recipe, shared_paths(segments))]

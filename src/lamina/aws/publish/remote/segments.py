@@ -21,7 +21,7 @@ from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.parts import layout_parts
 from lamina.aws.publish.remote.metadata import ImportStore, read_shared_paths, shared_paths_entry, shared_paths_name
 from lamina.aws.publish.remote_index import group_name, grouped, grouped_segments
-from lamina.core.errors import CorruptArchiveError
+from lamina.core.errors import DamagedFileError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.core.target import quotas
@@ -71,6 +71,7 @@ class BucketStore:
 
     def __init__(self, index: RemoteIndex, bucket: Bucket, *, store: Store, scratch: Path) -> None:
         """Use *index* for segments and metadata that *store* lacks. Import metadata from *index* is written to *scratch*."""
+        self._store = store
         self.imports = ImportStore(scratch, store, index)
         self.zips: dict[str, SparseZip] = {}
         """The composed zips, by the layer's digest."""
@@ -118,7 +119,7 @@ class BucketStore:
         A segment is downloaded if no complete part in the bucket contains it. *parts* are the contents of the zip, and *pins* the
         distributions they come from. Return ``None`` if a segment in the bucket is missing or damaged; the index entry that describes
         it is then not used again.
-        Raises `AwsError`, and `CorruptArchiveError` if a segment in the local store is damaged.
+        Raises `AwsError`, and `DamagedFileError` if a segment in the local store is damaged.
         """
         ordered = in_order(parts)
         segments = [each.segment for each in ordered]
@@ -128,7 +129,7 @@ class BucketStore:
         remote = {
             segment.path: self._described[segment.path]
             for segment in segments
-            if segment.path in self._described and find_segment(segment.path) is None
+            if segment.path in self._described and find_segment(segment.path, self._store) is None
         }
         destination.parent.mkdir(parents=True, exist_ok=True)
         written = self._write(destination, segments, remote, end, layout)
@@ -246,7 +247,7 @@ def _write_entries(file: BinaryIO, described: RemoteSegment, start: int) -> str:
 
 
 def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
-    """Write a segment from the local store, and return its SHA-256. Raises `CorruptArchiveError` if the segment is damaged."""
+    """Write a segment from the local store, and return its SHA-256. Raises `DamagedFileError` if it is damaged."""
     digest, checksum = hashlib.sha256(), 0
     file.seek(start)
     with segment.path.open("rb", buffering=0) as source:
@@ -255,11 +256,7 @@ def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
             checksum = zlib.crc32(piece, checksum)
             file.write(piece)
     if checksum != segment.crc32:
-        segment.path.unlink(missing_ok=True)
-        raise CorruptArchiveError(
-            f"the cached segment `{segment.path}` was damaged; lamina deleted it from the store",
-            hint="run again; lamina creates the segment again from its wheel",
-        )
+        raise DamagedFileError(segment.path)
     return digest.hexdigest()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -92,20 +91,22 @@ def _parser(root: Path) -> Lark:
     store = Store.open(root)
     question = json.dumps([_TABLES, grammar_version, lark.__version__])
     place = store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
-    with suppress(
-        OSError, RecursionError, ValueError, LookupError, TypeError, AttributeError, lark.exceptions.LarkError
-    ):
-        # The tables of another version of lark, or damaged ones, are built again.
-        tables = json.loads(place.read_bytes(), object_pairs_hook=_with_numbers)
-        loaded: Lark = lark.Lark._load_from_dict(tables["data"], tables["memo"], postlex=PostLexer())  # type: ignore[no-untyped-call]  # noqa: SLF001 - lark's standalone parsers call it
+
+    def load(tables: dict[str, Any]) -> Lark:
+        try:
+            loaded: Lark = lark.Lark._load_from_dict(tables["data"], tables["memo"], postlex=PostLexer())  # type: ignore[no-untyped-call]  # noqa: SLF001 - lark's standalone parsers call it
+        except lark.exceptions.LarkError as error:
+            raise ValueError("the tables of another version of lark") from error
+        return loaded
+
+    if (loaded := store.read_document(place, load, pairs=_with_numbers)) is not None:
         return loaded
     parser = lark.Lark.open(
         "hcl2.lark", rel_to=hcl2.__file__, parser="lalr", postlex=PostLexer(), propagate_positions=True, cache=False
     )
     data, memo = parser.memo_serialize([lark.lexer.TerminalDef, lark.grammar.Rule])
-    with store.writing(place) as file:
-        # `PostLexer` is passed again when the tables are loaded.
-        file.write(json.dumps({"data": data, "memo": memo}, default=lambda _: None).encode())
+    # `PostLexer` is passed again when the tables are loaded.
+    store.write_document(place, {"data": data, "memo": memo}, default=lambda _: None)
     return parser
 
 
