@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
 from lamina.core.errors import ConfigError
-from lamina.core.files import read_file
 from lamina.core.frozen import as_dict
 from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 STATE_NAME = "state.json"
 STATE_FILE = f".lamina/{STATE_NAME}"
 _BUILD_FILE = ".lamina/build.json"
-_READING = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _CONFIGURATION = ("lamina.toml", "pyproject.toml")
 
 

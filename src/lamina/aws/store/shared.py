@@ -191,8 +191,8 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
     if wheel is None:
         from lamina.pipeline.cache_archive import problem
 
-        with tempfile.TemporaryDirectory(prefix="lamina-store-") as directory:
-            path = Path(directory, entry.path)
+        with temporary_directory("store") as directory:
+            path = directory / entry.path
             path.parent.mkdir(parents=True)
             path.write_bytes(content)
             if (found := problem(path, path.parent.parent.name)) is not None:
