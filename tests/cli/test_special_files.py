@@ -74,6 +74,20 @@ def test_a_requirements_file_that_includes_a_file_of_another_kind(
     assert (3, True) == (code, "other.txt" in capsys.readouterr().err)
 
 
+@pytest.mark.parametrize("kind", ["pipe", "directory"])
+def test_a_certificate_bundle_of_another_kind(
+    kind: str, project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_with(kind, project / "ca.pem")
+    (project / "pylock.toml").unlink()
+    (project / "requirements.txt").write_text(f"six==1.17.0 --hash=sha256:{'0' * 64}\n")
+    monkeypatch.setenv("SSL_CERT_FILE", str(project / "ca.pem"))
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://127.0.0.1:1/simple/")
+    code = main(["build", "--project", str(project)])
+
+    assert (4, True) == (code, "cannot load the certificate bundle" in capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_locked_wheel_of_another_kind(
     kind: str, project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

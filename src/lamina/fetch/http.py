@@ -27,6 +27,7 @@ from urllib3.exceptions import (
 )
 
 from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError
+from lamina.core.files import open_regular
 from lamina.fetch.credentials import Login
 from lamina.fetch.responses import BoundedResponse
 from lamina.fetch.urls import invalid_place, is_remote, origin, redacted, split_userinfo
@@ -315,6 +316,8 @@ class Client:
 
                 bundle = certifi.where()
             try:
+                if bundle is not None:
+                    open_regular(bundle).close()  # OpenSSL would wait for a pipe
                 self._tls = ssl.create_default_context(cafile=bundle)
             except OSError as error:
                 shown = f"the certificate bundle `{bundle}`" if bundle else "the system's certificates"
