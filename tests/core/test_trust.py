@@ -119,5 +119,5 @@ def test_a_store_of_another_user_is_used_with_one_warning(reachable: Path) -> No
             pass
 
     assert 1 == len(reporter.warnings)
-    assert f"`{store.root}` belongs to another user (number 1234)" in reporter.warnings[0]
+    assert f"`{store.root}` belongs to another user (user ID 1234)" in reporter.warnings[0]
     assert f'`chown -R "$(id -u)" {store.root}`' in reporter.warnings[0]

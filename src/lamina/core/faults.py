@@ -87,9 +87,11 @@ def _of_system(error: OSError) -> MachineError:
 def _out_of_memory() -> LimitError:
     most = _limit("RLIMIT_AS")
     if most is None:
-        return LimitError("this machine has not enough memory", hint="stop other programs, and run the command again")
+        return LimitError(
+            "this machine does not have enough memory", hint="stop other programs, and run the command again"
+        )
     return LimitError(
-        f"the memory is exhausted that this process may use: {most:,} bytes",
+        f"lamina needs more memory than this process may use: {most:,} bytes",
         hint="raise the limit of memory: `ulimit -v unlimited`",
     )
 

@@ -269,7 +269,7 @@ class Store:
         self._warned = True
         if owner is not None:
             reporter.warn(
-                f"the store `{self.root}` belongs to another user (number {owner}), who can change what lamina builds",
+                f"the store `{self.root}` belongs to another user (user ID {owner}), who can change what lamina builds",
                 hint=f"if you do not trust this user, set `LAMINA_CACHE_DIR`; to take the store over, run `{taking_over(self.root)}`",
             )
 
