@@ -203,7 +203,8 @@ _SECRETS = _words(
     "prod.env.local .envrc local.settings.json signing.p8 service.keytab ca.jks .dockercfg pip.conf terraform.tfvars.json main.tfplan "
     "credentials.xml password.txt api-keys.yml private_key .secrets.toml my-service_account-1.json registry-credentials.json "
     "vault_pass.txt .pgpass .my.cnf orders_backup.sql orders.sql.gz cluster.kubeconfig rclone.conf secring.gpg .zshrc "
-    "shop-firebase-adminsdk-x1.json token.json id_ed25519 master.key"
+    "shop-firebase-adminsdk-x1.json token.json id_ed25519 master.key "
+    "secrets.yaml.bak secrets.json~ .prod.env.swp id_rsa.old aws_credentials app.secrets.yaml db_secret.json key.json cookies.txt"
 )
 _DIRECTORIES = _words(
     ".aws .ssh .gnupg .docker .kube .azure .gcloud .oci .minikube .password-store .subversion login.keychain"
@@ -212,7 +213,7 @@ _REPOSITORIES = _words(".git .hg .svn .bzr .jj .sl .pijul .fossil _darcs CVS RCS
 _NEEDED = _words(
     "secrets.py credentials.py token.py settings.py keys.json tokens.json tokenizer.json password_reset.txt schema.sql queries.sql "
     "environment.py env.py history.py credentials_test.json secret_santa.html orders.db regions.sqlite known_hosts root.crt "
-    "database.yml config.yaml id_rsa_parser.py dump.json keyboard.txt passwords.py secretsanta.json monkey git.py .gitlab.json "
+    "database.yml config.yaml id_rsa_parser.py dump.json keyboard.txt passwords.py secretsanta.json monkey git.py secrets.py.orig no-secrets.md reset-password.html .gitlab.json "
     "_native.so"
 )
 

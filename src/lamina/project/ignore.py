@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _WILDCARDS = frozenset("*?[")
 _MODULES = (".py", ".pyi", ".so", ".pyd")
+_COPIES = (".bak", ".backup", ".copy", ".old", ".orig", ".save", ".swo", ".swp", "~")
 # How `include` can override a rule, from the weakest rule to the strictest.
 _STRICTNESS = ("any", "exact", "file", "never")
 # A line of `.gitignore` with a path whose only wildcards are `*` and `?`.
@@ -142,14 +143,19 @@ def rule_for(name: str, *, is_directory: bool, in_project_root: bool = False) ->
     """
     Return the rule that leaves out paths with the last component *name*, ignoring case, or ``None``.
 
-    With *in_project_root*, also apply the rules for files that describe the project. A module never counts as a secret.
+    With *in_project_root*, also apply the rules for files that describe the project. A module never counts as a secret, and a
+    copy of a secret, such as ``secrets.yaml.bak``, is one too.
     """
     lowered = name.lower()
     kinds = {"any", "directory"} if is_directory else {"any", "file", *(["project"] if in_project_root else [])}
-    is_module = not is_directory and lowered.endswith(_MODULES)
-    rules = (row for row in _rules() if row[0] in kinds and not (is_module and row[2].is_secret))
-    rule = next((rule for _, globs, rule in rules if globs.match(lowered)), None)
-    return rule or (_cased().get(name) if is_directory else None)
+    copied = next((lowered.removesuffix(end) for end in _COPIES if lowered.endswith(end)), lowered)
+    is_module = not is_directory and copied.endswith(_MODULES)
+    for kind, globs, rule in _rules():
+        if kind not in kinds or (is_module and rule.is_secret):
+            continue
+        if globs.match(lowered) or (rule.is_secret and copied != lowered and globs.match(copied)):
+            return rule
+    return _cased().get(name) if is_directory else None
 
 
 def strictest(*rules: IgnoreRule | None) -> IgnoreRule | None:

@@ -277,7 +277,7 @@ class _Walker:
         rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root)
         if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
             rule = rule_for(".venv", is_directory=True)
-        return strictest(rule, place.guard)
+        return rule if place.guard is None else strictest(rule, place.guard)
 
     def _may_follow(self, place: _Candidate) -> bool:
         """Return whether to follow the symbolic link *place*. Record a problem if the link is not allowed."""
