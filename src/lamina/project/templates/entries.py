@@ -33,12 +33,15 @@ def unapplied_patterns(function: TemplateFunction) -> tuple[str, ...]:
     return tuple(
         pattern
         for pattern in function.patterns
-        if pattern.startswith("!") and not any(map(_is_left_out, pattern.strip("!./").split("/")))
+        if pattern.startswith("!") and not _is_left_out(pattern.strip("!./").split("/"))
     )
 
 
-def _is_left_out(name: str) -> bool:
-    return any(rule_for(name, is_directory=is_directory, in_project_root=True) for is_directory in (True, False))
+def _is_left_out(parts: list[str]) -> bool:
+    """Return whether a rule leaves out the path *parts*, whose last component is a file or a directory, or a directory above it."""
+    return any(rule_for(name, is_directory=True) for name in parts) or (
+        rule_for(parts[-1], is_directory=False, in_project_root=True) is not None
+    )
 
 
 def _entry(pattern: str) -> str:
