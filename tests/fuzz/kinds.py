@@ -15,7 +15,9 @@ import shutil
 import subprocess
 import sys
 import zipfile
+import zlib
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -338,6 +340,15 @@ class TeamStore(_Served):
         return wrong + (["fails for the sake of the team's store"] if outcome.code not in {0, None} else []), outcome
 
 
+@cache
+def _bombs() -> tuple[tuple[bytes, bytes], ...]:
+    """Return header lines and bodies of pages that are much larger, or slower to read, than they look."""
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    packed = b"".join(compressor.compress(b"<a href=x>x</a>" * 100_000) for _ in range(400)) + compressor.flush()
+    pieces = (b"<!--", b"</a ", b"<![CDATA[", b"<a href='a-1.0.zip'>a-1.0.zip</a>\n", b"&#99999999;")
+    return ((b"Content-Encoding: gzip\r\n", packed), *((b"", piece * 200_000) for piece in pieces))
+
+
 class IndexPages(_Served):
     """Index pages and files with any content: the build has the same layer or ends with an error."""
 
@@ -374,6 +385,14 @@ class IndexPages(_Served):
         (self.base.project / "pylock.toml").unlink()
         (self.base.project / "requirements.txt").write_text(_locks(hashes, self.base.project)["requirements.txt"])
         shutil.copytree(served, self._work / "served")
+
+    def change(self, chance: Random) -> Changes:
+        if chance.random() > 0.1:
+            return super().change(chance)
+        path = f"served/simple!{chance.choice(sorted(_WHEELS))}"
+        head, body = chance.choice(_bombs())
+        kind = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n%s\r\n" % head
+        return {path: kind + body}
 
     def after_build(self) -> None:
         shutil.rmtree(self.base.store)
