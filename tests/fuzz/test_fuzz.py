@@ -16,7 +16,7 @@ from fuzz.kinds import KINDS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="limits and capabilities are those of Linux")
 
-_CASES = 2
+_CASES = 1
 _SEED = 1
 
 
