@@ -17,6 +17,7 @@ from lamina.fetch.urls import local_path
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -36,6 +37,7 @@ class WheelProvider:
         self._target = target
         self._wheels: dict[str, Wheel] = {}
         self._proven: set[str] = set()
+        self._hashing: dict[str, Future[str]] = {}
 
     def all(self, pins: Iterable[Pin]) -> tuple[Wheel, ...]:
         """
@@ -53,11 +55,22 @@ class WheelProvider:
     def is_intact(self, wheel: Wheel) -> bool:
         """Return whether *wheel*, which this provider provided, has its hash. It is hashed once. If not, discard it."""
         key = wheel.pin.sha256
-        if key not in self._proven and not _is_intact(wheel, self._store):
+        if key not in self._proven and not _is_intact(wheel, self._store, self._hashing.pop(key, None)):
             del self._wheels[key]
             return False
         self._proven.add(key)
         return True
+
+    def prove_ahead(self, pins: Iterable[Pin]) -> None:
+        """Start to hash those of *pins* that the store has in another thread, while this one works, because `all` will need them."""
+        unproven = [pin for pin in pins if pin.sha256 not in self._proven and not isinstance(pin, SourcePin)]
+        wheels = [wheel for pin in unproven if (wheel := self._known(pin)) is not None]
+        if wheels:
+            from concurrent.futures import ThreadPoolExecutor
+
+            pool = ThreadPoolExecutor(1, thread_name_prefix="prove")
+            self._hashing |= {wheel.pin.sha256: pool.submit(file_sha256, wheel.path) for wheel in wheels}
+            pool.shutdown(wait=False)
 
     def arriving(self, pins: Iterable[Pin]) -> Generator[Wheel]:
         """
@@ -185,10 +198,10 @@ def _arriving(
             yield Wheel(pin=pin, path=path)
 
 
-def _is_intact(wheel: Wheel, store: Store) -> bool:
-    """Return whether *wheel* has its hash. If not, discard it from *store*."""
+def _is_intact(wheel: Wheel, store: Store, hashing: Future[str] | None = None) -> bool:
+    """Return whether *wheel* has its hash, which *hashing* may be computing already. If not, discard it from *store*."""
     try:
-        if file_sha256(wheel.path) == wheel.sha256:
+        if (hashing.result() if hashing else file_sha256(wheel.path)) == wheel.sha256:
             return True
     except FileNotFoundError:
         return False

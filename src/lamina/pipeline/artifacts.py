@@ -176,6 +176,12 @@ class ArtifactProvider:
             pins = [pin for layer in layers for pin in layer.selection.pins]
             if pins:
                 self._context.reporter.stage("splicing wheels")
+            self.wheels.prove_ahead(
+                pin
+                for layer in layers
+                for pin in layer.selection.pins
+                if not self._store.entry(AREA, layer.recipe.key(pin.sha256), ".seg").is_file()
+            )
             with closing(self.wheels.arriving(pins)) as arriving:
                 for wheel in arriving:
                     for layer in layers:
