@@ -52,6 +52,7 @@ def test_size_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verify(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify` removes damaged files and exits with 1; a second run finds none and exits with 0."""
+    store.write_document(store.entry("index", "cd" * 32, ".json"), {"files": []})
     first = main(["cache", "verify"])
     said = capsys.readouterr().out
     second = main(["cache", "verify"])
@@ -63,6 +64,7 @@ def test_verify(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_verify_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """`verify --json` lists each removed file and the reason."""
+    store.write_document(store.entry("index", "cd" * 32, ".json"), {"files": []})
     code = main(["cache", "verify", "--json"])
     report = json.loads(capsys.readouterr().out)
 
