@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from built import MINOR, configure, make_build, package_at
 from lamina.bytecode.interpreter import environment_variable
+from lamina.core.documents import open_sealed, seal
 from lamina.core.errors import ConfigError
 from lamina.local.artifacts import function_of, read
 from lamina.local.environment import additional_variables
@@ -99,9 +99,9 @@ def test_any_function_of_different_ones(tmp_path: Path) -> None:
     """If the functions have different layers, the error asks for a function's name."""
     make_build(tmp_path, {}, layers=[{"x": ""}], handlers={"a": "app.a", "b": "app.b"})
     path = tmp_path / ".lamina" / "build.json"
-    record = json.loads(path.read_text())
+    record = open_sealed(path.read_bytes(), ".lamina/build.json")
     record["functions"][0]["layers"] = []
-    path.write_text(json.dumps(record))
+    path.write_bytes(seal(record, ".lamina/build.json"))
     with pytest.raises(ConfigError) as caught:
         read(tmp_path).any_function()
 
@@ -158,7 +158,10 @@ def _targets(project: Path, *targets: tuple[str, str], wheels: tuple[str, ...] =
         if number:
             other = project / ".lamina" / f"{runtime}-{architecture}"
             other.mkdir()
-            (project / ".lamina" / "build.json").rename(other / "build.json")
+            made = project / ".lamina" / "build.json"
+            content = open_sealed(made.read_bytes(), ".lamina/build.json")
+            (other / "build.json").write_bytes(seal(content, f".lamina/{other.name}/build.json"))
+            made.unlink()
 
 
 _OWN, _OTHER = ("x86_64", "arm64") if platform.machine() == "x86_64" else ("arm64", "x86_64")
