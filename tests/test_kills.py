@@ -1,0 +1,27 @@
+"""Whatever is killed, and when: nothing is lost, no process goes on, and the next run leaves no temporary file."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kills import World, kills, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_CHOSEN = (("source", signal.SIGKILL), ("deploy", signal.SIGTERM))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_killed_and_run_again(tmp_path: Path) -> None:
+    """A build from source is killed, and a deployment is terminated. `make kills` does more of this."""
+    chosen = [kill for kill in kills(16, 1) if (kill.kind, kill.signal) in _CHOSEN]
+    with World(tmp_path, [kind for kind, _ in _CHOSEN]) as world:
+        found = run(world, chosen)
+
+    assert [] == [outcome for outcome in found if outcome.problems]
