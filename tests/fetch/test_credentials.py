@@ -203,7 +203,7 @@ def test_netrc_that_is_not_utf_8(home: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         Credentials().known("https://index.example/simple")
 
-    assert str(caught.value) == f"cannot read `{home / '.netrc'}`: it is not UTF-8"
+    assert str(caught.value) == f"`{home / '.netrc'}` is not valid UTF-8 at byte 30: save it as UTF-8"
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
 
 

@@ -158,7 +158,7 @@ def test_toml_that_is_not_utf_8(project: Path, environment: dict[str, str], name
     with pytest.raises(ConfigError) as caught:
         read_settings(project, environment=environment)
 
-    assert str(caught.value) == f"cannot read `{project / name}`: it is not UTF-8"
+    assert str(caught.value) == f"`{project / name}` is not valid UTF-8 at byte 37: save it as UTF-8"
 
 
 def test_missing_toml(project: Path, environment: dict[str, str]) -> None:

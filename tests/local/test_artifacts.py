@@ -224,6 +224,6 @@ def test_wrong_env_file(tmp_path: Path) -> None:
 
     assert f"failed to read the env file `{path}`: No such file or directory" == message()
     path.write_bytes(b"A=\xff\n")
-    assert f"failed to read the env file `{path}`: not UTF-8" == message()
+    assert message().startswith(f"failed to read the env file `{path}`: it is not valid UTF-8 at byte ")
     path.write_text("A=1\nB='open\nC C\n")
     assert f"the env file `{path}` has lines that are not in the form `NAME=VALUE`: 2, 3" == message()

@@ -532,7 +532,24 @@ class TestMistakes:
         with pytest.raises(ConfigError) as caught:
             load(tmp_path)
 
-        assert str(caught.value) == f"`{tmp_path / 'lamina.toml'}` is not valid UTF-8 at byte 5"
+        assert str(caught.value) == f"`{tmp_path / 'lamina.toml'}` is not valid UTF-8 at byte 5: save it as UTF-8"
+
+    @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+    def test_utf16(self, encoding: str, tmp_path: Path) -> None:
+        """A file that an editor or PowerShell wrote as UTF-16 is named as such, because UTF-8 is the encoding of TOML."""
+        mark = "\ufeff" if encoding == "utf-16-be" else ""
+        (tmp_path / "lamina.toml").write_bytes(f'{mark}runtime = "python3.13"\n'.encode(encoding))
+
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path)
+
+        assert str(caught.value) == f"`{tmp_path / 'lamina.toml'}` is UTF-16: save it as UTF-8"
+
+    def test_byte_order_mark(self, tmp_path: Path) -> None:
+        """A byte order mark before UTF-8 is not part of the first key."""
+        (tmp_path / "lamina.toml").write_bytes(b'\xef\xbb\xbfruntime = "python3.13"\n')
+
+        assert load(tmp_path).target.runtime == "python3.13"
 
     def test_not_a_table(self, tmp_path: Path) -> None:
         """`tool.lamina` must be a table."""

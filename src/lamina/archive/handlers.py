@@ -99,6 +99,10 @@ def _parse(file: SourceFile) -> ast.Module:
 def _problem_in(file: SourceFile, name: str, target: Target) -> str | None:
     try:
         tree = _parse(file)
+        names, open_ended = defined_names(tree)
+    except (RecursionError, MemoryError):
+        # Python raises both for an expression that is nested too deeply, when it parses, compiles or imports the module.
+        return f"`{file.path}` is nested too deeply for Python"
     except (SyntaxError, ValueError) as error:
         if sys.version_info[:2] < target.python:
             # The running Python is older than the target's and may not support its syntax.
@@ -106,7 +110,6 @@ def _problem_in(file: SourceFile, name: str, target: Target) -> str | None:
         line = f" (line {error.lineno})" if isinstance(error, SyntaxError) and error.lineno else ""
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
         return f"`{file.path}` is not valid Python: {reason}{line}"
-    names, open_ended = defined_names(tree)
     if name in names or open_ended:
         return None
     functions = [

@@ -15,6 +15,7 @@ from lamina.cli.console import Console, emit_json
 from lamina.cli.options import add_environment, project_of
 from lamina.core.errors import ConfigError, InvokeError, LaminaError
 from lamina.core.files import read_file
+from lamina.core.text import decoded, undecodable
 
 if TYPE_CHECKING:
     import argparse
@@ -307,7 +308,9 @@ def parse_json(data: bytes) -> object:
         raise ValueError(f"`{constant}` is not a JSON value")
 
     try:
-        return json.loads(data.decode("utf-8-sig"), parse_constant=refuse)
+        return json.loads(decoded(data), parse_constant=refuse)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it {undecodable(error)}") from None
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 

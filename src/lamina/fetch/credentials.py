@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
+from lamina.core.text import undecodable
 from lamina.core.urls import split_userinfo
 from lamina.fetch.urls import Origin, origin
 
@@ -159,8 +160,9 @@ def _read_netrc(path: Path) -> netrc.netrc | None:
 
 def unreadable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigError:
     """Return an error with the reason why *path* cannot be read, but nothing of its content, which may contain passwords."""
-    reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
-    return ConfigError(f"cannot read `{path}`: {reason}")
+    if isinstance(error, UnicodeDecodeError):
+        return ConfigError(f"`{path}` {undecodable(error)}")
+    return ConfigError(f"cannot read `{path}`: {error.strerror}")
 
 
 def _has_keyring() -> bool:

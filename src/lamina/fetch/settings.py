@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file
-from lamina.core.toml import read_data
+from lamina.core.text import decoded
+from lamina.core.toml import parse, read_data
 from lamina.core.urls import ENCODING_HINT, InvalidUrlError, split_userinfo
 from lamina.fetch.credentials import Credentials, Login, unreadable
 
@@ -192,17 +193,15 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        text = read_file(path).decode("utf-8")
+        text = decoded(read_file(path))
     except (OSError, UnicodeDecodeError) as error:
         raise unreadable(path, error) from None
     # A text search is faster than parsing, and most project files have no uv settings.
     if path.name == "pyproject.toml" and "uv" not in text:
         return {}
-    import tomllib  # needed only if there is a file to parse
-
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        return parse(text)
+    except ValueError:
         # The parser's message is left out: it may quote part of a URL with a password.
         raise ConfigError(f"`{path}` is not valid TOML") from None
 
@@ -291,8 +290,10 @@ def _read_pip_file(path: Path) -> dict[str, str]:
 
     parser = configparser.RawConfigParser()
     try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
+        parser.read_string(decoded(path.read_bytes()))
+    except (OSError, UnicodeDecodeError) as error:
+        raise unreadable(path, error) from None
+    except configparser.Error as error:
         # The parser's message is left out: it quotes the line, which may contain a password.
         where = f": error in line {line}" if (line := getattr(error, "lineno", None)) else ""
         raise ConfigError(f"`{path}` is not a valid pip configuration file{where}") from None

@@ -27,6 +27,7 @@ from lamina.core.files import own_directory, read_file
 from lamina.core.store import Store
 from lamina.core.supervised.process import RefusedError
 from lamina.core.target import Architecture
+from lamina.core.text import undecodable
 from lamina.local import runtime_client, unpack
 from lamina.local.facts import facts
 
@@ -411,7 +412,7 @@ def _file_entries(path: Path) -> list[str]:
     try:
         text = read_file(path, special=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        reason = error.strerror if isinstance(error, OSError) else f"it {undecodable(error)}"
         raise ConfigError(
             f"failed to read the env file `{path}`: {reason}", hint="pass a file with lines such as `TABLE=orders-dev`"
         ) from error

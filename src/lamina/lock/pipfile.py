@@ -49,7 +49,11 @@ def read(request: Request) -> Lock:
     path = request.lock_file.path
     try:
         document = json.loads(read_file(path))
-    except (OSError, RecursionError, ValueError) as error:
+    except RecursionError:
+        raise LockSyntaxError(
+            f"`{path}` is nested too deeply", hint=f"regenerate the lock: run `{relock(_COMMAND, request.lock_file)}`"
+        ) from None
+    except (OSError, ValueError) as error:
         raise LockSyntaxError(
             f"cannot read `{path}`: {error}", hint=f"regenerate the lock: run `{relock(_COMMAND, request.lock_file)}`"
         ) from error

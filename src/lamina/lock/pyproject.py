@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
+_MOST_GROUPS = 100
 _REFERENCES = ("rev", "tag", "branch")
 
 
@@ -114,6 +115,10 @@ def _groups(groups: LockTable, uv: LockTable, path: Path) -> dict[str, tuple[Req
             problem = "includes itself" if name in including else "includes an unknown group"
             chain = " → ".join(f"`{group}`" for group in (*including, name))
             raise ConfigError(f"`{path}` has a dependency group that {problem}: {chain}")
+        if len(including) > _MOST_GROUPS:
+            raise ConfigError(
+                f"`{path}` has dependency groups that include each other over more than {_MOST_GROUPS} groups"
+            )
         flat: list[str] = []
         for entry in by_name[name]:
             if isinstance(entry, str):

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import rtoml
-
+from lamina.core import toml
 from lamina.core.errors import LockSyntaxError
 from lamina.core.files import read_file
+from lamina.core.text import decoded, undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -147,7 +147,9 @@ def load(path: Path) -> dict[str, Any]:
     Do not modify the document: it is cached, because all members of a workspace share one lock.
     """
     try:
-        return _parse(read_file(path).decode("utf-8"))
+        return _parse(decoded(read_file(path)))
+    except UnicodeDecodeError as error:
+        raise LockSyntaxError(f"`{path}` {undecodable(error)}") from error
     except (ValueError, OSError) as error:
         raise LockSyntaxError(f"cannot read `{path}`: {error}") from error
 
@@ -170,8 +172,7 @@ def written_by(locker: str, lock_file: LockFile, command: str) -> Iterator[None]
 
 @lru_cache(maxsize=8)
 def _parse(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = rtoml.loads(text)
-    return document
+    return toml.parse(text)
 
 
 def worded(row: LockTable) -> str:

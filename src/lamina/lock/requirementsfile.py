@@ -8,6 +8,7 @@ The parsers on PyPI are either a copy of pip's from 2022, or return neither ``--
 from __future__ import annotations
 
 import codecs
+import errno
 import os
 import re
 import shlex
@@ -46,6 +47,7 @@ _OTHER_OPTION = re.compile(r"\s(--[a-z-]+|-[a-z])(?:[=\s].*)?$")
 # A path or URL without a name before it: `./shared`, `../wheels/a.whl`, `file:///…`, `C:\…`.
 _PLACE = re.compile(r"^(?:\.{0,2}[/\\]|\.\.?$|[a-zA-Z][a-zA-Z0-9+.-]*:|[^\s;@<>=!~\[\]()]+[/\\])")
 
+_MOST_FILES = 100
 _QUOTABLE = re.compile(r"-{0,2}[A-Za-z0-9][A-Za-z0-9._-]{0,99}(?:\[[A-Za-z0-9._, -]*\])?[A-Za-z0-9 ._*<>=!~,-]{0,99}")
 
 _WITHOUT_MEANING = {
@@ -168,6 +170,9 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool, root: Path)
     if path in into.inputs:
         return
     into.inputs.append(path)
+    if len(into.inputs) > _MOST_FILES:
+        into.problems.append(f"`{path}` is included after {_MOST_FILES} other files")
+        return
     try:
         text = read_text(path)
     except OSError as error:
@@ -186,7 +191,9 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool, root: Path)
         line = _VARIABLE.sub(lambda found: os.environ.get(found[1], found[0]), written)
         is_public = is_inside and line == written
         position = _Position(path=path, number=number, compiled_in=compiled_in, is_public=is_public)
-        if line.startswith("-"):
+        if "\0" in line:
+            into.problems.append(f"{position}: the line has a null character")
+        elif line.startswith("-"):
             _option(line, position, into, constraint=constraint, root=root)
         else:
             _requirement(line, position, into, constraint=constraint, editable=False)

@@ -23,7 +23,7 @@ from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
-from lamina.project.table import Table
+from lamina.project.table import Table, unusable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -284,6 +284,9 @@ def _lock(reader: Table, project: Path) -> Path | None:
         return None
     # The lock file may be outside the project: a workspace has one lock file for all its members. Finding the lock reports a
     # missing file: `lamina init` names a lock before it exists.
+    if (fact := unusable(value)) is not None:
+        reader.complain("lock", fact)
+        return None
     return project / value
 
 

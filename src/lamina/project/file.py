@@ -13,6 +13,7 @@ from lamina.core import toml
 from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.files import read_file
 from lamina.core.frozen import frozen
+from lamina.core.text import decoded, undecodable
 from lamina.project.table import Table
 
 if TYPE_CHECKING:
@@ -119,11 +120,9 @@ def _has_table(pyproject: Path) -> bool:
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     """Parse *content*. The result is cached, because `find_project` and `read` parse the same file."""
     try:
-        return toml.parse(content.decode("utf-8"))
+        return toml.parse(decoded(content))
     except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"`{path}` is not valid UTF-8 at byte {error.start}", hint="save the file as UTF-8"
-        ) from error
+        raise ConfigError(f"`{path}` {undecodable(error)}") from error
     except ValueError as error:
         raise ConfigError(f"`{path}` is not valid TOML: {error}") from error
 

@@ -23,6 +23,14 @@ _KINDS: tuple[tuple[type, str], ...] = (
 )
 
 
+_LONGEST_STRING = 4096
+"""The most characters of a string: as many as Linux and macOS accept in a path, and Lambda in its longest setting, the environment."""
+_LONGEST_NAME = 255
+_LONGEST_PART = 255
+"""The most bytes of one directory or file in a path, on all common file systems."""
+_MOST_PARTS = 64
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean `x`?)`` for the name in *known* that is most similar to *name*, or an empty string."""
     from difflib import get_close_matches
@@ -42,10 +50,20 @@ def _in_another_table(name: str) -> str:
     return f" (did you mean {' or '.join(paths)}?)" if paths else ""
 
 
+def unusable(path: str) -> str | None:
+    """Return why no file can have the path or glob *path*: it is too long or too deep, or has a null character; else ``None``."""
+    parts = path.split("/")
+    if len(parts) > _MOST_PARTS or any(len(part.encode("utf-8", "surrogatepass")) > _LONGEST_PART for part in parts):
+        return f"the path is longer than {_LONGEST_PART} bytes between two slashes, or has more than {_MOST_PARTS} directories"
+    return "the path has a null character" if "\0" in path else None
+
+
 def outside(entry: str) -> str | None:
     """Return why the path or glob *entry* is invalid: a backslash, or a path outside the project. Return ``None`` if valid."""
     if "\\" in entry:
         return f"`{entry}` contains a backslash; use `/` on every system"
+    if (fact := unusable(entry)) is not None:
+        return fact
     if PurePosixPath(entry).is_absolute() or Path(entry).is_absolute() or ".." in PurePosixPath(entry).parts:
         return f"`{entry}` is outside the project"
     return None
@@ -60,10 +78,12 @@ class Table:
 
     def __init__(self, values: Mapping[str, Any], *, key: str, mistakes: list[tuple[str, str]]) -> None:
         """Read *values*, the table at the dotted *key* (empty for the top level), and append mistakes to *mistakes*."""
-        self._values = values
+        self._values = {name: value for name, value in values.items() if len(name) <= _LONGEST_NAME}
         self._key = key
         self._mistakes = mistakes
         self._asked: list[str] = []
+        if len(self._values) < len(values):
+            self.complain("…", f"a key is longer than {_LONGEST_NAME} characters")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
@@ -86,6 +106,9 @@ class Table:
     def string(self, name: str) -> str | None:
         """Return the string at *name*."""
         value: str | None = self._get(name, "a string")
+        if value is not None and len(value) > _LONGEST_STRING:
+            self.complain(name, f"the string is longer than {_LONGEST_STRING:,} characters")
+            return None
         return value
 
     def integer(self, name: str) -> int | None:
@@ -115,6 +138,8 @@ class Table:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             if "" in value:
                 self.complain(name, "the list contains an empty string")
+            elif any(len(item) > _LONGEST_STRING for item in value):
+                self.complain(name, f"the list contains a string with more than {_LONGEST_STRING:,} characters")
             elif twice := sorted({item for item in value if value.count(item) > 1}):
                 self.complain(name, f"the list contains duplicates: {', '.join(f'`{item}`' for item in twice)}")
             else:

@@ -177,10 +177,10 @@ def _is_environment(directory: Path) -> bool:
 
 def _static_version(directory: Path) -> str | None:
     """Return the version in the ``pyproject.toml`` of *directory*; ``None`` if it is not there or the file is invalid."""
-    import rtoml
+    from lamina.core.toml import parse
 
     try:
-        document = rtoml.loads(read_file(directory / "pyproject.toml").decode("utf-8"))
+        document = parse(read_file(directory / "pyproject.toml").decode("utf-8"))
     except (OSError, ValueError):
         # The build backend reports errors in the file.
         return None

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from lamina.core import toml
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file
 from lamina.core.paths import relative_path
 from lamina.core.target import Target
-from lamina.core.text import count
+from lamina.core.text import count, decoded, undecodable
 from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
@@ -228,10 +228,12 @@ def _service(
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_file(path).decode("utf-8"))
+        return toml.parse(decoded(read_file(path)))
     except OSError as error:
         raise ConfigError(f"could not read `{path}`: {error.strerror}") from error
-    except (RecursionError, ValueError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"`{path}` {undecodable(error)}") from error
+    except ValueError as error:
         raise ConfigError(f"`{path}` is not valid TOML: {error}") from error
 
 

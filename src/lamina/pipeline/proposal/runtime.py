@@ -8,9 +8,11 @@ import shutil
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lamina.core import toml
 from lamina.core.files import read_file
 from lamina.core.paths import relative_path
 from lamina.core.target import runtimes
+from lamina.core.text import decoded
 from lamina.project.functions import setting
 
 if TYPE_CHECKING:
@@ -141,10 +143,8 @@ def _pipfile(text: str) -> Any:
 
 
 def _pipfile_versions(directory: Path) -> Iterator[str]:
-    import tomllib
-
     try:
-        requires = _table(tomllib.loads(read_file(directory / "Pipfile").decode("utf-8")), "requires")
+        requires = _table(toml.parse(decoded(read_file(directory / "Pipfile"))), "requires")
     except (OSError, ValueError):
         return
     yield from (str(requires[key]) for key in ("python_full_version", "python_version") if key in requires)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core import toml
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file, replace_file
+from lamina.core.text import decoded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def _appended(path: Path, text: str, root: Path) -> tuple[Path, bytes]:
         addition = text.encode().replace(b"\n", newline)
         if before:
             addition = (newline if before.endswith(b"\n") else newline * 2) + addition
-        tomllib.loads((before + addition).decode("utf-8"))
+        toml.parse(decoded(before + addition))
     except ValueError as error:
         raise ConfigError(
             f"failed to add a `[tool.lamina]` table to `{path}`: {error}",
