@@ -21,7 +21,7 @@ from aws_cdk.aws_lambda import (
 )
 
 from cdk.apps import UNSELECTED, app_of, nameless, synthesize, synthesized
-from lamina.cdk import PythonFunction, PythonLayerVersion, live_alias
+from lamina.cdk import PythonFunction, PythonLayerVersion, live_alias, lookup
 from lamina.cdk.assets import not_built
 from lamina.cdk.builds import SHARED
 from loopback import IndexServer
@@ -265,6 +265,15 @@ def test_unknown_names(service: Service) -> None:
         "the service has no function `helo` (did you mean `hello`?)\nhint: available functions: `hello`, `report`",
         "the service has no layer `data`\nhint: available layers: `common`",
     ) == result.errors
+
+
+@pytest.mark.parametrize("kind", ["function", "layer"])
+@pytest.mark.parametrize("name", [None, "data"])
+def test_a_service_without_any(kind: str, name: str | None) -> None:
+    """If there is nothing to choose from, the error says how to add it."""
+    told = lookup._no_such(kind, name, ())
+
+    assert f"the service has no {kind}s\nhint: add one to `[tool.lamina.{kind}s]`" == told
 
 
 def test_one_of_several_layers_has_to_be_named(service: Service) -> None:

@@ -141,7 +141,9 @@ def _fitting(targets: Sequence[Target], requested: RequestedTarget) -> Target | 
 
 
 def _no_such(kind: str, name: str | None, known: Sequence[str]) -> str:
-    has = ", ".join(f"`{each}`" for each in known) or "none"
+    if not known:
+        return f"the service has no {kind}s\nhint: add one to `[tool.lamina.{kind}s]`"
+    has = ", ".join(f"`{each}`" for each in known)
     if name is None:
         return f"the service has {count(len(known), kind)}, but the construct does not name one\nhint: pass `{kind}=` with one of {has}"
     return f"the service has no {kind} `{name}`{did_you_mean(name, known)}\nhint: available {kind}s: {has}"

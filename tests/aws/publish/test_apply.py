@@ -14,7 +14,7 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import Storage
 from lamina.aws.api.layers import Grant
 from lamina.aws.api.s3 import BucketState
-from lamina.aws.destination.destination import Destination
+from lamina.aws.destination.destination import Destination, everywhere
 from lamina.aws.publish.apply import Published, apply
 from lamina.aws.publish.bucket_policy import ready_policy
 from lamina.aws.publish.config import PublishConfig
@@ -463,6 +463,25 @@ def test_upload_that_a_faster_publisher_gave_up(wanted: DesiredLayer) -> None:
     assert raced[0].new
     assert {} == cloud.uploads
     assert wanted.layer.path.read_bytes() == cloud.live("shop-common")[0].content
+
+
+def test_every_hint_is_shown() -> None:
+    """If destinations fail for several reasons, the hint has the cure of each, once."""
+    places = [
+        Destination(
+            Cloud(account=Account(id=number * 12, partition="aws", region="eu-west-1")).connect(), bucket="b", prefix=""
+        )
+        for number in "123"
+    ]
+    hints = {"1" * 12: "sign in", "2" * 12: "create the bucket", "3" * 12: "sign in"}
+
+    def fail(place: Destination) -> None:
+        raise AwsError("denied", hint=hints[place.services.account.id])
+
+    with pytest.raises(AwsError) as caught:
+        everywhere(fail, places)
+
+    assert caught.value.hint == "sign in\ncreate the bucket"
 
 
 def test_interrupted_everywhere(wanted: DesiredLayer) -> None:

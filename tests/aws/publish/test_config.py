@@ -248,6 +248,17 @@ def test_layer_without_native_code_is_wanted_once(tmp_path: Path) -> None:
     assert wanted.platform == "python3.13 on x86_64 and arm64"
 
 
+def test_layers_that_no_placeholder_distinguishes(tmp_path: Path) -> None:
+    """If the placeholders cannot tell two layers apart, the error does not ask to add one."""
+    first, second = two_targets(tmp_path, native=True)
+    with pytest.raises(PublishError) as caught:
+        desired_layers([first, dataclasses.replace(second, target=first.target)], PublishConfig())
+
+    assert str(caught.value) == (
+        "several layers would have the name `shop-common`: rename a layer, because the names of both become the same in Lambda"
+    )
+
+
 def test_native_layers_of_several_targets(tmp_path: Path) -> None:
     """Native layers of several targets need a name that contains the target. Parameters and variables contain it, too."""
     builds = two_targets(tmp_path, native=True)

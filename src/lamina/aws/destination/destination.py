@@ -112,6 +112,11 @@ def _raise_failures(futures: Mapping[Destination, Future[_Result]]) -> None:
     if len(failures) > 1 and len(ours) == len(failures):
         kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
         lines = [f"{each.services.account}: {error}" for each, error in failures]
-        raise kind("\n  ".join((f"{len(failures)} of {len(futures)} destinations failed", *lines)), hint=ours[0].hint)
+        # Different failures have different cures.
+        hints = dict.fromkeys(error.hint for error in ours if error.hint)
+        raise kind(
+            "\n  ".join((f"{len(failures)} of {len(futures)} destinations failed", *lines)),
+            hint="\n".join(hints) or None,
+        )
     for _, error in failures:
         raise error

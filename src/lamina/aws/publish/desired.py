@@ -73,7 +73,12 @@ def desired_layers(
         distinguishing = [f"{{{each}}}" for each in _distinguishing(builds, desired)]
         lacking = " and ".join(f"`{each}`" for each in distinguishing if each not in config.layer_name)
         mistakes += [
-            f"several layers would have the name `{name}`: add {lacking} to `layer-name` in `[tool.lamina.publish]`"
+            f"several layers would have the name `{name}`: "
+            + (
+                f"add {lacking} to `layer-name` in `[tool.lamina.publish]`"
+                if lacking
+                else "rename a layer, because the names of both become the same in Lambda"
+            )
             for name in twice
         ]
     if mistakes:
