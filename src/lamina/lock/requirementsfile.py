@@ -8,7 +8,6 @@ The parsers on PyPI are either a copy of pip's from 2022, or return neither ``--
 from __future__ import annotations
 
 import codecs
-import errno
 import os
 import re
 import shlex
