@@ -30,10 +30,16 @@ class Sts(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *, certificate: Path | None = None, lifetime_seconds: float = 3600) -> None:
-        """With a *certificate* (see `make_certificate`), use TLS. The credentials of roles expire after *lifetime_seconds*."""
+    def __init__(
+        self, *, certificate: Path | None = None, lifetime_seconds: float = 3600, code: str | None = None
+    ) -> None:
+        """With a *certificate* (see `make_certificate`), use TLS. The credentials of roles expire after *lifetime_seconds*.
+
+        *code* is the URL of another server that has the code of functions.
+        """
         super().__init__(("127.0.0.1", 0), _Answer)
         self.lifetime_seconds = lifetime_seconds
+        self.code = code
         self.seen: list[tuple[str, str]] = []
         self._scheme = "http" if certificate is None else "https"
         if certificate is not None:
@@ -81,12 +87,15 @@ class _Answer(BaseHTTPRequestHandler):
         self._send(answer.encode(), "text/xml")
 
     def do_GET(self) -> None:
-        if self.path == "/code":
+        if self.path.startswith("/code"):
             self._send(CODE, "application/zip")
             return
         self.server.seen.append(("", "GetFunction"))
         digest = base64.b64encode(hashlib.sha256(CODE).digest()).decode()
-        found = {"Code": {"Location": f"{self.server.url}/code"}, "Configuration": {"CodeSha256": digest}}
+        found = {
+            "Code": {"Location": f"{self.server.code or self.server.url}/code?X-Amz-Signature=0"},
+            "Configuration": {"CodeSha256": digest},
+        }
         self._send(json.dumps(found).encode(), "application/json")
 
     def _send(self, content: bytes, kind: str) -> None:

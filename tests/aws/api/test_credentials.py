@@ -480,6 +480,17 @@ def test_code_is_downloaded_with_the_configured_certificates(
     assert ["GetFunction"] == server.actions()
 
 
+def test_a_download_from_an_untrusted_server_is_worded(world: World, tmp_path: Path) -> None:
+    """If only the address of the code has a certificate that is not trusted, the error says so, and has no signed address."""
+    with Sts(certificate=make_certificate(tmp_path / "certificate.pem")) as code, Sts(code=code.url) as server:
+        world.configure(AWS_ENDPOINT_URL=server.url, **KEYS)
+        with pytest.raises(UnreachableError) as caught:
+            Access().connect().functions.download("f", tmp_path / "code.zip")
+
+    assert str(caught.value) == "cannot download the code of function `f`: the certificate of its server is not trusted"
+    assert "`AWS_CA_BUNDLE`" in (caught.value.hint or "")
+
+
 def test_an_untrusted_certificate_is_named(world: World, tmp_path: Path) -> None:
     """A certificate that is not trusted, as with TLS inspection, is told from a missing connection."""
     with Sts(certificate=make_certificate(tmp_path / "certificate.pem")) as server:

@@ -192,11 +192,15 @@ def test_a_commit(tmp_path: Path, counter: Path) -> None:
     project = write_service(tmp_path / "project")
     write_pylock(project, {"name": "tool", "vcs": {"type": "git", "url": repository.as_uri(), "commit-id": commit}})
 
-    built = layer(run(project, tmp_path / "store"))
+    result = run(project, tmp_path / "store")
+    built = layer(result)
 
     assert b"VALUE = 'old'\n" == built["python/tool/__init__.py"]
     (manifest,) = (json.loads(content) for path, content in built.items() if path.startswith("lamina/"))
-    assert [f"git+{repository.as_uri()}@{commit}"] == [row["artifact"] for row in manifest["distributions"]]
+    artifact = f"git+{repository.as_uri()}@{commit}"
+    # The digest covers the manifest, and is known before the build, which tells the version.
+    assert [(artifact, "dynamic")] == [(row["artifact"], row["version"]) for row in manifest["distributions"]]
+    assert ["1.0"] == [each.version for each in result.build.layers[0].distributions]
     assert "tool\n" == counter.read_text()
 
 

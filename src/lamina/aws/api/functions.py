@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.signed import UnreadableError, save
+from lamina.aws.api.signed import save
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:
@@ -208,16 +208,16 @@ class LambdaFunctions:
                     hint=f"check the response: `aws lambda get-function --function-name {name}`",
                 )
             arriving = destination.with_name(f"{destination.name}.part")
+            doing = f"download the code of function `{name}`"
             try:
-                if save(location, arriving, certificates=self._certificates) == response["Configuration"]["CodeSha256"]:
+                sha256 = save(location, arriving, certificates=self._certificates, doing=doing)
+            except UnreachableError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            else:
+                if sha256 == response["Configuration"]["CodeSha256"]:
                     arriving.replace(destination)
                     return _code_storage(response["Code"])
-            except UnreadableError as error:
-                if attempt == _ATTEMPTS - 1:
-                    raise UnreachableError(
-                        f"downloading the code of function `{name}` failed: {error}",
-                        hint="check the network connection and any proxy, and run again",
-                    ) from None
             time.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise IntegrityError(
             f"the downloaded code of function `{name}` does not match the SHA-256 that Lambda reports", hint="run again"

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lamina.aws.api.errors import pages
 from lamina.aws.api.facts import calls_per_second, unsettled_stack_statuses
 from lamina.aws.api.layers import LambdaLayers
-from lamina.aws.api.signed import UnreadableError, unzipped_bytes
+from lamina.aws.api.signed import unzipped_bytes
+from lamina.core.errors import UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -193,8 +194,11 @@ class AwsInventory:
         unzipped = None
         if found.location is not None:
             # The size is only shown, so that a version is deleted even if its zip cannot be read.
-            with suppress(UnreadableError):
-                unzipped = unzipped_bytes(found.location, found.code_bytes, certificates=self._certificates)
+            with suppress(UnreachableError):
+                doing = f"read the directory of layer `{name}` version {number}"
+                unzipped = unzipped_bytes(
+                    found.location, found.code_bytes, certificates=self._certificates, doing=doing
+                )
         return CodeSize(zipped_bytes=found.code_bytes, unzipped_bytes=unzipped)
 
     def is_shared(self, name: str, number: int) -> bool:

@@ -1,4 +1,8 @@
-"""Download code from the signed addresses that Lambda returns, with the settings of botocore's clients, so that it works wherever they do."""
+"""
+Download code from the signed addresses that Lambda returns, with the settings of botocore's clients, so that it works wherever they do.
+
+No error has the address, because it gives access to the code. *doing* completes "cannot …" in the errors.
+"""
 
 from __future__ import annotations
 
@@ -10,47 +14,45 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.archive.zip.directory import TAIL_BYTES, locate_directory, read_rows
 from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS
-from lamina.core.errors import ArchiveError
+from lamina.aws.api.errors import failed
+from lamina.core.errors import ArchiveError, UnreachableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 _PIECE_BYTES = 1 << 20
+_TRY_AGAIN = "check the network connection and any proxy, and run again"
 _DIRECTORY_BYTES = 1 << 20
 """More than the central directory of most layers: one of 10,000 files has about 1 MB."""
 
 
-class UnreadableError(Exception):
-    """A download failed. The message must not contain the signed address, because the address gives access to the code."""
-
-
-def save(location: str, destination: Path, *, certificates: str | bool) -> str:
+def save(location: str, destination: Path, *, certificates: str | bool, doing: str) -> str:
     """
     Download from the signed address *location* to *destination*, and return the content's SHA-256 in base64.
 
-    Raises `UnreadableError`.
+    Raises `UnreachableError`.
     """
     digest = hashlib.sha256()
-    with _response(location, {}, certificates=certificates) as response, destination.open("wb") as file:
-        if response.status_code != HTTPStatus.OK:
-            raise UnreadableError(f"HTTP status {response.status_code}")
+    with (
+        _response(location, {}, certificates=certificates, doing=doing) as response,
+        destination.open("wb") as file,
+    ):
         for piece in response.raw.stream(_PIECE_BYTES):
             digest.update(piece)
             file.write(piece)
     return base64.b64encode(digest.digest()).decode("ascii")
 
 
-def unzipped_bytes(location: str, size: int, *, certificates: str | bool) -> int | None:
+def unzipped_bytes(location: str, size: int, *, certificates: str | bool, doing: str) -> int | None:
     """
     Return the total unzipped size in bytes of the zip of *size* bytes at the signed address *location*, from its central directory.
 
-    Return ``None`` if the zip has a form that lamina does not support, or an unusually large central directory. Raises `UnreadableError`.
+    Return ``None`` if the zip has a form that lamina does not support, or an unusually large central directory. Raises `UnreachableError`.
     """
     start = max(0, size - _DIRECTORY_BYTES)
-    with _response(location, {"Range": f"bytes={start}-"}, certificates=certificates) as response:
-        if response.status_code not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
-            raise UnreadableError(f"HTTP status {response.status_code}")
+    ranges = {"Range": f"bytes={start}-"}
+    with _response(location, ranges, certificates=certificates, doing=doing) as response:
         if response.status_code == HTTPStatus.OK:
             start = 0  # the server ignores ranges
         tail = response.raw.read(size - start)
@@ -65,7 +67,7 @@ def unzipped_bytes(location: str, size: int, *, certificates: str | bool) -> int
 
 
 @contextmanager
-def _response(location: str, headers: dict[str, str], *, certificates: str | bool) -> Iterator[Any]:
+def _response(location: str, headers: dict[str, str], *, certificates: str | bool, doing: str) -> Iterator[Any]:
     from botocore.awsrequest import AWSRequest
     from botocore.exceptions import BotoCoreError
     from botocore.httpsession import URLLib3Session
@@ -77,8 +79,15 @@ def _response(location: str, headers: dict[str, str], *, certificates: str | boo
     )
     request = AWSRequest(method="GET", url=location, headers=headers, stream_output=True).prepare()
     try:
-        yield session.send(request)
-    except (BotoCoreError, HTTPError, OSError) as error:
-        raise UnreadableError(type(error).__name__) from None
+        response = session.send(request)
+        if response.status_code not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:
+            raise UnreachableError(f"cannot {doing}: HTTP status {response.status_code}", hint=_TRY_AGAIN)
+        yield response
+    except BotoCoreError as error:
+        raise failed(error, "its server", doing, otherwise=UnreachableError) from None
+    except HTTPError as error:
+        raise UnreachableError(
+            f"cannot {doing}: the connection ended with {type(error).__name__}", hint=_TRY_AGAIN
+        ) from None
     finally:
         session.close()
