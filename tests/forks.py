@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -40,6 +41,7 @@ _CAPBSET_DROP = 24
 _CAPABILITY_VERSION = 0x20080522
 _LOOK_SECONDS = 0.002
 _MOST_OUTPUT = 10_000_000
+_PIECES = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,12 +156,10 @@ class _Pipe:
         self._content = bytearray()
 
     def read(self) -> None:
-        """Read what is there."""
-        try:
-            while piece := os.read(self._reading, 1 << 16):
-                self._content += piece[: _MOST_OUTPUT - len(self._content)]
-        except BlockingIOError:
-            return
+        """Read what is there, but not for ever from a process that never stops writing."""
+        with suppress(BlockingIOError):
+            for _ in range(_PIECES):
+                self._content += os.read(self._reading, 1 << 16)[: _MOST_OUTPUT - len(self._content)]
 
     def end(self) -> str:
         """Read what is left, close the pipe and return all of it."""

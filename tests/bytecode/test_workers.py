@@ -28,7 +28,7 @@ from pathlib import Path
 from lamina.bytecode.interpreter import Interpreter
 from lamina.bytecode.workers import Program, Workers
 interpreter = Interpreter(path=Path(sys.executable), version=sys.version_info[:3], magic="")
-Workers(interpreter).once(b"", Program(Path(sys.argv[1]), sys.argv[2]))
+Workers(interpreter).once(b"", Program(Path(sys.argv[1]), sys.argv[2]), "busy.py")
 """
 
 

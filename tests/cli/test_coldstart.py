@@ -22,6 +22,7 @@ from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.coldstart import show_observed
 from lamina.cli.main import build_parser, main
 from lamina.coldstart.observe import Sources
+from lamina.core.documents import open_sealed, seal
 from lamina.core.errors import MissingPermissionError
 from services import make_service
 
@@ -122,7 +123,8 @@ def test_no_function(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: 
     make_build(tmp_path, {})
     configure(tmp_path, functions="")
     record = tmp_path / ".lamina" / "build.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"functions": []}))
+    label = ".lamina/build.json"
+    record.write_bytes(seal(open_sealed(record.read_bytes(), label) | {"functions": []}, label))
     code = main(["coldstart", "--project", str(tmp_path), *words])
 
     expected = "error: the build has no functions\n\nhint: configure a function, then run `lamina build`\n"

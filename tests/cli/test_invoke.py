@@ -20,8 +20,10 @@ import pytest
 from built import MINOR, configure, make_build
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
+from lamina.core.files import file_sha256
 from lamina.core.store import Store
 from lamina.core.toml import read_data
+from lamina.core.values import Sha256
 from services import make_service
 from wheels import make_wheel
 
@@ -274,14 +276,18 @@ def test_missing_wrapper(project: Path, capsys: pytest.CaptureFixture[str]) -> N
 class _Program:
     """`lamina` in another process, whose output is read while it runs."""
 
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "lamina", *arguments]
+    def __init__(self, *arguments: str, before: str = "") -> None:
+        """Run `lamina` with *arguments*, after the Python statements *before*."""
+        start = (
+            ["-c", f"{before}\nfrom lamina.cli.main import entry_point\nentry_point()"] if before else ["-m", "lamina"]
+        )
+        command = [sys.executable, *start, *arguments]
         # The signal for Ctrl-C may be ignored by the process that started the tests, which a new process would inherit.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         finally:
-            signal.signal(signal.SIGINT, before)
+            signal.signal(signal.SIGINT, handler)
 
     def __enter__(self) -> Self:
         return self
@@ -391,11 +397,13 @@ def test_debugger(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """With `--debug`, a client attaches, stops at a breakpoint in the project's file, and reads a variable."""
     store = Store.open(tmp_path / "store")
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
-    _keep_debugger(store, tmp_path)
+    sha256 = _keep_debugger(store, tmp_path)
     (project / "app.py").write_text(_SOURCE)
     line = _SOURCE.splitlines().index('    print("working")') + 1
     arguments = ["--debug", "--debug-port", "0", "--offline", "--event", '{"id": 41}']
-    with _Program("invoke", "orders", *arguments) as program:
+    # The wheel that the index has cannot be made again from the installed files, so this one is recorded in its place.
+    recorded = f"from lamina.local import provided; provided._data()['debugger']['sha256'] = '{sha256}'"
+    with _Program("invoke", "orders", *arguments, before=recorded) as program:
         program.line("and waits for a client")
         configuration = json.loads(program.line('"request": "attach"'))
         with _Client(configuration["connect"]["port"]) as client:
@@ -420,7 +428,7 @@ def test_debugger(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (0, {"id": 41}) == (code, answer["event"])
 
 
-def _keep_debugger(store: Store, directory: Path) -> None:
+def _keep_debugger(store: Store, directory: Path) -> Sha256:
     """Put a wheel with the installed debugpy into *store*, in the place of the recorded one."""
     installed = distribution("debugpy")
     files = {
@@ -429,10 +437,11 @@ def _keep_debugger(store: Store, directory: Path) -> None:
         if entry.suffix == ".py" and entry.parts[0] == "debugpy"
     }
     wheel = make_wheel(directory / "wheels", "debugpy", installed.version, files)
-    row = read_data("local_wheels.toml")["debugger"]
-    destination = store.wheel_destination(row["sha256"], row["filename"])
+    sha256 = Sha256(file_sha256(wheel))
+    destination = store.wheel_destination(sha256, read_data("local_wheels.toml")["debugger"]["filename"])
     destination.parent.mkdir(parents=True)
     wheel.rename(destination)
+    return sha256
 
 
 def test_path_mode(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

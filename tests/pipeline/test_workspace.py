@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.cli.main import main
+from lamina.core.documents import open_sealed
 from lamina.core.errors import ConfigError, InvalidConfigError, LockNotFoundError
 from lamina.core.store import Store
 from lamina.core.values import Finding, Severity
@@ -265,7 +266,7 @@ class TestCommand:
         report = json.loads(capsys.readouterr().out)
         assert "1" == report["version"]
         assert ["services/alone", "services/one", "services/two"] == [row["project"] for row in report["services"]]
-        alone = json.loads((services[0].root / ".lamina" / "build.json").read_bytes())
+        alone = open_sealed((services[0].root / ".lamina" / "build.json").read_bytes(), ".lamina/build.json")
         assert alone | {"project": "services/alone"} == report["services"][0]
         assert {
             "kind": "LockNotFoundError",

@@ -105,13 +105,13 @@ def read_body(headers: Message, stream: BufferedIOBase, limit: int) -> tuple[byt
         if not name:
             return (bytes(body) if total <= limit else None), trailers
         trailers[name.strip().lower()] = value.strip()
-    raise MalformedRequestError(f"More than {_TRAILERS} trailers")
+    raise MalformedRequestError(f"more than {_TRAILERS} trailers")
 
 
 def _line(stream: BufferedIOBase) -> str:
     line = stream.readline(_LINE + 1)
     if len(line) > _LINE or not line.endswith(b"\n"):
-        raise MalformedRequestError("A line is too long or incomplete")
+        raise MalformedRequestError("a line is too long or incomplete")
     return line.decode("latin-1").strip()
 
 
@@ -119,11 +119,11 @@ def _size(text: str, base: int) -> int:
     """Return the number of bytes that *text* states. `int` alone also accepts signs and underscores, and reads without end if negative."""
     text = text.strip()
     if not text.isascii() or not text.isalnum() or len(text) > _DIGITS:
-        raise MalformedRequestError("A length is not a number")
+        raise MalformedRequestError("a length is not a number")
     try:
         return int(text, base)
     except ValueError:
-        raise MalformedRequestError("A length is not a number") from None
+        raise MalformedRequestError("a length is not a number") from None
 
 
 def _read(stream: BufferedIOBase, size: int, limit: int) -> bytes | None:
@@ -133,5 +133,5 @@ def _read(stream: BufferedIOBase, size: int, limit: int) -> bytes | None:
     while held is None and missing > 0 and (piece := stream.read(min(missing, _CHUNK))):
         missing -= len(piece)
     if missing > 0:
-        raise MalformedRequestError("The body is incomplete")
+        raise MalformedRequestError("the body is incomplete")
     return held

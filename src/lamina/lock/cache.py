@@ -47,7 +47,12 @@ def recall(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         selection = Selection(target=target, pins=pins, left_out=tuple(map(str, kept["left_out"])))
         return tuple(_absolute(path, lock_file) for path in paths), hashes, selection
 
-    found = store.read_document(_place(lock_file, layer, target, store), parse)
+    try:
+        place = _place(lock_file, layer, target, store)
+    except OSError:
+        # Reading the lock file reports why it cannot be read.
+        return None
+    found = store.read_document(place, parse)
     if found is None:
         return None
     inputs, hashes, selection = found
