@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_CHOSEN = (("source", signal.SIGKILL), ("deploy", signal.SIGTERM))
+_CHOSEN = (("source", signal.SIGKILL), ("build", signal.SIGTERM))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_killed_and_run_again(tmp_path: Path) -> None:
-    """A build from source is killed, and a deployment is terminated. `make kills` does more of this."""
+    """A build from source is killed, and a build of wheels is terminated. `make kills` does more of this, and publishes and deploys too."""
     chosen = [kill for kill in kills(16, 1) if (kill.kind, kill.signal) in _CHOSEN]
     with World(tmp_path, [kind for kind, _ in _CHOSEN]) as world:
         found = run(world, chosen)
