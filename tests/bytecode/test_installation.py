@@ -90,6 +90,8 @@ def test_agreed(installed: Path, store: Store, tmp_path: Path) -> None:
     """The interpreter is installed, with a note, and lamina finds it from then on, also without its record."""
     reporter = Agreeing()
     installer = Installer(project=tmp_path, reporter=reporter)
+    # A project's configuration does not decide what is downloaded and started.
+    (tmp_path / "uv.toml").write_text(f'python-downloads-json-url = "{tmp_path}/absent.json"\n')
 
     found = installer.provide(PYTHON, store)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lamina.bytecode.compiler import Compiler
 from lamina.bytecode.interpreter import search
 from lamina.bytecode.workers import Workers
 from lamina.core.errors import StoppedError
@@ -59,6 +60,19 @@ def test_killed_while_compiling(tmp_path: Path) -> None:
         lamina.send_signal(signal.SIGKILL)
 
     assert [True, True] == [_ends(pid) for pid in pids]
+
+
+@pytest.mark.parametrize("name", ["select", "fcntl", "os", "marshal", "json", "platform", "re"])
+def test_no_module_of_the_working_directory_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the search for an interpreter nor a compiling process imports what lies in the project's directory."""
+    (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nraise ImportError\n")
+    monkeypatch.chdir(tmp_path)
+    found = search((sys.version_info[0], sys.version_info[1]), explicit=Path(sys.executable))
+    assert found is not None
+    with Compiler(found, jobs=1) as compiler:
+        assert 1 == len(list(compiler.compile([("x.py", b"x = 1\n")], root="/opt/python/")))
+
+    assert not (tmp_path / "ran").exists()
 
 
 def test_nothing_starts_after_the_end() -> None:

@@ -63,11 +63,12 @@ def test_directories_are_never_writable_for_everybody(tmp_path: Path) -> None:
     try:
         with building(tmp_path / ".lamina"):
             own_directory(tmp_path, ".lamina/layers")
+            replace_file(tmp_path / ".lamina" / "state.json", b"{}")
     finally:
         os.umask(before)
 
-    made = [tmp_path / ".lamina", tmp_path / ".lamina" / "layers", tmp_path / ".lamina" / "lock"]
-    assert [0] * 3 == [stat.S_IMODE(path.stat().st_mode) & 0o002 for path in made]
+    made = [tmp_path / ".lamina", *(tmp_path / ".lamina" / name for name in ("layers", "lock", "state.json"))]
+    assert [0] * 4 == [stat.S_IMODE(path.stat().st_mode) & 0o002 for path in made]
 
 
 def test_only_regular_files_are_removed(tmp_path: Path) -> None:

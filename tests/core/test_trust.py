@@ -39,14 +39,14 @@ def reachable() -> Iterator[Path]:
         yield Path(name)
 
 
-@pytest.mark.parametrize("place", ["", "segments", "interpreters.json"])
+@pytest.mark.parametrize("place", ["", "segments", "wheels/ab", "interpreters.json"])
 @pytest.mark.parametrize("mode", [0o777, 0o1777])
 def test_a_store_that_everybody_can_write_to_is_refused(place: str, mode: int, reachable: Path) -> None:
     """The command of the hint mends it. A sticky bit does not make it trusted."""
     store = reachable / "the store"
     store.mkdir()
     if place:
-        (store / place).touch() if "." in place else (store / place).mkdir()
+        (store / place).touch() if "." in place else (store / place).mkdir(parents=True)
     (store / place).chmod(mode)
     with pytest.raises(ConfigError, match="everybody on this machine can write to") as caught:
         Store.open(store)

@@ -108,11 +108,21 @@ def test_outputs_that_were_changed(built: Path, content: bytes | None) -> None:
     assert layer_of(built) == previous.known_layer("common")
 
 
+def test_outputs_that_lamina_did_not_write_here(built: Path) -> None:
+    """A zip that a checkout or a restored cache brought, with a fitting report and record, is not reusable."""
+    for path in (layer_of(built).path, package_of(built).path):
+        path.rename(path.with_suffix(".old"))
+        path.write_bytes(CONTENT)
+    previous = Previous.of(built)
+
+    assert (None, None) == (previous.layer("common"), previous.package("create"))
+
+
 def test_outputs_without_a_record(built: Path) -> None:
-    """If the stat of a zip is not recorded, its content is compared."""
+    """If the stat of a zip is not recorded, it is not reusable, whatever the report says of its content."""
     (built / state.STATE_FILE).unlink()
 
-    assert layer_of(built) == Previous.of(built).layer("common")
+    assert None is Previous.of(built).layer("common")
 
 
 def test_outputs_whose_stat_is_recorded_are_not_read(built: Path) -> None:

@@ -7,6 +7,7 @@ The user agrees with ``--install-python``, with the environment variable `VARIAB
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import CACHE, find_uv, not_found, search
@@ -15,8 +16,6 @@ from lamina.core.frozen import frozen
 from lamina.core.supervised.process import run
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lamina.bytecode.interpreter import Interpreter
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -66,7 +65,8 @@ class Installer:
         # Do not add another executable to the PATH: lamina finds the interpreter where uv installs it.
         environment = os.environ | {"UV_PYTHON_INSTALL_BIN": "0", "UV_NO_PROGRESS": "1"}
         command = [uv, "python", "install", "--color", "never", name]
-        done = run(command, environment=environment, directory=self.project)
+        # In the project's directory, uv would read where to download from in the project's own configuration.
+        done = run(command, environment=environment, directory=Path(self.project.anchor))
         if done.code:
             log = done.output.decode("utf-8", "replace").strip().splitlines()
             raise BytecodeError(

@@ -235,6 +235,13 @@ def _by_promise(paths: Iterable[Path], python: tuple[int, int]) -> list[Path]:
     return sorted((path for path in dict.fromkeys(paths) if not other(path)), key=promise)
 
 
+OWN_MODULES_ONLY = "import sys\nsys.path[:] = [entry for entry in sys.path if entry]\n"
+"""
+Precedes each program that is passed to Python as a string: such a program imports from its working directory first, which is the
+project's. Option -P does the same from Python 3.11 on.
+"""
+
+
 def ask(path: Path, program: str) -> Any:
     """
     Run the source *program* with the interpreter *path*, isolated from installed packages, and return its JSON output.
@@ -248,7 +255,7 @@ def ask(path: Path, program: str) -> Any:
 
     from lamina.bytecode.pipes import read
 
-    command = [str(path), "-E", "-s", "-S", "-B", "-c", program]
+    command = [str(path), "-E", "-s", "-S", "-B", "-c", OWN_MODULES_ONLY + program]
     deadline = monotonic() + _PROBE_SECONDS
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL

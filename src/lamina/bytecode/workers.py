@@ -15,6 +15,7 @@ from time import monotonic
 from typing import IO, TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 
 from lamina.bytecode.bounds import ProcessBounds
+from lamina.bytecode.interpreter import OWN_MODULES_ONLY
 from lamina.bytecode.pipes import can_wait, read, write
 from lamina.core.errors import BytecodeError, StoppedError
 
@@ -72,7 +73,7 @@ class Worker:
         life, self._life = os.pipe()
         inherited = [life] if sys.platform == "linux" else []
         if inherited:
-            text = _ENDS_WITH_LAMINA + text
+            text = OWN_MODULES_ONLY + _ENDS_WITH_LAMINA + text
             arguments.append(str(life))
         try:
             self._process = subprocess.Popen(

@@ -219,7 +219,8 @@ def writing(destination: Path) -> Iterator[BinaryIO]:
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(destination)
     try:
-        with temporary.open("x+b", buffering=0) as file:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        with open(os.open(temporary, flags, _FILE_MODE), "r+b", buffering=0) as file:
             yield file
         rename(temporary, destination)
     except BaseException as error:

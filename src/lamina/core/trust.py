@@ -19,16 +19,23 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+
+# The areas of the store and their directories. The files in these prove their content, and have names that nobody can foresee.
+_LEVELS = 2
 
 
 def require_private(root: Path) -> None:
-    """Raise `ConfigError` if everybody can write to the store *root*, one of its areas or a file beside them. A missing store is private."""
+    """
+    Raise `ConfigError` if everybody can write to the store *root*, one of its areas, their directories or a file beside these.
+
+    A missing store is private.
+    """
     if sys.platform == "win32":
         return
     try:
-        with os.scandir(root) as entries:
-            inside = [(entry.path, entry.stat(follow_symlinks=False).st_mode) for entry in entries]
+        inside = list(_inside(str(root), levels=_LEVELS))
         places = [(str(root), os.stat(root).st_mode), *sorted(inside)]
     except OSError:
         # The commands that use the store report why that is impossible.
@@ -43,6 +50,16 @@ def require_private(root: Path) -> None:
         if mode & stat.S_ISVTX or os.geteuid() not in {0, os.stat(root).st_uid}
         else f"run `chmod -R o-w {shlex.quote(str(root))}`",
     )
+
+
+def _inside(directory: str, *, levels: int) -> Iterator[tuple[str, int]]:
+    """Yield the path and mode of what is in *directory* and, down to *levels*, in its directories."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            yield entry.path, mode
+            if levels > 1 and stat.S_ISDIR(mode):
+                yield from _inside(entry.path, levels=levels - 1)
 
 
 def foreign_owner(root: Path) -> int | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError
-from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
 from lamina.pipeline import report, state
 from lamina.pipeline.differences import RECIPE_CHANGED, differences
@@ -55,12 +54,11 @@ class Previous:
         return found if found is not None and self._is_left(found) else None
 
     def _is_left(self, output: Layer | Package) -> bool:
+        # A hash in the report would prove nothing: a file that a checkout or a restored cache brought may have come with its report.
         try:
-            if self.left.has(self.project, output.path.relative_to(self.project).as_posix()):
-                return True
-            return file_sha256(output.path) == output.sha256
-        except (OSError, ValueError):
-            # The file is gone, or an edited report names a path outside the project.
+            return self.left.has(self.project, output.path.relative_to(self.project).as_posix())
+        except ValueError:
+            # An edited report names a path outside the project.
             return False
 
 

@@ -174,6 +174,11 @@ def test_denied_without_words_names_all_that_could_be_missing() -> None:
         ),
         (exceptions.PaginationError(message="x"), AwsError, "cannot do it: Error during pagination: x"),
         (
+            ValueError(f"invalid literal for int() with base 10: '7, {SECRET}'"),
+            UnreachableError,
+            "cannot do it: the response to the request to `lambda` is not from AWS",
+        ),
+        (
             ResponseParserError(SECRET),
             UnreachableError,
             "cannot do it: the response to the request to `lambda` is not from AWS",

@@ -82,6 +82,10 @@ def pages(
         place = following
 
 
+# What botocore raises if a response has headers or a body that no AWS service sends, such as two lengths.
+_UNPARSED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
 class Caller:
     """Runs operations of one botocore client by name."""
 
@@ -166,8 +170,8 @@ class Caller:
                 first_wait = _PARTIAL_FIRST_WAIT_SECONDS
             except exceptions.BotoCoreError as error:
                 raise failed(error, f"`{self._service}`", doing) from error
-            except ResponseParserError as error:
-                # Not a subclass of BotoCoreError, although only botocore raises it. A proxy probably sent the response.
+            except (ResponseParserError, *_UNPARSED) as error:
+                # Not subclasses of BotoCoreError, although only botocore raises them. A proxy probably sent the response.
                 raise UnreachableError(
                     f"cannot {doing}: the response to the request to `{self._service}` is not from AWS",
                     hint="check whether a proxy answers instead of AWS, and check `AWS_ENDPOINT_URL`",

@@ -13,7 +13,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from lamina.bytecode.interpreter import CACHE, command_to_install, environment_variable, search
+from lamina.bytecode.interpreter import (
+    CACHE,
+    OWN_MODULES_ONLY,
+    command_to_install,
+    environment_variable,
+    search,
+)
 from lamina.core.errors import InvokeError, SandboxError
 from lamina.core.files import own_directory
 from lamina.core.reporter import SILENT
@@ -143,7 +149,7 @@ class Sandbox:
 
     def _request(self, port: int, directory: Path) -> StartRequest:
         packages = self._installation.packages
-        arguments = ["-s", "-c", _PROGRAM, facts().module, "" if packages is None else str(packages)]
+        arguments = ["-s", "-c", OWN_MODULES_ONLY + _PROGRAM, facts().module, "" if packages is None else str(packages)]
         return {
             "arguments": [str(self._installation.python), *arguments],
             "environment": self._variables(port, directory),
