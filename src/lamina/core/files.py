@@ -219,8 +219,7 @@ def writing(destination: Path) -> Iterator[BinaryIO]:
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(destination)
     try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with open(os.open(temporary, flags, _FILE_MODE), "r+b", buffering=0) as file:
+        with open(temporary, "x+b", buffering=0, opener=_open_for_owner) as file:
             yield file
         rename(temporary, destination)
     except BaseException as error:
@@ -228,6 +227,10 @@ def writing(destination: Path) -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
         name_file(error, destination)
         raise
+
+
+def _open_for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, _FILE_MODE)
 
 
 def rename(temporary: str | os.PathLike[str], destination: str | os.PathLike[str]) -> None:
