@@ -16,10 +16,12 @@ from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Layer, Pin, Selection, Wheel
+from lamina.pipeline import state
 from lamina.pipeline.layers import LayerDraft, LayerPlan, compose_layer, fit, fitting
 from lamina.pipeline.previous import Previous
 from lamina.pipeline.state import Left
 from lamina.project.service import BytecodeMode, LayerConfig
+from lamina.project.snapshot import Snapshot
 from wheels import make_wheel, sha256
 
 TARGET = Target.of("python3.13", "arm64")
@@ -84,7 +86,9 @@ def left(project: Path, plan: LayerPlan, *, target: Target = TARGET) -> Previous
         extents=(),
     )
     build = Build(service="shop", target=target, layers=(layer,), packages=(), findings=(), reused=False, seconds=0.0)
-    return Previous(project=project, build=build, left=NOTHING_LEFT)
+    outputs = [path.relative_to(project).as_posix()]
+    state.remember(project, asked={}, inputs=Snapshot(observations=()), sources=(), outputs=outputs)
+    return Previous(project=project, build=build, left=state.Left.of(project))
 
 
 def plan_of(drafted: LayerDraft, previous: Previous) -> LayerPlan:
