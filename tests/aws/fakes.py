@@ -268,6 +268,13 @@ class FakeParameters:
     def get(self, name: str) -> str | None:
         return self.fake.do("GetParameter", lambda: self.fake.cloud.parameters.get(name))  # type: ignore[return-value]
 
+    def below(self, path: str) -> Iterator[tuple[str, str]]:
+        def effect() -> list[tuple[str, str]]:
+            found = self.fake.cloud.parameters.items()
+            return [(name, value) for name, value in found if name.startswith(f"{path.rstrip('/')}/")]
+
+        yield from self.fake.do("GetParametersByPath", effect)  # type: ignore[misc]
+
     def put(self, name: str, value: str) -> None:
         self.fake.do("PutParameter", lambda: self.fake.cloud.parameters.__setitem__(name, value))
 

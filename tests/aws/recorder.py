@@ -134,7 +134,7 @@ class Asked:
         if service == "s3":
             return self._objects(action)
         if service == "ssm":
-            return [f"{where}:parameter{self.body['Name']}"]
+            return [f"{where}:parameter{self.body.get('Name') or self.body['Path']}"]
         if service == "logs":
             return [f"{where}:log-group:{self.body['logGroupName']}"]
         if service == "cloudformation":

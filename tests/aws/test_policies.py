@@ -226,10 +226,13 @@ def test_layers_of_others(stage: Stage) -> None:
 
 
 def test_prune(stage: Stage) -> None:
-    """The policy "Prune" covers a prune with an unsettled stack in which every unused item is deleted."""
+    """The policy "Prune" covers a prune with an unsettled stack and parameters in which every unused item is deleted."""
+    stage.publish = {"ssm-prefix": '"/layers"'}
     for number in range(2):
         stage.service.add("beta", f"2.{number}", {"beta.py": "import alpha\n"})
         assert 0 == stage.run("publish")
+    # The layer of the last build would be kept.
+    shutil.rmtree(stage.service.root / ".lamina")
     stage.record.clear()
     stage.record.days = 2
     left = f"lamina/layers/{'a' * 64}.zip"

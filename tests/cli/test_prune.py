@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pytest
 from aws.lambdafakes import code
 from aws.recorder import recorder
 from lamina.cli.main import main
+from services import make_service
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,10 +136,7 @@ def test_deletes_what_is_said(shop: Shop, capsys: pytest.CaptureFixture[str], mo
     assert 0 == exit_code
     assert [1, 2, 4] == shop.left()
     assert [shop.arns[2]] == captured.out.split()
-    assert (
-        f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep (became needed after the plan was made)"
-        in captured.err
-    )
+    assert f"layer {shop.layer} version 2, 000000000000 in eu-west-1: keep (used by a function)" in captured.err
     assert (
         captured.err.splitlines()[-1]
         == "deleted 1 layer version (5.0 kB unzipped), 2 objects (0.0 kB), 1 unfinished upload"
@@ -160,3 +159,79 @@ def test_usage(tmp_path: Path, words: list[str], message: str, capsys: pytest.Ca
 
     assert 2 == exit_code
     assert f"error: {message}" == capsys.readouterr().err.partition("\n")[0]
+
+
+class Company:
+    """A service with a lock file whose layer is published, with its ARN as a parameter, below unique names."""
+
+    def __init__(self, directory: Path, emulator: Emulator) -> None:
+        self.name = f"c{uuid.uuid4().hex[:10]}"
+        self.layer = f"{self.name}-common"
+        self.emulator = emulator
+        self.service = make_service(directory)
+        self.prefix = f"/{self.name}/{{service}}"
+
+    def write(self, beta: str) -> Path:
+        self.service.add("beta", beta, {"beta.py": "import alpha\n"})
+        root = self.service.write()
+        rows = [f'layer-name = "{self.layer}"', f'ssm-prefix = "{self.prefix}"' if self.prefix else ""]
+        path = root / "pyproject.toml"
+        path.write_text("\n".join([path.read_text(), "[tool.lamina.publish]", *rows, ""]))
+        return root
+
+    def publish(self, beta: str) -> None:
+        assert 0 == main(["publish", "--project", str(self.write(beta))])
+
+    def prune(self, *words: str) -> int:
+        strict = ("--keep", "1", "--keep-days", "0", *words)
+        return main(["prune", "--project", str(self.service.root), *strict])
+
+    def reasons(self, capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+        """Return the reason for each version, newest first."""
+        capsys.readouterr()
+        assert 0 == self.prune("--json", *words)
+        return [row["reason"] for row in json.loads(capsys.readouterr().out)["layers"]]
+
+    def left(self) -> list[int]:
+        return sorted(row["Version"] for row in self.emulator.versions(self.layer))
+
+
+@pytest.fixture
+def company(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> Company:
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
+    return Company(tmp_path, ministack)
+
+
+def test_the_version_that_the_lock_and_its_parameter_name_stays(
+    company: Company, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a lock file returns to an earlier state, its version is the oldest, and no function need use it."""
+    for beta in ("1", "2", "3", "1"):
+        company.publish(beta)
+    assert 0 == company.prune("--apply")
+    said = capsys.readouterr().err
+
+    assert [1, 3] == company.left()
+    named = f"layer {company.layer} version 1, 000000000000 in eu-west-1: keep (named by parameter `/{company.name}/"
+    assert f"{named}greeter/common`)" in said
+    assert 0 == main(["publish", "--check", "--project", str(company.service.root)])
+
+
+def test_the_version_of_the_lock_stays_without_parameter_and_build(
+    company: Company, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A machine that has neither built the layer nor its wheels keeps what may be the layer of its lock file."""
+    company.prefix = ""
+    company.service.settings["bytecode"] = '"reachable"'
+    for beta in ("1", "2", "3", "1"):
+        company.publish(beta)
+    first = company.reasons(capsys)
+    # A checkout on another machine has no build, and its store has no wheels.
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "another"))
+    shutil.rmtree(company.service.root / ".lamina")
+    second = company.reasons(capsys, "--apply")
+
+    newest, unused = "among the newest 1 version", "not used by any version of any function"
+    assert [newest, unused, "the layer of the present lock file"] == first
+    assert [newest, unused, "has the distributions of the present lock file"] == second
+    assert [1, 3] == company.left()

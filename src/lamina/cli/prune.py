@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from lamina.aws.api.inventory import CodeSize
-    from lamina.aws.api.layers import LayerVersion
     from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey
+    from lamina.aws.prune.plan import Action
     from lamina.aws.prune.service import PrunePlan
+    from lamina.aws.publish.config import PublishConfig
 
 HELP = (
     "List unused layer versions, and delete them with --apply. lamina keeps every layer version that is recent, is shared with other accounts, "
-    "was not published by lamina, is used by any version of a function, or may be needed by a CloudFormation stack that rolls back."
+    "was not published by lamina, is used by any version of a function, is named by the lock file or by a parameter below `ssm-prefix`, "
+    "or may be needed by a CloudFormation stack that rolls back."
 )
 EXAMPLE = """\
 examples:
@@ -58,12 +60,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also prune the bucket; unsafe if accounts outside `roles` publish from it",
     )
+    parser.add_argument(
+        "--sizes",
+        action="store_true",
+        help="read the size of every version to delete (default: of up to 100 for each account and region)",
+    )
     add_regions(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List unused layer versions and, with ``--objects``, bucket objects; delete them with ``--apply``."""
-    from lamina.aws.prune import apply, service
+    from lamina.aws.prune import service
     from lamina.aws.prune.plan import RetentionRules
     from lamina.aws.publish import config, destinations
 
@@ -72,40 +79,50 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.objects and publishing.bucket is None:
         raise ConfigError("`--objects` needs a bucket", hint="set `bucket` in `[tool.lamina.publish]`")
     rules = RetentionRules(keep=arguments.keep, keep_days=arguments.keep_days)
-    names = None if arguments.all else arguments.layer or service.layer_names(project, publishing)
     with Console.of(arguments) as console:
-        plan = service.plan_everywhere(destinations.connect(publishing), names, rules, reporter=console)
+        scope = service.read_scope(
+            project, publishing, layers=arguments.layer, everything=arguments.all, reporter=console
+        )
+        connected = destinations.connect(publishing)
+        plan = service.plan_everywhere(connected, scope, rules, examines_all=arguments.sizes, reporter=console)
         if arguments.objects:
-            plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
+            plan = replace(plan, buckets=service.survey_buckets(plan, publishing, reporter=console))
         console.close()
         for place, found in plan.surveys.items():
-            console.say(*_told(found, names or (), place))
+            console.say(*_told(found, scope.names or (), place))
         if arguments.apply:
-            planned = plan.arns
-            plan = replace(plan, going={place: _delete(place, found, console) for place, found in plan.surveys.items()})
-            if plan.buckets and plan.arns != planned:
-                # Deleting spared some versions, so keep the objects that those need.
-                plan = replace(plan, buckets=service.survey_buckets(plan.going, publishing, reporter=console))
-            for unneeded in plan.buckets:
-                apply.delete_objects(unneeded, reporter=console)
+            plan = _apply(plan, publishing, console)
     if arguments.json:
         emit_json(plan.document(applied=arguments.apply))
     else:
-        for versions in plan.going.values():
-            for version in versions:
+        for found in plan.surveys.values():
+            for version in found.deletions:
                 emit(version.arn)
+    unread = sum(len(found.deletions) for found in plan.surveys.values() if not found.is_examined)
+    if unread and not arguments.apply:
+        console.note(
+            f"the sizes of {count(unread, 'layer version')} were not read, because that takes two API calls for each; "
+            "`--sizes` reads them"
+        )
     console.say(_closing(plan, applied=arguments.apply))
     return 0
 
 
-def _delete(place: Destination, found: PruneSurvey, console: Console) -> tuple[LayerVersion, ...]:
-    """Delete the unused versions *found* in *place*, print those that were spared, and return those that were deleted."""
+def _apply(planned: PrunePlan, publishing: PublishConfig, console: Console) -> PrunePlan:
+    """Delete what was planned, print the layer versions that were kept after all, and return what was done."""
     from lamina.aws.prune import apply, service
 
-    pruned = apply.delete_versions(place.services.inventory, found, reporter=console)
-    for version in pruned.spared:
-        console.say(f"layer {version.name} version {version.number}, {place.services.account}: keep ({service.SPARED})")
-    return pruned.versions
+    done = service.delete_everywhere(planned, reporter=console)
+    for place, found in done.surveys.items():
+        for before, after in zip(planned.surveys[place].actions, found.actions, strict=True):
+            if type(before) is not type(after):
+                console.say(_action_line(after, "keep", place))
+    if done.buckets and done.arns != planned.arns:
+        # Deleting spared some versions, so keep the objects that those need.
+        done = replace(done, buckets=service.survey_buckets(done, publishing, reporter=console))
+    for unneeded in done.buckets:
+        apply.delete_objects(unneeded, reporter=console)
+    return done
 
 
 def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Iterator[str]:
@@ -116,13 +133,17 @@ def _told(found: PruneSurvey, names: Collection[str], place: Destination) -> Ite
     for name in sorted({*names}.difference(action.version.name for action in found.actions)):
         yield f"layer {name}, {where}: no versions found"
     for action in found.actions:
-        version = action.version
         match action:
             case DeleteVersion():
-                size = _freed([found.sizes[version.arn]] if version.arn in found.sizes else [])
-                yield f"layer {version.name} version {version.number}, {where}: delete {size} ({action.reason})"
+                size = found.sizes.get(action.version.arn)
+                yield _action_line(action, "delete" if size is None else f"delete {_freed([size])}", place)
             case KeepVersion():
-                yield f"layer {version.name} version {version.number}, {where}: keep ({action.reason})"
+                yield _action_line(action, "keep", place)
+
+
+def _action_line(action: Action, verb: str, place: Destination) -> str:
+    version = action.version
+    return f"layer {version.name} version {version.number}, {place.services.account}: {verb} ({action.reason})"
 
 
 def _closing(plan: PrunePlan, *, applied: bool) -> str:
@@ -132,7 +153,8 @@ def _closing(plan: PrunePlan, *, applied: bool) -> str:
     if not going and not objects and not uploads:
         return "nothing to prune"
     sizes = [size for found in plan.surveys.values() for arn, size in found.sizes.items() if arn in going]
-    words = f"{count(len(going), 'layer version')} ({_freed(sizes)})"
+    is_known = all(found.is_examined for found in plan.surveys.values())
+    words = count(len(going), "layer version") + (f" ({_freed(sizes, is_whole=is_known)})" if sizes else "")
     if objects:
         words += f", {count(len(objects), 'object')} ({megabytes(sum(each.size for each in objects))})"
     if uploads:
@@ -140,9 +162,13 @@ def _closing(plan: PrunePlan, *, applied: bool) -> str:
     return f"deleted {words}" if applied else f"would delete {words}; to delete, run again with `--apply`"
 
 
-def _freed(sizes: Sequence[CodeSize]) -> str:
-    """Format how much of the account's quota for code, which counts unzipped bytes, zips of these *sizes* use."""
-    known = all(size.unzipped_bytes is not None for size in sizes)
+def _freed(sizes: Sequence[CodeSize], *, is_whole: bool = True) -> str:
+    """
+    Format how much of the account's quota for code, which counts unzipped bytes, zips of these *sizes* use.
+
+    *is_whole* is whether no size is missing.
+    """
+    known = is_whole and all(size.unzipped_bytes is not None for size in sizes)
     freed = megabytes(sum(size.zipped_bytes if size.unzipped_bytes is None else size.unzipped_bytes for size in sizes))
     return f"{freed} unzipped" if known else f"at least {freed}"
 

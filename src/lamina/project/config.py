@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
 _BUCKET_ADDRESS = re.compile(r"s3://([^/]+)(?:/[A-Za-z0-9_./-]*)?")
-# Tables that commands read with `section`.
-_SECTIONS = ("deploy", "publish")
+COMMAND_SECTIONS = ("deploy", "publish")
+"""The tables that commands read with `section`."""
 
 
 def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None = None) -> Service:
@@ -78,7 +78,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     described_mistakes: list[tuple[str, str]] = []
     table = reader if described is None else described.table(reader, described_mistakes)
     functions = read_functions(table, layers, project)
-    for command in _SECTIONS:
+    for command in COMMAND_SECTIONS:
         reader.table(command)
     _check_sources_and_functions(reader, source=source, functions=functions, layers=layers, described=described)
     reader.done()

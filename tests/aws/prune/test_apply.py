@@ -7,6 +7,7 @@ import hashlib
 import json
 import tracemalloc
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -20,10 +21,12 @@ from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, Pace, UnsettledStack
 from lamina.aws.api.layers import Grant, Publication
 from lamina.aws.api.session import Access
+from lamina.aws.api.ssm import StoredParameters
 from lamina.aws.destination.bucket import Bucket
 from lamina.aws.destination.destination import Cancellation
 from lamina.aws.destination.naming import Keys
 from lamina.aws.prune.apply import (
+    Guards,
     UnneededObjects,
     delete_objects,
     delete_versions,
@@ -32,6 +35,7 @@ from lamina.aws.prune.apply import (
     survey_objects,
 )
 from lamina.aws.prune.plan import RetentionRules
+from lamina.aws.prune.present import NO_PROJECT
 from lamina.core.errors import StoppedError
 from lamina.core.reporter import Silent
 
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
 ONE = RetentionRules(keep=1, keep_days=0)
+NOTHING = Guards(project=NO_PROJECT)
 NAME = "shop-common"
 LAYER = f"arn:aws:lambda:eu-west-1:123456789012:layer:{NAME}"
 KEYS = Keys("lamina/")
@@ -67,34 +72,41 @@ def test_deletes() -> None:
     cloud.attachments = [Attachment(function="f:7", layers=("arn:other:1", f"{LAYER}:2"))]
     cloud.versions[NAME][2].grants["lamina-o-abc"] = Grant(principal="o-abcdefghij")
     inventory = cloud.connect().inventory
-    found = survey(inventory, [NAME], ONE, now=NOW)
+    found = survey(inventory, [NAME], ONE, guards=NOTHING, now=NOW)
     pruned = delete_versions(inventory, found)
 
-    assert [1] == [each.number for each in pruned.versions]
+    assert [1] == [each.number for each in pruned.deletions]
     assert {f"{LAYER}:1": CodeSize(zipped_bytes=1, unzipped_bytes=None)} == found.sizes
     assert [2, 3, 4] == [each.number for each in cloud.live(NAME)]
     assert "shared with other accounts, whose functions are not visible from this account" == found.actions[1].reason
 
 
 def test_came_into_use() -> None:
-    """A version that is in use by the time of the deletion, or that a stack may roll back to, is not deleted."""
+    """A version that by the time of the deletion is in use or shared, or that a stack may roll back to, is not deleted."""
     cloud = account(1, 2, 3)
     inventory = cloud.connect().inventory
-    found = survey(inventory, [NAME], ONE, now=NOW)
+    found = survey(inventory, [NAME], ONE, guards=NOTHING, now=NOW)
     cloud.attachments = [Attachment(function="f:$LATEST", layers=(f"{LAYER}:1",))]
+    cloud.versions[NAME][1].grants["lamina-o-abc"] = Grant(principal="o-abcdefghij")
     first = delete_versions(inventory, found)
+    cloud.versions[NAME][1].grants.clear()
     cloud.stacks = [UnsettledStack(name="shop", status="UPDATE_IN_PROGRESS", layers=frozenset({LAYER}))]
     second = delete_versions(inventory, found)
+    cloud.stacks = []
+    third = delete_versions(inventory, found)
 
-    assert ([2], [1]) == ([each.number for each in first.versions], [each.number for each in first.spared])
-    assert () == second.versions
+    shared = "shared with other accounts, whose functions are not visible from this account"
+    assert [shared, "used by a function"] == [each.reason for each in first.actions[1:]]
+    assert () == first.deletions == second.deletions
+    assert [2] == [each.number for each in third.deletions]
+    assert [1, 3] == [each.number for each in cloud.live(NAME)]
 
 
 def test_survey_only_reads() -> None:
     """Planning calls only read operations."""
     cloud = account(1, 2)
     fake = cloud.connect()
-    survey(fake.inventory, None, ONE, now=NOW)
+    survey(fake.inventory, None, ONE, guards=NOTHING, now=NOW)
 
     assert {"ListLayerVersions", "ListFunctions", "ListStacks", "GetLayerVersion", "GetLayerVersionPolicy"} == set(
         fake.calls
@@ -117,7 +129,7 @@ def test_interrupted() -> None:
     cloud.versions["stall-common"] = []
     fake = cloud.connect(after=lambda _: stop.request())
     with pytest.raises(StoppedError):
-        survey(fake.inventory, None, ONE, now=NOW, stop=stop)
+        survey(fake.inventory, None, ONE, guards=NOTHING, now=NOW, stop=stop)
 
     assert ["ListLayerVersions"] == fake.calls
 
@@ -140,7 +152,7 @@ def test_objects_of_kept_layers_stay() -> None:
         KEYS.layer(digest(1)): b"gone",
     }.items():
         objects.put(key, content, sha256=hashlib.sha256(content).hexdigest())
-    found = survey(fake.inventory, [NAME], ONE, now=NOW)
+    found = survey(fake.inventory, [NAME], ONE, guards=NOTHING, now=NOW)
     kept = kept_digests(fake.inventory, found.deletions)
     early = survey_objects(bucket, kept, keep_layers=False)
     cloud.pass_time(86_401)
@@ -193,7 +205,7 @@ def test_pages(ministack: Emulator, layer: str) -> None:
         client.update_function_configuration(FunctionName=f"{layer}-{number}", Layers=[f"{arn}:8"])
     inventory = Access(region=ministack.region).connect().inventory
     inventory._pace = Pace(1000)
-    found = survey(inventory, [layer], ONE, now=dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
+    found = survey(inventory, [layer], ONE, guards=NOTHING, now=dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
     delete_versions(inventory, found)
     left = sorted(row["Version"] for row in client.list_layer_versions(LayerName=layer)["LayerVersions"])
 
@@ -275,23 +287,24 @@ class Rollback:
 def test_stack_without_the_names_of_its_layers() -> None:
     """If a stack's template does not name its layers, all versions of the layers that the stack's functions use are kept."""
     inventory = AwsInventory(Rollback(), Rollback(), pace=Pace(1e9))
-    found = survey(inventory, [NAME], ONE, now=NOW)
+    found = survey(inventory, [NAME], ONE, guards=NOTHING, now=NOW)
 
     guarded = "a CloudFormation stack may still roll back to it"
     assert ["used by a function", guarded, guarded] == [action.reason for action in found.actions]
 
 
 class LargeAccount:
-    """A fake `Caller` for an account with 1,000 functions and 40 layers of 30 versions each, in pages of 50."""
+    """A fake `Caller` for an account with 1,000 functions of 30 versions, and 40 layers of 60 versions, in pages as AWS sends them."""
 
-    FUNCTIONS, VERSIONS, LAYERS, PAGE = 1000, 30, 40, 50
+    FUNCTIONS, FUNCTION_VERSIONS, LAYERS, VERSIONS, PARAMETERS = 1000, 30, 40, 60, 40
 
     def __init__(self) -> None:
-        self.calls = 0
+        self.calls: Counter[str] = Counter()
+        self.shared = {"layer-3": 7}
 
-    def __call__(self, operation: str, **parameters: Any) -> dict[str, Any] | None:
-        self.calls += 1
-        start = int(parameters.get("Marker", 0))
+    def __call__(self, operation: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: PLR0911 - one for each operation
+        self.calls[operation] += 1
+        start = int(parameters.get("Marker") or parameters.get("NextToken") or 0)
         match operation:
             case "ListLayers":
                 return self._page("Layers", self.LAYERS, start, lambda number: {"LayerName": f"layer-{number}"})
@@ -301,19 +314,33 @@ class LargeAccount:
                 )
             case "ListFunctions":
                 assert "ALL" == parameters["FunctionVersion"]
-                return self._page("Functions", self.FUNCTIONS * (self.VERSIONS + 1), start, self._function)
+                return self._page("Functions", self.FUNCTIONS * (self.FUNCTION_VERSIONS + 1), start, self._function)
             case "ListStacks":
                 return {"StackSummaries": []}
+            case "GetParametersByPath":
+                return self._page("Parameters", self.PARAMETERS, start, self._parameter, size=10, token="NextToken")
             case "GetLayerVersion":
                 content = {"CodeSize": 1000, "CodeSha256": ""}
                 return {"Version": 1, "LayerVersionArn": "", "Content": content}
+            case "GetLayerVersionPolicy":
+                is_shared = self.shared.get(parameters["LayerName"]) == parameters["VersionNumber"]
+                return {"Policy": '{"Statement": [{"Sid": "all"}]}'} if is_shared else None
             case _:
-                assert "GetLayerVersionPolicy" == operation
-                return None
+                assert "DeleteLayerVersion" == operation
+                return {}
 
-    def _page(self, key: str, count: int, start: int, row: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
-        stop = min(count, start + self.PAGE)
-        more = {"NextMarker": str(stop)} if stop < count else {}
+    def _page(
+        self,
+        key: str,
+        count: int,
+        start: int,
+        row: Callable[[int], dict[str, Any]],
+        *,
+        size: int = 50,
+        token: str = "NextMarker",
+    ) -> dict[str, Any]:
+        stop = min(count, start + size)
+        more = {token: str(stop)} if stop < count else {}
         return {key: [row(number) for number in range(start, stop)], **more}
 
     def _version(self, parameters: dict[str, Any], number: int) -> dict[str, Any]:
@@ -326,32 +353,50 @@ class LargeAccount:
 
     def _function(self, number: int) -> dict[str, Any]:
         # The last three versions of each function use the last three versions of one of the layers.
-        version = number % (self.VERSIONS + 1)
+        version = number % (self.FUNCTION_VERSIONS + 1)
         layer = f"layer-{number % self.LAYERS}"
         used = self.VERSIONS - version if version < 3 else 1
         return {
-            "FunctionName": f"f{number // (self.VERSIONS + 1)}",
+            "FunctionName": f"f{number // (self.FUNCTION_VERSIONS + 1)}",
             "FunctionArn": f"arn:f{number}",
             "Version": str(version) if version else "$LATEST",
             "Layers": [{"Arn": f"arn:aws:lambda:eu-west-1:123456789012:layer:{layer}:{used}"}],
         }
 
+    def _parameter(self, number: int) -> dict[str, Any]:
+        value = f"arn:aws:lambda:eu-west-1:123456789012:layer:layer-{number}:2"
+        return {"Name": f"/layers/service-{number}/common", "Value": value}
+
+    def guards(self) -> Guards:
+        return Guards(project=NO_PROJECT, parameters=StoredParameters(self), path="/layers")
+
 
 def test_large_account() -> None:
-    """A large account is read once and in little memory, with two more calls for each version that may be deleted."""
+    """The plan for a large account takes fewer than 1,000 calls and little memory, and the deletion two for each version."""
     caller = LargeAccount()
     inventory = AwsInventory(caller, caller, pace=Pace(1e9))
     tracemalloc.start()
     try:
-        found = survey(inventory, None, ONE, now=NOW)
+        found = survey(inventory, None, ONE, guards=caller.guards(), now=NOW)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    lists = 1 + caller.LAYERS + caller.FUNCTIONS * (caller.VERSIONS + 1) // caller.PAGE + 1
+    planned = dict(caller.calls)
+    # One version of a layer is in a parameter, and four are in use.
+    unused = caller.LAYERS * (caller.VERSIONS - 5)
 
-    assert lists + 2 * len(found.deletions) == caller.calls
-    assert caller.LAYERS * (caller.VERSIONS - 4) == len(found.deletions)
-    assert peak < 4_000_000
+    assert {
+        "ListLayers": 1, "ListLayerVersions": 80, "ListFunctions": 620, "ListStacks": 1, "GetParametersByPath": 4,
+    } == planned  # fmt: skip
+    assert sum(planned.values()) <= 1000
+    assert (unused, False, {}) == (len(found.deletions), found.is_examined, found.sizes)
+    assert peak < 8_000_000
+    caller.calls.clear()
+    deleted = delete_versions(inventory, found).deletions
+    assert (unused - 1, unused, unused - 1) == (
+        len(deleted), caller.calls["GetLayerVersionPolicy"], caller.calls["DeleteLayerVersion"],
+    )  # fmt: skip
+    assert 0 == caller.calls["GetLayerVersion"]
 
 
 def test_a_damaged_record_is_named_with_the_command_that_deletes_it() -> None:

@@ -12,7 +12,16 @@ from lamina.aws.api.functions import unversioned
 from lamina.aws.api.layers import LayerVersion
 from lamina.aws.api.s3 import Listed, Unfinished
 from lamina.aws.destination.naming import Keys
-from lamina.aws.prune.plan import DeleteVersion, KeepVersion, RetentionRules, left_over, plan, unneeded
+from lamina.aws.prune.plan import (
+    DeleteVersion,
+    KeepVersion,
+    NeededVersions,
+    RetentionRules,
+    left_over,
+    plan,
+    unneeded,
+)
+from lamina.aws.prune.present import NO_PROJECT
 from lamina.aws.publish.layer_record import LayerRecord
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -34,7 +43,8 @@ def row(number: int, *, name: str = "common", days: float = 100, description: st
 def deleted(
     *rows: LayerVersion, used: tuple[str, ...] = (), guarded: tuple[str, ...] = (), keep: int = 1, days: float = 0
 ) -> list[int]:
-    actions = plan(rows, used=used, guarded=guarded, rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
+    needed = NeededVersions(used=used, guarded=guarded, named={}, project=NO_PROJECT)
+    actions = plan(rows, needed=needed, rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
     return [action.version.number for action in actions if isinstance(action, DeleteVersion)]
 
 
@@ -64,7 +74,8 @@ def test_others_are_kept() -> None:
 def test_reasons() -> None:
     """Each version has a reason for being kept or deleted."""
     rows = (row(1), row(2), row(3, days=1), row(4))
-    actions = plan(rows, used=(row(1).arn,), guarded=(), rules=RetentionRules(keep=1, keep_days=7), now=NOW)
+    needed = NeededVersions(used=(row(1).arn,), guarded=(), named={}, project=NO_PROJECT)
+    actions = plan(rows, needed=needed, rules=RetentionRules(keep=1, keep_days=7), now=NOW)
 
     assert [
         "among the newest 1 version",
@@ -88,15 +99,17 @@ rows = st.lists(
 
 
 @given(rows=rows, data=st.data(), keep=st.integers(0, 50), days=st.floats(0, 400))
-def test_used_is_never_deleted(rows: list[LayerVersion], data: st.DataObject, keep: int, days: float) -> None:
-    """A version that a function uses is never deleted, and every version has an action, for all versions and rules."""
+def test_needed_is_never_deleted(rows: list[LayerVersion], data: st.DataObject, keep: int, days: float) -> None:
+    """A version that a function uses or a parameter names is never deleted, and every version has an action, for all rules."""
     arns = [each.arn for each in rows]
-    used = data.draw(st.sets(st.sampled_from(arns))) if arns else set()
-    actions = plan(rows, used=used, guarded=(), rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
+    subsets = st.sets(st.sampled_from(arns)) if arns else st.just(set[str]())
+    used, named = data.draw(subsets), data.draw(subsets)
+    needed = NeededVersions(used=used, guarded=(), named=dict.fromkeys(named, "/layers/common"), project=NO_PROJECT)
+    actions = plan(rows, needed=needed, rules=RetentionRules(keep=keep, keep_days=days), now=NOW)
     going = [action.version for action in actions if isinstance(action, DeleteVersion)]
     staying = [action.version for action in actions if isinstance(action, KeepVersion)]
 
-    assert not used & {each.arn for each in going}
+    assert not (used | named) & {each.arn for each in going}
     assert sorted(arns) == sorted(each.arn for each in (*going, *staying))
     assert all((NOW - each.created).total_seconds() >= days * DAY for each in going)
     assert all(each.description == OURS for each in going)

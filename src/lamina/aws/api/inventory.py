@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.layers import LayerVersion
 
 _LAYER_ARN = re.compile(r"arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:layer:[A-Za-z0-9_-]+")
+_VERSION_ARN = re.compile(_LAYER_ARN.pattern + r":[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +88,11 @@ class Inventory(Protocol):
 
     def delete(self, name: str, number: int) -> None:
         """Delete a layer version, if it exists."""
+
+
+def versions_in(text: str) -> tuple[str, ...]:
+    """Return the ARNs of layer versions in *text*, such as the value of a Systems Manager parameter."""
+    return tuple(_VERSION_ARN.findall(text))
 
 
 class Pace:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.account import Account
     from lamina.core.target import Target
-    from lamina.core.values import Distribution
+    from lamina.core.values import Distribution, Pin
 
 _MARK = "lamina:"
 _DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
@@ -24,7 +24,7 @@ _OWN_KEY = re.compile(
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 
-def describe(digest: str, platform: str, distributions: Sequence[Distribution]) -> str:
+def describe(digest: str, platform: str, distributions: Sequence[Distribution | Pin]) -> str:
     """
     Return the description of a layer version: the digest for lamina, then the platform and the distributions for people.
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
+from lamina.aws.api.inventory import versions_in
 from lamina.aws.destination.destination import Cancellation
 from lamina.aws.destination.naming import digest_in
-from lamina.aws.prune.plan import DeleteVersion, KeepVersion, left_over, plan, unneeded
+from lamina.aws.prune.plan import UNUSED, DeleteVersion, KeepVersion, NeededVersions, left_over, plan, unneeded
 from lamina.aws.publish.layer_record import decode_record
+from lamina.core.errors import LaminaError
+from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
 from lamina.core.text import count
 
@@ -20,34 +23,49 @@ if TYPE_CHECKING:
     from lamina.aws.api.inventory import CodeSize, Inventory
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
+    from lamina.aws.api.ssm import Parameters
     from lamina.aws.destination.bucket import Bucket
     from lamina.aws.prune.plan import Action, RetentionRules
+    from lamina.aws.prune.present import ProjectLayers
     from lamina.aws.publish.layer_record import LayerRecord
     from lamina.core.reporter import Reporter
+
+MOST_EXAMINED = 100
+"""The number of versions to delete in one account and region up to which their sizes and policies are read for the plan."""
+_UNEXAMINED = f"{UNUSED}; whether it is shared with other accounts is checked before it is deleted"
+
+
+@frozen
+class Guards:
+    """What names the layer versions of one account and region, apart from its functions and stacks."""
+
+    project: ProjectLayers
+    parameters: Parameters | None = None
+    """The account's Systems Manager parameters; ``None`` if none has the ARN of a layer version."""
+    path: str = "/"
+    """The path below which the values of parameters have such ARNs."""
+
+    def named(self) -> dict[str, str]:
+        """Return the name of a parameter for each ARN of a layer version in the value of a parameter. Raises `AwsError`."""
+        found = () if self.parameters is None else self.parameters.below(self.path)
+        return {arn: name for name, value in found for arn in versions_in(value)}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PruneSurvey:
-    """The planned action for each layer version in one account and region."""
+    """The action for each layer version in one account and region: planned, or after `delete_versions` done."""
 
     actions: tuple[Action, ...]
     sizes: Mapping[str, CodeSize]
     """The sizes of the versions to delete, by ARN; versions that no longer exist are missing."""
+    is_examined: bool
+    """Whether the sizes were read, and the versions that are shared with other accounts were found."""
+    guards: Guards
 
     @property
     def deletions(self) -> tuple[LayerVersion, ...]:
         """The layer versions to delete."""
         return tuple(action.version for action in self.actions if isinstance(action, DeleteVersion))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pruned:
-    """The result of deleting the unused layer versions of one account and region."""
-
-    versions: tuple[LayerVersion, ...]
-    """The layer versions that were deleted."""
-    spared: tuple[LayerVersion, ...]
-    """The layer versions that were kept because, since the plan was made, a function uses them or a stack may roll back to them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,6 +83,8 @@ def survey(
     names: Collection[str] | None,
     rules: RetentionRules,
     *,
+    guards: Guards,
+    examines_all: bool = False,
     now: dt.datetime | None = None,
     stop: Cancellation | None = None,
     reporter: Reporter = SILENT,
@@ -72,82 +92,119 @@ def survey(
     """
     Return the planned action for every version of the layers *names*, or of all layers if *names* is ``None``.
 
-    *stop* is checked between calls, because reading a large account lasts minutes. Raises `AwsError`, or `StoppedError` after a
-    requested stop.
+    Lambda reports the size and the policy of a version only in a call for each. If there are more than `MOST_EXAMINED` versions to
+    delete, they are read only if *examines_all*; `delete_versions` reads the policy in any case. *stop* is checked between calls,
+    because reading a large account lasts minutes. Raises `AwsError`, or `StoppedError` after a requested stop.
     """
     stop = stop or Cancellation()
-    reporter.stage("reading layers")
+    reporter.stage("listing layers")
     chosen = sorted(names) if names is not None else sorted(inventory.layers())
+    reporter.stage("listing layer versions", total=len(chosen), unit="layers")
     versions: list[LayerVersion] = []
     for name in chosen:
         stop.check()
         versions += inventory.versions(name)
-    used, guarded = _needed(inventory, versions, reporter, stop)
-    now = now or dt.datetime.now(tz=dt.UTC)
-    planned = plan(versions, used=used, guarded=guarded, rules=rules, now=now)
-    deletions = sum(isinstance(action, DeleteVersion) for action in planned)
-    reporter.stage("checking unused layer versions", total=deletions)
-    actions: list[Action] = []
-    sizes: dict[str, CodeSize] = {}
-    for action in planned:
-        version = action.version
-        if isinstance(action, KeepVersion):
-            actions.append(action)
-            continue
-        stop.check()
-        size = inventory.code_size(version.name, version.number)
-        if inventory.is_shared(version.name, version.number):
-            reason = "shared with other accounts, whose functions are not visible from this account"
-            actions.append(KeepVersion(version=version, reason=reason))
-        else:
-            actions.append(action)
-            sizes |= {} if size is None else {version.arn: size}
         reporter.advance(1)
-    return PruneSurvey(actions=tuple(actions), sizes=sizes)
+    needed = _needed(inventory, versions, guards, reporter, stop)
+    actions = plan(versions, needed=needed, rules=rules, now=now or dt.datetime.now(tz=dt.UTC))
+    deletions = sum(isinstance(action, DeleteVersion) for action in actions)
+    if deletions > MOST_EXAMINED and not examines_all:
+        unexamined = tuple(
+            DeleteVersion(version=action.version, reason=_UNEXAMINED) if isinstance(action, DeleteVersion) else action
+            for action in actions
+        )
+        return PruneSurvey(actions=unexamined, sizes={}, is_examined=False, guards=guards)
+    reporter.stage("checking unused layer versions", total=deletions, unit="layer versions")
+    examined: list[Action] = []
+    sizes: dict[str, CodeSize] = {}
+    for planned in actions:
+        action: Action = planned
+        if isinstance(planned, DeleteVersion):
+            stop.check()
+            action = _unless_shared(inventory, planned)
+            if action is planned:
+                version = planned.version
+                size = inventory.code_size(version.name, version.number)
+                sizes |= {} if size is None else {version.arn: size}
+            reporter.advance(1)
+        examined.append(action)
+    return PruneSurvey(actions=tuple(examined), sizes=sizes, is_examined=True, guards=guards)
+
+
+def _unless_shared(inventory: Inventory, action: DeleteVersion) -> Action:
+    version = action.version
+    if not inventory.is_shared(version.name, version.number):
+        return action
+    return KeepVersion(
+        version=version, reason="shared with other accounts, whose functions are not visible from this account"
+    )
 
 
 def _needed(
-    inventory: Inventory, versions: Iterable[LayerVersion], reporter: Reporter, stop: Cancellation
-) -> tuple[frozenset[str], frozenset[str]]:
+    inventory: Inventory, versions: Iterable[LayerVersion], guards: Guards, reporter: Reporter, stop: Cancellation
+) -> NeededVersions:
     """
-    Return the ARNs of those *versions* that a function uses, and the ARNs without version of layers that a stack may roll back to.
+    Return which of *versions* must stay.
 
-    All versions of all functions are read, but only these ARNs are kept in memory.
+    All versions of all functions are read, but only the ARNs of *versions* are kept in memory.
     """
     asked = {version.arn for version in versions}
-    if not asked:
-        return frozenset(), frozenset()
-    reporter.stage("reading CloudFormation stacks")
-    guarded: set[str] = set()
-    unsettled: set[str] = set()
-    for stack in inventory.unsettled_stacks():
-        guarded |= stack.layers
-        unsettled |= stack.functions
-    reporter.stage("reading functions")
     used: set[str] = set()
-    for attachment in inventory.attachments():
-        stop.check()
-        used.update(asked.intersection(attachment.layers))
-        guarded.update(map(unversioned, attachment.layers if attachment.name in unsettled else ()))
-        reporter.advance(1)
-    return frozenset(used), frozenset(guarded)
+    guarded: set[str] = set()
+    named: dict[str, str] = {}
+    if asked:
+        reporter.stage("reading parameters")
+        named = guards.named()
+        reporter.stage("reading CloudFormation stacks")
+        unsettled: set[str] = set()
+        for stack in inventory.unsettled_stacks():
+            stop.check()
+            guarded |= stack.layers
+            unsettled |= stack.functions
+        reporter.stage("reading functions")
+        for attachment in inventory.attachments():
+            stop.check()
+            used.update(asked.intersection(attachment.layers))
+            guarded.update(map(unversioned, attachment.layers if attachment.name in unsettled else ()))
+            reporter.advance(1)
+    return NeededVersions(used=used, guarded=guarded, named=named, project=guards.project)
 
 
-def delete_versions(inventory: Inventory, found: PruneSurvey, *, reporter: Reporter = SILENT) -> Pruned:
+def delete_versions(
+    inventory: Inventory, found: PruneSurvey, *, stop: Cancellation | None = None, reporter: Reporter = SILENT
+) -> PruneSurvey:
     """
-    Delete the layer versions planned in *found*, except those that a function uses or a stack may roll back to by now.
+    Delete the layer versions planned in *found*, except those that by now must stay or are shared with other accounts.
 
-    Raises `AwsError`.
+    Return what was done. If it fails or is stopped, the reporter receives a warning with the number of deleted versions, and a new
+    survey finds the rest. Raises `AwsError`, or `StoppedError` after a requested stop.
     """
-    deletions = found.deletions
-    used, guarded = _needed(inventory, deletions, reporter, Cancellation())
-    spared = tuple(each for each in deletions if each.arn in used or unversioned(each.arn) in guarded)
-    going = tuple(each for each in deletions if each not in spared)
-    reporter.stage("deleting layer versions", total=len(going))
-    for version in going:
-        inventory.delete(version.name, version.number)
-        reporter.advance(1)
-    return Pruned(versions=going, spared=spared)
+    stop = stop or Cancellation()
+    needed = _needed(inventory, found.deletions, found.guards, reporter, stop)
+    actions: list[Action] = []
+    deleted: list[LayerVersion] = []
+    total = len(found.deletions)
+    reporter.stage("deleting layer versions", total=total, unit="layer versions")
+    try:
+        for planned in found.actions:
+            action: Action = planned
+            if isinstance(planned, DeleteVersion):
+                stop.check()
+                version, reason = planned.version, needed.reason(planned.version)
+                action = KeepVersion(version=version, reason=reason) if reason else _unless_shared(inventory, planned)
+                if action is planned:
+                    inventory.delete(version.name, version.number)
+                    deleted.append(version)
+                reporter.advance(1)
+            actions.append(action)
+    except LaminaError:
+        if deleted:
+            reporter.warn(
+                f"deleted {len(deleted):,} of {count(total, 'layer version')}, the last `{deleted[-1].arn}`",
+                hint="run the command again to delete the rest",
+            )
+        raise
+    return replace(found, actions=tuple(actions))
 
 
 def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> frozenset[str]:

@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
 from lamina.aws.destination.naming import digest_in
+from lamina.core.frozen import frozen
 from lamina.core.text import count
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from lamina.aws.api.layers import LayerVersion
     from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.destination.naming import Keys
+    from lamina.aws.prune.present import ProjectLayers
     from lamina.aws.publish.layer_record import LayerRecord
 
 _DAY_SECONDS = 86_400
+UNUSED = "not used by any version of any function"
+"""The reason for deleting a layer version."""
 LEAST_OBJECT_SECONDS = float(_DAY_SECONDS)
 """The age in seconds from which objects and unfinished uploads are deleted. A more recent one may belong to a running `lamina publish`."""
 
@@ -46,26 +50,44 @@ class DeleteVersion:
     """Delete a layer version that no function in the account uses."""
 
     version: LayerVersion
-    reason: str = "not used by any version of any function"
+    reason: str = UNUSED
 
 
 Action = KeepVersion | DeleteVersion
 
 
+@frozen
+class NeededVersions:
+    """The layer versions that must stay, whatever their age."""
+
+    used: Collection[str]
+    """The ARNs of layer versions that functions use."""
+    guarded: Collection[str]
+    """The ARNs, without version, of layers that a CloudFormation stack may roll back to."""
+    named: Mapping[str, str]
+    """The name of a Systems Manager parameter whose value has the version's ARN, by that ARN."""
+    project: ProjectLayers
+    """The layer versions that the project needs."""
+
+    def reason(self, version: LayerVersion) -> str | None:
+        """Return the first reason for which *version* must stay, or ``None`` if there is none."""
+        if version.arn in self.used:
+            return "used by a function"
+        if version.arn in self.named:
+            return f"named by parameter `{self.named[version.arn]}`"
+        if unversioned(version.arn) in self.guarded:
+            return "a CloudFormation stack may still roll back to it"
+        return self.project.reason(version)
+
+
 def plan(
     versions: Iterable[LayerVersion],
     *,
-    used: Collection[str],
-    guarded: Collection[str],
+    needed: NeededVersions,
     rules: RetentionRules,
     now: dt.datetime,
 ) -> tuple[Action, ...]:
-    """
-    Return the action for each of *versions*, sorted by layer name, newest version first.
-
-    *used* are the ARNs of layer versions that functions use. *guarded* are the ARNs, without version, of layers that a CloudFormation
-    stack may roll back to.
-    """
+    """Return the action for each of *versions*, sorted by layer name, newest version first."""
     layers: dict[str, list[LayerVersion]] = {}
     for version in versions:
         layers.setdefault(version.name, []).append(version)
@@ -76,31 +98,19 @@ def plan(
         ours = [version.number for version in newest if digest_in(version.description) is not None]
         for version in newest:
             place = ours.index(version.number) if version.number in ours else None
-            reason = _reason(version, place, used=used, guarded=guarded, rules=rules, now=now)
+            reason = needed.reason(version) or _retained(version, place, rules=rules, now=now)
             actions.append(
                 DeleteVersion(version=version) if reason is None else KeepVersion(version=version, reason=reason)
             )
     return tuple(actions)
 
 
-def _reason(
-    version: LayerVersion,
-    place: int | None,
-    *,
-    used: Collection[str],
-    guarded: Collection[str],
-    rules: RetentionRules,
-    now: dt.datetime,
-) -> str | None:
+def _retained(version: LayerVersion, place: int | None, *, rules: RetentionRules, now: dt.datetime) -> str | None:
     """
-    Return the first reason that applies for keeping *version*, or ``None`` if there is none.
+    Return the first of *rules* that keeps *version*, or ``None`` if there is none.
 
     *place* is its position among the versions that lamina published, 0 for the newest; ``None`` if lamina did not publish it.
     """
-    if version.arn in used:
-        return "used by a function"
-    if unversioned(version.arn) in guarded:
-        return "a CloudFormation stack may still roll back to it"
     if place is None:
         return "not published by lamina"
     if place < max(1, rules.keep):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
 from lamina.aws.destination.destination import everywhere
-from lamina.aws.destination.naming import layer_name
-from lamina.aws.prune.apply import kept_digests, survey, survey_objects
+from lamina.aws.destination.naming import fill, layer_name
+from lamina.aws.prune.apply import Guards, delete_versions, kept_digests, survey, survey_objects
 from lamina.aws.prune.plan import DeleteVersion
+from lamina.aws.prune.present import read_project
+from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
 from lamina.project import config
 
@@ -17,36 +19,31 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.api.layers import LayerVersion
     from lamina.aws.destination.bucket import Bucket
     from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey, UnneededObjects
     from lamina.aws.prune.plan import RetentionRules
+    from lamina.aws.prune.present import ProjectLayers
     from lamina.aws.publish.config import PublishConfig
     from lamina.core.reporter import Reporter
 
-SPARED = "became needed after the plan was made"
-"""The reason shown for a layer version that was planned for deletion but kept."""
 _VERSION = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrunePlan:
-    """The planned action for each layer version, and the bucket objects to delete, at all destinations."""
+    """The action for each layer version, and the bucket objects to delete, at all destinations."""
 
     surveys: Mapping[Destination, PruneSurvey]
-    going: Mapping[Destination, Sequence[LayerVersion]]
-    """The layer versions to delete; in a plan that was applied, those that were deleted."""
     buckets: tuple[UnneededObjects, ...] = ()
 
     @property
     def arns(self) -> frozenset[str]:
-        """The ARNs of the layer versions in `going`."""
-        return frozenset(version.arn for versions in self.going.values() for version in versions)
+        """The ARNs of the layer versions to delete; in a plan that was applied, of those that were deleted."""
+        return frozenset(version.arn for found in self.surveys.values() for version in found.deletions)
 
     def document(self, *, applied: bool) -> dict[str, object]:
         """Return the plan as a JSON document, version "1". *applied* is whether the deletions were made."""
-        going = self.arns
         layers = [
             {
                 "layer_name": action.version.name,
@@ -54,10 +51,8 @@ class PrunePlan:
                 "arn": action.version.arn,
                 "account": destination.services.account.id,
                 "region": destination.services.account.region,
-                "action": "delete" if action.version.arn in going else "keep",
-                "reason": SPARED
-                if isinstance(action, DeleteVersion) and action.version.arn not in going
-                else action.reason,
+                "action": "delete" if isinstance(action, DeleteVersion) else "keep",
+                "reason": action.reason,
                 "bytes": None if size is None else size.zipped_bytes,
                 "unzipped_bytes": None if size is None else size.unzipped_bytes,
             }
@@ -78,20 +73,90 @@ class PrunePlan:
         return {"version": _VERSION, "applied": applied, "layers": layers, "objects": objects, "uploads": uploads}
 
 
+@frozen
+class PruneScope:
+    """The layers to prune, and what must stay of them."""
+
+    names: frozenset[str] | None
+    """The names of the layers in Lambda; ``None`` for all layers."""
+    project: ProjectLayers
+    parameters: str | None
+    """The template of the path of parameters that have ARNs; ``None`` if the configuration has no ``ssm-prefix``."""
+
+    def guards(self, destination: Destination) -> Guards:
+        """Return what names layer versions at *destination*."""
+        if self.parameters is None:
+            return Guards(project=self.project)
+        services = destination.services
+        path = fill(self.parameters, services.account) or "/"
+        return Guards(project=self.project, parameters=services.parameters, path=path)
+
+
+def read_scope(
+    project: Path, publishing: PublishConfig, *, layers: Collection[str], everything: bool, reporter: Reporter = SILENT
+) -> PruneScope:
+    """
+    Return the scope for the layers of *project*, for those with the names *layers* in Lambda, or for *everything* in the account.
+
+    Raises the errors of `read_project`.
+    """
+    is_own = not layers and not everything
+    prefix = publishing.ssm_prefix
+    if prefix is not None and "{service}" in prefix:
+        # The layers of other services have their parameters below other paths.
+        prefix = (
+            prefix.replace("{service}", config.load(project).name)
+            if is_own
+            else prefix.partition("{service}")[0].rpartition("/")[0]
+        )
+    names = layer_names(project, publishing) if is_own else layers
+    return PruneScope(
+        names=None if everything else frozenset(names),
+        project=read_project(project, publishing, reporter=reporter),
+        parameters=prefix,
+    )
+
+
 def plan_everywhere(
     destinations: Sequence[Destination],
-    names: Collection[str] | None,
+    scope: PruneScope,
     rules: RetentionRules,
     *,
+    examines_all: bool = False,
     reporter: Reporter = SILENT,
 ) -> PrunePlan:
-    """Return the plan for the layers *names*, or for all layers if *names* is ``None``, in all *destinations*. Raises `AwsError`."""
+    """
+    Return the plan for the layers of *scope* in all *destinations*. Raises `AwsError`.
+
+    Without *examines_all*, the sizes of many versions are not read; see `survey`.
+    """
 
     def survey_destination(destination: Destination) -> PruneSurvey:
-        return survey(destination.services.inventory, names, rules, stop=destination.stop, reporter=reporter)
+        return survey(
+            destination.services.inventory,
+            scope.names,
+            rules,
+            guards=scope.guards(destination),
+            examines_all=examines_all,
+            stop=destination.stop,
+            reporter=reporter,
+        )
 
-    surveys = everywhere(survey_destination, destinations)
-    return PrunePlan(surveys=surveys, going={destination: found.deletions for destination, found in surveys.items()})
+    return PrunePlan(surveys=everywhere(survey_destination, destinations))
+
+
+def delete_everywhere(plan: PrunePlan, *, reporter: Reporter = SILENT) -> PrunePlan:
+    """
+    Delete the layer versions of *plan*, and return what was done. See `delete_versions`.
+
+    A failure in one account and region does not stop the others. Raises `AwsError`.
+    """
+
+    def delete(destination: Destination) -> PruneSurvey:
+        found = plan.surveys[destination]
+        return delete_versions(destination.services.inventory, found, stop=destination.stop, reporter=reporter)
+
+    return replace(plan, surveys=everywhere(delete, plan.surveys))
 
 
 def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
@@ -105,18 +170,18 @@ def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
 
 
 def survey_buckets(
-    going: Mapping[Destination, Sequence[LayerVersion]], publishing: PublishConfig, *, reporter: Reporter = SILENT
+    plan: PrunePlan, publishing: PublishConfig, *, reporter: Reporter = SILENT
 ) -> tuple[UnneededObjects, ...]:
     """
-    Return the objects and unfinished uploads of each bucket that are unneeded once the layer versions *going* are deleted.
+    Return the objects and unfinished uploads of each bucket that are unneeded once the layer versions of *plan* are deleted.
 
-    A bucket of several destinations is surveyed once, and keeps everything that one of them needs. Raises `AwsError`.
+    A bucket of several destinations is surveyed once, and keeps everything that one of them or the project needs. Raises `AwsError`.
     """
     shared: dict[str, tuple[Bucket, set[str]]] = {}
-    for destination, versions in going.items():
+    for destination, found in plan.surveys.items():
         if (bucket := destination.bucket) is not None:
             _, kept = shared.setdefault(bucket.name, (bucket, set()))
-            kept |= kept_digests(destination.services.inventory, versions)
+            kept |= kept_digests(destination.services.inventory, found.deletions) | found.guards.project.digests
     keep_layers = publishing.storage is Storage.REFERENCE
     return tuple(
         survey_objects(bucket, kept, keep_layers=keep_layers, reporter=reporter) for bucket, kept in shared.values()
