@@ -223,13 +223,28 @@ def test_list_without_versions() -> None:
         return {"FunctionName": "f", "FunctionArn": f"f:{version}", "Version": version, "Layers": arns}
 
     with Stubber(client) as stubber:
-        stubber.add_response("list_functions", {"Functions": [row("2", 2)]}, {"FunctionVersion": "ALL"})
+        latest = row("$LATEST", 2) | {"FunctionArn": "f"}
+        stubber.add_response("list_functions", {"Functions": [latest]}, {"FunctionVersion": "ALL"})
         stubber.add_response(
             "list_versions_by_function", {"Versions": [row("1", 1), row("2", 2)]}, {"FunctionName": "f"}
         )
         found = [each.layers for each in AwsInventory(call, call, pace=Pace(1000)).attachments()]
 
     assert [(f"{LAYER}:2",), (f"{LAYER}:1",), (f"{LAYER}:2",)] == found
+
+
+def test_functions_without_versions() -> None:
+    """An account in which no function has a published version is listed once: the ARNs show that versions were asked for."""
+    calls: list[str] = []
+
+    def call(operation: str, **_: Any) -> dict[str, Any]:
+        calls.append(operation)
+        names = [f"f{number}" for number in range(50)]
+        rows = [{"FunctionName": each, "FunctionArn": f"{each}:$LATEST", "Version": "$LATEST"} for each in names]
+        return {"Functions": rows, "Versions": rows[:1]}
+
+    assert [] == list(AwsInventory(call, call, pace=Pace(1e9)).attachments())
+    assert ["ListFunctions"] == calls
 
 
 def test_stacks(moto: Emulator, layer: str) -> None:

@@ -156,16 +156,17 @@ class AwsInventory:
     def attachments(self) -> Iterator[Attachment]:
         """Yield an attachment for every function version that has layers. A version may be repeated."""
         names: dict[str, None] = {}
-        versions_seen = False
+        has_versions = False
         doing = "list all functions with their versions"
         for page in pages(self._lambda, "ListFunctions", doing=doing, FunctionVersion="ALL"):
             for row in page["Functions"]:
-                versions_seen = versions_seen or str(row["FunctionName"]) in names
+                qualified = str(row["FunctionArn"]).endswith(f":{row.get('Version')}")
+                has_versions = has_versions or qualified or str(row["FunctionName"]) in names
                 names[str(row["FunctionName"])] = None
                 yield from _attached(row)
-        # Some emulators ignore `FunctionVersion="ALL"`. So if no function is listed more than once, the versions of each function are
-        # listed separately: a missed version could lead to the deletion of a layer that is in use.
-        for name in () if versions_seen else names:
+        # Some emulators ignore `FunctionVersion="ALL"`: they list each function once, without a version in its ARN. The versions of
+        # each function are then listed separately: a missed version could lead to the deletion of a layer that is in use.
+        for name in () if has_versions else names:
             doing = f"list the versions of function `{name}`"
             for page in pages(self._lambda, "ListVersionsByFunction", doing=doing, FunctionName=name):
                 for row in page["Versions"]:
