@@ -1,4 +1,4 @@
-"""A server on loopback that answers requests of AWS clients for identities, roles and the code of a function."""
+"""A server on loopback that answers requests of AWS clients for identities, roles, functions and the code of a function."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CODE = b"the zipped code of a function"
+PAGES = 3
+"""The number of pages in the list of functions."""
 _SPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
 
 
@@ -72,8 +74,7 @@ class _Answer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
         action = parse_qs(body)["Action"][0]
-        key = self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
-        self.server.seen.append((key, action))
+        self.server.seen.append((self._key(), action))
         if action == "AssumeRole":
             expiry = dt.datetime.now(tz=dt.UTC) + dt.timedelta(seconds=self.server.lifetime_seconds)
             number = self.server.actions().count(action)
@@ -90,6 +91,10 @@ class _Answer(BaseHTTPRequestHandler):
         if self.path.startswith("/code"):
             self._send(CODE, "application/zip")
             return
+        path, _, query = self.path.partition("?")
+        if path.rstrip("/").endswith("/functions"):
+            self._list_functions(int(parse_qs(query).get("Marker", ["0"])[0]))
+            return
         self.server.seen.append(("", "GetFunction"))
         digest = base64.b64encode(hashlib.sha256(CODE).digest()).decode()
         found = {
@@ -98,8 +103,24 @@ class _Answer(BaseHTTPRequestHandler):
         }
         self._send(json.dumps(found).encode(), "application/json")
 
-    def _send(self, content: bytes, kind: str) -> None:
-        self.send_response(200)
+    def _list_functions(self, number: int) -> None:
+        """Send a page with one function, which has version *number*, and refuse a key that was used for another page."""
+        key = self._key()
+        if (key, "ListFunctions") in self.server.seen:
+            self._send(b'{"__type": "ExpiredTokenException"}', "application/json", status=403)
+            return
+        self.server.seen.append((key, "ListFunctions"))
+        arn = f"arn:aws:lambda:eu-west-1:123456789012:function:f:{number}"
+        layers = [{"Arn": f"arn:aws:lambda:eu-west-1:123456789012:layer:common:{number}"}]
+        row = {"FunctionName": "f", "FunctionArn": arn, "Version": str(number), "Layers": layers}
+        page = {"Functions": [row]} | ({"NextMarker": str(number + 1)} if number < PAGES - 1 else {})
+        self._send(json.dumps(page).encode(), "application/json")
+
+    def _key(self) -> str:
+        return self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0]
+
+    def _send(self, content: bytes, kind: str, *, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

@@ -21,7 +21,7 @@ from lamina.core.errors import (
     LaminaError,
     UnreachableError,
 )
-from stsserver import CODE, Sts, make_certificate
+from stsserver import CODE, PAGES, Sts, make_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -391,6 +391,18 @@ def test_roles_are_assumed_again_before_they_expire(world: World) -> None:
 
     key = KEYS["AWS_ACCESS_KEY_ID"]
     assert [(key, "AssumeRole"), (key, "AssumeRole"), ("ASIAROLE2", "GetCallerIdentity")] == server.seen
+
+
+def test_a_long_list_goes_on_when_the_credentials_of_a_role_expire(world: World) -> None:
+    """Each page of a list is requested with credentials that are still valid, because a large account takes minutes."""
+    with Sts(lifetime_seconds=300) as server:
+        world.configure(AWS_ENDPOINT_URL=server.url, **KEYS)
+        services = Access(role="arn:aws:iam::123456789012:role/deployer").connect()
+        found = [each.layers for each in services.inventory.attachments()]
+
+    assert [(f"arn:aws:lambda:eu-west-1:123456789012:layer:common:{number}",) for number in range(PAGES)] == found
+    keys = [key for key, action in server.seen if action == "ListFunctions"]
+    assert PAGES == len(set(keys)) == len(keys)
 
 
 CONNECT = """

@@ -23,7 +23,7 @@ from lamina.aws.api.layers import Grant, Publication
 from lamina.aws.api.session import Access
 from lamina.aws.api.ssm import StoredParameters
 from lamina.aws.destination.bucket import Bucket
-from lamina.aws.destination.destination import Cancellation
+from lamina.aws.destination.destination import Cancellation, Destination
 from lamina.aws.destination.naming import Keys
 from lamina.aws.prune.apply import (
     Guards,
@@ -36,7 +36,8 @@ from lamina.aws.prune.apply import (
 )
 from lamina.aws.prune.plan import RetentionRules
 from lamina.aws.prune.present import NO_PROJECT
-from lamina.core.errors import StoppedError
+from lamina.aws.prune.service import PruneScope, delete_everywhere, plan_everywhere
+from lamina.core.errors import AwsError, StoppedError, UnreachableError
 from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
@@ -132,6 +133,98 @@ def test_interrupted() -> None:
         survey(fake.inventory, None, ONE, guards=NOTHING, now=NOW, stop=stop)
 
     assert ["ListLayerVersions"] == fake.calls
+
+
+def test_an_interrupted_deletion_continues_when_it_is_run_again() -> None:
+    """A failure and a stop say how much was deleted; the next run deletes the rest, and one after that finds nothing."""
+    cloud, reporter, stop = account(1, 2, 3, 4, 5, 6), Hints(), Cancellation()
+    deletions = Counter[str]()
+
+    def fail(operation: str) -> None:
+        deletions[operation] += 1
+        if deletions["DeleteLayerVersion"] == 3:
+            raise UnreachableError("no connection")
+
+    def request_stop(operation: str) -> None:
+        if operation == "DeleteLayerVersion":
+            stop.request()
+
+    failing, stopping, third = cloud.connect(before=fail), cloud.connect(after=request_stop), cloud.connect()
+    with pytest.raises(UnreachableError):
+        delete_versions(
+            failing.inventory, survey(failing.inventory, None, ONE, guards=NOTHING, now=NOW), reporter=reporter
+        )
+    left = [[each.number for each in cloud.live(NAME)]]
+    with pytest.raises(StoppedError):
+        delete_versions(
+            stopping.inventory,
+            survey(stopping.inventory, None, ONE, guards=NOTHING, now=NOW),
+            stop=stop,
+            reporter=reporter,
+        )
+    left.append([each.number for each in cloud.live(NAME)])
+    for _ in range(2):
+        found = survey(third.inventory, None, ONE, guards=NOTHING, now=NOW)
+        left.append([each.number for each in delete_versions(third.inventory, found, reporter=reporter).deletions])
+
+    assert [[1, 2, 3, 6], [1, 2, 6], [2, 1], []] == left
+    again = "run the command again to delete the rest"
+    assert [
+        f"deleted 2 of 5 layer versions, the last `{LAYER}:4` {again}",
+        f"deleted 1 of 3 layer versions, the last `{LAYER}:3` {again}",
+    ] == reporter.hints
+
+
+def test_a_failure_in_one_account_stops_no_other() -> None:
+    """The versions of other accounts are deleted, and the error names the account that failed."""
+
+    def refuse(operation: str) -> None:
+        if operation == "DeleteLayerVersion":
+            raise UnreachableError("no connection")
+
+    clouds = account(1, 2), account(1, 2), account(1, 2)
+    places = [
+        Destination(cloud.connect(before=before), bucket=None, prefix="")
+        for cloud, before in zip(clouds, (refuse, None, refuse), strict=True)
+    ]
+    scope = PruneScope(names=frozenset({NAME}), project=NO_PROJECT, parameters=None)
+    found = plan_everywhere(places, scope, ONE)
+    with pytest.raises(AwsError) as caught:
+        delete_everywhere(found)
+
+    assert [[1, 2], [2], [1, 2]] == [[each.number for each in cloud.live(NAME)] for cloud in clouds]
+    assert "2 of 3 destinations failed" == str(caught.value).splitlines()[0]
+
+
+def test_a_version_that_a_parameter_names_meanwhile_stays() -> None:
+    """Parameters are read again before the deletion."""
+    cloud = account(1, 2, 3)
+    fake = cloud.connect()
+    guards = Guards(project=NO_PROJECT, parameters=fake.parameters, path="/layers")
+    found = survey(fake.inventory, None, ONE, guards=guards, now=NOW)
+    cloud.parameters["/layers/common"] = f"{LAYER}:1"
+    done = delete_versions(fake.inventory, found)
+
+    assert ([2, 1], [2]) == ([each.number for each in found.deletions], [each.number for each in done.deletions])
+    assert "named by parameter `/layers/common`" == done.actions[-1].reason
+
+
+def test_sizes_of_many_versions_are_read_on_request() -> None:
+    """Up to 100 versions to delete are examined; more only on request, and then shared versions are not planned for deletion."""
+    cloud = account(*range(1, 103))
+    cloud.versions[NAME][6].grants["lamina-o-abc"] = Grant(principal="o-abcdefghij")
+    inventory = cloud.connect().inventory
+    many = survey(inventory, None, ONE, guards=NOTHING, now=NOW)
+    wanted = survey(inventory, None, ONE, guards=NOTHING, examines_all=True, now=NOW)
+    few = survey(inventory, None, RetentionRules(keep=2, keep_days=0), guards=NOTHING, now=NOW)
+
+    assert [(101, 0, False), (100, 100, True), (99, 99, True)] == [
+        (len(each.deletions), len(each.sizes), each.is_examined) for each in (many, wanted, few)
+    ]
+    checked = "not used by any version of any function; whether it is shared with other accounts is checked before it is deleted"
+    assert checked == many.actions[-1].reason
+    assert 100 == len(delete_versions(inventory, many).deletions)
+    assert [7, 102] == [each.number for each in cloud.live(NAME)]
 
 
 def test_objects_of_kept_layers_stay() -> None:
