@@ -74,7 +74,7 @@ def test_the_present_lock_file_and_the_last_build(service: Service) -> None:
 
 
 def test_layers_in_the_configuration(service: Service) -> None:
-    """A version in `layer-arns` of a function is needed, whoever published it; other versions of its layer are not."""
+    """A version in `layer-arns` of a function is needed even if lamina did not publish it; other versions of its layer are not."""
     service.more["hello"] = f'layer-arns = ["{ARN}:7"]'
     service.write()
     needed = read(service)
