@@ -223,7 +223,8 @@ def test_sizes_of_many_versions_are_read_on_request() -> None:
     ]
     checked = "not used by any version of any function; whether it is shared with other accounts is checked before it is deleted"
     assert checked == many.actions[-1].reason
-    assert 100 == len(delete_versions(inventory, many).deletions)
+    done = delete_versions(inventory, many)
+    assert (100, "not used by any version of any function") == (len(done.deletions), done.actions[-1].reason)
     assert [7, 102] == [each.number for each in cloud.live(NAME)]
 
 

@@ -194,6 +194,7 @@ def delete_versions(
                 action = KeepVersion(version=version, reason=reason) if reason else _unless_shared(inventory, planned)
                 if action is planned:
                     inventory.delete(version.name, version.number)
+                    action = DeleteVersion(version=version)
                     deleted.append(version)
                 reporter.advance(1)
             actions.append(action)
