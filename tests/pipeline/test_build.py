@@ -474,3 +474,19 @@ def test_unchanged_build_imports_little(service: Service, store: Store) -> None:
 
     assert "nothing to do" in done.stderr
     assert "0 []\n" == done.stdout
+
+
+def test_deprecated_runtime_is_a_warning(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dry run, a build and a build with nothing to do all warn about a deprecated runtime, and succeed."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    service.settings["runtime"], service.requires_python = '"python3.9"', ">=3.9"
+    project, said = str(service.write()), ""
+
+    for options in (["--dry-run"], [], []):
+        assert 0 == main(["build", "--project", project, *options])
+        said = capsys.readouterr().err
+        assert 1 == said.count("warning: `python3.9` is deprecated: no support since 2025-12-15, ")
+        assert said.endswith("; change it to `python3.14` in `pyproject.toml`, line 7\n")
+    assert "nothing to do" in said

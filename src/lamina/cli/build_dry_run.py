@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from lamina.archive.handlers import check_handlers
@@ -15,6 +16,7 @@ from lamina.core.values import Severity, SourcePin
 from lamina.fetch.provider import offline_error
 from lamina.pipeline import report
 from lamina.pipeline.checks import run as checks
+from lamina.pipeline.checks import runtime
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import estimate
 from lamina.pipeline.layers import LayerPlan
@@ -109,15 +111,16 @@ def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...
 
     Raises `PackageError`, as a build does, if a module does not define its handler.
     """
+    today = dt.datetime.now(tz=dt.UTC).date()
     layers = [layer.reused for layer in plan.decided if layer.reused is not None]
     packages = plan.packages or ()
     if plan.reused:
         reused = {package.name: package for each in packages for package in each.reused or ()}
         ordered = [reused[function.name] for function in plan.service.functions]
-        return (*plan.findings, *checks.check(layers, ordered, plan.service))
+        return (*plan.findings, *checks.check(layers, ordered, plan.service, today=today))
     read = [sources for each in packages if (sources := each.sources) is not None]
     check_handlers(read, target=plan.service.target, provided=_AnyModule())
-    return (*plan.findings, *estimated_findings(plan, sizes))
+    return (*plan.findings, *runtime.check(plan.service, today=today), *estimated_findings(plan, sizes))
 
 
 class _AnyModule:

@@ -231,6 +231,13 @@ def runtimes() -> tuple[Runtime, ...]:
     )
 
 
+def supported_runtimes(today: dt.date) -> tuple[Runtime, ...]:
+    """Return the generally available runtimes that AWS still supports *today*, oldest first."""
+    return tuple(
+        each for each in runtimes() if each.preview is None and (each.deprecation is None or each.deprecation > today)
+    )
+
+
 @cache
 def _data() -> dict[str, Any]:
     return read_data("runtimes.toml")

@@ -18,6 +18,7 @@ Each output is written to a temporary file and renamed, so a killed build leaves
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
@@ -187,7 +188,7 @@ def _build_target(
         target=plan.service.target,
         layers=layers,
         packages=packages,
-        findings=(*plan.findings, *run.check(layers, packages, plan.service), *missing),
+        findings=(*plan.findings, *run.check(layers, packages, plan.service, today=_date(started_ns)), *missing),
         reused=plan.reused,
         seconds=_seconds_since(started_ns),
     )
@@ -235,6 +236,10 @@ def _refused(plan: TargetPlan, findings: tuple[Finding, ...], started_ns: int) -
         seconds=_seconds_since(started_ns),
     )
     return Result(plan=plan, build=build, refused=True)
+
+
+def _date(started_ns: int) -> dt.date:
+    return dt.datetime.fromtimestamp(started_ns / 1e9, tz=dt.UTC).date()
 
 
 def _seconds_since(started_ns: int) -> float:

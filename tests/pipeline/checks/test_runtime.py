@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,16 +13,21 @@ from lamina.pipeline.checks.runtime import check
 from lamina.project.service import Function
 from pipeline.checks.made import make_service
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TODAY = dt.date(2026, 11, 28)
+
 
 def test_preview() -> None:
     """A note says that a runtime is only a preview, unless the rule is ignored; other runtimes have no finding."""
     service = replace(make_service(), target=Target.of("python3.15", "arm64"))
-    [finding] = check(service)
+    [finding] = check(service, today=_TODAY)
 
     assert ("runtime-preview", "note") == (finding.rule, finding.severity.value)
     assert finding.message.startswith("`python3.15` has been a public preview since 2026-07-24: ")
-    assert () == check(replace(service, ignore=("runtime-preview",)))
-    assert () == check(replace(service, target=Target.of("python3.14", "arm64")))
+    assert () == check(replace(service, ignore=("runtime-preview",)), today=_TODAY)
+    assert () == check(replace(service, target=Target.of("python3.14", "arm64")), today=_TODAY)
 
 
 @pytest.mark.parametrize(
@@ -34,8 +41,86 @@ def test_preview() -> None:
 def test_managed_instances(memory: int, timeout: int, messages: list[str]) -> None:
     """A value above the limit of ordinary functions is a warning, because the function may run on Lambda Managed Instances."""
     function = Function(name="f", handler="a.b", layers=(), memory_mb=memory, timeout_seconds=timeout, environment=())
-    found = check(replace(make_service(), functions=(function,)))
+    found = check(replace(make_service(), functions=(function,)), today=_TODAY)
 
     assert [("managed-instances-only", "warning", message) for message in messages] == [
         (finding.rule, finding.severity.value, finding.message) for finding in found
     ]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "today", "facts"),
+    [
+        (
+            "python3.10",
+            dt.date(2026, 11, 28),
+            "deprecated: no support since 2026-10-31, no new functions from 2027-02-01, no updates from 2027-03-03; change it to `python3.14`",
+        ),
+        (
+            "python3.9",
+            dt.date(2027, 2, 1),
+            "deprecated: no support since 2025-12-15, no new functions since 2027-02-01, no updates from 2027-03-03; change it to `python3.14`",
+        ),
+        (
+            "python3.11",
+            dt.date(2027, 5, 2),
+            "soon deprecated: no support from 2027-06-30, no new functions from 2027-07-31, no updates from 2027-08-31; change it to `python3.14`",
+        ),
+        (
+            "python3.12",
+            dt.date(2029, 1, 10),
+            "deprecated: no support since 2028-10-31, no new functions since 2028-11-30, no updates since 2029-01-10; change it to `python3.14`",
+        ),
+        (
+            "python3.13",
+            dt.date(2030, 1, 1),
+            "deprecated: no support since 2029-06-30, no new functions since 2029-07-31, no updates since 2029-08-31; lamina knows no newer runtime: update lamina",
+        ),
+    ],
+)  # fmt: skip
+def test_deprecated(runtime: str, today: dt.date, facts: str) -> None:
+    """A warning has the dates of a runtime's end, and the newest runtime that is supported on that day."""
+    [finding] = check(replace(make_service(), target=Target.of(runtime, "arm64")), today=today)
+
+    assert ("runtime-deprecated", "warning") == (finding.rule, finding.severity.value)
+    assert f"`{runtime}` is {facts}" == finding.message
+
+
+@pytest.mark.parametrize(
+    ("runtime", "today"),
+    [
+        ("python3.11", dt.date(2027, 5, 1)),
+        ("python3.13", dt.date(2029, 5, 1)),
+        ("python3.15", dt.date(2099, 1, 1)),
+    ],
+)
+def test_supported(runtime: str, today: dt.date) -> None:
+    """Until 90 days before no new functions with a supported runtime, a build has no warning."""
+    found = check(replace(make_service(), target=Target.of(runtime, "arm64")), today=today)
+
+    assert "runtime-deprecated" not in {finding.rule for finding in found}
+
+
+def test_deprecated_can_be_ignored() -> None:
+    """The warning is hidden if the configuration ignores its rule."""
+    service = replace(make_service(), target=Target.of("python3.9", "arm64"), ignore=("runtime-deprecated",))
+
+    assert () == check(service, today=_TODAY)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("pyproject.toml", 'runtime = "python3.9"'),
+        ("lamina.toml", 'targets = ["python3.9-arm64", "python3.13-arm64"]'),
+        ("template.yaml", "      Runtime: python3.9"),
+    ],
+)
+def test_line_to_change(tmp_path: Path, name: str, line: str) -> None:
+    """The warning names the line that sets the runtime, whether it is in the configuration or in a template."""
+    path = tmp_path / name
+    path.write_text(f"# python3.9\n\nother = 'python3.99 python3.9.1'\n{line}\n", encoding="utf-8")
+    service = replace(make_service(), target=Target.of("python3.9", "arm64"), inputs=(path,))
+    [finding] = check(service, today=_TODAY)
+
+    assert finding.message.endswith(f"; change it to `python3.14` in `{name}`, line 4")

@@ -64,7 +64,7 @@ def error(rule: str, path: str, message: str) -> Finding:
     return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path)
 
 
-def warning(rule: str, path: str, message: str) -> Finding:
+def warning(rule: str, path: str | None, message: str) -> Finding:
     """Return a warning finding, for a likely mistake."""
     return Finding(rule=rule, severity=Severity.WARNING, message=message, path=path)
 

@@ -8,15 +8,20 @@ from lamina.core.target import quotas
 from lamina.pipeline.checks import content, limits, overlap, runtime, sdk
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Sequence
 
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
 
 
-def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
+def check(
+    layers: Sequence[Layer], packages: Sequence[Package], service: Service, *, today: dt.date
+) -> tuple[Finding, ...]:
     """
     Return the findings on *layers* and *packages*. Rules that *service* ignores are skipped, except most errors.
+
+    *today* is the date of the build, which decides whether a runtime counts as deprecated.
 
     Raises `DamagedOutputError` if a zip was damaged after it was written.
     """
@@ -25,6 +30,6 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         *content.check_layers(layers, ignore=service.ignore),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
-        *runtime.check(service),
+        *runtime.check(service, today=today),
         *content.check_packages(packages, service),
     )

@@ -1,43 +1,98 @@
 """
-Find settings that Lambda may not accept, or not support, for every function. Pure: a service in, findings out.
+Find settings that Lambda may not accept, or not support, for every function. A service in, findings out.
 
-==========================  ========  =======================================================================
+==========================  ========  ================================================================================
 rule                        severity  reported if
-==========================  ========  =======================================================================
+==========================  ========  ================================================================================
 ``runtime-preview``         note      AWS offers the target's runtime only as a preview
+``runtime-deprecated``      warning   AWS no longer supports the target's runtime, or Lambda soon rejects new functions
 ``managed-instances-only``  warning   only a function on Lambda Managed Instances can have the memory or time
-==========================  ========  =======================================================================
+==========================  ========  ================================================================================
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.target import runtimes
+from lamina.core.files import read_file
+from lamina.core.target import runtimes, supported_runtimes
 from lamina.pipeline.checks.common import kept, note, warning
 from lamina.project.functions import UNITS, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.core.target import Target
+    from lamina.core.target import Runtime, Target
     from lamina.core.values import Finding
     from lamina.project.service import Service
 
 
-def check(service: Service) -> tuple[Finding, ...]:
-    """Return the findings on the runtime and the functions of *service*, except those of rules that it ignores."""
-    return kept((*_preview(service.target), *_managed(service)), service.ignore)
+_SOON = dt.timedelta(days=90)
+"""How long before Lambda rejects new functions a build starts to warn."""
 
 
-def _preview(target: Target) -> Iterator[Finding]:
-    (runtime,) = (each for each in runtimes() if each.name == target.runtime)
+def check(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
+    """
+    Return the findings on the runtime and the functions of *service*, except those of rules that it ignores.
+
+    *today* is compared with the dates of the runtime's end. No finding is an error, so no build fails because of the date.
+    """
+    runtime = _runtime(service.target)
+    return kept((*_preview(runtime), *_deprecated(runtime, service, today), *_managed(service)), service.ignore)
+
+
+def _runtime(target: Target) -> Runtime:
+    return next(each for each in runtimes() if each.name == target.runtime)
+
+
+def _preview(runtime: Runtime) -> Iterator[Finding]:
     if runtime.preview is not None:
         yield note(
             "runtime-preview",
             None,
-            f"`{target.runtime}` has been a public preview since {runtime.preview}: AWS gives no support for it and may withdraw it",
+            f"`{runtime.name}` has been a public preview since {runtime.preview}: AWS gives no support for it and may withdraw it",
         )
+
+
+def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[Finding]:
+    begin = min((day for day in (runtime.deprecation, _before(runtime.block_create)) if day is not None), default=None)
+    if begin is None or today < begin:
+        return
+    events = (
+        ("support", runtime.deprecation),
+        ("new functions", runtime.block_create),
+        ("updates", runtime.block_update),
+    )
+    facts = [f"no {what} {'since' if day <= today else 'from'} {day}" for what, day in events if day is not None]
+    is_over = runtime.deprecation is not None and runtime.deprecation <= today
+    newest = next(reversed(supported_runtimes(today)), None)
+    change = (
+        "lamina knows no newer runtime: update lamina"
+        if newest is None
+        else f"change it to `{newest.name}`{_place(runtime.name, service)}"
+    )
+    yield warning(
+        "runtime-deprecated",
+        None,
+        f"`{runtime.name}` is {'' if is_over else 'soon '}deprecated: {', '.join(facts)}; {change}",
+    )
+
+
+def _before(day: dt.date | None) -> dt.date | None:
+    return None if day is None else day - _SOON
+
+
+def _place(runtime: str, service: Service) -> str:
+    """Return the file and the line of *service* that name *runtime*, or nothing if an option of the command does."""
+    name = re.compile(rf"(?<![\w.]){re.escape(runtime)}(?![\w.])")
+    for path in filter(Path.is_file, service.inputs):
+        for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), start=1):
+            if name.search(line.partition("#")[0]):
+                return f" in `{path.name}`, line {number}"
+    return ""
 
 
 def _managed(service: Service) -> Iterator[Finding]:

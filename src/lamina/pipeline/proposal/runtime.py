@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lamina.core import toml
 from lamina.core.files import read_file
 from lamina.core.paths import relative_path
-from lamina.core.target import runtimes
+from lamina.core.target import runtimes, supported_runtimes
 from lamina.core.text import decoded
 from lamina.project.functions import setting
 
@@ -159,16 +159,11 @@ def _oldest(allows: Any, today: dt.date) -> Runtime | None:
         for runtime in runtimes()
         if any(allows(f"{runtime.name.removeprefix('python')}.{patch}") for patch in (999, *_PATCHES))
     ]
-    return next(iter(_supported(fitting, today) or fitting), None)
-
-
-def _supported(some: Iterable[Runtime], today: dt.date) -> list[Runtime]:
-    released = [runtime for runtime in some if runtime.preview is None]
-    return [runtime for runtime in released if runtime.deprecation is None or runtime.deprecation > today]
+    return next((runtime for runtime in supported_runtimes(today) if runtime in fitting), next(iter(fitting), None))
 
 
 def _on_this_machine(today: dt.date) -> str:
     """Return the newest supported runtime whose Python is on ``PATH``, so that functions can run here; otherwise the newest."""
-    newest_first = [runtime.name for runtime in reversed(_supported(runtimes(), today))]
+    newest_first = [runtime.name for runtime in reversed(supported_runtimes(today) or runtimes())]
     # `python3.13` is both the name of a runtime and that of its interpreter.
     return next((name for name in newest_first if shutil.which(name) is not None), newest_first[0])
