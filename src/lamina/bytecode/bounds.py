@@ -24,7 +24,7 @@ TOO_LARGE = "the source is too large"
 @cache
 def _bounds() -> dict[str, Any]:
     data: dict[str, Any] = read_data("bytecode.toml")
-    return {**data["source"], **data["process"]}
+    return {**data["module"], **data["process"]}
 
 
 def most_tokens() -> int:

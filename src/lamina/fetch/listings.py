@@ -54,7 +54,8 @@ class PageLimits:
 @cache
 def limits() -> PageLimits:
     """Return the limits in data/index.toml."""
-    return PageLimits(**read_data("index.toml")["page"])
+    row = read_data("index.toml")["page"]
+    return PageLimits(**{name: row[name] for name in PageLimits.__annotations__})
 
 
 class PageLimitError(ValueError):

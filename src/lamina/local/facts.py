@@ -78,9 +78,11 @@ def facts() -> Facts:
         limits=Limits(**{row["name"]: row["value"] for row in data["limit"]}),
         credentials=tuple(data["credentials"]["names"]),
         companions=tuple(data["credentials"]["companions"]),
-        **data["placeholder"],
+        **{name: data["placeholder"][name] for name in ("region", "account", "version")},
         bills_initialisation=data["billing"]["initialisation"],
         signals={
-            getattr(signal, name).value: words for name, words in data["signals"].items() if hasattr(signal, name)
+            getattr(signal, name).value: words
+            for name, words in data["signals"]["names"].items()
+            if hasattr(signal, name)
         },
     )
