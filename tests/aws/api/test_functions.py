@@ -74,9 +74,14 @@ def test_publishes_for_managed_instances() -> None:
         ("7", "Pending", True),
         ("7", "ActiveNonInvocable", True),
         ("7", "Active", False),
+        ("$LATEST", "Deactivating", True),
+        ("7", "Deactivating", True),
+        ("$LATEST", "Deactivated", False),
+        ("7", "AnotherState", True),
+        ("7", None, False),
     ],
 )
-def test_waits_for_a_version_that_can_be_invoked(version: str, state: str, busy: bool) -> None:
+def test_waits_for_a_version_that_can_be_invoked(version: str, state: str | None, busy: bool) -> None:
     """A published version is complete when it can be invoked, as for AWS's own waiter. On managed instances, `$LATEST` never can."""
     capacity = {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": "arn:x"}}
     model = Model(Version=version, State=state, LastUpdateStatus="Successful", CapacityProviderConfig=capacity)
@@ -84,3 +89,21 @@ def test_waits_for_a_version_that_can_be_invoked(version: str, state: str, busy:
 
     assert found is not None
     assert (busy, True) == (found.busy, found.is_managed)
+    assert found.failure is None
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "reason", "failure"),
+    [
+        ("$LATEST", "Deleting", None, "its state is `Deleting`: Lambda gives no reason"),
+        ("7", "Deleting", "the stack is deleted", "its state is `Deleting`: the stack is deleted"),
+        ("7", "Deactivated", "no instances", "its state is `Deactivated`: no instances"),
+        ("7", "Failed", "the role is missing", "the role is missing"),
+    ],
+)
+def test_state_that_ends_a_deployment(version: str, state: str, reason: str | None, failure: str) -> None:
+    """A deployment does not wait for a function that is being deleted, nor for a version that cannot be invoked, and says why."""
+    found = LambdaFunctions(Model(Version=version, State=state, StateReason=reason)).get("orders", version)
+
+    assert found is not None
+    assert (False, failure) == (found.busy, found.failure)

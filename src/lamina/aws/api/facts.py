@@ -46,6 +46,17 @@ def waiter_seconds(name: str) -> float:
 
 
 @cache
+def progress(state: str, *, is_version: bool) -> str:
+    """
+    Return what a deployment does with ``$LATEST``, or a version, in *state*, such as ``Active``.
+
+    The result is ``ready``, ``waiting`` or ``failed``. As AWS's waiters do, it waits in a state that the data file does not list.
+    """
+    row = next((row for row in _data()["state"] if row["name"] == state), None)
+    return "waiting" if row is None else str(row["version" if is_version else "latest"])
+
+
+@cache
 def unsettled_stack_statuses() -> tuple[str, ...]:
     """Return the statuses in which a CloudFormation stack may still roll back."""
     (row,) = _data()["stack"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lamina.aws.api.facts import progress
 from lamina.aws.api.signed import save
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
@@ -329,11 +330,14 @@ def _settings_parameters(settings: Settings) -> dict[str, Any]:
 
 
 def _state(name: str, response: dict[str, Any]) -> FunctionState:
-    failed = response.get("LastUpdateStatus") == "Failed" or response.get("State") == "Failed"
-    reason = response.get("LastUpdateStatusReason") or response.get("StateReason") or "Lambda gives no reason"
     version = str(response.get("Version", LATEST))
-    # AWS's waiter for a published version waits until it is active. `$LATEST` on Lambda Managed Instances never can be invoked.
-    waiting = {"Pending"} if version == LATEST else {"Pending", "ActiveNonInvocable"}
+    # Some answers, such as the rows of lists, have no state.
+    state = str(response.get("State") or "Active")
+    outcome = progress(state, is_version=version != LATEST)
+    failed = response.get("LastUpdateStatus") == "Failed" or outcome == "failed"
+    reason = response.get("LastUpdateStatusReason") or response.get("StateReason") or "Lambda gives no reason"
+    if outcome == "failed" and state != "Failed":
+        reason = f"its state is `{state}`: {reason}"
     return FunctionState(
         name=name,
         version=version,
@@ -348,6 +352,6 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
         architecture=str((response.get("Architectures") or ["x86_64"])[0]),
         is_image=response.get("PackageType") == "Image",
         is_managed=bool(response.get("CapacityProviderConfig")),
-        busy=response.get("LastUpdateStatus") == "InProgress" or response.get("State") in waiting,
+        busy=response.get("LastUpdateStatus") == "InProgress" or outcome == "waiting",
         failure=str(reason) if failed else None,
     )
