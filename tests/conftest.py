@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from lamina.bytecode.interpreter import search
+from lamina.project.newer_facts import forget_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +74,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker(_LIVE):
             item.add_marker(pytest.mark.skip(reason="needs the real package index: --live"))
+
+
+@pytest.fixture(autouse=True)
+def _own_facts() -> Iterator[None]:
+    """Each test is a process of its own, which uses the facts of one project."""
+    yield
+    forget_facts()
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from lamina.core.target import Target
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
 from lamina.pipeline import report
 from lamina.project import config, members
+from lamina.project.newer_facts import forget_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -281,7 +282,11 @@ def test_configuration_examples_are_taken(page: Path, tmp_path: Path) -> None:
             template = root / table["template"]
             template.parent.mkdir(parents=True, exist_ok=True)
             template.write_text("Transform: AWS::Serverless-2016-10-31\nResources: {}\n")
+        if "facts" in table:
+            # The next example is the file.
+            (root / table["facts"]).write_text(list(blocks(page, "toml"))[number + 1])
         config.load(root)
+        forget_facts()
         publishing.load(root)
         deploying.load(root)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
-from functools import cache, cached_property
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.facts import fact, read_facts
 from lamina.core.frozen import frozen
-from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -206,17 +206,17 @@ class Runtime:
     """The preinstalled distributions, sorted by name."""
 
 
-@cache
+@fact
 def quotas() -> Quotas:
     """Return the default limits of Lambda and S3. AWS can grant an account higher ones."""
-    return Quotas(**{row["name"]: row["value"] for row in read_data("quotas.toml")["quota"]})
+    return Quotas(**{row["name"]: row["value"] for row in read_facts("quotas.toml")["quota"]})
 
 
-@cache
+@fact
 def runtimes() -> tuple[Runtime, ...]:
     """Return the supported runtimes, oldest first."""
     versions = {row["runtime"]: row["version"] for row in _data()["interpreter"]}
-    return tuple(
+    found = (
         Runtime(
             **row
             | {
@@ -229,6 +229,7 @@ def runtimes() -> tuple[Runtime, ...]:
         )
         for row in _data()["runtime"]
     )
+    return tuple(sorted(found, key=lambda runtime: runtime.python))
 
 
 def supported_runtimes(today: dt.date) -> tuple[Runtime, ...]:
@@ -238,9 +239,9 @@ def supported_runtimes(today: dt.date) -> tuple[Runtime, ...]:
     )
 
 
-@cache
+@fact
 def _data() -> dict[str, Any]:
-    return read_data("runtimes.toml")
+    return read_facts("runtimes.toml")
 
 
 def _kernel() -> str:

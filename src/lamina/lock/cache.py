@@ -109,6 +109,9 @@ def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         file_sha256(lock_file.path),
         file_sha256(lock_file.pyproject) if lock_file.pyproject.is_file() else None,
         str(target),
+        target.glibc,
+        # A newer fact can change the version of the runtime's Python, and so which packages a marker selects.
+        sorted(target.markers.items()),
         sorted(layer.groups),
         sorted(layer.extras),
         sorted(layer.without),

@@ -14,6 +14,7 @@ from lamina.core.errors import ConfigError
 from lamina.core.frozen import as_dict
 from lamina.core.target import Target, quotas
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
+from lamina.project.newer_facts import use_facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +69,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
     Return the last build of *project*, from the report in the directory *output*, which is relative to *project*.
 
     The builds of other targets are not read. Raises ConfigError if there is no report, or if the report is unreadable,
-    damaged or has another format version.
+    damaged or has another format version, and the errors of `lamina.project.newer_facts.use_facts_of`.
     """
     path = project / output / BUILD_NAME
     sealed = read_bounded(path)
@@ -78,6 +79,7 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
         content = open_sealed(sealed, f"{output}/{BUILD_NAME}")
         if content["version"] != VERSION:
             raise _unreadable(path)
+        use_facts_of(project)
         build = Build(
             service=content["service"],
             target=Target.of(**content["target"]),

@@ -91,12 +91,15 @@ def build(
     """
     Build *services* in parallel, and yield their results in the given order.
 
-    If a service fails, its result has the error, and the other services are still built.
+    If a service fails, its result has the error, and the other services are still built. Raises `ConfigError` if the services
+    name different facts, because a process has one set of facts.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     from lamina.core.store import Store
+    from lamina.project.newer_facts import refuse_different_facts
 
+    refuse_different_facts(services)
     store = Store.open() if store is None else store
     reporter.stage("building services", total=len(services), unit="services")
 

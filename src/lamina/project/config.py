@@ -21,6 +21,7 @@ from lamina.project.described import read_described
 from lamina.project.entries import read_include, read_source
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.project.newer_facts import use_facts
 from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
 from lamina.project.table import Table, unusable
@@ -52,6 +53,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     members.refuse(file)
     mistakes: list[tuple[str, str]] = []
     reader = file.table(mistakes)
+    facts, notes = use_facts(reader, project)
     described = None
     if "functions" in reader:
         reader.string("template")
@@ -106,8 +108,8 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         lock=lock,
         functions=functions,
         layers=layers,
-        notes=described.notes if described is not None else (),
-        inputs=(file.path, *(described.inputs if described is not None else ())),
+        notes=(*notes, *(described.notes if described is not None else ())),
+        inputs=(file.path, *facts, *(described.inputs if described is not None else ())),
         store=team_store,
         sdk=sdk,
         local=local,

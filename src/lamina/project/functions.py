@@ -7,10 +7,10 @@ Lambda's limits and defaults are in ``data/functions.toml``. Only this module re
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lamina.core import toml
+from lamina.core.facts import fact, read_facts
 from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
 from lamina.project.entries import read_source
@@ -43,15 +43,15 @@ class Setting:
     """The greatest value of a function that does not run on Lambda Managed Instances."""
 
 
-@cache
+@fact
 def setting(name: str) -> Setting:
     """Return Lambda's default and limits for the setting *name*."""
     return next(Setting(**row) for row in _facts()["setting"] if row["name"] == name)
 
 
-@cache
+@fact
 def _facts() -> dict[str, Any]:
-    return toml.read_data("functions.toml")
+    return read_facts("functions.toml")
 
 
 def name_pattern(rule: str) -> str:

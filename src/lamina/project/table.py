@@ -146,11 +146,11 @@ class Table:
                 return tuple(value)
         elif isinstance(value, list):
             wrong = next(item for item in value if not isinstance(item, str))
-            self.complain(name, f"expected a list of strings, found {_kind(wrong)} in the list")
+            self.complain(name, f"expected a list of strings, found {kind_of(wrong)} in the list")
         elif isinstance(value, str):
             self.complain(name, f"expected a list of strings, found a string: write `[{_quoted(value)}]`")
         else:
-            self.complain(name, f"expected a list of strings, found {_kind(value)}")
+            self.complain(name, f"expected a list of strings, found {kind_of(value)}")
         return None
 
     def table(self, name: str) -> Table | None:
@@ -183,13 +183,14 @@ class Table:
     def _get(self, name: str, *kinds: str) -> Any:
         """Return the value at *name*. Record a mistake and return ``None`` if its type is not in *kinds*."""
         value = self._ask(name)
-        if value is None or _kind(value) in kinds:
+        if value is None or kind_of(value) in kinds:
             return value
-        self.complain(name, f"expected {' or '.join(kinds)}, found {_kind(value)}")
+        self.complain(name, f"expected {' or '.join(kinds)}, found {kind_of(value)}")
         return None
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """Return the type of *value* in TOML's words, such as ``a string``."""
     return next((name for kind, name in _KINDS if isinstance(value, kind)), "a date or time")
 
 

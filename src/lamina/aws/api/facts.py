@@ -7,13 +7,12 @@ The facts are in ``data/aws.toml``, each with its source and the date when it wa
 from __future__ import annotations
 
 import re
-from functools import cache
 from typing import Any
 
-from lamina.core.toml import read_data
+from lamina.core.facts import fact, read_facts
 
 
-@cache
+@fact
 def actions(service: str, operation: str) -> tuple[str, ...]:
     """Return the IAM actions that *operation* of *service* requires: those in the data file, else the action of the same name."""
     for row in _data()["operation"]:
@@ -22,7 +21,7 @@ def actions(service: str, operation: str) -> tuple[str, ...]:
     return (f"{service}:{operation}",)
 
 
-@cache
+@fact
 def meaning(code: str) -> str | None:
     """Return the meaning of the AWS error *code*, such as ``throttled``, or ``None`` if the data file does not list the code."""
     return next((row["name"] for row in _data()["meaning"] if code in row["codes"]), None)
@@ -33,19 +32,19 @@ def fits(kind: str, text: str) -> bool:
     return _pattern(kind).fullmatch(text) is not None
 
 
-@cache
+@fact
 def calls_per_second() -> float:
     """Return the maximum number of Lambda API calls per second: half of AWS's limit, so that other clients are not throttled."""
     return next(float(row["value"]) / 2 for row in _data()["rate"] if row["name"] == "lambda-control-plane")
 
 
-@cache
+@fact
 def waiter_seconds(name: str) -> float:
     """Return how many seconds the AWS SDK's waiter *name*, such as ``FunctionUpdated``, waits at most."""
     return next(float(row["seconds"]) for row in _data()["waiter"] if row["name"] == name)
 
 
-@cache
+@fact
 def progress(state: str, *, is_version: bool) -> str:
     """
     Return what a deployment does with ``$LATEST``, or a version, in *state*, such as ``Active``.
@@ -56,18 +55,18 @@ def progress(state: str, *, is_version: bool) -> str:
     return "waiting" if row is None else str(row["version" if is_version else "latest"])
 
 
-@cache
+@fact
 def unsettled_stack_statuses() -> tuple[str, ...]:
     """Return the statuses in which a CloudFormation stack may still roll back."""
     (row,) = _data()["stack"]
     return tuple(row["unsettled"])
 
 
-@cache
+@fact
 def _pattern(kind: str) -> re.Pattern[str]:
     return next(re.compile(row["pattern"]) for row in _data()["pattern"] if row["name"] == kind)
 
 
-@cache
+@fact
 def _data() -> dict[str, Any]:
-    return read_data("aws.toml")
+    return read_facts("aws.toml")
