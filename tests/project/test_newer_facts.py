@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -154,17 +155,34 @@ def test_mistakes(tmp_path: Path, facts: str, key: str, fact: str) -> None:
     assert 5 == quotas().layers
 
 
-@pytest.mark.parametrize("content", [b"[[quota\n", b"\xff\xfe", None])
-def test_unreadable_file(tmp_path: Path, content: bytes | None) -> None:
-    """A file that is missing or not TOML is an error that names it."""
+@pytest.mark.parametrize("content", [b"[[quota\n", b"\xff\xfe", b"quota = " + b"[" * 10_000])
+def test_file_that_is_not_toml(tmp_path: Path, content: bytes) -> None:
+    """A file that is not TOML is an error that names it."""
     path = _service(tmp_path, "").root / "facts.toml"
-    if content is None:
-        path.unlink()
-    else:
-        path.write_bytes(content)
+    path.write_bytes(content)
 
-    with pytest.raises(ConfigError, match=r"`facts\.toml`"):
+    with pytest.raises(ConfigError, match=r"^`facts\.toml` is "):
         config.load(path.parent)
+
+
+@pytest.mark.parametrize("kind", ["missing", "directory", "pipe", "large"])
+def test_unreadable_file(tmp_path: Path, kind: str) -> None:
+    """A file that cannot be read is a mistake in the configuration, and is reported together with the others."""
+    service = _service(tmp_path, "", runtime="python3.31")
+    path = service.root / "facts.toml"
+    if kind == "large":
+        path.write_bytes(b"#" * 1_000_001)
+    else:
+        path.unlink()
+    if kind == "directory":
+        path.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+
+    with pytest.raises(InvalidConfigError) as caught:
+        config.load(service.root)
+    assert ["tool.lamina.facts", "tool.lamina.runtime"] == [key for key, _ in caught.value.mistakes]
+    assert caught.value.mistakes[0][1].startswith("could not read `facts.toml`: ")
 
 
 def test_changed_file_is_an_input(
