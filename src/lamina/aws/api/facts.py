@@ -1,7 +1,8 @@
 """
 Look up facts about the AWS APIs: required IAM actions, meanings of error codes, and formats of names.
 
-The facts are in ``data/aws.toml``, each with its source and the date when it was checked. Only this module reads that file.
+The facts are in ``data/aws.toml``, each with its source and the date when it was checked. Only this module reads that file. The formats
+of the names of functions and layers are those of the configuration.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from typing import Any
 
 from lamina.core.facts import fact, read_facts
+from lamina.project.functions import name_pattern
 
 
 @fact
@@ -64,7 +66,8 @@ def unsettled_stack_statuses() -> tuple[str, ...]:
 
 @fact
 def _pattern(kind: str) -> re.Pattern[str]:
-    return next(re.compile(row["pattern"]) for row in _data()["pattern"] if row["name"] == kind)
+    own = next((row["pattern"] for row in _data()["pattern"] if row["name"] == kind), None)
+    return re.compile(name_pattern(kind.replace("-", "_")) if own is None else own)
 
 
 @fact
