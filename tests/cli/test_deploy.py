@@ -124,6 +124,64 @@ def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str])
     assert row["layers"][0].endswith(f":layer:{shop.name}-common:(new)")
 
 
+def test_changes_by_hand(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan keeps the handler of a vendor's wrapper, and names what was changed by hand; a version and `$LATEST` are otherwise alike."""
+    shop.run("--create", "--role", ROLE, "--alias", "live")
+    shop.run("--dry-run", "--json")
+    (untouched,) = json.loads(capsys.readouterr().out.partition("\n")[2])["functions"]
+    shop.lambda_.update_function_configuration(
+        FunctionName=shop.function,
+        Handler="datadog_lambda.handler.handler",
+        Environment={"Variables": {"DD_LAMBDA_HANDLER": "service.handlers.hello.lambda_handler", "KEY": "secret"}},
+        MemorySize=256,
+        Timeout=7,
+    )
+    capsys.readouterr()
+    code = shop.run()
+    err = capsys.readouterr().err
+    pointed = shop.pointed()
+
+    assert ([], []) == (untouched["drift"], untouched["notes"])
+    assert 0 == code
+    assert (
+        "  keeps the handler `datadog_lambda.handler.handler` of Datadog, which wraps the function's own"
+        in err.splitlines()
+    )
+    assert (
+        "environment variable `DD_LAMBDA_HANDLER` (added), environment variable `KEY` (added), memory (changed), timeout (changed)"
+    ) in err
+    assert "secret" not in err
+    assert ("datadog_lambda.handler.handler", 256) == (pointed["Handler"], pointed["MemorySize"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("wait-seconds = 0", "wait-seconds: 0 seconds is out of range; use 1 to 86,400 seconds"),
+        ('wrapper = "a b"', "wrapper: `a b` contains a space, which Lambda does not allow in a handler"),
+    ],
+)
+def test_wrong_settings(shop: Shop, capsys: pytest.CaptureFixture[str], line: str, message: str) -> None:
+    """Mistakes in the deployment's configuration are reported before any request to AWS."""
+    with (shop.service.root / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+    assert 2 == shop.run()
+    assert f"tool.lamina.deploy.{message}" in capsys.readouterr().err
+
+
+def test_configured_wrapper(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A build proves the function's own handler, and a deployment sets the configured wrapper."""
+    with (shop.service.root / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write('wrapper = "acme.wrap"\nwait-seconds = 60\n')
+    codes = [shop.run("--create", "--role", ROLE)]
+    handler = shop.latest()["Handler"]
+    codes.append(shop.run("--check"))
+
+    assert ([0, 0], "acme.wrap") == (codes, handler)
+    assert "sets the handler `acme.wrap`, which wraps the function's own" in capsys.readouterr().err
+
+
 @knows_storage_mode
 def test_layers_by_reference(shop: Shop, ministack: Emulator, capsys: pytest.CaptureFixture[str]) -> None:
     """With storage by reference, a bucket that does not qualify stops the deployment; a suitable one provides the layer."""

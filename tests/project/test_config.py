@@ -212,6 +212,22 @@ class TestLoad:
 
         assert load(project(tmp_path, text)).source == ("serv*",)
 
+    def test_wrapper(self, tmp_path: Path) -> None:
+        """A function can configure a wrapper of its handler, and an empty one stands for none."""
+        text = """
+            [tool.lamina]
+            runtime = "python3.13"
+            source = ["service"]
+            [tool.lamina.functions]
+            a = { handler = "app.a", wrapper = "datadog_lambda.handler.handler" }
+            b = { handler = "app.b", wrapper = "" }
+            c = "app.c"
+        """
+
+        assert ["datadog_lambda.handler.handler", "", None] == [
+            function.wrapper for function in load(project(tmp_path, text)).functions
+        ]
+
 
 class TestMistakes:
     def test_all_at_once(self, tmp_path: Path) -> None:
@@ -295,6 +311,11 @@ class TestMistakes:
             ),
             ("layers.a.group = []", "layers.a.group", "unknown key (did you mean `groups`?)"),
             ('layer-name = "a"', "layer-name", "unknown key (did you mean `publish.layer-name`?)"),
+            (
+                'source = ["."]\nfunctions.f = { handler = "a.b", wrapper = "acme" }',
+                "functions.f.wrapper",
+                '`acme` does not have the form "package.module.function"; the module is missing',
+            ),
             ('without = ["six"]', "without", "unknown key (did you mean `layers.<name>.without`?)"),
             (
                 "layers.a.source = []",

@@ -15,10 +15,12 @@ from lamina.core.text import count, megabytes
 # The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.service import ServiceOutcome, ServicePlan
+    from lamina.project.service import Function
 
 HELP = (
     "Build the service and publish its layers. Then update the functions to their new code and layers, publish a version of each function "
@@ -87,6 +89,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     from lamina.aws.deploy import service
     from lamina.aws.publish import desired, destinations
     from lamina.cli.stopping import killable
+    from lamina.project import config
 
     publishing, deploying = service.load(project)
     publishing = publishing.at(arguments.region)
@@ -96,12 +99,17 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     # Functions are deployed for the first target only, because a function has one runtime and architecture.
     chosen = service.select(built.builds[0], arguments.function)
     deploying.check(chosen.service, [package.name for package in chosen.packages])
+    functions = config.load(project).functions
     layers = desired.desired_layers(built.builds[:1], publishing)
     deployment = service.ServiceDeployment(
         build=chosen,
         layers=layers,
-        config=replace(deploying, alias=arguments.alias or deploying.alias),
-        creation=_creation(arguments, project),
+        config=replace(
+            deploying,
+            alias=arguments.alias or deploying.alias,
+            wrappers={each.name: each.wrapper for each in functions if each.wrapper is not None},
+        ),
+        creation=_creation(arguments, functions),
         directory=directory / "functions",
         reporter=console,
     )
@@ -111,13 +119,12 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
     return _deploy(arguments, deployment.plan(built.jobs(layers), connected(), create=create), console)
 
 
-def _creation(arguments: argparse.Namespace, project: Path) -> Creation | None:
+def _creation(arguments: argparse.Namespace, functions: Sequence[Function]) -> Creation | None:
     from lamina.aws.deploy.function_change import Creation
-    from lamina.project import config
 
     if not arguments.create:
         return None
-    sizes = {each.name: (each.memory_mb, each.timeout_seconds) for each in config.load(project).functions}
+    sizes = {each.name: (each.memory_mb, each.timeout_seconds) for each in functions}
     return Creation(role=arguments.role, sizes=sizes)
 
 

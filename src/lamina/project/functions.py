@@ -164,9 +164,22 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project
     if source is None and "source" in table:
         # The mistake is already recorded. Do not require the service's `source` in addition.
         source = ()
-    function = replace(_function(name, handler or "", table, own), source=source, layer_arns=_layer_arns(table))
+    function = replace(
+        _function(name, handler or "", table, own),
+        source=source,
+        layer_arns=_layer_arns(table),
+        wrapper=read_wrapper(table),
+    )
     table.done()
     return function
+
+
+def read_wrapper(table: Table) -> str | None:
+    """Return the handler at ``wrapper`` of *table*; an empty string stands for no wrapper. Record a mistake if Lambda cannot import it."""
+    wrapper = table.string("wrapper")
+    if wrapper:
+        _check_handler(table, "wrapper", wrapper)
+    return wrapper
 
 
 def _layers_of(table: Table, layers: tuple[LayerConfig, ...]) -> tuple[str, ...]:

@@ -100,6 +100,11 @@ def _limits(key: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "enum", [f"{runtime}-{architecture}" for runtime, architecture in offered]
         case "handler", _:
             yield "pattern", f"^{name_pattern('handler')}$"
+        case "wrapper", _:
+            yield "pattern", f"^({name_pattern('handler')})?$"
+        case _, "integer" if "least" in key:
+            yield "minimum", key["least"]
+            yield "maximum", key["most"]
         case name, "integer":
             limits = setting(name)
             yield "minimum", limits.least

@@ -61,6 +61,12 @@ class Function:
     """The function's own sources, in the form of `Service.source`; ``None`` if it uses those of the service."""
     layer_arns: tuple[str, ...] = ()
     """The ARNs of layers that the function also has. lamina does not build them and cannot read them."""
+    wrapper: str | None = None
+    """
+    The handler that Lambda calls in place of *handler*, such as that of a monitoring vendor's layer; empty for none.
+
+    ``None`` if the function does not configure it.
+    """
 
     @property
     def module(self) -> str:

@@ -9,7 +9,7 @@ import botocore
 import pytest
 from botocore.loaders import Loader
 
-from lamina.aws.api.facts import fits, progress, unsettled_stack_statuses, waiter_seconds
+from lamina.aws.api.facts import fits, kept_settings, progress, unsettled_stack_statuses, waiter_seconds
 from lamina.aws.api.functions import Storage
 from lamina.core.target import Architecture, quotas, runtimes
 from lamina.core.toml import read_data
@@ -44,6 +44,18 @@ def test_settings(name: str, shape: str) -> None:
 def _shape(name: str) -> dict[str, Any]:
     shape: dict[str, Any] = Loader().load_service_model("lambda", "service-2")["shapes"][name]
     return shape
+
+
+def test_settings_that_versions_keep() -> None:
+    """Every setting of a function in the SDK's model is compared with that of a version, or deliberately not."""
+    model: dict[str, Any] = Loader().load_service_model("lambda", "service-2")
+    members = set(model["shapes"]["FunctionConfiguration"]["members"])
+    other = set(read_data("aws.toml")["function"][0]["other"])
+
+    assert set() == other & kept_settings().keys()
+    assert set() == members - other - kept_settings().keys()
+    if _NEW:
+        assert set() == (other | kept_settings().keys()) - members
 
 
 def test_runtimes() -> None:

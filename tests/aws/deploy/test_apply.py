@@ -620,3 +620,18 @@ def test_another_architecture_alone(tmp_path: Path) -> None:
     through_bucket(shop)[0].run()
 
     assert {"arm64"} == shop.architectures()
+
+
+@pytest.mark.parametrize(("content", "present", "noted"), [("same", "layered.handler", True), ("same", "app.other", False), ("old", "layered.handler", True), ("old", "app.other", False)])  # fmt: skip
+def test_a_handler_of_a_layer_is_not_replaced_silently(tmp_path: Path, content: str, present: str, noted: bool) -> None:
+    """If the old code has no module for the old handler, a layer has it, perhaps an unknown wrapper: the plan says how to keep it."""
+    shop = Shop(tmp_path)
+    code_before = shop.new if content == "same" else code("old")
+    shop.lambda_.hold("shop-beta", code_before, replace(settings(NEW), handler=present), alias="live")
+    action = shop.steps()[1].action
+
+    assert isinstance(action, UpdateFunction)
+    assert "app.handler" == action.settings.handler
+    assert noted == any(
+        note.endswith(f'set `wrapper = "{present}"` in `[tool.lamina.functions.beta]`') for note in action.notes
+    )

@@ -28,6 +28,7 @@ from lamina.aws.deploy.plan import (
 )
 from lamina.aws.deploy.report import planned as doing
 from lamina.aws.deploy.survey import FunctionStep
+from lamina.core.toml import read_data
 from lamina.core.values import Package
 
 LAYER = "arn:aws:lambda:eu-west-1:123456789012:layer:shop-common"
@@ -215,6 +216,108 @@ def test_alias_on_latest() -> None:
     action = deployed(wanted_function(), Found(latest=function(code="new", layers=(NEW,)), alias=alias))
 
     assert "alias `live` points to `$LATEST` instead of a version" == action.reason
+
+
+DATADOG = "datadog_lambda.handler.handler"
+
+
+def with_handler(handler: str, **environment: str) -> FunctionState:
+    latest = function(code="new", layers=(FOREIGN, NEW))
+    return replace(latest, settings=replace(latest.settings, handler=handler), environment=environment)
+
+
+@pytest.mark.parametrize("row", read_data("wrappers.toml")["wrapper"], ids=lambda row: row["vendor"])
+def test_known_wrappers_stay(row: dict[str, str]) -> None:
+    """A function whose handler is a vendor's wrapper keeps it, and the plan says so; the wrapper's variable must name the function's own handler."""
+    kept = planned(wanted_function(), found(with_handler(row["handler"], **{row["variable"]: "app.handler"})))
+    moved = deployed(
+        wanted_function(code="newer"), found(with_handler(row["handler"], **{row["variable"]: "old.handler"}))
+    )
+    keeps = f"keeps the handler `{row['handler']}` of {row['vendor']}, which wraps the function's own"
+
+    assert (KeepFunction, (keeps,)) == (type(kept), kept.notes)
+    assert (row["handler"], [keeps]) == (moved.settings.handler, list(moved.notes[:-1]))
+    assert (
+        f"the environment variable `{row['variable']}` is not `app.handler`, so the wrapper does not call that handler: "
+        "set the variable with the tool that manages the environment"
+    ) == moved.notes[-1]
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "present", "handler", "notes"),
+    [
+        ("acme.wrap", "app.handler", "acme.wrap", ["sets the handler `acme.wrap`, which wraps the function's own"]),
+        ("acme.wrap", "acme.wrap", "acme.wrap", ["keeps the handler `acme.wrap`, which wraps the function's own"]),
+        ("", DATADOG, "app.handler", []),
+        (None, "acme.wrap", "app.handler", []),
+    ],
+)
+def test_the_configuration_decides_the_wrapper(
+    wrapper: str | None, present: str, handler: str, notes: list[str]
+) -> None:
+    """A configured wrapper is set or kept, an empty one removes a known wrapper, and without one an unknown handler is replaced."""
+    action = deployed(replace(wanted_function(code="newer"), wrapper=wrapper), found(with_handler(present)))
+
+    assert (handler, notes) == (action.settings.handler, list(action.notes))
+
+
+def test_a_new_function_is_wrapped() -> None:
+    """A created function gets the configured wrapper, and the plan names the variable that it needs."""
+    action = planned(replace(wanted_function(), wrapper=DATADOG), None)
+
+    assert isinstance(action, CreateFunction)
+    assert DATADOG == action.settings.handler
+    assert [True, True] == [f"`{name}`" in " ".join(action.notes) for name in (DATADOG, "DD_LAMBDA_HANDLER")]
+
+
+def changed_by_hand(code: str) -> Found:
+    latest = replace(
+        function(code=code, layers=(FOREIGN, NEW)),
+        environment={"A": "secret-1", "B": "secret-2"},
+        others={"memory": "256", "role": '"one"', "timeout": "3"},
+    )
+    pointed = replace(
+        latest,
+        version="3",
+        settings=replace(latest.settings, layers=(NEW,)),
+        environment={"B": "secret-3", "C": "secret-4"},
+        others={"memory": "128", "role": '"one"', "VPC": "{}"},
+    )
+    return Found(latest=latest, alias=AliasState(name="live", version="3", revision="r"), pointed=pointed)
+
+
+def test_changes_by_hand_are_named_before_they_are_published() -> None:
+    """The plan names every setting of `$LATEST` that callers do not have yet, without its value, whether or not lamina deploys anything."""
+    there = changed_by_hand("old")
+    action = deployed(wanted_function(), there)
+    names = [
+        "environment variable `A` (added)",
+        "environment variable `B` (changed)",
+        "environment variable `C` (removed)",
+        "VPC (removed)",
+        "memory (changed)",
+        "timeout (added)",
+        f"layer `{FOREIGN}` (added)",
+    ]
+
+    assert names == list(action.drift)
+    assert [
+        f"$LATEST was changed since callers got their version: {', '.join(names)}; this deployment publishes this too"
+    ] == (list(action.notes))
+    assert "secret" not in repr(there)
+
+
+def test_changes_by_hand_of_a_function_that_stays() -> None:
+    """A change of the environment alone publishes nothing, but the next deployment will, so the plan names it too."""
+    latest = replace(function(code="new", layers=(NEW,)), environment={"A": "1"})
+    alias = AliasState(name="live", version="3", revision="r")
+    kept = planned(
+        wanted_function(), Found(latest=latest, alias=alias, pointed=replace(latest, version="3", environment={}))
+    )
+
+    assert isinstance(kept, KeepFunction)
+    assert ("environment variable `A` (added)",) == kept.drift
+    assert ["the next deployment publishes this too"] == [note.rpartition("; ")[2] for note in kept.notes]
 
 
 def test_default_alias_is_not_made() -> None:

@@ -58,6 +58,17 @@ def progress(state: str, *, is_version: bool) -> str:
 
 
 @fact
+def kept_settings() -> dict[str, str]:
+    """
+    Return the settings of a function that a published version keeps and that lamina never changes: the API's name, then the words for it.
+
+    Environment variables are not among them.
+    """
+    (row,) = _data()["function"]
+    return dict(row["kept"])
+
+
+@fact
 def unsettled_stack_statuses() -> tuple[str, ...]:
     """Return the statuses in which a CloudFormation stack may still roll back."""
     (row,) = _data()["stack"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.facts import progress
+from lamina.aws.api.facts import kept_settings, progress
 from lamina.aws.api.signed import save
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lamina.aws.api.errors import Call
@@ -96,6 +98,10 @@ class FunctionState:
     """Whether Lambda is still applying an earlier change."""
     failure: str | None = None
     """The reason why the last change failed, or ``None`` if it did not fail."""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The environment variables. Their values may be secret: never show them."""
+    others: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The other settings that a deployment does not change, such as ``memory``, with their values as JSON. Empty values are left out."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,4 +360,23 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
         is_managed=bool(response.get("CapacityProviderConfig")),
         busy=response.get("LastUpdateStatus") == "InProgress" or outcome == "waiting",
         failure=str(reason) if failed else None,
+        environment=dict((response.get("Environment") or {}).get("Variables") or {}),
+        others=_others(response),
     )
+
+
+def _others(response: dict[str, Any]) -> dict[str, str]:
+    values = {words: _known(response.get(name)) for name, words in kept_settings().items()}
+    # Lambda reports an error in place of variables that the caller's key policy hides.
+    values["environment"] = _known((response.get("Environment") or {}).get("Error"))
+    return {words: json.dumps(value, sort_keys=True) for words, value in values.items() if value is not None}
+
+
+def _known(value: Any) -> Any:
+    """Return *value* without empty values, which Lambda may also leave out, and without the progress of SnapStart, which is no setting."""
+    if isinstance(value, dict):
+        known = {key: _known(each) for key, each in value.items() if key != "OptimizationStatus"}
+        return {key: each for key, each in known.items() if each is not None} or None
+    if isinstance(value, list):
+        return [_known(each) for each in value] or None
+    return None if value == "" else value

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.facts import fits
 from lamina.aws.publish.config import template
 from lamina.core.errors import DeployError, InvalidConfigError
 from lamina.project import config
+from lamina.project.functions import read_wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from lamina.project.table import Table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 DEFAULT_ALIAS = "live"
 """The alias to move if none is configured: it is moved in functions that have it, and never created."""
 _NAMES = ("service", "function")
+_LONGEST_WAIT_SECONDS = 86_400
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,9 +32,20 @@ class DeployConfig:
     alias: str | None = None
     """The alias to move to each new version, created if missing. ``None``: move ``live`` in functions that have it."""
 
+    wrapper: str | None = None
+    """The handler to set in place of each function's own; empty for none. ``None``: keep the known wrapper that a function has."""
+    wrappers: Mapping[str, str] = field(default_factory=dict)
+    """The handlers of functions that configure a wrapper of their own, by the function's name in the project."""
+    wait_seconds: int | None = None
+    """The time limit for one change of a function; ``None`` for the limits of AWS's own waiters."""
+
     def name(self, service: str, function: str) -> str:
         """Return the name in Lambda of *function* of *service*."""
         return self.function_name.replace("{service}", service).replace("{function}", function)
+
+    def wrapper_of(self, function: str) -> str | None:
+        """Return the configured wrapper of *function*, empty for none; ``None`` if the configuration does not say."""
+        return self.wrappers.get(function, self.wrapper)
 
     def check(self, service: str, functions: Iterable[str]) -> None:
         """Raise `DeployError` if Lambda would reject the name of one of the *functions* of *service*; the message lists all such names."""
@@ -49,7 +62,12 @@ def load(project: Path) -> DeployConfig:
     """Return the deployment configuration of *project*. Raises `InvalidConfigError` listing every mistake in it."""
     mistakes: list[tuple[str, str]] = []
     file, table = config.section(project, "deploy", mistakes)
-    found = DeployConfig(function_name=_function_name(table), alias=_alias(table))
+    found = DeployConfig(
+        function_name=_function_name(table),
+        alias=_alias(table),
+        wrapper=read_wrapper(table),
+        wait_seconds=_wait_seconds(table),
+    )
     table.done()
     if mistakes:
         raise InvalidConfigError(file=file, mistakes=mistakes)
@@ -71,4 +89,11 @@ def _alias(table: Table) -> str | None:
         table.complain(
             "alias", f"`{value}` is not a valid alias name: use letters, digits, `-` and `_`, but not only digits"
         )
+    return value
+
+
+def _wait_seconds(table: Table) -> int | None:
+    value = table.integer("wait-seconds")
+    if value is not None and not 1 <= value <= _LONGEST_WAIT_SECONDS:
+        table.complain("wait-seconds", f"{value:,} seconds is out of range; use 1 to {_LONGEST_WAIT_SECONDS:,} seconds")
     return value

@@ -263,7 +263,8 @@ class FunctionChange:
                 raise DeployError(
                     f"Lambda is still {'changing' if version == LATEST else f'preparing version {version} of'} "
                     f"function `{self.name}` after {limit:,.0f} s",
-                    hint="check the function's state in the Lambda console, then run `lamina deploy` again",
+                    hint="check the function's state in the Lambda console, then run `lamina deploy` again; to wait longer, set `wait-seconds` in "
+                    "`[tool.lamina.deploy]`",
                 )
             self.stop.check()
             patience.sleep(pause)

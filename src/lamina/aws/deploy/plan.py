@@ -22,9 +22,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from lamina.aws.api.functions import LATEST, PUBLISHED, FunctionState, Settings, unversioned
+from lamina.aws.deploy.notes import differences, drift_note, wrapper_notes
+from lamina.project.wrappers import known_wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from lamina.aws.api.functions import AliasState, CodeStorage
 
@@ -59,8 +61,11 @@ class DesiredFunction:
     unzipped_bytes: int
     layers: tuple[DesiredLayerVersion, ...]
     handler: str
+    """The function's own handler. `wrapper`, or a known wrapper that the function has, takes its place in Lambda."""
     runtime: str
     architecture: str
+    wrapper: str | None = None
+    """The configured wrapper of the handler; empty for none, ``None`` if it is not configured."""
     own_layers: frozenset[str] = frozenset()
     """ARNs, without version, of all layers of the service. Those that are not in `layers` are detached from the function."""
 
@@ -68,6 +73,14 @@ class DesiredFunction:
     def references(self) -> tuple[str, ...]:
         """The service's layer versions that the function should use, as ARNs or placeholders."""
         return tuple(layer.reference for layer in self.layers)
+
+    def deployed_handler(self, latest: FunctionState | None) -> str:
+        """Return the handler to set: the configured wrapper, else the known wrapper that *latest* has, else the function's own handler."""
+        if self.wrapper is not None:
+            return self.wrapper or self.handler
+        if latest is not None and known_wrapper(latest.settings.handler) is not None:
+            return latest.settings.handler
+        return self.handler
 
     def state(self, settings: Settings) -> LatestState:
         """Return the desired state of ``$LATEST``, with these *settings*."""
@@ -100,6 +113,8 @@ class Found:
     """How Lambda keeps the code of ``$LATEST``; ``None`` until it is downloaded."""
     published: FunctionState | None = None
     """The version that callers without a version use on Lambda Managed Instances; ``None`` for other functions, or if there is none."""
+    foreign_handler: bool = False
+    """Whether the code of ``$LATEST`` certainly lacks its handler, so that a layer provides it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,6 +148,10 @@ class KeepFunction:
 
     desired: DesiredFunction
     reason: str
+    notes: tuple[str, ...] = ()
+    """What the user should know about the function, one sentence each."""
+    drift: tuple[str, ...] = ()
+    """The settings in which ``$LATEST`` differs from the version that callers use."""
     is_change: ClassVar = False
     brings_code: ClassVar = False
 
@@ -144,13 +163,15 @@ class CreateFunction:
     desired: DesiredFunction
     reason: str
     alias: str | None
+    notes: tuple[str, ...] = ()
+    """What the user should know about the function, one sentence each."""
     is_change: ClassVar = True
     brings_code: ClassVar = True
 
     @property
     def settings(self) -> Settings:
         """The layers, handler and runtime of the new function."""
-        return _settings(self.desired, ())
+        return _settings(self.desired, None)
 
     @property
     def final(self) -> LatestState:
@@ -173,6 +194,10 @@ class UpdateFunction:
     """The alias to move to the new version, created if missing; ``None`` if no version is published."""
     window: str | None
     """The state of ``$LATEST`` between the updates, as a message; ``None`` if there are fewer than two updates."""
+    notes: tuple[str, ...] = ()
+    """What the user should know about the function, one sentence each."""
+    drift: tuple[str, ...] = ()
+    """The settings in which ``$LATEST`` differs from the version that callers use; the deployment publishes them."""
     is_change: ClassVar = True
 
     @property
@@ -230,10 +255,12 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
     *alias* is the configured alias. If it is ``None``, *default_alias* is moved in functions that have it.
     *limit* is Lambda's limit for a function with its layers, in unzipped bytes.
     """
+    notes = tuple(_wrapper_notes(desired, found))
     if found is None:
-        return CreateFunction(desired=desired, reason="the function does not exist", alias=alias)
+        return CreateFunction(desired=desired, reason="the function does not exist", alias=alias, notes=notes)
     moved = alias if alias is not None else default_alias if found.alias is not None else None
-    settings = _settings(desired, found.latest.settings.layers)
+    settings = _settings(desired, found.latest)
+    changes = _drift(desired, found, moved)
     code = _code_reason(desired, found.latest)
     configuration = _settings_reason(settings, found.latest.settings)
     reasons = [reason for reason in (code, configuration) if reason]
@@ -242,7 +269,8 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
     if found.latest.is_managed and not reasons and not _has(found.published, desired, settings):
         reasons.append(f"callers without a version use `{PUBLISHED}`, which is older")
     if not reasons:
-        return KeepFunction(desired=desired, reason="unchanged")
+        noted = (drift_note(changes, now=False),) if changes else ()
+        return KeepFunction(desired=desired, reason="unchanged", notes=(*notes, *noted), drift=changes)
     updates = order(desired, found, settings, code=bool(code), configuration=bool(configuration), limit=limit)
     return UpdateFunction(
         desired=desired,
@@ -252,6 +280,8 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
         settings=settings,
         alias=moved,
         window=_window(updates, found, moved),
+        notes=(*notes, *((drift_note(changes, now=True),) if changes else ())),
+        drift=changes,
     )
 
 
@@ -303,10 +333,26 @@ def _within(one: int | None, other: int | None) -> bool:
     return one is not None and other is not None and one <= other
 
 
-def _settings(desired: DesiredFunction, present: Sequence[str]) -> Settings:
+def _settings(desired: DesiredFunction, latest: FunctionState | None) -> Settings:
     own = desired.own_layers | {layer.layer for layer in desired.layers}
-    layers = attach(desired.references, present, own)
-    return Settings(layers=layers, handler=desired.handler, runtime=desired.runtime)
+    layers = attach(desired.references, () if latest is None else latest.settings.layers, own)
+    return Settings(layers=layers, handler=desired.deployed_handler(latest), runtime=desired.runtime)
+
+
+def _wrapper_notes(desired: DesiredFunction, found: Found | None) -> Iterator[str]:
+    latest = None if found is None else found.latest
+    # A configured wrapper, even an empty one, is an answer.
+    is_foreign = found is not None and found.foreign_handler and desired.wrapper is None
+    handler = desired.deployed_handler(latest)
+    return wrapper_notes(handler, desired.handler, latest, function=desired.function, is_foreign=is_foreign)
+
+
+def _drift(desired: DesiredFunction, found: Found, alias: str | None) -> tuple[str, ...]:
+    """Return in which settings ``$LATEST`` differs from the version that callers use: that of *alias*, or the published one."""
+    callers = found.pointed if alias is not None else found.published
+    if callers is None:
+        return ()
+    return differences(callers, found.latest, {*desired.own_layers, *(layer.layer for layer in desired.layers)})
 
 
 def _code_reason(desired: DesiredFunction, latest: FunctionState) -> str:

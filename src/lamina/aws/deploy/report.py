@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[PlanLine]:
     """Yield the action of each of *steps* in *account*, unchanged functions first."""
     for step in sorted(steps, key=lambda step: not isinstance(step.action, KeepFunction)):
-        details: tuple[str, ...] = ()
+        details = step.action.notes
         match step.action:
             case KeepFunction():
                 words = "keep"
@@ -36,7 +36,7 @@ def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[PlanLin
                 words = "create" if action.alias is None else f"create with alias {action.alias}"
             case UpdateFunction() as action:
                 words = _doing(action)
-                details = () if action.window is None else (action.window,)
+                details = (*(() if action.window is None else (action.window,)), *action.notes)
             case _:
                 assert_never(step.action)
         yield PlanLine(
@@ -101,10 +101,12 @@ def _row(step: FunctionStep, account: Account) -> dict[str, object]:
         "alias": None,
         "window": None,
         "updates": [],
+        "notes": list(action.notes),
+        "drift": [],
     }
     match action:
         case KeepFunction():
-            return row | {"action": "keep"}
+            return row | {"action": "keep", "drift": list(action.drift)}
         case CreateFunction():
             return row | {"action": "create", "alias": action.alias}
         case UpdateFunction():
@@ -114,6 +116,7 @@ def _row(step: FunctionStep, account: Account) -> dict[str, object]:
                 "window": action.window,
                 "layers": list(action.settings.layers),
                 "updates": _updates(action),
+                "drift": list(action.drift),
             }
         case _:
             assert_never(action)

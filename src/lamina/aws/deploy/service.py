@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.deploy.apply import Deployment
+from lamina.aws.deploy.function_change import Patience
 from lamina.aws.deploy.report import deployed_rows, planned_rows
 from lamina.aws.deploy.survey import desired_functions, replan, survey
 from lamina.aws.destination.destination import everywhere
@@ -157,6 +158,7 @@ class ServicePlan:
                 directory=service.directory_of(destination),
                 bucket=destination.bucket,
                 creation=service.creation,
+                patience=_patience(service.config.wait_seconds),
                 stop=destination.stop,
                 reporter=service.reporter,
             )
@@ -164,6 +166,10 @@ class ServicePlan:
 
         functions = everywhere(deploy, self.functions)
         return ServiceOutcome(service=self.deployment.build.service, layers=published, functions=functions)
+
+
+def _patience(wait_seconds: int | None) -> Patience:
+    return Patience() if wait_seconds is None else Patience(change_seconds=wait_seconds, version_seconds=wait_seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

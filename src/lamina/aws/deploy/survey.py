@@ -19,11 +19,13 @@ from lamina.aws.deploy.plan import (
 )
 from lamina.core.errors import ArchiveError, DeployError
 from lamina.core.target import quotas
+from lamina.project.wrappers import dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.archive.zip.zipformat import Member
     from lamina.aws.api.account import Account
     from lamina.aws.api.functions import Functions
     from lamina.aws.deploy.config import DeployConfig
@@ -73,6 +75,7 @@ def desired_functions(
             handler=package.handler,
             runtime=build.target.runtime,
             architecture=str(build.target.architecture),
+            wrapper=config.wrapper_of(package.name),
             own_layers=frozenset(layer.layer for layer in known.values()),
         )
         for package in build.packages
@@ -97,7 +100,7 @@ def survey(
     """
     steps = []
     for each in desired:
-        found = _read_function(functions, each, config, directory)
+        found = _read_function(functions, each, config, directory, packages[each.function].path)
         action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
         steps.append(FunctionStep(package=packages[each.function], action=action))
     mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
@@ -142,7 +145,7 @@ def backup(directory: Path, name: str) -> Path:
 
 
 def _read_function(
-    functions: Functions, desired: DesiredFunction, config: DeployConfig, directory: Path
+    functions: Functions, desired: DesiredFunction, config: DeployConfig, directory: Path, package: Path
 ) -> Found | None:
     latest = functions.get(desired.name)
     if latest is None:
@@ -152,14 +155,16 @@ def _read_function(
     if alias is not None and alias.version != LATEST:
         pointed = functions.get(desired.name, alias.version)
     code_bytes = storage = None
+    old, is_replaced = package, desired.deployed_handler(latest) != latest.settings.handler
     if (
         not latest.is_image
         and latest.code_sha256 != desired.code_sha256
-        and latest.settings.layers != desired.references
+        and (latest.settings.layers != desired.references or is_replaced)
     ):
         # Code and layers both change, so their sizes decide the order. A rollback needs the old code, too.
-        storage = functions.download(desired.name, backup(directory, desired.name))
-        code_bytes = _unzipped_bytes(backup(directory, desired.name))
+        old = backup(directory, desired.name)
+        storage = functions.download(desired.name, old)
+        code_bytes = _unzipped_bytes(old)
     return Found(
         latest=latest,
         alias=alias,
@@ -168,14 +173,27 @@ def _read_function(
         layers_unzipped_bytes=None if latest.settings.layers else 0,
         code_storage=storage,
         published=functions.get(desired.name, PUBLISHED) if latest.is_managed else None,
+        foreign_handler=is_replaced and not latest.is_image and _lacks(old, latest.settings.handler),
     )
 
 
 def _unzipped_bytes(path: Path) -> int | None:
+    found = _members(path)
+    return None if found is None else sum(member.size for member in found)
+
+
+def _lacks(path: Path, handler: str) -> bool:
+    """Return whether the code at *path* certainly has no module for *handler*."""
+    module = dotted(handler).rpartition(".")[0].replace(".", "/")
+    found = _members(path)
+    return found is not None and not any(each.path.startswith((f"{module}.", f"{module}/")) for each in found)
+
+
+def _members(path: Path) -> Sequence[Member] | None:
+    """Return the files of the zip at *path*, or ``None`` if another tool created it in a form that lamina does not support."""
     try:
-        return sum(member.size for member in members(path))
+        return members(path)
     except ArchiveError:
-        # Another tool may have created the zip in a form that lamina does not support. Its size is then unknown.
         return None
 
 
