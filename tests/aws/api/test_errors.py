@@ -65,6 +65,9 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
     return caught.value
 
 
+_UNSIGNED = "the function accepts only signed code, and lamina does not sign code"
+
+
 @pytest.mark.parametrize(
     ("code", "message", "kind", "text"),
     [
@@ -115,6 +118,15 @@ def refusal(code: str, message: str = "", *, service: str = "lambda", status: in
         ("InvalidParameterValueException", "Bad name.", AwsError, "cannot do it: Bad name"),
         ("ServiceException", "", AwsError, "cannot do it: ServiceException"),
         ("BadDigest", "x", IntegrityError, "cannot do it: AWS received different content than lamina sent"),
+        *(
+            (f"{code}Exception", "Code storage limit exceeded.", AwsError, f"cannot do it: {fact}")
+            for code, fact in (
+                ("CodeStorageExceeded", "the account's storage for code is full in this region"),
+                ("CodeSigningConfigNotFound", _UNSIGNED),
+                ("CodeVerificationFailed", _UNSIGNED),
+                ("InvalidCodeSignature", _UNSIGNED),
+            )
+        ),
         ("NoSuchBucket", "x", MissingBucketError, "cannot do it: the bucket does not exist"),
         ("PermanentRedirect", "x", WrongRegionError, "cannot do it: the bucket is in another region"),
     ],

@@ -197,7 +197,7 @@ def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> N
         raise IncompleteReadError(actual_bytes=len(body), expected_bytes=int(announced))
 
 
-def refused(error: ClientError, service: str, operation: str, doing: str) -> AwsError:  # noqa: PLR0911 - one return for each kind
+def refused(error: ClientError, service: str, operation: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
     """Return lamina's error for AWS's response *error* to *operation* of *service*. *doing* completes "cannot …"."""
     details = error.response.get("Error", {})
     code, said = details.get("Code", ""), details.get("Message", "")
@@ -214,21 +214,9 @@ def refused(error: ClientError, service: str, operation: str, doing: str) -> Aws
             f"cannot {doing}: this machine's clock differs too much from AWS's clock",
             hint="set this machine's clock: AWS rejects requests if the clock is wrong by several minutes",
         )
-    if kind == "unknown":
-        return CredentialsError(
-            f"cannot {doing}: AWS does not recognise the credentials",
-            hint="check `AWS_PROFILE`; or set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` from the same sign-in",
-        )
-    if kind == "no-bucket":
-        return MissingBucketError(
-            f"cannot {doing}: the bucket does not exist",
-            hint="create the bucket, or set another one: `bucket` in `[tool.lamina.publish]`, or `store` for the team store",
-        )
-    if kind == "elsewhere":
-        return WrongRegionError(
-            f"cannot {doing}: the bucket is in another region",
-            hint="set a bucket in the same region as the functions, because Lambda cannot read code from another region",
-        )
+    if kind in _REFUSALS:
+        found = _REFUSALS[kind]
+        return found.kind(f"cannot {doing}: {found.fact}", hint=found.hint)
     if kind == "throttled":
         return ThrottledError(
             f"cannot {doing}: AWS throttles `{service}:{operation}`",
@@ -282,6 +270,35 @@ class _Failure:
         return self.hint if self.command is None else f"{self.hint}: `{with_profile(self.command)}`"
 
 
+# By the meanings of AWS's error codes.
+_REFUSALS = {
+    "unknown": _Failure(
+        kind=CredentialsError,
+        fact="AWS does not recognise the credentials",
+        hint="check `AWS_PROFILE`; or set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` from the same sign-in",
+    ),
+    "no-bucket": _Failure(
+        kind=MissingBucketError,
+        fact="the bucket does not exist",
+        hint="create the bucket, or set another one: `bucket` in `[tool.lamina.publish]`, or `store` for the team store",
+    ),
+    "elsewhere": _Failure(
+        kind=WrongRegionError,
+        fact="the bucket is in another region",
+        hint="set a bucket in the same region as the functions, because Lambda cannot read code from another region",
+    ),
+    "storage-full": _Failure(
+        kind=AwsError,
+        fact="the account's storage for code is full in this region",
+        hint="list the layer versions that nothing uses, then delete them: `lamina prune`; versions of functions need storage too",
+    ),
+    "unsigned": _Failure(
+        kind=AwsError,
+        fact="the function accepts only signed code, and lamina does not sign code",
+        hint="deploy this function with a tool that signs its code, or let its code signing configuration only warn: "
+        "`aws lambda list-code-signing-configs`",
+    ),
+}
 _NOT_AUTHORIZED = re.compile(
     r"not authorized to perform: (?P<action>[\w:-]+\w)(?: on resource: (?P<resource>arn:[^\s,;]+[^\s,;.]))?"
 )
