@@ -154,6 +154,8 @@ class Line:
     """The request to disturb."""
     lasting: bool = False
     """Whether all later requests are disturbed, too."""
+    denied: tuple[str, str] | None = None
+    """An operation, and the region in which it is denied."""
     hold: Moment | None = None
     """The request to hold until it is released."""
     hold_after: bool = False
@@ -236,6 +238,9 @@ class Forward(BaseHTTPRequestHandler):
             if not line.goes_on:
                 self.close_connection = True
                 return
+        if line.denied == (operation, self._region):
+            self._answer(403, [("x-amzn-ErrorType", "AccessDeniedException")], b'{"Message": "no"}')
+            return
         if kind in {"500", "throttled"}:
             self._answer(*refusal(operation, self.path, throttled=kind == "throttled"))
             return
@@ -256,6 +261,12 @@ class Forward(BaseHTTPRequestHandler):
             self._answer(*refusal(operation, self.path, throttled=False))
         else:
             self._answer(*answer, kind=kind)
+
+    @property
+    def _region(self) -> str:
+        """The region for which the request is signed, or an empty string."""
+        scope = re.search(r"Credential=[^/]+/[0-9]+/([^/]+)/", self.headers.get("Authorization", ""))
+        return "" if scope is None else scope[1]
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.server.host, timeout=30)

@@ -109,6 +109,22 @@ def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert shop.code() == shop.latest()["CodeSha256"]
 
 
+def test_files_for_pipelines(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--output` writes the report of a plan or of a deployment, and `--env-file` the ARNs of the layers, as with `publish`."""
+    output, variables = tmp_path / "report.json", tmp_path / "layers.env"
+    codes = [shop.run("--migrate", "--output", str(output))]
+    planned = json.loads(output.read_text())
+    codes.append(shop.run("--create", "--role", ROLE, "--output", str(output), "--env-file", str(variables)))
+    (arn,) = capsys.readouterr().out.split()[-1:]
+    codes.append(shop.run("--check", "--env-file", str(variables)))
+
+    assert [0, 0, 2] == codes
+    assert ["create"] == [row["action"] for row in planned["functions"]]
+    assert [("deployed", None)] == [(row["outcome"], row["error"]) for row in json.loads(output.read_text())["places"]]
+    assert f"LAMINA_LAYER_COMMON={arn}\n" == variables.read_text()
+    assert "`--env-file` is not allowed with `--check`, which publishes no versions" in capsys.readouterr().err
+
+
 def test_dry_run_changes_nothing(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     """A dry run shows the layers and functions that would change, and changes none of them."""
     shop.run("--create", "--role", ROLE)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from aws.faults import Line
     from emulators import Emulator
 
 ROLE = "arn:aws:iam::000000000000:role/service"
@@ -29,8 +30,9 @@ PLACES = tuple(itertools.product(ACCOUNTS, REGIONS))
 class Company:
     """A service that is deployed to two accounts with two regions each."""
 
-    def __init__(self, directory: Path, emulator: Emulator) -> None:
+    def __init__(self, directory: Path, emulator: Emulator, line: Line) -> None:
         self.name = f"s{uuid.uuid4().hex[:10]}"
+        self.line = line
         self.emulator = emulator
         self.service = make_service(directory)
         for account, region in PLACES:
@@ -85,7 +87,7 @@ def company(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
     with bad_line(ministack.url) as line:
         monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
-        yield Company(tmp_path, ministack)
+        yield Company(tmp_path, ministack, line)
 
 
 def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,3 +139,58 @@ def test_one_place_cannot_be_deployed_to(company: Company, capsys: pytest.Captur
         in err
     )
     assert before == [company.serving(*place) for place in PLACES]
+
+
+def test_some_places_fail(company: Company, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If some places fail, the report and the text list each place with its outcome and its versions, and the next run completes it."""
+    assert 0 == company.run("deploy", "--create", "--role", ROLE)
+    capsys.readouterr()
+    before = company.code
+    company.write(HANDLER + "# changed\n")
+    company.line.denied = ("UpdateFunctionCode", "us-east-1")
+    output = tmp_path / "deployed.json"
+    code = company.run("deploy", "--json", "--output", str(output))
+    captured = capsys.readouterr()
+    report = json.loads(captured.out)
+    outcomes = [(place["account"], place["region"], place["outcome"]) for place in report["places"]]
+    function = f"{company.name}-hello"
+
+    assert 6 == code
+    assert [(*place, "rolled back" if place[1] == "us-east-1" else "deployed") for place in PLACES] == outcomes
+    assert [("2", True), ("1", False)] * 2 == [
+        (row["function_version"], place["error"] is None)
+        for row, place in zip(report["functions"], report["places"], strict=True)
+    ]
+    assert [False, True, False, True] == [
+        "AWS denied permission to update the code" in str(place["error"]) for place in report["places"]
+    ]
+    assert "2 of 4 destinations failed" in report["error"]["message"]
+    assert report == {**json.loads(output.read_text())}
+    for account in ACCOUNTS:
+        assert f"function {function}, {account} in eu-west-1: deployed, version 2" in captured.err.splitlines()
+        assert f"function {function}, {account} in us-east-1: rolled back, version 1" in captured.err.splitlines()
+    assert [company.code, before] * 2 == [company.serving(*place)[0] for place in PLACES]
+
+    company.line.denied = None
+    code = company.run("deploy", "--json")
+
+    assert 0 == code
+    assert ["deployed", "unchanged"] * 2 == [
+        place["outcome"] for place in reversed(json.loads(capsys.readouterr().out)["places"])
+    ]
+
+
+def test_layers_of_some_places_fail(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a layer cannot be published in one region, the report lists those that were, and no function is changed anywhere."""
+    company.line.denied = ("PublishLayerVersion", "us-east-1")
+    codes = [company.run("deploy", "--create", "--role", ROLE, "--json")]
+    deployed = json.loads(capsys.readouterr().out)
+    codes.append(company.run("publish", "--json"))
+    published = json.loads(capsys.readouterr().out)
+
+    assert [6, 6] == codes
+    assert ["untouched"] * 4 == [place["outcome"] for place in deployed["places"]]
+    assert ["unchanged", "failed"] * 2 == [place["outcome"] for place in published["places"]]
+    for report in (deployed, published):
+        assert [company.arn(*PLACES[0], 1), company.arn(*PLACES[2], 1)] == [row["arn"] for row in report["layers"]]
+        assert [True, False] * 2 == [place["error"] is None for place in report["places"]]

@@ -267,7 +267,7 @@ def test_an_interrupted_build_before_deploying(tmp_path: Path) -> None:
         )
 
     assert (130, []) == (finished.code, os.listdir(scratch)), finished.text
-    assert "error: interrupted" in _CONTROL.sub("", finished.text)
+    assert "error: interrupted; nothing was published or deployed" in _CONTROL.sub("", finished.text)
 
 
 def test_a_function_that_starts_slowly(tmp_path: Path) -> None:

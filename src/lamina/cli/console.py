@@ -97,7 +97,7 @@ class Console:
         """Write *error* like `failure`, and if *as_json* also a JSON report of it to stdout."""
         self.failure(error)
         if as_json:
-            emit_json({"version": _REPORT_VERSION, "error": error.document()})
+            emit_json({"version": _REPORT_VERSION, **error.report, "error": error.document()})
 
     def finding(self, severity: str, message: str) -> None:
         """Write a finding of a check. Findings of severity ``error`` are written even if quiet."""

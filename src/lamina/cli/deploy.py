@@ -6,11 +6,19 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-from lamina.cli.console import Console, emit, emit_json
-from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
-from lamina.cli.publish import build_service, layer_lines
+from lamina.cli.console import Console, emit
+from lamina.cli.options import add_install_python, add_plan, add_regions, add_report_files, project_of
+from lamina.cli.publish import (
+    build_service,
+    check_env_file,
+    deliver,
+    deliver_outcome,
+    layer_lines,
+    uploaded,
+    write_file,
+)
 from lamina.core.errors import ConfigError
-from lamina.core.text import count, megabytes
+from lamina.core.text import count
 
 # The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
@@ -24,13 +32,14 @@ if TYPE_CHECKING:
 
 HELP = (
     "Build the service and publish its layers. Then update the functions to their new code and layers, publish a version of each function "
-    "and move its alias. No step exceeds Lambda's size limit. If a step fails, roll back all functions and aliases."
+    "and move its alias. No step exceeds Lambda's size limit. If a step fails, roll back all functions and aliases of that account and region."
 )
 EXAMPLE = """\
 examples:
   lamina deploy --dry-run       # show each step and its reason
   lamina deploy --alias live    # deploy, and point the alias `live` at the new versions
   lamina deploy --check         # exit with 1 if anything would change
+  lamina deploy --output deployed.json    # also write a report of all places, even after a failure
   lamina deploy --migrate       # show how to move existing functions to layers
   lamina deploy --create --role arn:aws:iam::123456789012:role/service
 """
@@ -50,6 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--migrate", action="store_true", help="show how to move dependencies from function zips to layers, as Markdown"
     )
     add_install_python(parser)
+    add_report_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -69,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     from lamina.aws.api.facts import fits
 
+    check_env_file(arguments, "dry_run", "check", "migrate")
     if arguments.create != bool(arguments.role):
         raise ConfigError(
             "`--create` and `--role` must be used together", hint="use `lamina deploy --create --role ARN`"
@@ -88,35 +99,39 @@ def _check(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     from lamina.aws.deploy import service
     from lamina.aws.publish import desired, destinations
-    from lamina.cli.stopping import killable
+    from lamina.cli.stopping import NOTHING_CHANGED, before_changes, killable
     from lamina.project import config
 
     publishing, deploying = service.load(project)
     publishing = publishing.at(arguments.region)
     connected = cache(partial(destinations.connect, publishing))
-    with killable(arguments, console):
-        built = build_service(project, publishing, connected, directory=directory, console=console)
-    # Functions are deployed for the first target only, because a function has one runtime and architecture.
-    chosen = service.select(built.builds[0], arguments.function)
-    deploying.check(chosen.service, [package.name for package in chosen.packages])
-    functions = config.load(project).functions
-    layers = desired.desired_layers(built.builds[:1], publishing)
-    deployment = service.ServiceDeployment(
-        build=chosen,
-        layers=layers,
-        config=replace(
-            deploying,
-            alias=arguments.alias or deploying.alias,
-            wrappers={each.name: each.wrapper for each in functions if each.wrapper is not None},
-        ),
-        creation=_creation(arguments, functions),
-        directory=directory / "functions",
-        reporter=console,
-    )
-    console.stage("comparing with AWS")
-    # `--migrate` also plans services with missing functions, without `--create`.
-    create = arguments.create or arguments.migrate
-    return _deploy(arguments, deployment.plan(built.jobs(layers), connected(), create=create), console)
+    with before_changes():
+        with killable(arguments, console, NOTHING_CHANGED):
+            built = build_service(project, publishing, connected, directory=directory, console=console)
+        # Functions are deployed for the first target only, because a function has one runtime and architecture.
+        chosen = service.select(built.builds[0], arguments.function)
+        deploying.check(chosen.service, [package.name for package in chosen.packages])
+        functions = config.load(project).functions
+        layers = desired.desired_layers(built.builds[:1], publishing)
+        deployment = service.ServiceDeployment(
+            build=chosen,
+            layers=layers,
+            config=replace(
+                deploying,
+                alias=arguments.alias or deploying.alias,
+                wrappers={each.name: each.wrapper for each in functions if each.wrapper is not None},
+            ),
+            creation=_creation(arguments, functions),
+            directory=directory / "functions",
+            reporter=console,
+        )
+        console.stage("comparing with AWS")
+        # `--migrate` also plans services with missing functions, without `--create`.
+        plan = deployment.plan(built.jobs(layers), connected(), create=arguments.create or arguments.migrate)
+        _show(arguments, plan, console)
+    if arguments.dry_run or arguments.check or arguments.migrate:
+        return int(arguments.check and plan.is_change)
+    return _deploy(arguments, plan, console)
 
 
 def _creation(arguments: argparse.Namespace, functions: Sequence[Function]) -> Creation | None:
@@ -128,12 +143,8 @@ def _creation(arguments: argparse.Namespace, functions: Sequence[Function]) -> C
     return Creation(role=arguments.role, sizes=sizes)
 
 
-def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> int:
-    """
-    Show *plan* and apply it, unless only the plan is requested; then print the ARNs of the layer versions, or JSON.
-
-    Return the exit code: 1 if ``--check`` finds a change.
-    """
+def _show(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> None:
+    """Show *plan*; if only the plan is requested, also deliver it as JSON."""
     from lamina.aws.deploy.report import migration, planned
     from lamina.aws.destination.planlines import merged
     from lamina.core.target import quotas
@@ -142,33 +153,43 @@ def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) 
     if arguments.migrate and not arguments.json:
         for steps in plan.functions.values():
             emit("\n".join(migration(steps, limit=quotas().unzipped_bytes)))
-        return 0
-    console.say(*merged(layer_lines(plan.layers), verbose=console.verbose))
-    planned_everywhere = [
-        line for place, steps in plan.functions.items() for line in planned(steps, place.services.account)
-    ]
-    console.say(*merged(planned_everywhere, verbose=console.verbose))
+    else:
+        console.say(*merged(layer_lines(plan.layers), verbose=console.verbose))
+        planned_everywhere = [
+            line for place, steps in plan.functions.items() for line in planned(steps, place.services.account)
+        ]
+        console.say(*merged(planned_everywhere, verbose=console.verbose))
     if arguments.dry_run or arguments.check or arguments.migrate:
-        if arguments.json:
-            emit_json(plan.document())
-        return int(arguments.check and plan.is_change)
+        deliver(plan.document(), (), arguments)
+
+
+def _deploy(arguments: argparse.Namespace, plan: ServicePlan, console: Console) -> int:
+    """
+    Apply *plan*, print the ARNs of the layer versions, or JSON, to stdout, and return the exit code.
+
+    If a destination fails, show what was done at each, and raise the error with the report.
+    """
+    from lamina.aws.destination.planlines import merged
+
     outcome = plan.apply()
     console.close()
-    if arguments.json:
-        emit_json(outcome.document())
-    else:
-        for each in outcome.layers:
-            emit(each.version.arn)
+    if outcome.error is not None:
+        console.say(*(line for place in outcome.places for line in merged(place.lines(), verbose=console.verbose)))
+    deliver_outcome(outcome.document(), [each.version.arn for each in outcome.layers], arguments, outcome.error)
+    if arguments.env_file:
+        from lamina.aws.publish import report
+
+        write_file(arguments.env_file, report.environment(outcome.layers).encode())
     console.say(_closing(outcome))
     return 0
 
 
 def _closing(outcome: ServiceOutcome) -> str:
-    functions = [each for several in outcome.functions.values() for each in several]
+    functions = [each for place in outcome.places for each in place.functions]
     layers = sum(each.new for each in outcome.layers)
     changed = sum(each.step.action.is_change for each in functions)
     if not changed and not layers:
         return "nothing to do"
     sent = sum(each.sent_bytes for each in outcome.layers) + sum(each.sent_bytes for each in functions)
     deployed = f"deployed {changed} of {count(len(functions), 'function')}"
-    return f"{count(layers, 'new layer version')}, {deployed}, uploaded {megabytes(sent)}"
+    return f"{count(layers, 'new layer version')}, {deployed}, {uploaded(sent)}"

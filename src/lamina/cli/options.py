@@ -136,6 +136,12 @@ def add_plan(parser: argparse.ArgumentParser) -> argparse._MutuallyExclusiveGrou
     return group
 
 
+def add_report_files(parser: argparse.ArgumentParser) -> None:
+    """Add ``--output`` and ``--env-file`` to a command that publishes layers."""
+    parser.add_argument("--output", metavar="FILE", help="also write the JSON report to a file")
+    parser.add_argument("--env-file", metavar="FILE", help="write the ARNs to a file as NAME=value lines")
+
+
 def add_environment(parser: argparse.ArgumentParser) -> None:
     """Add the options of commands that run code in a function's environment."""
     group = parser.add_argument_group("function's environment")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.cli.console import Console, emit, emit_json
-from lamina.cli.options import add_install_python, add_plan, add_regions, project_of
+from lamina.cli.options import add_install_python, add_plan, add_regions, add_report_files, project_of
 from lamina.core.errors import CheckFailedError, ConfigError
 from lamina.core.text import count, megabytes
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lamina.aws.publish.remote.build import ServiceBuild
     from lamina.aws.publish.stage import StagePlan
     from lamina.aws.publish.survey import LayerStep
+    from lamina.core.errors import LaminaError
 
 HELP = (
     "Build the service's layers and publish them. A layer gets a new version only if no existing version has the same content. "
@@ -52,8 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--upload-only", action="store_true", help="assemble the layers in the bucket without publishing versions"
     )
-    parser.add_argument("--output", metavar="FILE", help="also write the JSON report to a file")
-    parser.add_argument("--env-file", metavar="FILE", help="write the ARNs to a file as NAME=value lines")
+    add_report_files(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,10 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Return 1 if ``--check`` is given and something would change.
     """
-    for option in ("upload_only", "dry_run", "check"):
-        if arguments.env_file and getattr(arguments, option):
-            name = option.replace("_", "-")
-            raise ConfigError(f"`--env-file` is not allowed with `--{name}`, which publishes no versions")
+    check_env_file(arguments, "upload_only", "dry_run", "check")
     from lamina.core.temporary import temporary_directory
 
     project = project_of(arguments)
@@ -73,19 +70,31 @@ def run(arguments: argparse.Namespace) -> int:
         return _run(arguments, project, directory, console)
 
 
+def check_env_file(arguments: argparse.Namespace, *options: str) -> None:
+    """Raise `ConfigError` if ``--env-file`` is given with one of *options*, with which no version is published."""
+    for option in options:
+        if arguments.env_file and getattr(arguments, option):
+            name = option.replace("_", "-")
+            raise ConfigError(f"`--env-file` is not allowed with `--{name}`, which publishes no versions")
+
+
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     from lamina.aws.publish import config, desired, destinations, stage, survey
-    from lamina.cli.stopping import killable
+    from lamina.cli.stopping import NOTHING_CHANGED, before_changes, killable
 
     settings = config.load(project).at(arguments.region)
     connected = cache(partial(destinations.connect, settings))
-    with killable(arguments, console):
-        built = build_service(project, settings, connected, directory=directory, console=console)
-    service, jobs = built.builds[0].service, built.jobs(desired.desired_layers(built.builds, settings, arguments.layer))
-    console.stage("comparing with AWS")
+    with before_changes():
+        with killable(arguments, console, NOTHING_CHANGED):
+            built = build_service(project, settings, connected, directory=directory, console=console)
+        layers = desired.desired_layers(built.builds, settings, arguments.layer)
+        service, jobs = built.builds[0].service, built.jobs(layers)
+        console.stage("comparing with AWS")
+        plans = stage.plan_stage(jobs, connected()) if arguments.upload_only else ()
+        steps = () if arguments.upload_only else survey.survey(jobs, connected())
     if arguments.upload_only:
-        return _upload(service, stage.plan_stage(jobs, connected()), arguments, console)
-    return _publish(service, survey.survey(jobs, connected()), arguments, console)
+        return _upload(service, plans, arguments, console)
+    return _publish(service, steps, arguments, console)
 
 
 def build_service(
@@ -137,11 +146,15 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
     console.close()
     console.say(*merged(layer_lines(steps), verbose=console.verbose))
     if arguments.check or arguments.dry_run:
-        _deliver(report.plan_document(service, steps), (), arguments)
+        deliver(report.plan_document(service, steps), (), arguments)
         return int(arguments.check and any(step.action.is_change for step in steps))
-    published = apply.apply(steps, reporter=console)
+    outcome = apply.publish(steps, reporter=console)
     console.close()
-    _deliver(report.document(service, published), [each.version.arn for each in published], arguments)
+    published = outcome.published
+    arns = [each.version.arn for each in published]
+    deliver_outcome(
+        report.document(service, outcome, [step.destination for step in steps]), arns, arguments, outcome.error
+    )
     if arguments.env_file:
         write_file(arguments.env_file, report.environment(published).encode())
     console.say(_closing(published))
@@ -165,24 +178,43 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
             place=str(each.destination.services.account),
             words="already in the bucket"
             if each.upload.composed
-            else f"upload at most {megabytes(each.upload.sent_bytes)}",
+            else f"upload at most {megabytes(each.upload.sent_bytes)}"
+            if each.upload.sent_bytes
+            else "assemble, nothing to upload",
         )
         for each in plans
     ]
     console.say(*merged(planned, verbose=console.verbose))
     if arguments.check or arguments.dry_run:
-        _deliver(report.stage_document(service, plans), (), arguments)
+        deliver(report.stage_document(service, plans), (), arguments)
         return int(arguments.check and not all(each.upload.composed for each in plans))
     staged = stage.stage(plans, reporter=console)
     console.close()
     lines = [each.bucket.url(each.key) for each in plans]
-    _deliver(report.staged_document(service, staged), lines, arguments)
+    deliver(report.staged_document(service, staged), lines, arguments)
     sent = sum(each.sent_bytes for each in staged)
     console.say(f"uploaded {megabytes(sent)}" if sent else "nothing to do")
     return 0
 
 
-def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argparse.Namespace) -> None:
+def deliver_outcome(
+    document: dict[str, object], arns: Iterable[str], arguments: argparse.Namespace, error: LaminaError | None
+) -> None:
+    """
+    Deliver *document* as `deliver` does, with the *arns* of all published layer versions.
+
+    If the command failed with *error*, write the document with it to the file of ``--output``, and raise it with *document* as its report.
+    """
+    if error is None:
+        deliver(document, arns, arguments)
+        return
+    error.report = document
+    if arguments.output:
+        write_json(arguments.output, {**document, "error": error.document()})
+    raise error
+
+
+def deliver(document: dict[str, object], lines: Iterable[str], arguments: argparse.Namespace) -> None:
     """Print *document* as JSON if ``--json`` is given, else *lines*; write *document* to the file of ``--output``, if any."""
     if arguments.json:
         emit_json(document)
@@ -190,7 +222,12 @@ def _deliver(document: dict[str, object], lines: Iterable[str], arguments: argpa
         for line in lines:
             emit(line)
     if arguments.output:
-        write_file(arguments.output, json.dumps(document, indent=2).encode() + b"\n")
+        write_json(arguments.output, document)
+
+
+def write_json(name: str, document: dict[str, object]) -> None:
+    """Write *document* as JSON to the file *name*. Raises `ConfigError` if writing fails."""
+    write_file(name, json.dumps(document, indent=2).encode() + b"\n")
 
 
 def layer_lines(steps: Sequence[LayerStep]) -> Iterator[PlanLine]:
@@ -203,7 +240,8 @@ def layer_lines(steps: Sequence[LayerStep]) -> Iterator[PlanLine]:
             case KeepLayer() as action:
                 words = f"keep version {action.version.number} ({action.reason})"
             case PublishLayer() as action:
-                words = f"publish ({action.reason}), upload {megabytes(action.upload_bytes)}"
+                upload = f"upload {megabytes(action.upload_bytes)}" if action.upload_bytes else "nothing to upload"
+                words = f"publish ({action.reason}), {upload}"
             case _:
                 assert_never(step.action)
         details = [f"share with {', '.join(grant.principal for grant in action.grants)}"] if action.grants else []
@@ -224,7 +262,12 @@ def _closing(published: Sequence[Published]) -> str:
     if not new and not sent:
         changed = any(each.step.action.is_change for each in published)
         return "no new versions" if changed else "nothing to do"
-    return f"{count(new, 'new version')}, uploaded {megabytes(sent)}"
+    return f"{count(new, 'new version')}, {uploaded(sent)}"
+
+
+def uploaded(sent_bytes: int) -> str:
+    """Return how much was uploaded; nothing if the bucket had everything already."""
+    return f"uploaded {megabytes(sent_bytes)}" if sent_bytes else "nothing to upload"
 
 
 def write_file(name: str, content: bytes) -> None:

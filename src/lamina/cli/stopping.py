@@ -21,10 +21,23 @@ _PATIENCE_SECONDS = 2
 """How long threads have to end after Ctrl-C: those that compile or copy do, those that wait for a server may not."""
 
 
+NOTHING_CHANGED = "interrupted; nothing was published or deployed"
+"""The message of commands that change AWS, if a signal ends them before the first change."""
+
+
 @contextmanager
-def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
+def before_changes() -> Iterator[None]:
+    """Raise `StoppedError` with `NOTHING_CHANGED` after Ctrl-C, SIGTERM or SIGHUP inside the context."""
+    try:
+        yield
+    except (KeyboardInterrupt, StoppedError) as error:
+        raise StoppedError(NOTHING_CHANGED) from error
+
+
+@contextmanager
+def killable(arguments: argparse.Namespace, console: Console, message: str = "interrupted") -> Iterator[None]:
     """
-    End the process with the exit code of `StoppedError` if it is still inside the context a while after Ctrl-C, SIGTERM or SIGHUP.
+    End the process with *message* and the exit code of `StoppedError` if it is still inside the context a while after Ctrl-C, SIGTERM or SIGHUP.
 
     A build would otherwise wait for its threads, and these for servers that do not answer. The main thread may even miss the signal, if it
     arrives just before that thread starts to wait. Only for work that leaves nothing but temporary directories behind when it is killed. In threads other than the main
@@ -41,7 +54,7 @@ def killable(arguments: argparse.Namespace, console: Console) -> Iterator[None]:
     def watch() -> None:
         with open(reading, "rb", buffering=0) as signals:
             if signals.read(1) and not ended.wait(_PATIENCE_SECONDS):
-                console.report(StoppedError("interrupted"), as_json=arguments.json)
+                console.report(StoppedError(message), as_json=arguments.json)
                 sys.stdout.flush()
                 from lamina.core.temporary import remove_all  # slow to import
 

@@ -87,6 +87,8 @@ class LaminaError(Exception):
         """Store *hint* separately from *message*, so that a report can show them on separate lines."""
         super().__init__(message)
         self.hint = hint
+        self.report: Mapping[str, object] = {}
+        """What the command completed before the error, as JSON values for the report that contains the error."""
 
     def document(self) -> dict[str, object]:
         """Return the error as JSON values; ``kind`` is the name of its class."""

@@ -12,7 +12,7 @@ import pytest
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
 from lamina.aws.api.functions import PUBLISHED, CodeStorage, Settings, Storage
-from lamina.aws.deploy.apply import Deployment, DeployOutcome
+from lamina.aws.deploy.apply import Deployment, DeployOutcome, Progress
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
 from lamina.aws.deploy.plan import (
@@ -444,9 +444,11 @@ def test_cannot_be_put_back(tmp_path: Path) -> None:
             raise AwsError(f"{called} failed")
 
     shop.lambda_.before = refuse
+    deployment = shop.deployment(steps)
     with pytest.raises(DeployError) as caught:
-        shop.deployment(steps).run()
+        deployment.run()
 
+    assert (Progress.FAILED, {None}) == (deployment.progress, {each.version for each in deployment.outcomes()})
     assert (
         "PublishVersion failed; some functions could not be rolled back\n"
         "  `shop-alpha` could not be rolled back: UpdateFunctionCode failed\n"
@@ -490,6 +492,20 @@ def test_interrupted(tmp_path: Path) -> None:
 
     assert str(caught.value) == "interrupted; all functions and aliases were rolled back"
     assert before == shop.lambda_.snapshot()
+
+
+def test_interrupted_before_the_first_change(tmp_path: Path) -> None:
+    """If a stop is requested while the old code is saved, the error says that no function was changed."""
+    shop = Shop(tmp_path)
+    before, stop = shop.lambda_.snapshot(), Cancellation()
+    stop.request()
+    deployment = Deployment(shop.lambda_, shop.steps(), directory=tmp_path, bucket=None, stop=stop)
+    with pytest.raises(StoppedError) as caught:
+        deployment.run()
+
+    assert "interrupted; no function was changed" == str(caught.value)
+    assert (before, Progress.UNTOUCHED) == (shop.lambda_.snapshot(), deployment.progress)
+    assert ["1", "1", "1"] == [each.version for each in deployment.outcomes()]
 
 
 def test_making_whose_answer_got_lost(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.aws.deploy.code_upload import CodeUploader
 from lamina.aws.deploy.function_change import Creation, FunctionChange, Patience
-from lamina.aws.deploy.plan import KeepFunction
+from lamina.aws.deploy.plan import KeepFunction, UpdateFunction
 from lamina.aws.destination.destination import Cancellation
 from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import DeployError, LaminaError, StoppedError
@@ -32,13 +33,24 @@ if TYPE_CHECKING:
 _WORKERS = 4
 
 
+class Progress(Enum):
+    """What a deployment has done to the functions of one account and region."""
+
+    UNTOUCHED = "untouched"
+    """It ended before it changed any function."""
+    DEPLOYED = "deployed"
+    ROLLED_BACK = "rolled back"
+    FAILED = "failed"
+    """It changed functions, and could not roll all of them back."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeployOutcome:
     """The result of deploying one function."""
 
     step: FunctionStep
     version: str | None = None
-    """The new version, to which the alias points now; ``None`` if the function is unchanged or no alias was moved."""
+    """The version to which the alias points now; ``None`` if the function is unchanged, if no alias was moved, or if the version is unknown."""
     sent_bytes: int = 0
 
 
@@ -65,6 +77,7 @@ class Deployment:
         than *direct_bytes* (by default Lambda's limit for an API call) go through *bucket*. *stop* is checked between two steps; a
         stop request rolls all functions back.
         """
+        self.progress = Progress.UNTOUCHED
         self._steps = steps
         self._stop = stop or Cancellation()
         self._reporter = reporter
@@ -101,26 +114,45 @@ class Deployment:
         changes = list(self._changes.values())
         if changes:
             self._reporter.stage("deploying functions", total=len(changes))
+        try:
+            self._prepare(changes)
+        except StoppedError as error:
+            raise StoppedError(f"{error}; no function was changed") from error
+        try:
+            for phase in (FunctionChange.change_latest, FunctionChange.publish, FunctionChange.move_alias):
+                self._each(phase, changes)
+        except BaseException as error:
+            is_touched = any(each.touched for each in changes)
+            self.progress = Progress.FAILED if is_touched else Progress.UNTOUCHED
+            problems = _put_back(changes)
+            if is_touched and not problems:
+                self.progress = Progress.ROLLED_BACK
+            if isinstance(error, LaminaError):
+                raise _undone(error, problems, changes) from error
+            raise
+        self.progress = Progress.DEPLOYED
+        return self.outcomes()
+
+    def _prepare(self, changes: Sequence[FunctionChange]) -> None:
+        """Save the old code, and upload the new code to the bucket."""
         self._each(FunctionChange.save_code, changes)
         new_code = {
             (each.package.sha256, each.storage.storage): each for each in reversed(changes) if each.action.brings_code
         }
         self._each(FunctionChange.upload_code, new_code.values())
-        try:
-            for phase in (FunctionChange.change_latest, FunctionChange.publish, FunctionChange.move_alias):
-                self._each(phase, changes)
-        except BaseException as error:
-            problems = _put_back(changes)
-            if isinstance(error, LaminaError):
-                raise _undone(error, problems, changes) from error
-            raise
+
+    def outcomes(self) -> tuple[DeployOutcome, ...]:
+        """Return the outcome of each function after `run`, even if it failed, in the plan's order."""
         return tuple(self._outcome(step) for step in self._steps)
 
     def _outcome(self, step: FunctionStep) -> DeployOutcome:
         change = self._changes.get(step.action.desired.name)
         if change is None:
             return DeployOutcome(step=step)
-        return DeployOutcome(step=step, version=change.version, sent_bytes=change.sent_bytes)
+        version = change.version if self.progress is Progress.DEPLOYED else None
+        if self.progress in {Progress.UNTOUCHED, Progress.ROLLED_BACK}:
+            version = previous_version(step)
+        return DeployOutcome(step=step, version=version, sent_bytes=change.sent_bytes)
 
     def _each(self, phase: Callable[[FunctionChange], None], changes: Iterable[FunctionChange]) -> None:
         """Run *phase* on *changes* in parallel. After a failure, start no further change, wait for the running ones, then raise the error."""
@@ -130,6 +162,12 @@ class Deployment:
             phase(change)
 
         in_parallel(checked, changes, workers=_WORKERS)
+
+
+def previous_version(step: FunctionStep) -> str | None:
+    """Return the version to which the alias pointed before the deployment; ``None`` if there is no alias, or if nothing changes."""
+    alias = step.action.found.alias if isinstance(step.action, UpdateFunction) else None
+    return None if alias is None else alias.version
 
 
 def _put_back(changes: Sequence[FunctionChange]) -> tuple[str, ...]:

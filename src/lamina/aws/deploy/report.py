@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.aws.api.functions import PUBLISHED
@@ -20,9 +21,34 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.account import Account
     from lamina.aws.api.functions import Settings
-    from lamina.aws.deploy.apply import DeployOutcome
+    from lamina.aws.deploy.apply import DeployOutcome, Progress
     from lamina.aws.deploy.plan import Update
     from lamina.aws.deploy.survey import FunctionStep
+    from lamina.core.errors import LaminaError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceOutcome:
+    """What a deployment did in one account and region."""
+
+    account: Account
+    progress: Progress
+    functions: tuple[DeployOutcome, ...]
+    error: LaminaError | None = None
+
+    @property
+    def outcome(self) -> str:
+        """The outcome in one word: that of the deployment, or ``unchanged`` if nothing had to change."""
+        changes = any(each.step.action.is_change for each in self.functions)
+        return self.progress.value if changes or self.error is not None else "unchanged"
+
+    def lines(self) -> Iterator[PlanLine]:
+        """Yield what happened to each function, with the version that callers of the alias use now."""
+        for each in self.functions:
+            words = self.progress.value if each.step.action.is_change else "unchanged"
+            if each.version is not None:
+                words += f", version {each.version}"
+            yield PlanLine(noun="function", name=each.step.action.desired.name, place=str(self.account), words=words)
 
 
 def planned(steps: Sequence[FunctionStep], account: Account) -> Iterator[PlanLine]:

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lamina.aws.deploy import config as deployconfig
-from lamina.aws.deploy.apply import Deployment
+from lamina.aws.deploy.apply import Deployment, DeployOutcome, Progress, previous_version
 from lamina.aws.deploy.function_change import Patience
-from lamina.aws.deploy.report import deployed_rows, planned_rows
+from lamina.aws.deploy.report import PlaceOutcome, deployed_rows, planned_rows
 from lamina.aws.deploy.survey import desired_functions, replan, survey
-from lamina.aws.destination.destination import everywhere
+from lamina.aws.destination.destination import attempt, everywhere
 from lamina.aws.publish import config as publishconfig
 from lamina.aws.publish import report
-from lamina.aws.publish.apply import apply
+from lamina.aws.publish.apply import publish
 from lamina.aws.publish.plan import KeepLayer
 from lamina.aws.publish.survey import survey as survey_layers
-from lamina.core.errors import ConfigError, InvalidConfigError
+from lamina.core.errors import ConfigError, InvalidConfigError, StoppedError
 from lamina.core.reporter import SILENT
 from lamina.project.table import did_you_mean
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from lamina.aws.deploy.apply import DeployOutcome
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.plan import DesiredFunction
     from lamina.aws.deploy.survey import FunctionStep
     from lamina.aws.destination.destination import Destination
-    from lamina.aws.publish.apply import Published
+    from lamina.aws.publish.apply import Published, PublishOutcome
     from lamina.aws.publish.config import PublishConfig
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.survey import LayerStep
     from lamina.aws.publish.zip_source import LayerJob
+    from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build
 
@@ -141,31 +141,59 @@ class ServicePlan:
 
     def apply(self) -> ServiceOutcome:
         """
-        Publish the layers, then deploy the functions. Raises the errors of `lamina.aws.publish.apply.apply` and `Deployment.run`.
+        Publish the layers, then deploy the functions. Return the outcome at every destination; errors are in it, not raised.
 
-        Published layer versions stay if a function cannot be deployed.
+        If a layer cannot be published at one destination, no function is changed at any. Published layer versions stay if a function
+        cannot be deployed. A destination at which the deployment fails is rolled back; the others keep their new functions.
         """
-        published = apply(self.layers, reporter=self.deployment.reporter)
+        published = publish(self.layers, reporter=self.deployment.reporter)
+        if published.error is not None:
+            error = published.error
+            if isinstance(error, StoppedError):
+                error = StoppedError(f"{error}; no function was changed")
+            return self._outcome(published, {}, published.errors, error)
+        deployments = {each: self._deployment(each, published.published) for each in self.functions}
+        attempted = attempt(lambda destination: deployments[destination].run(), deployments)
+        return self._outcome(published, deployments, attempted.errors, attempted.error)
 
-        def deploy(destination: Destination) -> tuple[DeployOutcome, ...]:
-            service = self.deployment
-            versions = {
-                each.step.desired.name: each.version.arn for each in published if each.step.destination is destination
-            }
-            deployment = Deployment(
-                destination.services.functions,
-                replan(self.functions[destination], service.desired(destination, versions), config=service.config),
-                directory=service.directory_of(destination),
-                bucket=destination.bucket,
-                creation=service.creation,
-                patience=_patience(service.config.wait_seconds),
-                stop=destination.stop,
-                reporter=service.reporter,
+    def _deployment(self, destination: Destination, published: Sequence[Published]) -> Deployment:
+        service = self.deployment
+        versions = {
+            each.step.desired.name: each.version.arn for each in published if each.step.destination is destination
+        }
+        return Deployment(
+            destination.services.functions,
+            replan(self.functions[destination], service.desired(destination, versions), config=service.config),
+            directory=service.directory_of(destination),
+            bucket=destination.bucket,
+            creation=service.creation,
+            patience=_patience(service.config.wait_seconds),
+            stop=destination.stop,
+            reporter=service.reporter,
+        )
+
+    def _outcome(
+        self,
+        published: PublishOutcome,
+        deployments: Mapping[Destination, Deployment],
+        errors: Mapping[Destination, LaminaError],
+        error: LaminaError | None,
+    ) -> ServiceOutcome:
+        places = []
+        for destination, steps in self.functions.items():
+            deployment = deployments.get(destination)
+            untouched = tuple(DeployOutcome(step=step, version=previous_version(step)) for step in steps)
+            places.append(
+                PlaceOutcome(
+                    account=destination.services.account,
+                    progress=Progress.UNTOUCHED if deployment is None else deployment.progress,
+                    functions=untouched if deployment is None else deployment.outcomes(),
+                    error=errors.get(destination),
+                )
             )
-            return deployment.run()
-
-        functions = everywhere(deploy, self.functions)
-        return ServiceOutcome(service=self.deployment.build.service, layers=published, functions=functions)
+        return ServiceOutcome(
+            service=self.deployment.build.service, layers=published.published, places=tuple(places), error=error
+        )
 
 
 def _patience(wait_seconds: int | None) -> Patience:
@@ -178,13 +206,13 @@ class ServiceOutcome:
 
     service: str
     layers: tuple[Published, ...]
-    functions: Mapping[Destination, tuple[DeployOutcome, ...]]
+    places: tuple[PlaceOutcome, ...]
+    error: LaminaError | None = None
+    """The errors of all places as one; ``None`` if everything was deployed."""
 
     def document(self) -> dict[str, object]:
         """Return the results as a JSON document."""
-        rows = [
-            row
-            for destination, each in self.functions.items()
-            for row in deployed_rows(each, destination.services.account)
-        ]
-        return report.document(self.service, self.layers) | {"functions": rows}
+        return report.published_document(self.service, self.layers) | {
+            "functions": [row for place in self.places for row in deployed_rows(place.functions, place.account)],
+            "places": [report.place(place.account, place.outcome, place.error) for place in self.places],
+        }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from threading import Event
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from lamina.aws.destination.bucket import Bucket
 from lamina.aws.destination.naming import Keys, fill
-from lamina.core.errors import AwsError, StoppedError, WrongRegionError
+from lamina.core.errors import AwsError, LaminaError, StoppedError, WrongRegionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -68,19 +69,28 @@ class Destination:
         return Bucket(objects=objects, keys=Keys(self._prefix))
 
 
-def everywhere(
-    work: Callable[[Destination], _Result], destinations: Iterable[Destination]
-) -> dict[Destination, _Result]:
-    """
-    Run *work* once at each of *destinations* in parallel, and return the results by destination.
+@dataclass(frozen=True, kw_only=True)
+class Attempt(Generic[_Result]):
+    """The result of the same work at several destinations, some of which may have failed."""
 
-    A failure at one destination does not stop the work at other destinations. A single failure is raised unchanged. Several are
-    raised as one `AwsError` that lists them, or as one `StoppedError` if all of them are `StoppedError`. If any of several is of
-    another type, the first failure is raised unchanged. A keyboard interrupt cancels all destinations and waits for them. If they
-    fail then, their failures are raised instead of the interrupt, because they are more specific.
+    results: Mapping[Destination, _Result]
+    """The results of the destinations that succeeded."""
+    errors: Mapping[Destination, LaminaError]
+    """The errors of the other destinations."""
+    error: LaminaError | None
+    """All *errors* as one, as `everywhere` raises it; also set if the user interrupted the work and every destination completed it."""
+
+
+def attempt(work: Callable[[Destination], _Result], destinations: Iterable[Destination]) -> Attempt[_Result]:
+    """
+    Run *work* once at each of *destinations* in parallel, and return the results and the errors by destination.
+
+    A failure at one destination does not stop the work at other destinations. A keyboard interrupt cancels all destinations and waits
+    for them. An exception that is not a `LaminaError` is raised unchanged, when all have ended.
     """
     distinct = list(dict.fromkeys(destinations))
     pool = ThreadPoolExecutor(max(1, len(distinct)), "lamina-place")
+    interrupted = False
     try:
         futures = {destination: pool.submit(work, destination) for destination in distinct}
         try:
@@ -88,15 +98,32 @@ def everywhere(
             while wait(futures.values(), _TICK_SECONDS).not_done:
                 pass
         except KeyboardInterrupt:
+            interrupted = True
             for destination in distinct:
                 destination.stop.request()
             wait(futures.values())
-            _raise_failures(futures)
-            raise
     finally:
         pool.shutdown(wait=False)
-    _raise_failures(futures)
-    return {destination: future.result() for destination, future in futures.items()}
+    errors = _errors(futures)
+    error = _combined(errors, len(futures)) if errors else StoppedError("interrupted") if interrupted else None
+    results = {each: future.result() for each, future in futures.items() if each not in errors}
+    return Attempt(results=results, errors=errors, error=error)
+
+
+def everywhere(
+    work: Callable[[Destination], _Result], destinations: Iterable[Destination]
+) -> Mapping[Destination, _Result]:
+    """
+    Run *work* as `attempt` does, and return the results by destination. Raises an error if any destination fails.
+
+    A single failure is raised unchanged. Several are raised as one `AwsError` that lists them, or as one `StoppedError` if all of them
+    are `StoppedError`. If any of several is of another type, the first failure is raised unchanged. After a keyboard interrupt, failures
+    are raised instead of the interrupt, because they are more specific.
+    """
+    attempted = attempt(work, destinations)
+    if attempted.error is not None:
+        raise attempted.error
+    return attempted.results
 
 
 def collect(
@@ -106,17 +133,24 @@ def collect(
     return tuple(chain.from_iterable(everywhere(work, destinations).values()))
 
 
-def _raise_failures(futures: Mapping[Destination, Future[_Result]]) -> None:
-    failures = [(each, error) for each, future in futures.items() if (error := future.exception())]
-    ours = [error for _, error in failures if isinstance(error, AwsError | StoppedError)]
-    if len(failures) > 1 and len(ours) == len(failures):
-        kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
-        lines = [f"{each.services.account}: {error}" for each, error in failures]
-        # Different failures have different cures.
-        hints = dict.fromkeys(error.hint for error in ours if error.hint)
-        raise kind(
-            "\n  ".join((f"{len(failures)} of {len(futures)} destinations failed", *lines)),
-            hint="\n".join(hints) or None,
-        )
-    for _, error in failures:
-        raise error
+def _errors(futures: Mapping[Destination, Future[_Result]]) -> dict[Destination, LaminaError]:
+    errors: dict[Destination, LaminaError] = {}
+    for destination, future in futures.items():
+        error = future.exception()
+        if isinstance(error, LaminaError):
+            errors[destination] = error
+        elif error is not None:
+            raise error
+    return errors
+
+
+def _combined(errors: Mapping[Destination, LaminaError], total: int) -> LaminaError:
+    ours = [error for error in errors.values() if isinstance(error, AwsError | StoppedError)]
+    if len(errors) == 1 or len(ours) < len(errors):
+        return next(iter(errors.values()))
+    kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
+    lines = [f"{each.services.account}: {error}" for each, error in errors.items()]
+    # Different failures have different cures.
+    hints = dict.fromkeys(error.hint for error in ours if error.hint)
+    text = "\n  ".join((f"{len(errors)} of {total} destinations failed", *lines))
+    return kind(text, hint="\n".join(hints) or None)

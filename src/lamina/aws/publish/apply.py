@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import S3Code, Storage, Zip
-from lamina.aws.destination.destination import collect
+from lamina.aws.destination.destination import attempt
 from lamina.aws.publish import idempotent, upload
 from lamina.aws.publish.idempotent import Leases
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
+from lamina.core.errors import StoppedError
 from lamina.core.reporter import SILENT
 from lamina.core.values import code_sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lamina.aws.api.account import Account
     from lamina.aws.api.layers import PublishedVersion
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.survey import LayerStep
     from lamina.aws.publish.upload import UploadPlan
+    from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
 
 _LEASES = Leases()
@@ -50,23 +52,55 @@ class Published:
         return self.step.destination.services.account
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishOutcome:
+    """The result of all steps, some of which may have failed."""
+
+    published: tuple[Published, ...]
+    """The results of the completed steps, in their order."""
+    errors: Mapping[Destination, LaminaError]
+    """The errors of the destinations at which a step failed."""
+    error: LaminaError | None
+    """All *errors* as one; ``None`` if all steps were completed."""
+
+
 def apply(
     steps: Sequence[LayerStep], *, reporter: Reporter = SILENT, leases: Leases = _LEASES
 ) -> tuple[Published, ...]:
     """
-    Run *steps*, which `survey` returned, and return the layer version of each step in the same order.
+    Run *steps* as `publish` does, and return the layer version of each step in the same order.
 
-    Destinations run in parallel; at each destination, steps run one after another. Raises `AwsError`, or `StoppedError` after an
-    interruption. Steps that were completed before the error are not undone. The next `survey` finds their results.
+    Raises `AwsError`, or `StoppedError` after an interruption.
+    """
+    outcome = publish(steps, reporter=reporter, leases=leases)
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome.published
+
+
+def publish(steps: Sequence[LayerStep], *, reporter: Reporter = SILENT, leases: Leases = _LEASES) -> PublishOutcome:
+    """
+    Run *steps*, which `survey` returned.
+
+    Destinations run in parallel; at each destination, steps run one after another, until one fails. Completed steps are not undone. The
+    next `survey` finds their results.
     """
     bytes_to_send = sum(step.action.upload_bytes for step in steps if isinstance(step.action, PublishLayer))
     if bytes_to_send:
         reporter.stage("uploading and publishing", total=bytes_to_send, unit="bytes")
+    done: dict[int, Published] = {}
 
-    def apply_steps(destination: Destination) -> list[Published]:
-        return [_apply(step, reporter, leases) for step in steps if step.destination is destination]
+    def apply_steps(destination: Destination) -> None:
+        for number, step in enumerate(steps):
+            if step.destination is destination:
+                done[number] = _apply(step, reporter, leases)
 
-    return collect(apply_steps, (step.destination for step in steps))
+    attempted = attempt(apply_steps, (step.destination for step in steps))
+    published = tuple(done[number] for number in sorted(done))
+    error = attempted.error
+    if isinstance(error, StoppedError) and not any(each.new for each in published):
+        error = StoppedError(f"{error}; no layer version was published")
+    return PublishOutcome(published=published, errors=attempted.errors, error=error)
 
 
 def _apply(step: LayerStep, reporter: Reporter, leases: Leases) -> Published:

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from lamina.aws.api.account import Account
-    from lamina.aws.publish.apply import Published
+    from lamina.aws.destination.destination import Destination
+    from lamina.aws.publish.apply import Published, PublishOutcome
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.aws.publish.stage import StagedUpload, StagePlan
     from lamina.aws.publish.survey import LayerStep
+    from lamina.core.errors import LaminaError
 
 VERSION = "1"
 
@@ -24,7 +26,31 @@ def plan_document(service: str, steps: Sequence[LayerStep]) -> dict[str, object]
     return {"version": VERSION, "service": service, "layers": [_step(step) for step in steps]}
 
 
-def document(service: str, published: Sequence[Published]) -> dict[str, object]:
+def document(service: str, outcome: PublishOutcome, destinations: Iterable[Destination]) -> dict[str, object]:
+    """Return the published layer versions of a service, and the outcome at each of *destinations*, as JSON values."""
+    changed = {each.step.destination for each in outcome.published if each.step.action.is_change}
+    places = [
+        place(
+            each.services.account,
+            "failed" if each in outcome.errors else "published" if each in changed else "unchanged",
+            outcome.errors.get(each),
+        )
+        for each in dict.fromkeys(destinations)
+    ]
+    return published_document(service, outcome.published) | {"places": places}
+
+
+def place(account: Account, outcome: str, error: LaminaError | None) -> dict[str, object]:
+    """Return the *outcome* in *account* as JSON values."""
+    return {
+        "account": account.id,
+        "region": account.region,
+        "outcome": outcome,
+        "error": None if error is None else error.document(),
+    }
+
+
+def published_document(service: str, published: Sequence[Published]) -> dict[str, object]:
     """Return the published layer versions of a service as JSON values."""
     return {
         "version": VERSION,
