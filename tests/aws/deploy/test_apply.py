@@ -651,3 +651,23 @@ def test_a_handler_of_a_layer_is_not_replaced_silently(tmp_path: Path, content: 
     assert noted == any(
         note.endswith(f'set `wrapper = "{present}"` in `[tool.lamina.functions.beta]`') for note in action.notes
     )
+
+
+def test_a_new_handler_with_new_layers(tmp_path: Path) -> None:
+    """If handler, layers and code change, a failure of any update is rolled back, and a success is complete."""
+    calls = [("UpdateFunctionConfiguration", 1), ("UpdateFunctionCode", 1), ("UpdateFunctionConfiguration", 2)]
+    for operation, number in calls:
+        directory = tmp_path / f"{operation}-{number}"
+        directory.mkdir()
+        shop = Shop(directory)
+        shop.lambda_.hold("shop-beta", code("old"), replace(settings(OLD), handler="index.handler"), alias="live")
+        steps, before = shop.steps()[1:2], shop.lambda_.snapshot()
+        shop.lambda_.before = failing_once(operation, number)
+        with pytest.raises(DeployError):
+            shop.deployment(steps).run()
+
+        assert before == shop.lambda_.snapshot()
+        shop.lambda_.before = lambda _: None
+        shop.deployment(steps).run()
+
+        assert (digest(shop.new), settings(NEW)) == shop.lambda_.serving("shop-beta", "live")

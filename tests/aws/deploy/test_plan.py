@@ -139,7 +139,10 @@ def test_one_update() -> None:
     [
         (
             Settings(layers=(OLD,), handler="index.handler", runtime="python3.13"),
-            "runs the old code with the new handler `app.handler`, so calls fail unless the old code has it",
+            (
+                "runs the old code with the new layers, and then "
+                "runs the new code with the old handler `index.handler`, so calls fail unless the new code still has it"
+            ),
         ),
         (
             Settings(layers=(NEW,), handler="index.handler", runtime="python3.13"),
@@ -156,12 +159,27 @@ def test_one_update() -> None:
     ],
 )
 def test_the_window_says_when_calls_fail(settings: Settings, window: str) -> None:
-    """A new handler or runtime takes effect together with the layers, so the plan says which calls fail between the two updates."""
+    """Old code never runs with a new handler, and the plan says which calls fail between the updates."""
     action = deployed(wanted_function(), found(replace(function(), settings=settings)))
 
+    assert {settings.handler} == {each.settings.handler for each in states(action)[:-1]}
     assert f"for some seconds between the updates, $LATEST {window}; this affects every call that names no version" == (
         action.window
     )
+
+
+def test_a_new_handler_comes_last() -> None:
+    """With new layers, code and handler, the old code gets the layers first and the handler changes after the code."""
+    latest = replace(function(), settings=Settings(layers=(OLD,), handler="index.handler", runtime="python3.13"))
+    action = deployed(wanted_function(), found(latest))
+
+    assert [UpdateSettings, UpdateCode, UpdateSettings] == [type(each) for each in action.updates]
+    assert [
+        ("old", OLD, "index.handler"),
+        ("old", NEW, "index.handler"),
+        ("new", NEW, "index.handler"),
+        ("new", NEW, "app.handler"),
+    ] == [(each.code_sha256, *each.settings.layers, each.settings.handler) for each in states(action)]
 
 
 def test_alias_hides_the_window() -> None:
@@ -361,9 +379,10 @@ sizes = st.integers(0, 1000)
     new=st.tuples(sizes, sizes),
     others=st.none() | sizes,
     known=st.tuples(st.booleans(), st.booleans()),
+    handler=st.sampled_from(["app.handler", "index.handler"]),
 )
 def test_never_over_the_limit(
-    old: tuple[int, int], new: tuple[int, int], others: int | None, known: tuple[bool, bool]
+    old: tuple[int, int], new: tuple[int, int], others: int | None, known: tuple[bool, bool], handler: str
 ) -> None:
     """If the first and the last state fit the limit, every state in between fits, for all sizes of code and layers."""
     if max(sum(old), sum(new)) + (others or 0) > LIMIT:
@@ -372,7 +391,7 @@ def test_never_over_the_limit(
     code_bytes = {"old": old[0], "new": new[0]}
     layers = (OLD,) if others is None else (FOREIGN, OLD)
     action = deployed(
-        wanted_function(unzipped=new[0], layer=new[1]),
+        replace(wanted_function(unzipped=new[0], layer=new[1]), handler=handler),
         found(
             function(layers=layers),
             code_bytes=old[0] if known[0] else None,

@@ -2,11 +2,12 @@
 Plan how a function receives its new code and layers. This module calls no AWS API.
 
 Lambda changes code and configuration in two calls. It rejects a call after which the function with its layers would exceed the size
-limit. Between the two calls, `$LATEST` is a mixture: old code with new layers, or new code with old layers. Handler and runtime change
-in the call that changes the layers, so with a new handler the mixture may fail. lamina uses the first of these orders whose mixture is
-within the limit; if the layers stay, it changes the code first, because new code can still have the old handler:
+limit. Between the two calls, `$LATEST` is a mixture: old code with new layers, or new code with old layers. The runtime changes in the
+call that changes the layers, which are built for it. A new handler comes after the code, because new code can still have the old handler,
+but old code has no new one. lamina uses the first of these orders whose mixture is within the limit; if the layers stay, it changes the
+code first:
 
-1. layers, then code: the old code mostly works with the new layers.
+1. layers, then code, then a new handler: the old code mostly works with the new layers.
 2. code, then layers: the old code still contains its dependencies and leaves no room for the new layers.
 3. no layers, code, layers: this order is always within the limit, because no state is larger than the old function or the new one.
 
@@ -317,7 +318,11 @@ def order(
     old_code, new_code = found.code_unzipped_bytes, desired.unzipped_bytes
     # The old function fits, and the new one must fit. So a mixture with the smaller code fits, even if the layers' size is unknown.
     if _fits(old_code, desired.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
-        return (update_settings, update_code)
+        present = found.latest.settings.handler
+        if settings.handler == present:
+            return (update_settings, update_code)
+        # The old code keeps its handler as long as it runs.
+        return (UpdateSettings(settings=replace(settings, handler=present)), update_code, update_settings)
     if _fits(new_code, found.layers_unzipped_bytes, limit) or _within(new_code, old_code):
         return (update_code, update_settings)
     # The old code keeps its handler and runtime until the new code is deployed.
@@ -386,11 +391,14 @@ def _has(version: FunctionState | None, desired: DesiredFunction, settings: Sett
 
 def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str | None:
     """Describe the state of ``$LATEST`` between the updates; return ``None`` if there are fewer than two updates."""
+    old = found.latest.settings
     match updates:
-        case [UpdateSettings(settings=new), _]:
-            mixture = _old_code(new, found.latest.settings)
+        case [UpdateSettings(settings=new), UpdateCode()]:
+            mixture = _old_code(new, old)
         case [UpdateCode(), UpdateSettings(settings=new)]:
-            mixture = _new_code(new, found.latest.settings)
+            mixture = _new_code(new, old)
+        case [UpdateSettings(settings=layered), UpdateCode(), UpdateSettings(settings=new)]:
+            mixture = f"{_old_code(layered, old)}, and then {_new_code(new, layered)}"
         case [_, _, _]:
             mixture = "runs without layers, so calls fail unless the code needs none"
         case _:
@@ -405,9 +413,7 @@ def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str |
 
 
 def _old_code(new: Settings, old: Settings) -> str:
-    """Describe a function with its old code and the settings *new*."""
-    if new.handler != old.handler:
-        return f"runs the old code with the new handler `{new.handler}`, so calls fail unless the old code has it"
+    """Describe a function with its old code and handler, and the settings *new*."""
     layers = "" if new.layers == old.layers else " with the new layers"
     if new.runtime != old.runtime:
         return f"runs the old code{layers} on {new.runtime}, so calls fail if the old code includes modules compiled for {old.runtime}"

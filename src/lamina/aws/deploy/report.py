@@ -13,6 +13,7 @@ from lamina.aws.deploy.plan import (
     UpdateCode,
     UpdateFunction,
     UpdateSettings,
+    states,
 )
 from lamina.aws.destination.planlines import PlanLine
 
@@ -84,7 +85,7 @@ def _doing(action: UpdateFunction) -> str:
 
 
 def _updates(action: UpdateFunction) -> list[str]:
-    return [_word(update, action.found.latest.settings) for update in action.updates]
+    return [_word(update, before.settings) for update, before in zip(action.updates, states(action), strict=False)]
 
 
 def _word(update: Update, present: Settings) -> str:
@@ -92,7 +93,7 @@ def _word(update: Update, present: Settings) -> str:
         case UpdateCode():
             return "code"
         case UpdateSettings():
-            # The same call changes handler and runtime; the layers may be unchanged.
+            # The same call changes layers, handler and runtime; any of them may be unchanged.
             return "layers" if update.settings.layers != present.layers else "settings"
         case DetachLayers():
             return "no layers"
