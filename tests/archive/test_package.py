@@ -362,6 +362,13 @@ class TestHandlers:
 
         assert packed(root).files == 1
 
+    def test_a_wrapper_as_the_handler(self, tmp_path: Path) -> None:
+        """A vendor's wrapper as the handler is reported as such, with the keys to set."""
+        assert refused(project(tmp_path, a="datadog_lambda.handler.handler")) == (
+            "handler not found for `a`: `datadog_lambda.handler.handler` is the wrapper of Datadog; set `handler` to the function's own "
+            'handler, and `wrapper = "datadog_lambda.handler.handler"`'
+        )
+
     @pytest.mark.parametrize("source", ["def f(:\n", "x = '\0'"])
     def test_syntax_error(self, tmp_path: Path, source: str) -> None:
         """A handler's module that is not valid Python is an error."""

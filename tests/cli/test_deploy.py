@@ -187,14 +187,20 @@ def test_wrong_settings(shop: Shop, capsys: pytest.CaptureFixture[str], line: st
 
 
 def test_configured_wrapper(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """A build proves the function's own handler, and a deployment sets the configured wrapper."""
-    with (shop.service.root / "pyproject.toml").open("a", encoding="utf-8") as file:
-        file.write('wrapper = "acme.wrap"\nwait-seconds = 60\n')
+    """A build proves the function's own handler, and a deployment sets the wrapper: that of the function before that of all functions."""
+    pyproject = shop.service.root / "pyproject.toml"
+    settings = '\nwrapper = "acme.wrap"\nwait-seconds = 60\n'
+    pyproject.write_text(pyproject.read_text() + settings)
     codes = [shop.run("--create", "--role", ROLE)]
-    handler = shop.latest()["Handler"]
+    handlers = [shop.latest()["Handler"]]
     codes.append(shop.run("--check"))
+    shop.service.more["hello"] = 'wrapper = ""'
+    shop.write()
+    pyproject.write_text(pyproject.read_text() + settings)
+    codes.append(shop.run())
+    handlers.append(shop.latest()["Handler"])
 
-    assert ([0, 0], "acme.wrap") == (codes, handler)
+    assert ([0, 0, 0], ["acme.wrap", "service.handlers.hello.lambda_handler"]) == (codes, handlers)
     assert "sets the handler `acme.wrap`, which wraps the function's own" in capsys.readouterr().err
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import PackageError
 from lamina.project.table import did_you_mean
+from lamina.project.wrappers import known_wrapper
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator, Sequence
@@ -49,6 +50,11 @@ def _problems(package: PackageSources, target: Target, provided: Container[str])
         elif base.split("/")[0] in provided or any(each.startswith(f"{base}.") for each in files):
             # The module is in a layer, or is an extension module, whose names cannot be read from source.
             continue
+        elif (wrapper := known_wrapper(function.handler)) is not None:
+            problem = (
+                f"`{wrapper.handler}` is the wrapper of {wrapper.vendor}; set `handler` to the function's own handler, "
+                f'and `wrapper = "{wrapper.handler}"`'
+            )
         else:
             problem = _missing(base, name, package.tree)
         if problem is not None:
