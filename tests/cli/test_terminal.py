@@ -21,7 +21,8 @@ import pytest
 from built import configure, make_build
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.console import Console
-from lamina.core.errors import LockError
+from lamina.cli.stopping import before_changes
+from lamina.core.errors import LockError, StoppedError
 from services import make_service
 
 if TYPE_CHECKING:
@@ -268,6 +269,15 @@ def test_an_interrupted_build_before_deploying(tmp_path: Path) -> None:
 
     assert (130, []) == (finished.code, os.listdir(scratch)), finished.text
     assert "error: interrupted; nothing was published or deployed" in _CONTROL.sub("", finished.text)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoppedError("interrupted")])
+def test_an_interruption_before_the_first_change(error: BaseException) -> None:
+    """Whatever ends the planning of a command that changes AWS, the message says that nothing was changed."""
+    with pytest.raises(StoppedError) as caught, before_changes():
+        raise error
+
+    assert "interrupted; nothing was published or deployed" == str(caught.value)
 
 
 def test_a_function_that_starts_slowly(tmp_path: Path) -> None:

@@ -107,3 +107,31 @@ def test_state_that_ends_a_deployment(version: str, state: str, reason: str | No
 
     assert found is not None
     assert (False, failure) == (found.busy, found.failure)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ({"SnapStart": {"ApplyOn": "None", "OptimizationStatus": "Off"}}, {"SnapStart": {"ApplyOn": "None", "OptimizationStatus": "On"}}, True),
+        ({"VpcConfig": {"SubnetIds": [], "SecurityGroupIds": [], "VpcId": ""}, "Description": ""}, {}, True),
+        ({"LastModified": "yesterday", "RevisionId": "1"}, {"LastModified": "today", "RevisionId": "2"}, True),
+        ({"MemorySize": 128}, {"MemorySize": 256}, False),
+        ({"VpcConfig": {"Ipv6AllowedForDualStack": False}}, {"VpcConfig": {"Ipv6AllowedForDualStack": True}}, False),
+        ({"TracingConfig": {"Mode": "PassThrough"}}, {"TracingConfig": {"Mode": "Active"}}, False),
+    ],
+)  # fmt: skip
+def test_settings_are_comparable(one: dict[str, Any], other: dict[str, Any], alike: bool) -> None:
+    """Two versions have the same other settings whatever AWS leaves out or reports of its own progress."""
+    states = [LambdaFunctions(Model(**answer)).get("orders") for answer in (one, other)]
+
+    assert alike == (states[0] is not None and states[1] is not None and states[0].others == states[1].others)
+
+
+def test_environment_that_aws_hides() -> None:
+    """A caller who may not decrypt the variables gets an error in their place."""
+    hidden = LambdaFunctions(Model(Environment={"Error": {"ErrorCode": "AccessDeniedException"}})).get("orders")
+    shown = LambdaFunctions(Model(Environment={"Variables": {"A": "1"}})).get("orders")
+
+    assert [({}, True), ({"A": "1"}, False)] == [
+        (each.environment, each.has_hidden_environment) for each in (hidden, shown) if each is not None
+    ]

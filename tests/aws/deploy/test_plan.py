@@ -325,6 +325,20 @@ def test_changes_by_hand_are_named_before_they_are_published() -> None:
     assert "secret" not in repr(there)
 
 
+def test_a_hidden_environment_is_not_compared() -> None:
+    """If AWS hides the environment variables from the caller, the plan claims nothing about them."""
+    there = changed_by_hand("old")
+    hidden = replace(with_handler(DATADOG), has_hidden_environment=True)
+    action = deployed(
+        wanted_function(), replace(there, latest=replace(there.latest, environment={}, has_hidden_environment=True))
+    )
+    kept = planned(wanted_function(), found(hidden))
+
+    assert [] == [change for change in action.drift if "environment" in change]
+    assert "memory (changed)" in action.drift
+    assert 1 == len(kept.notes)
+
+
 def test_changes_by_hand_of_a_function_that_stays() -> None:
     """A change of the environment alone publishes nothing, but the next deployment will, so the plan names it too."""
     latest = replace(function(code="new", layers=(NEW,)), environment={"A": "1"})

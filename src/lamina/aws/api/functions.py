@@ -102,6 +102,8 @@ class FunctionState:
     """The environment variables. Their values may be secret: never show them."""
     others: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The other settings that a deployment does not change, such as ``memory``, with their values as JSON. Empty values are left out."""
+    has_hidden_environment: bool = False
+    """Whether there are environment variables that AWS hides, because the caller may not decrypt them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -362,13 +364,12 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
         failure=str(reason) if failed else None,
         environment=dict((response.get("Environment") or {}).get("Variables") or {}),
         others=_others(response),
+        has_hidden_environment=bool((response.get("Environment") or {}).get("Error")),
     )
 
 
 def _others(response: dict[str, Any]) -> dict[str, str]:
     values = {words: _known(response.get(name)) for name, words in kept_settings().items()}
-    # Lambda reports an error in place of variables that the caller's key policy hides.
-    values["environment"] = _known((response.get("Environment") or {}).get("Error"))
     return {words: json.dumps(value, sort_keys=True) for words, value in values.items() if value is not None}
 
 

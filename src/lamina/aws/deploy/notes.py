@@ -38,7 +38,8 @@ def wrapper_notes(
     vendor = "" if wrapper is None else f" of {wrapper.vendor}"
     yield f"{'keeps' if handler == present else 'sets'} the handler `{handler}`{vendor}, which wraps the function's own"
     environment: Mapping[str, str] = {} if latest is None else latest.environment
-    if wrapper is not None and dotted(environment.get(wrapper.variable, "")) != dotted(own):
+    is_hidden = latest is not None and latest.has_hidden_environment
+    if wrapper is not None and not is_hidden and dotted(environment.get(wrapper.variable, "")) != dotted(own):
         yield (
             f"the environment variable `{wrapper.variable}` is not `{own}`, so the wrapper does not call that handler: "
             "set the variable with the tool that manages the environment"
@@ -49,9 +50,11 @@ def differences(old: FunctionState, new: FunctionState, own_layers: Collection[s
     """
     Return in which settings, except those that lamina deploys, the version *new* of a function differs from its version *old*.
 
-    Layers are compared except *own_layers*, the ARNs without version of the service's own.
+    Layers are compared except *own_layers*, the ARNs without version of the service's own. Environment variables are not compared if
+    AWS hides those of a version.
     """
-    variables = _compared(old.environment, new.environment, "environment variable `{}`")
+    is_hidden = old.has_hidden_environment or new.has_hidden_environment
+    variables = [] if is_hidden else _compared(old.environment, new.environment, "environment variable `{}`")
     settings = _compared(old.others, new.others, "{}")
     before, after = (dict.fromkeys(_foreign(each, own_layers), "") for each in (old, new))
     return (*variables, *settings, *_compared(before, after, "layer `{}`"))
