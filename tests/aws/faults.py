@@ -239,7 +239,7 @@ class Forward(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
         if line.denied == (operation, self._region):
-            self._answer(403, [("x-amzn-ErrorType", "AccessDeniedException")], b'{"Message": "no"}')
+            self._answer(403, [("x-amzn-ErrorType", "AccessDeniedException")], b"")
             return
         if kind in {"500", "throttled"}:
             self._answer(*refusal(operation, self.path, throttled=kind == "throttled"))

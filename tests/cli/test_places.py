@@ -187,8 +187,15 @@ def test_layers_of_some_places_fail(company: Company, capsys: pytest.CaptureFixt
     deployed = json.loads(capsys.readouterr().out)
     codes.append(company.run("publish", "--json"))
     published = json.loads(capsys.readouterr().out)
+    company.service.add("alpha", "1.1", {"alpha/__init__.py": "VALUE = 2\n"})
+    company.write()
+    company.line.denied = ("PutObject", "us-east-1")
+    codes.append(company.run("publish", "--upload-only", "--json"))
+    uploaded = json.loads(capsys.readouterr().out)
 
-    assert [6, 6] == codes
+    assert [6, 6, 6] == codes
+    assert ["uploaded", "failed"] * 2 == [place["outcome"] for place in uploaded["places"]]
+    assert [PLACES[0], PLACES[2]] == [(row["account"], row["region"]) for row in uploaded["layers"]]
     assert ["untouched"] * 4 == [place["outcome"] for place in deployed["places"]]
     assert ["unchanged", "failed"] * 2 == [place["outcome"] for place in published["places"]]
     for report in (deployed, published):

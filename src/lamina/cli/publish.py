@@ -188,25 +188,26 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
     if arguments.check or arguments.dry_run:
         deliver(report.stage_document(service, plans), (), arguments)
         return int(arguments.check and not all(each.upload.composed for each in plans))
-    staged = stage.stage(plans, reporter=console)
+    outcome = stage.stage(plans, reporter=console)
     console.close()
     lines = [each.bucket.url(each.key) for each in plans]
-    deliver(report.staged_document(service, staged), lines, arguments)
-    sent = sum(each.sent_bytes for each in staged)
+    document = report.staged_document(service, outcome, [each.destination for each in plans])
+    deliver_outcome(document, lines, arguments, outcome.error)
+    sent = sum(each.sent_bytes for each in outcome.uploads)
     console.say(f"uploaded {megabytes(sent)}" if sent else "nothing to do")
     return 0
 
 
 def deliver_outcome(
-    document: dict[str, object], arns: Iterable[str], arguments: argparse.Namespace, error: LaminaError | None
+    document: dict[str, object], lines: Iterable[str], arguments: argparse.Namespace, error: LaminaError | None
 ) -> None:
     """
-    Deliver *document* as `deliver` does, with the *arns* of all published layer versions.
+    Deliver *document* or *lines* as `deliver` does.
 
     If the command failed with *error*, write the document with it to the file of ``--output``, and raise it with *document* as its report.
     """
     if error is None:
-        deliver(document, arns, arguments)
+        deliver(document, lines, arguments)
         return
     error.report = document
     if arguments.output:

@@ -1,5 +1,5 @@
 """
-Say what a deployment leaves to others: handlers of wrappers, and settings that were changed by hand. This module calls no AWS API.
+Describe what a deployment leaves to others: handlers of wrappers, and settings that were changed by hand. This module calls no AWS API.
 
 The notes name environment variables, but never show their values.
 """

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from lamina.aws.publish.plan import KeepLayer, PublishLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from lamina.aws.api.account import Account
     from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.apply import Published, PublishOutcome
     from lamina.aws.publish.desired import DesiredLayer
-    from lamina.aws.publish.stage import StagedUpload, StagePlan
+    from lamina.aws.publish.stage import StageOutcome, StagePlan
     from lamina.aws.publish.survey import LayerStep
     from lamina.core.errors import LaminaError
 
@@ -29,15 +29,25 @@ def plan_document(service: str, steps: Sequence[LayerStep]) -> dict[str, object]
 def document(service: str, outcome: PublishOutcome, destinations: Iterable[Destination]) -> dict[str, object]:
     """Return the published layer versions of a service, and the outcome at each of *destinations*, as JSON values."""
     changed = {each.step.destination for each in outcome.published if each.step.action.is_change}
-    places = [
+    places = _places(destinations, changed, "published", outcome.errors)
+    return published_document(service, outcome.published) | {"places": places}
+
+
+def _places(
+    destinations: Iterable[Destination],
+    changed: Collection[Destination],
+    words: str,
+    errors: Mapping[Destination, LaminaError],
+) -> list[dict[str, object]]:
+    """Return the outcome at each of *destinations*: *words* at those that were *changed*."""
+    return [
         place(
             each.services.account,
-            "failed" if each in outcome.errors else "published" if each in changed else "unchanged",
-            outcome.errors.get(each),
+            "failed" if each in errors else words if each in changed else "unchanged",
+            errors.get(each),
         )
         for each in dict.fromkeys(destinations)
     ]
-    return published_document(service, outcome.published) | {"places": places}
 
 
 def place(account: Account, outcome: str, error: LaminaError | None) -> dict[str, object]:
@@ -74,10 +84,12 @@ def stage_document(service: str, plans: Sequence[StagePlan]) -> dict[str, object
     return {"version": VERSION, "service": service, "layers": [_stage(each) for each in plans]}
 
 
-def staged_document(service: str, staged: Sequence[StagedUpload]) -> dict[str, object]:
-    """Return the completed uploads of a service's layers to buckets as JSON values."""
-    rows = [_stage(each.plan) | {"sent_bytes": each.sent_bytes} for each in staged]
-    return {"version": VERSION, "service": service, "layers": rows}
+def staged_document(service: str, outcome: StageOutcome, destinations: Iterable[Destination]) -> dict[str, object]:
+    """Return the completed uploads of a service's layers to buckets, and the outcome at each of *destinations*, as JSON values."""
+    rows = [_stage(each.plan) | {"sent_bytes": each.sent_bytes} for each in outcome.uploads]
+    changed = {each.plan.destination for each in outcome.uploads if not each.plan.upload.composed}
+    places = _places(destinations, changed, "uploaded", outcome.errors)
+    return {"version": VERSION, "service": service, "layers": rows, "places": places}
 
 
 def _stage(plan: StagePlan) -> dict[str, object]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lamina.aws.destination.destination import collect
+from lamina.aws.destination.destination import attempt, collect
 from lamina.aws.publish import upload
 from lamina.core.errors import ConfigError
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from lamina.aws.destination.bucket import Bucket
     from lamina.aws.destination.destination import Destination
     from lamina.aws.publish.upload import UploadPlan
     from lamina.aws.publish.zip_source import LayerJob
+    from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
 
 
@@ -73,24 +74,36 @@ def _upload(job: LayerJob, bucket: Bucket) -> UploadPlan:
     return upload.plan_upload(job, bucket, None, composed=False)
 
 
-def stage(plans: Sequence[StagePlan], *, reporter: Reporter = SILENT) -> tuple[StagedUpload, ...]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageOutcome:
+    """The result of all uploads, some of which may have failed."""
+
+    uploads: tuple[StagedUpload, ...]
+    """The completed uploads, in the order of their plans."""
+    errors: Mapping[Destination, LaminaError]
+    """The errors of the destinations at which an upload failed."""
+    error: LaminaError | None
+    """All *errors* as one; ``None`` if all uploads were completed."""
+
+
+def stage(plans: Sequence[StagePlan], *, reporter: Reporter = SILENT) -> StageOutcome:
     """
     Upload the layers that buckets lack, at all destinations in parallel, without publishing them.
 
-    *plans* is the result of `plan_stage`. The uploads are returned in the same order. Raises `AwsError`, or `StoppedError` after an
-    interruption. Uploads that were completed before the error are not undone.
+    *plans* is the result of `plan_stage`. Uploads that were completed before an error are not undone.
     """
     if total := sum(plan.upload.sent_bytes for plan in plans):
         reporter.stage("uploading", total=total, unit="bytes")
+    done: dict[int, StagedUpload] = {}
 
-    def stage_layers(destination: Destination) -> list[StagedUpload]:
-        return [
-            StagedUpload(plan=plan, sent_bytes=_stage(plan, reporter))
-            for plan in plans
-            if plan.destination is destination
-        ]
+    def stage_layers(destination: Destination) -> None:
+        for number, plan in enumerate(plans):
+            if plan.destination is destination:
+                done[number] = StagedUpload(plan=plan, sent_bytes=_stage(plan, reporter))
 
-    return collect(stage_layers, (plan.destination for plan in plans))
+    attempted = attempt(stage_layers, (plan.destination for plan in plans))
+    uploads = tuple(done[number] for number in sorted(done))
+    return StageOutcome(uploads=uploads, errors=attempted.errors, error=attempted.error)
 
 
 def _stage(plan: StagePlan, reporter: Reporter) -> int:
