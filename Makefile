@@ -15,7 +15,7 @@ LOCK ?= requirements/development.txt
 # One stamp file per LOCK and PYTHON, so that changing either updates the environment.
 READY := $(VENV)/.ready-$(subst /,-,$(LOCK)$(addprefix -,$(PYTHON)))
 
-.PHONY: help demo cdk test test-lowest fuzz kills lint types facts bench lock setup clean
+.PHONY: help demo cdk test test-lowest fuzz kills deployers lint types facts bench lock setup clean
 
 help: ## Show this help
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' Makefile | awk -F@ '{ printf "%-19s%s\n", $$1, $$2 }'
@@ -57,6 +57,9 @@ facts: $(READY) ## List facts about AWS and other tools that are older than 90 d
 
 kills: $(READY) ## Kill commands N times at random moments, and check that the next run makes up for it
 	@PYTHONPATH=src:tests:. $(BIN)/python -m tests.kills $(or $(N),200) $(or $(SEED),0)
+
+deployers: $(READY) ## Deploy the same functions twice at once N times, and check that the result is one whole deployment
+	@PYTHONPATH=src:tests:. $(BIN)/python -m tests.deployers $(or $(N),20)
 
 bench: $(READY) ## Compare lamina with other tools; ARGS="--quick" for a short run
 	@$(BIN)/python -m benchmarks $(ARGS)

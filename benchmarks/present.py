@@ -96,6 +96,8 @@ def _value(number: float, measure: Measure) -> str:
             return _bytes(number)
         case Measure.EXCESS:
             return _exact(number)
+        case Measure.REQUESTS | Measure.LAMBDA_REQUESTS:
+            return f"{number:,.0f}"
 
 
 def _time(seconds: float) -> str:

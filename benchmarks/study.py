@@ -59,10 +59,10 @@ class Verdict:
 
     @property
     def met(self) -> bool | None:
-        """Whether the median is within the budget; for budgets in bytes, whether the maximum is."""
+        """Whether the median is within the budget; for budgets in bytes and requests, whether the maximum is."""
         if self.measured is None:
             return None
-        if self.budget.measure in (Measure.BYTES, Measure.DUE, Measure.EXCESS):
+        if self.budget.measure in _COUNTED:
             return self.measured.greatest <= self.budget.at_most
         return self.measured.median <= self.budget.at_most
 
@@ -133,7 +133,8 @@ def _traffic(sample: Sample) -> Traffic:
     return sample.traffic
 
 
-_ALONE = frozenset({Measure.SECONDS, Measure.BYTES, Measure.DUE, Measure.EXCESS})
+_COUNTED = frozenset({Measure.BYTES, Measure.DUE, Measure.EXCESS, Measure.REQUESTS, Measure.LAMBDA_REQUESTS})
+_ALONE = _COUNTED | {Measure.SECONDS}
 _VALUES: dict[Measure, Callable[[Sample], float]] = {
     Measure.TIMES: lambda sample: sample.seconds,
     Measure.SECONDS: lambda sample: sample.seconds,
@@ -143,4 +144,6 @@ _VALUES: dict[Measure, Callable[[Sample], float]] = {
     Measure.SENT: lambda sample: _traffic(sample).sent_bytes,
     Measure.DUE: lambda sample: _traffic(sample).sent_bytes / (_traffic(sample).due_bytes or 1),
     Measure.EXCESS: lambda sample: _traffic(sample).excess_bytes,
+    Measure.REQUESTS: lambda sample: _traffic(sample).requests,
+    Measure.LAMBDA_REQUESTS: lambda sample: _traffic(sample).lambda_requests,
 }

@@ -28,6 +28,8 @@ _CHUNK_BYTES = 1 << 14
 _BURST_BYTES = 1 << 16
 _LENGTH = re.compile(rb"(?im)^content-length:[ \t]*(\d+)[ \t]*\r$")
 _CHUNKED = re.compile(rb"(?im)^transfer-encoding:.*\bchunked[ \t]*\r$")
+# The paths of Lambda's API begin with the date of a version.
+_LAMBDA = re.compile(rb"\s*[A-Z]+ /20[0-9]{2}-[0-9]{2}-[0-9]{2}/")
 
 
 class Link:
@@ -66,6 +68,8 @@ class RequestCounter:
     def __init__(self) -> None:
         """Start before the first request."""
         self.requests = 0
+        self.lambda_requests = 0
+        """The requests to the API of Lambda, whose rate AWS limits."""
         self._buffer = bytearray()
         self._body_bytes = 0
         self._read: Callable[[], bool] = self._head
@@ -88,6 +92,7 @@ class RequestCounter:
         if head is None:
             return False
         self.requests += 1
+        self.lambda_requests += _LAMBDA.match(head) is not None
         if _CHUNKED.search(head):
             self._read = self._chunk
         elif length := _LENGTH.search(head):
@@ -135,7 +140,7 @@ class Throttle:
         self.up = Link(bytes_per_second=bits_per_second / 8)
         self.down = Link(bytes_per_second=bits_per_second / 8)
         self._lock = threading.Lock()
-        self._requests = 0
+        self._requests = self._lambda_requests = 0
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -148,7 +153,10 @@ class Throttle:
         """Return the traffic since the start of the proxy."""
         with self._lock:
             return Traffic(
-                sent_bytes=self.up.carried_bytes, received_bytes=self.down.carried_bytes, requests=self._requests
+                sent_bytes=self.up.carried_bytes,
+                received_bytes=self.down.carried_bytes,
+                requests=self._requests,
+                lambda_requests=self._lambda_requests,
             )
 
     def serve(self, client: socket.socket) -> None:
@@ -167,10 +175,11 @@ class Throttle:
             back.join()
 
     def _count(self, counter: RequestCounter, data: bytes) -> None:
-        before = counter.requests
+        before, lambda_before = counter.requests, counter.lambda_requests
         counter.feed(data)
         with self._lock:
             self._requests += counter.requests - before
+            self._lambda_requests += counter.lambda_requests - lambda_before
 
     def __enter__(self) -> Self:
         """Start the proxy in a thread."""

@@ -31,6 +31,8 @@ class Traffic:
     sent_bytes: int
     received_bytes: int
     requests: int
+    lambda_requests: int = 0
+    """The requests to the API of Lambda, whose rate AWS limits."""
     due_bytes: int | None = None
     """The bytes of content that had to be sent; ``None`` if unknown. All other bytes are protocol overhead."""
 
@@ -45,6 +47,7 @@ class Traffic:
             sent_bytes=self.sent_bytes - before.sent_bytes,
             received_bytes=self.received_bytes - before.received_bytes,
             requests=self.requests - before.requests,
+            lambda_requests=self.lambda_requests - before.lambda_requests,
         )
 
 
@@ -129,6 +132,9 @@ class Measure(Enum):
     """The bytes that a row sends as a multiple of its `due_bytes`."""
     EXCESS = "excess"
     """The bytes that a row sends beyond its `due_bytes`."""
+    REQUESTS = "requests"
+    """The number of requests that a row sends."""
+    LAMBDA_REQUESTS = "requests to Lambda"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -22,6 +22,8 @@ import botocore
 import pytest
 from packaging.version import Version
 
+from lamina.aws.deploy.function_change import Patience
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -124,6 +126,8 @@ def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
 
 
 def _use(emulator: Emulator, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    # lamina looks as often as is sensible for Lambda, which needs seconds for a change. The emulator needs an instant.
+    monkeypatch.setitem(Patience.__init__.__kwdefaults__ or {}, "poll_seconds", 0.1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", emulator.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-test")

@@ -30,10 +30,14 @@ __all__ = ["BUDGETS", "rows"]
 _QUESTION_BYTES = 100_000
 """The bytes allowed for finding out that nothing has changed, for ten functions."""
 _TALK_BYTES = 200_000
-"""The bytes allowed beyond content when ten functions change: about 15 requests of 800 bytes for each function, and
+"""The bytes allowed beyond content when ten functions change: about 8 requests of 800 bytes for each function, and
 the index entries that other machines need to publish a small wheel without downloading it."""
 _LARGE_TALK_BYTES = 350_000
 """The same for a large wheel such as numpy: its central directory has 25 kB, the record of its modules' imports 106 kB."""
+_QUESTION_REQUESTS = 2 * 10 + 10
+"""The requests allowed for finding out that nothing has changed, for ten functions."""
+_BUMP_REQUESTS = 100
+"""The requests to Lambda allowed for a new layer version for ten functions. The requests to S3 depend on the layer, and have no such limit."""
 _SETTINGS = f"""
 [tool.lamina.publish]
 bucket = "{BUCKET}"
@@ -52,6 +56,16 @@ BUDGETS = (
             ("numpy", "sent beyond wheel and tail", _LARGE_TALK_BYTES),
             ("code", "sent beyond code", _TALK_BYTES),
         )
+    ),
+    Budget(what="requests", row="deploy-lamina-unchanged", measure=Measure.REQUESTS, at_most=_QUESTION_REQUESTS),
+    *(
+        Budget(
+            what="requests to Lambda",
+            row=f"deploy-lamina-{event}",
+            measure=Measure.LAMBDA_REQUESTS,
+            at_most=_BUMP_REQUESTS,
+        )
+        for event in ("certifi", "numpy")
     ),
     *(
         Budget(

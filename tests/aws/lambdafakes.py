@@ -85,6 +85,8 @@ class FakeFunctions:
         """The operation whose replies are always lost, so that the SDK repeats the request."""
         self.objects: Objects | None = None
         """The bucket from which code is read."""
+        self.clock = 1_700_000_000.0
+        """The time in seconds since 1970."""
         self._revision = 0
         self._lock = threading.RLock()
 
@@ -119,18 +121,22 @@ class FakeFunctions:
             for name, held in self.functions.items()
         }
 
+    def now(self) -> float:
+        return self.clock
+
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
         def effect() -> FunctionState | None:
             held = self.functions.get(name)
             if held is None:
                 return None
-            if version != LATEST:
-                found = held.versions.get(version)
+            number = held.aliases[version].version if version in held.aliases else version
+            if number != LATEST:
+                found = held.versions.get(number)
                 return None if found is None else replace(found, busy=held.pending_versions)
             held.busy_polls = max(0, held.busy_polls - 1)
             return replace(held.state, busy=held.busy_polls > 0)
 
-        return self._do("GetFunctionConfiguration", effect)
+        return self._do("GetFunction", effect)
 
     def download(self, name: str, destination: Path) -> CodeStorage:
         self._do("GetFunction", lambda: destination.write_bytes(self.functions[name].content))
@@ -138,74 +144,77 @@ class FakeFunctions:
 
     def update_code(
         self, name: str, code: Zip | S3Code, *, architecture: str, revision: str, kms_key: str | None = None
-    ) -> bool:
-        def effect() -> bool:
+    ) -> FunctionState | None:
+        def effect() -> FunctionState | None:
             held = self._idle(name)
             if held.state.revision != revision:
-                return False
+                return None
             content = self._content(code)
             self._check(content, held.state.settings)
             held.content = content
             held.storage = CodeStorage(
                 storage=code.storage if isinstance(code, S3Code) else Storage.COPY, kms_key=kms_key
             )
-            self._change(
+            return self._change(
                 held,
                 replace(held.state, code_sha256=digest(content), code_bytes=len(content), architecture=architecture),
             )
-            return True
 
         return self._do("UpdateFunctionCode", effect)
 
-    def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        def effect() -> bool:
+    def update_settings(self, name: str, settings: Settings, *, revision: str) -> FunctionState | None:
+        def effect() -> FunctionState | None:
             held = self._idle(name)
             if held.state.revision != revision:
-                return False
+                return None
             self._check(held.content, settings)
-            self._change(held, replace(held.state, settings=settings))
-            return True
+            return self._change(held, replace(held.state, settings=settings))
 
         return self._do("UpdateFunctionConfiguration", effect)
 
-    def publish_version(self, name: str, *, code_sha256: str, revision: str, to: str | None = None) -> str | None:
-        def effect() -> str | None:
+    def publish_version(
+        self, name: str, *, code_sha256: str, revision: str, to: str | None = None
+    ) -> FunctionState | None:
+        def effect() -> FunctionState | None:
             held = self._idle(name)
             if (held.state.code_sha256, held.state.revision) != (code_sha256, revision):
                 return None
             if to == PUBLISHED:
                 held.versions[PUBLISHED] = replace(held.state, version=PUBLISHED, revision=self._next())
-                return PUBLISHED
+                return replace(held.versions[PUBLISHED], busy=True)
             numbers = [each for each in held.versions if each != PUBLISHED]
             newest = str(len(numbers))
             if newest in held.versions and self._same(held.versions[newest], held.state):
-                return newest
+                return replace(held.versions[newest], busy=held.pending_versions)
             number = str(len(numbers) + 1)
             held.versions[number] = replace(held.state, version=number, revision=self._next())
-            return number
+            return replace(held.versions[number], busy=True)
 
         return self._do("PublishVersion", effect)
 
     def alias(self, name: str, alias: str) -> AliasState | None:
         return self._do("GetAlias", lambda: self.functions[name].aliases.get(alias))
 
-    def create_alias(self, name: str, alias: str, version: str) -> bool:
-        def effect() -> bool:
+    def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
+        def effect() -> AliasState | None:
             aliases = self.functions[name].aliases
             if alias in aliases:
-                return False
-            aliases[alias] = AliasState(name=alias, version=version, revision=self._next())
-            return True
+                return None
+            aliases[alias] = AliasState(name=alias, version=version, revision=self._next(), description=description)
+            return aliases[alias]
 
         return self._do("CreateAlias", effect)
 
-    def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
-        def effect() -> bool:
+    def move_alias(
+        self, name: str, alias: str, version: str, *, revision: str, description: str | None = None
+    ) -> AliasState | None:
+        def effect() -> AliasState | None:
             aliases = self.functions[name].aliases
             if aliases[alias].revision != revision:
-                return False
-            aliases[alias] = AliasState(name=alias, version=version, revision=self._next())
-            return True
+                return None
+            text = aliases[alias].description if description is None else description
+            aliases[alias] = AliasState(name=alias, version=version, revision=self._next(), description=text)
+            return aliases[alias]
 
         return self._do("UpdateAlias", effect)
 
@@ -255,9 +264,10 @@ class FakeFunctions:
             raise AwsError(f"Function `{name}` is being changed")
         return held
 
-    def _change(self, held: Held, state: FunctionState) -> None:
+    def _change(self, held: Held, state: FunctionState) -> FunctionState:
         held.state = replace(state, revision=self._next())
         held.busy_polls = 2
+        return replace(held.state, busy=True)
 
     def _check(self, content: bytes, settings: Settings) -> None:
         if unzipped(content) + sum(self.layer_bytes[arn] for arn in settings.layers) > self.limit:

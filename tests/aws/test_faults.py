@@ -12,6 +12,7 @@ from botocore.retries import standard
 
 from aws.faults import KINDS, LASTING, bad_line
 from aws.journeys import JOURNEYS, Journey, make_ground
+from lamina.aws.api import pace
 from lamina.cli.main import main
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def test_fault_at_every_request(
     Running again without faults leaves one version, which the function uses, and no unfinished upload.
     """
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
-    # Shorten botocore's pauses after throttling.
+    # Shorten botocore's and lamina's pauses after throttling.
     monkeypatch.setattr(standard.ExponentialBackoff, "delay_amount", lambda *_: 0.01)
+    monkeypatch.setattr(pace, "_FIRST_WAIT_SECONDS", 0.001)
     ground = make_ground(tmp_path, ministack, monkeypatch)
     ends: Counter[tuple[bool, int]] = Counter()
     problems: list[str] = []

@@ -225,17 +225,23 @@ def test_what_is_compared(measure: Measure, ratio: float) -> None:
 
 
 def over_a_line(sent: int, due: int | None = None) -> Sample:
-    traffic = Traffic(sent_bytes=sent, received_bytes=50_000, requests=1_234, due_bytes=due)
+    traffic = Traffic(sent_bytes=sent, received_bytes=50_000, requests=1_234, lambda_requests=567, due_bytes=due)
     return Sample(seconds=2.0, cpu_seconds=1.0, peak_bytes=1, traffic=traffic)
 
 
 @pytest.mark.parametrize(
     ("measure", "measured", "met"),
-    [(Measure.SENT, 0.5, True), (Measure.DUE, 1.25, True), (Measure.EXCESS, 100_000, False)],
+    [
+        (Measure.SENT, 0.5, True),
+        (Measure.DUE, 1.25, True),
+        (Measure.EXCESS, 100_000, False),
+        (Measure.REQUESTS, 1_234, False),
+        (Measure.LAMBDA_REQUESTS, 567, False),
+    ],
     ids=str,
 )
 def test_what_is_counted_of_traffic(measure: Measure, measured: float, *, met: bool) -> None:
-    """Sent bytes are compared with another row or with the required bytes, by the largest value of all repeats."""
+    """Sent bytes are compared with another row or with the required bytes, and requests counted, by the largest value of all repeats."""
     study = Study(
         samples={
             "a": {0: over_a_line(500_000, 500_000), 1: over_a_line(500_000, 400_000)},

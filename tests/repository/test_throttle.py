@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BURST_BYTES = 1 << 16
 REQUESTS = (
+    b"PUT /2015-03-31/functions/orders/code HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
     b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
     b"PUT /b HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\nGET / HTTP\r\n",
     b"POST /c HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n4;x=y\r\n\r\n\r\n\r\n1\r\na\r\n0\r\nTrailer: t\r\n\r\n",
@@ -113,6 +114,7 @@ def test_requests_are_counted_in_whatever_pieces_they_come(sent: list[bytes], si
         data = data[size:]
 
     assert len(sent) == counter.requests
+    assert sent.count(REQUESTS[0]) == counter.lambda_requests
 
 
 def test_a_line_passes_everything_and_counts_it(server_port: int) -> None:

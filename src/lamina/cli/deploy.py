@@ -123,6 +123,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
             ),
             creation=_creation(arguments, functions),
             directory=directory / "functions",
+            names=tuple(deploying.name(chosen.service, package.name) for package in built.builds[0].packages),
             reporter=console,
         )
         console.stage("comparing with AWS")

@@ -28,7 +28,7 @@ class Model:
         assert not ParamValidator().validate(parameters, shape).has_errors()
         assert set(parameters) <= set(shape.members)
         self.asked.append((operation, parameters))
-        return self.answer
+        return {"Configuration": self.answer, "Code": {}} if operation == "GetFunction" else self.answer
 
 
 def test_customers_key() -> None:

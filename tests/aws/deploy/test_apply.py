@@ -12,6 +12,7 @@ import pytest
 from aws.fakes import Cloud, FakeObjects, Killed
 from aws.lambdafakes import FakeFunctions, code, digest, unzipped
 from lamina.aws.api.functions import PUBLISHED, CodeStorage, Settings, Storage
+from lamina.aws.deploy import apply
 from lamina.aws.deploy.apply import Deployment, DeployOutcome, Progress
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
@@ -345,8 +346,53 @@ def test_waits_for_a_version_as_long_as_aws_does(tmp_path: Path) -> None:
     assert "Lambda is still preparing version 2 of function `shop-beta` after 1,560 s" in str(caught.value)
     assert before == shop.lambda_.snapshot()
 
-    assert 20 * 60 == pytest.approx(deploy(20 * 60).now, abs=2)
+    assert 20 * 60 == pytest.approx(deploy(20 * 60).now, abs=6)
     assert {"live": shop.complete()} == shop.lambda_.snapshot()["shop-beta"][2]
+
+
+def test_waits_for_all_versions_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda prepares the versions of all functions at the same time, so many of them take as long as one, however few threads wait."""
+    monkeypatch.setattr(apply, "_WORKERS", 1)
+    shop = Shop(tmp_path)
+    for held in shop.lambda_.functions.values():
+        held.pending_versions = True
+    pending: list[int] = []
+
+    def become_active() -> None:
+        pending.append(sum(len(held.versions) == 2 for held in shop.lambda_.functions.values()))
+        for held in shop.lambda_.functions.values():
+            held.pending_versions = False
+
+    clock = Clock(3 * 60, become_active)
+    Deployment(shop.lambda_, shop.steps(), directory=tmp_path, bucket=None, patience=clock.patience()).run()
+
+    assert len(NAMES) == pending[0]
+    assert {"live": shop.complete()} == shop.lambda_.snapshot()["shop-gamma"][2]
+
+
+def test_requests_of_one_function(tmp_path: Path) -> None:
+    """A deployment uses Lambda's replies, and asks again only while a change is in progress."""
+    shop = Shop(tmp_path)
+    steps = shop.steps()
+    reading = Counter(shop.lambda_.calls)
+    shop.lambda_.calls.clear()
+    shop.deployment(steps).run()
+    changing = Counter(shop.lambda_.calls)
+    shop.lambda_.calls.clear()
+    shop.steps()
+
+    functions = len(NAMES)
+    # The version, the alias, and the old code, whose size decides the order.
+    assert {"GetFunction": 3 * functions, "GetAlias": functions} == reading
+    assert {
+        "UpdateFunctionConfiguration": functions,
+        "UpdateFunctionCode": functions,
+        "PublishVersion": functions,
+        "UpdateAlias": functions,
+        # Two looks at each of two changes, and one at the version.
+        "GetFunction": 5 * functions,
+    } == changing
+    assert {"GetFunction": 2 * functions} == Counter(shop.lambda_.calls)
 
 
 def test_the_storage_of_the_code_stays(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
-from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, Pace, UnsettledStack
+from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, UnsettledStack
 from lamina.aws.api.layers import Grant, Publication
+from lamina.aws.api.pace import Pace
 from lamina.aws.api.session import Access
 from lamina.aws.api.ssm import StoredParameters
 from lamina.aws.destination.bucket import Bucket
@@ -255,17 +256,6 @@ def test_objects_of_kept_layers_stay() -> None:
     assert UnneededObjects(bucket=bucket, objects=(), uploads=()) == early
     assert len(b"not needed") + len(b"gone") == freed
     assert sorted([KEYS.part(part), KEYS.record(digest(2))]) == cloud.stored_keys()
-
-
-def test_pace() -> None:
-    """Calls are made at the configured rate, without extra waiting if enough time has passed since the last call."""
-    slept: list[float] = []
-    times = iter([0.0, 0.0, 10.0])
-    pace = Pace(2, sleep=slept.append, clock=lambda: next(times))
-    for _ in range(3):
-        pace.wait()
-
-    assert [0.5] == slept
 
 
 @pytest.fixture

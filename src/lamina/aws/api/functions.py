@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -115,6 +116,7 @@ class AliasState:
     revision: str
     is_split: bool = False
     """Whether the alias sends part of its traffic to a second version."""
+    description: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,8 +135,11 @@ class NewFunction:
 class Functions(Protocol):
     """The Lambda functions of one account in one region."""
 
+    def now(self) -> float:
+        """Return the time in seconds since 1970 by AWS's clock, as of the latest responses."""
+
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
-        """Return the state of *version* of the function *name*, or ``None`` if it does not exist."""
+        """Return the state of *version* of the function *name*, or ``None`` if it does not exist. *version* may also be an alias."""
 
     def download(self, name: str, destination: Path) -> CodeStorage:
         """
@@ -145,19 +150,25 @@ class Functions(Protocol):
 
     def update_code(
         self, name: str, code: Zip | S3Code, *, architecture: str, revision: str, kms_key: str | None = None
-    ) -> bool:
+    ) -> FunctionState | None:
         """
-        Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*.
+        Start updating the code, and return the state. Return ``None``, without an update, if the function is no longer at *revision*.
 
         *kms_key* is the ARN of the customer's key that encrypts the code; ``None`` for a key of AWS.
         """
 
-    def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        """Start updating layers, handler and runtime. Return ``False``, without an update, if the function is no longer at *revision*."""
-
-    def publish_version(self, name: str, *, code_sha256: str, revision: str, to: str | None = None) -> str | None:
+    def update_settings(self, name: str, settings: Settings, *, revision: str) -> FunctionState | None:
         """
-        Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision.
+        Start updating layers, handler and runtime, and return the state.
+
+        Return ``None``, without an update, if the function is no longer at *revision*.
+        """
+
+    def publish_version(
+        self, name: str, *, code_sha256: str, revision: str, to: str | None = None
+    ) -> FunctionState | None:
+        """
+        Start publishing ``$LATEST`` as a version, and return its state. Return ``None`` if ``$LATEST`` has another code hash or revision.
 
         With `PUBLISHED` as *to*, replace that version instead of publishing a numbered one.
         """
@@ -165,11 +176,17 @@ class Functions(Protocol):
     def alias(self, name: str, alias: str) -> AliasState | None:
         """Return the state of *alias* of the function *name*, or ``None`` if the alias does not exist."""
 
-    def create_alias(self, name: str, alias: str, version: str) -> bool:
-        """Create *alias*, pointing to *version*. Return ``False`` if an alias of that name already exists."""
+    def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
+        """Create *alias*, pointing to *version*. Return ``None`` if an alias of that name already exists."""
 
-    def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
-        """Point *alias* to *version* with all its traffic. Return ``False`` if the alias is no longer at *revision*."""
+    def move_alias(
+        self, name: str, alias: str, version: str, *, revision: str, description: str | None = None
+    ) -> AliasState | None:
+        """
+        Point *alias* to *version* with all its traffic, with a new *description* unless it is ``None``.
+
+        Return ``None`` if the alias is no longer at *revision*.
+        """
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete *alias* of the function *name*, if it exists."""
@@ -193,12 +210,18 @@ class LambdaFunctions:
         """Download code with the trusted *certificates* of the AWS configuration; ``True`` stands for botocore's own."""
         self._call = call
         self._certificates = certificates
+        self._ahead_seconds = 0.0
+
+    def now(self) -> float:
+        """Return the time in seconds since 1970 by AWS's clock, as of the latest responses."""
+        return time.time() + self._ahead_seconds
 
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
-        """Return the state of *version* of the function *name*, or ``None`` if it does not exist."""
+        """Return the state of *version* of the function *name*, or ``None`` if it does not exist. *version* may also be an alias."""
         qualifier = {} if version == LATEST else {"Qualifier": version}
-        response = self._ask("GetFunctionConfiguration", f"read function `{name}`", name, _MISSING, **qualifier)
-        return None if response is None else _state(name, response)
+        # GetFunctionConfiguration returns the same, but shares its low rate limit with all operations that change something.
+        response = self._ask("GetFunction", f"read function `{name}`", name, _MISSING, **qualifier)
+        return None if response is None else _state(name, response["Configuration"])
 
     def download(self, name: str, destination: Path) -> CodeStorage:
         """
@@ -234,9 +257,9 @@ class LambdaFunctions:
 
     def update_code(
         self, name: str, code: Zip | S3Code, *, architecture: str, revision: str, kms_key: str | None = None
-    ) -> bool:
+    ) -> FunctionState | None:
         """
-        Start updating the code. Return ``False``, without an update, if the function is no longer at *revision*.
+        Start updating the code, and return the state. Return ``None``, without an update, if the function is no longer at *revision*.
 
         *kms_key* is the ARN of the customer's key that encrypts the code; ``None`` for a key of AWS.
         """
@@ -246,17 +269,25 @@ class LambdaFunctions:
             changes["SourceKMSKeyArn"] = kms_key
         if isinstance(code, S3Code) and code.storage is not Storage.COPY:
             changes["S3ObjectStorageMode"] = code.storage.name
-        return self._ask("UpdateFunctionCode", doing, name, _CHANGED, **changes) is not None
+        response = self._ask("UpdateFunctionCode", doing, name, _CHANGED, **changes)
+        return None if response is None else _state(name, response)
 
-    def update_settings(self, name: str, settings: Settings, *, revision: str) -> bool:
-        """Start updating layers, handler and runtime. Return ``False``, without an update, if the function is no longer at *revision*."""
+    def update_settings(self, name: str, settings: Settings, *, revision: str) -> FunctionState | None:
+        """
+        Start updating layers, handler and runtime, and return the state.
+
+        Return ``None``, without an update, if the function is no longer at *revision*.
+        """
         doing = f"update the layers, handler and runtime of function `{name}`"
         changes = {**_settings_parameters(settings), "RevisionId": revision}
-        return self._ask("UpdateFunctionConfiguration", doing, name, _CHANGED, **changes) is not None
+        response = self._ask("UpdateFunctionConfiguration", doing, name, _CHANGED, **changes)
+        return None if response is None else _state(name, response)
 
-    def publish_version(self, name: str, *, code_sha256: str, revision: str, to: str | None = None) -> str | None:
+    def publish_version(
+        self, name: str, *, code_sha256: str, revision: str, to: str | None = None
+    ) -> FunctionState | None:
         """
-        Publish ``$LATEST`` as a version, and return its number. Return ``None`` if ``$LATEST`` has another code hash or revision.
+        Start publishing ``$LATEST`` as a version, and return its state. Return ``None`` if ``$LATEST`` has another code hash or revision.
 
         With `PUBLISHED` as *to*, replace that version instead of publishing a numbered one.
         """
@@ -264,30 +295,34 @@ class LambdaFunctions:
         where = {"PublishTo": "LATEST_PUBLISHED"} if to == PUBLISHED else {}
         asked = {"CodeSha256": code_sha256, "RevisionId": revision, **where}
         response = self._ask("PublishVersion", doing, name, _CHANGED, **asked)
-        return None if response is None else str(response["Version"])
+        return None if response is None else _state(name, response)
 
     def alias(self, name: str, alias: str) -> AliasState | None:
         """Return the state of *alias* of the function *name*, or ``None`` if the alias does not exist."""
         response = self._ask("GetAlias", f"read alias `{alias}` of function `{name}`", name, _MISSING, Name=alias)
-        if response is None:
-            return None
-        return AliasState(
-            name=alias,
-            version=str(response["FunctionVersion"]),
-            revision=str(response.get("RevisionId", "")),
-            is_split=bool((response.get("RoutingConfig") or {}).get("AdditionalVersionWeights")),
-        )
+        return None if response is None else _alias(alias, response)
 
-    def create_alias(self, name: str, alias: str, version: str) -> bool:
-        """Create *alias*, pointing to *version*. Return ``False`` if an alias of that name already exists."""
+    def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
+        """Create *alias*, pointing to *version*. Return ``None`` if an alias of that name already exists."""
         doing = f"create alias `{alias}` of function `{name}`"
-        return self._ask("CreateAlias", doing, name, _EXISTS, Name=alias, FunctionVersion=version) is not None
+        described = {"Description": description} if description else {}
+        response = self._ask("CreateAlias", doing, name, _EXISTS, Name=alias, FunctionVersion=version, **described)
+        return None if response is None else _alias(alias, response)
 
-    def move_alias(self, name: str, alias: str, version: str, *, revision: str) -> bool:
-        """Point *alias* to *version* with all its traffic. Return ``False`` if the alias is no longer at *revision*."""
+    def move_alias(
+        self, name: str, alias: str, version: str, *, revision: str, description: str | None = None
+    ) -> AliasState | None:
+        """
+        Point *alias* to *version* with all its traffic, with a new *description* unless it is ``None``.
+
+        Return ``None`` if the alias is no longer at *revision*.
+        """
         doing = f"move alias `{alias}` of function `{name}`"
         changes = {"FunctionVersion": version, "RevisionId": revision}
-        return self._ask("UpdateAlias", doing, name, _CHANGED, Name=alias, **changes) is not None
+        if description is not None:
+            changes["Description"] = description
+        response = self._ask("UpdateAlias", doing, name, _CHANGED, Name=alias, **changes)
+        return None if response is None else _alias(alias, response)
 
     def delete_alias(self, name: str, alias: str) -> None:
         """Delete *alias* of the function *name*, if it exists."""
@@ -316,7 +351,11 @@ class LambdaFunctions:
     def _ask(
         self, operation: str, doing: str, name: str, expected: frozenset[str] = frozenset(), **parameters: Any
     ) -> dict[str, Any] | None:
-        return self._call(operation, doing=doing, expected=expected, FunctionName=name, **parameters)
+        response = self._call(operation, doing=doing, expected=expected, FunctionName=name, **parameters)
+        headers = (response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        if "date" in headers:
+            self._ahead_seconds = parsedate_to_datetime(headers["date"]).timestamp() - time.time()
+        return response
 
 
 def code_parameters(code: Zip | S3Code) -> dict[str, Any]:
@@ -335,6 +374,16 @@ def _code_storage(code: dict[str, Any]) -> CodeStorage:
 
 def _settings_parameters(settings: Settings) -> dict[str, Any]:
     return {"Layers": list(settings.layers), "Handler": settings.handler, "Runtime": settings.runtime}
+
+
+def _alias(name: str, response: dict[str, Any]) -> AliasState:
+    return AliasState(
+        name=name,
+        version=str(response["FunctionVersion"]),
+        revision=str(response.get("RevisionId", "")),
+        is_split=bool((response.get("RoutingConfig") or {}).get("AdditionalVersionWeights")),
+        description=str(response.get("Description") or ""),
+    )
 
 
 def _state(name: str, response: dict[str, Any]) -> FunctionState:

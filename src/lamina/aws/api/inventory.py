@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.aws.api.errors import pages
-from lamina.aws.api.facts import calls_per_second, unsettled_stack_statuses
+from lamina.aws.api.facts import unsettled_stack_statuses
 from lamina.aws.api.layers import LambdaLayers
+from lamina.aws.api.pace import Pace
 from lamina.aws.api.signed import unzipped_bytes
 from lamina.core.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.aws.api.errors import Call
     from lamina.aws.api.layers import LayerVersion
@@ -93,30 +93,6 @@ class Inventory(Protocol):
 def versions_in(text: str) -> tuple[str, ...]:
     """Return the ARNs of layer versions in *text*, such as the value of a Systems Manager parameter."""
     return tuple(_VERSION_ARN.findall(text))
-
-
-class Pace:
-    """A rate limit for API calls, so that other users of the account are not throttled."""
-
-    def __init__(
-        self,
-        per_second: float | None = None,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Limit the rate to *per_second* calls per second, by default half of Lambda's limit. *sleep* and *clock* are for tests."""
-        self._interval = 1 / (per_second or calls_per_second())
-        self._sleep = sleep
-        self._clock = clock
-        self._next = 0.0
-
-    def wait(self) -> None:
-        """Wait until the rate limit allows the next call."""
-        now = self._clock()
-        if now < self._next:
-            self._sleep(self._next - now)
-        self._next = max(now, self._next) + self._interval
 
 
 class AwsInventory:

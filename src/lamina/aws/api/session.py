@@ -15,12 +15,14 @@ from lamina.aws.api.errors import Caller, failed, whole
 from lamina.aws.api.functions import LambdaFunctions
 from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
+from lamina.aws.api.pace import LambdaPace
 from lamina.aws.api.s3 import S3Bucket
 from lamina.aws.api.ssm import StoredParameters
 from lamina.core.errors import AwsError, ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from lamina.aws.api.credentials import SharedCredentials
+    from lamina.aws.api.errors import Call
 
 _ATTEMPTS = 5
 """The number of attempts for each call, unless the AWS configuration sets another number."""
@@ -99,28 +101,43 @@ class AwsServices:
     @cached_property
     def layers(self) -> LambdaLayers:
         """The account's Lambda layers in the region."""
-        client = _client(self._session, "lambda", observe=self._observe)
-        content = client.meta.service_model.operation_model("PublishLayerVersion").input_shape.members["Content"]
+        model = self._lambda_client.meta.service_model
+        content = model.operation_model("PublishLayerVersion").input_shape.members["Content"]
         return LambdaLayers(
-            Caller(client),
+            self._lambda,
             call_without_retry=lambda: self._lambda_without_retry,
             knows_storage="S3ObjectStorageMode" in content.members,
         )
 
     @cached_property
-    def _lambda_without_retry(self) -> Caller:
-        return Caller(_client(self._session, "lambda", observe=self._observe, attempts=1), repeats=False)
+    def _lambda_client(self) -> Any:
+        return _client(self._session, "lambda", observe=self._observe)
+
+    @cached_property
+    def _lambda(self) -> Call:
+        return self._pace.limit(Caller(self._lambda_client))
+
+    @cached_property
+    def _lambda_without_retry(self) -> Call:
+        client = _client(self._session, "lambda", observe=self._observe, attempts=1)
+        return self._pace.limit(Caller(client, repeats=False), repeats=False)
+
+    @cached_property
+    def _pace(self) -> LambdaPace:
+        """The rate limits that all users of Lambda's API in this account and region share."""
+        return LambdaPace.of(self._lambda_client.meta.endpoint_url)
 
     @cached_property
     def functions(self) -> LambdaFunctions:
         """The account's Lambda functions in the region."""
-        return LambdaFunctions(self.caller("lambda"), certificates=certificates(self._session))
+        return LambdaFunctions(self._lambda, certificates=certificates(self._session))
 
     @cached_property
     def inventory(self) -> AwsInventory:
         """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
         trusted = certificates(self._session)
-        return AwsInventory(self.caller("lambda"), self.caller("cloudformation"), certificates=trusted)
+        pace = self._pace.shared
+        return AwsInventory(Caller(self._lambda_client), self.caller("cloudformation"), pace=pace, certificates=trusted)
 
     @cached_property
     def parameters(self) -> StoredParameters:

@@ -1,8 +1,8 @@
 """
 Apply a plan to functions, and roll all of them back if one fails.
 
-A deployment has three phases: change `$LATEST`, publish versions, move aliases. Every function completes a phase before the next phase
-starts. Before the first phase, the code to be replaced is saved. If a deployment was killed, run `lamina deploy` again.
+A deployment has these phases: change `$LATEST`, publish versions, wait for them, move aliases. Every function completes a phase before
+the next phase starts. Before the first phase, the code to be replaced is saved. If a deployment was killed, run `lamina deploy` again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lamina.aws.deploy.function_change import Creation, FunctionChange, Patience
 from lamina.aws.deploy.plan import KeepFunction, UpdateFunction
 from lamina.aws.destination.destination import Cancellation
 from lamina.aws.destination.parallel import in_parallel
-from lamina.core.errors import DeployError, LaminaError, StoppedError
+from lamina.core.errors import ChangedMeanwhileError, DeployError, LaminaError, StoppedError
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
 
@@ -26,11 +26,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.aws.api.functions import Functions
+    from lamina.aws.deploy.claim import Claim
     from lamina.aws.deploy.survey import FunctionStep
     from lamina.aws.destination.bucket import Bucket
     from lamina.core.reporter import Reporter
 
-_WORKERS = 4
+_WORKERS = 8
+_LATER_PHASES = (
+    FunctionChange.publish,
+    FunctionChange.await_version,
+    FunctionChange.republish,
+    FunctionChange.move_alias,
+)
 
 
 class Progress(Enum):
@@ -64,6 +71,7 @@ class Deployment:
         *,
         directory: Path,
         bucket: Bucket | None,
+        claim: Claim | None = None,
         creation: Creation | None = None,
         patience: Patience | None = None,
         direct_bytes: int | None = None,
@@ -74,11 +82,13 @@ class Deployment:
         Prepare the changes without making any.
 
         *directory* receives the zips of the functions' old code; code that it already contains is not downloaded again. Zips larger
-        than *direct_bytes* (by default Lambda's limit for an API call) go through *bucket*. *stop* is checked between two steps; a
-        stop request rolls all functions back.
+        than *direct_bytes* (by default Lambda's limit for an API call) go through *bucket*. *claim* keeps other deployers away; if
+        it is not held yet, because no function of the service exists, it is taken with the first function. *stop* is checked between
+        two steps; a stop request rolls all functions back.
         """
         self.progress = Progress.UNTOUCHED
         self._steps = steps
+        self._claim = claim
         self._stop = stop or Cancellation()
         self._reporter = reporter
         new_code = Counter(step.package.sha256 for step in steps if step.action.brings_code)
@@ -119,7 +129,8 @@ class Deployment:
         except StoppedError as error:
             raise StoppedError(f"{error}; no function was changed") from error
         try:
-            for phase in (FunctionChange.change_latest, FunctionChange.publish, FunctionChange.move_alias):
+            self._each(FunctionChange.change_latest, self._begin(changes))
+            for phase in _LATER_PHASES:
                 self._each(phase, changes)
         except BaseException as error:
             is_touched = any(each.touched for each in changes)
@@ -144,6 +155,24 @@ class Deployment:
     def outcomes(self) -> tuple[DeployOutcome, ...]:
         """Return the outcome of each function after `run`, even if it failed, in the plan's order."""
         return tuple(self._outcome(step) for step in self._steps)
+
+    def _begin(self, changes: Sequence[FunctionChange]) -> Sequence[FunctionChange]:
+        """
+        Create the first function alone if no function of the service exists, take the claim, and return the remaining changes.
+
+        Raises `ChangedMeanwhileError` if another deployer creates the functions at the same time.
+        """
+        if not changes or self._claim is None or self._claim.is_held:
+            return changes
+        first = min(changes, key=lambda each: each.name)
+        self._each(FunctionChange.change_latest, [first])
+        if not self._claim.take(first.name):
+            # The other deployer has begun to change the function, so a rollback must not delete it.
+            first.touched = False
+            raise ChangedMeanwhileError(
+                f"another run deploys function `{first.name}` at the same time", hint="run `lamina deploy` again"
+            )
+        return [each for each in changes if each is not first]
 
     def _outcome(self, step: FunctionStep) -> DeployOutcome:
         change = self._changes.get(step.action.desired.name)

@@ -1,8 +1,9 @@
 """
 Change one function step by step, and roll it back. `lamina.aws.deploy.apply` decides when each step runs.
 
-If the reply to a change is lost, the SDK repeats the request. Lambda then rejects it, because the first request has already changed
-the function's revision. So no step relies on the reply: each step reads the function again and compares it with the planned state.
+Every change names the revision that it is based on: the one of the plan, or of the reply to the previous change. If the reply to a change
+is lost, the SDK repeats the request. Lambda then rejects it, because the first request has already changed the function's revision. So a
+step that is rejected reads the function again, and compares it with the planned state.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ _DEFAULT_SIZES = (128, 3)
 class Patience:
     """The polling intervals and the time limits for waiting until Lambda has completed a change; the limits are those of AWS's own waiters."""
 
-    poll_seconds: float = 0.05
-    """The pause before the second poll; each later pause is twice as long, up to `longest_poll_seconds`."""
-    longest_poll_seconds: float = 1.0
+    poll_seconds: float = 0.7
+    """The pause before the first poll; each later pause is 1.5 times as long, up to `longest_poll_seconds`."""
+    longest_poll_seconds: float = 5.0
     change_seconds: float = field(default_factory=lambda: waiter_seconds("FunctionUpdated"))
     """The time limit for a change of ``$LATEST``."""
     version_seconds: float = field(default_factory=lambda: waiter_seconds("PublishedVersionActive"))
@@ -74,8 +75,12 @@ class FunctionChange:
     touched: bool = False
     doubtful: bool = False
     """Whether the function may have been created although no reply confirmed it."""
-    version: str | None = None
-    """The new version; ``None`` until it is published."""
+    latest: FunctionState | None = None
+    """The state of ``$LATEST`` after this deployment's latest change; ``None`` if unknown."""
+    published: FunctionState | None = None
+    """The new version, which may still be busy; ``None`` until its publication is started."""
+    published_at: float = 0.0
+    """The time by `Patience.clock` at which the publication was started."""
     storage: CodeStorage = field(default_factory=CodeStorage)
     """How Lambda keeps the old code, and so the new code too."""
     republished: bool = False
@@ -87,6 +92,11 @@ class FunctionChange:
     def name(self) -> str:
         """The function's name in Lambda."""
         return self.action.desired.name
+
+    @property
+    def version(self) -> str | None:
+        """The number of the new version; ``None`` until its publication is started."""
+        return None if self.published is None or self.action.alias is None else self.published.version
 
     def save_code(self) -> None:
         """
@@ -134,54 +144,72 @@ class FunctionChange:
             self.doubtful = True
             raise
         self.sent_bytes += self.uploader.sent_bytes(self.package.path, self.storage.storage)
-        self._expect(self._settled(), action.final)
+        self.latest = self._expect(self._settled(), action.final)
 
     def _update(self, action: UpdateFunction) -> None:
         found, *following = states(action)
-        current = self._expect(self._rested(), found)
+        planned = action.found.latest
+        current = self._expect(self._rested() if planned.busy else planned, found)
         for state in following:
             self.touched = True
             if state.code_sha256 != current.code_sha256:
                 self.sent_bytes += self.uploader.sent_bytes(self.package.path, self.storage.storage)
             current = self._go(current, state, self.package.path)
+        self.latest = current
 
     def _go(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState:
         """Change either the code (to the zip *code*) or the settings of ``$LATEST`` from *current* to *state*, and wait for completion."""
         self.stop.check()
-        revision = current.revision
-        if (current.code_sha256, current.architecture) != (state.code_sha256, state.architecture):
-            sent = self.uploader.code(code, self.storage.storage)
-            self.functions.update_code(
-                self.name, sent, architecture=state.architecture, revision=revision, kms_key=self.storage.kms_key
-            )
-        else:
-            self.functions.update_settings(self.name, state.settings, revision=revision)
-        return self._expect(self._settled(), state)
+        started = self._start(current, state, code)
+        if started is None:
+            found = self._settled()
+            if found is not None and LatestState.of(found) == state:
+                return found
+            started = self._start(self._expect(found, LatestState.of(current)), state, code)
+        return self._expect(self._settled(started=started), state)
+
+    def _start(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState | None:
+        """Start the change, and return the state; ``None`` if ``$LATEST`` no longer has the revision of *current*."""
+        if (current.code_sha256, current.architecture) == (state.code_sha256, state.architecture):
+            return self.functions.update_settings(self.name, state.settings, revision=current.revision)
+        return self.functions.update_code(
+            self.name,
+            self.uploader.code(code, self.storage.storage),
+            architecture=state.architecture,
+            revision=current.revision,
+            kms_key=self.storage.kms_key,
+        )
 
     def publish(self) -> None:
         """
-        Publish ``$LATEST`` as a version, if an alias is to be moved, and as `PUBLISHED`, if the function has that version.
+        Start publishing ``$LATEST`` as a version, if an alias is to be moved.
 
         Raises `ChangedMeanwhileError` if the state of ``$LATEST`` is not the planned one.
         """
-        final = self.action.final
         if self.action.alias is not None:
-            self.version = self._publish(final)
-        if self._is_managed:
+            self.published = self._publish(self.action.final)
+            self.published_at = self.patience.clock()
+
+    def await_version(self) -> None:
+        """Wait until the published version can run. With SnapStart, that takes minutes, so all functions' versions are published first."""
+        if self.published is not None:
+            self._expect(self._settled(self.published.version, self.published, self.published_at), self.action.final)
+
+    def republish(self) -> None:
+        """Publish ``$LATEST`` as `PUBLISHED`, if the function has that version, and wait for it."""
+        if isinstance(self.action, UpdateFunction) and self.action.found.latest.is_managed:
             self.touched = self.republished = True
-            self._publish(final, to=PUBLISHED)
+            self._republish(self.action.final)
 
-    @property
-    def _is_managed(self) -> bool:
-        return isinstance(self.action, UpdateFunction) and self.action.found.latest.is_managed
+    def _republish(self, state: LatestState) -> None:
+        self._expect(self._settled(PUBLISHED, self._publish(state, to=PUBLISHED)), state)
 
-    def _publish(self, state: LatestState, to: str | None = None) -> str:
-        """Publish ``$LATEST``, which must be in *state*, wait for the version, and return it."""
-        for _ in range(_ATTEMPTS):
-            revision = self._expect(self._settled(), state).revision
+    def _publish(self, state: LatestState, to: str | None = None) -> FunctionState:
+        """Start publishing ``$LATEST``, which must be in *state*, as a version, and return the version's state."""
+        for attempt in range(_ATTEMPTS):
+            revision = self._expect(self._settled(started=None if attempt else self.latest), state).revision
             version = self.functions.publish_version(self.name, code_sha256=state.code_sha256, revision=revision, to=to)
             if version is not None:
-                self._expect(self._settled(to or version), state)
                 return version
         raise self._changed()
 
@@ -193,15 +221,16 @@ class FunctionChange:
         before = self.action.found.alias if isinstance(self.action, UpdateFunction) else None
         self.alias_touched = True
         self.touched = self.touched or isinstance(self.action, UpdateFunction)
+        moved = None
         try:
             if before is None:
-                self.functions.create_alias(self.name, alias, version)
+                moved = self.functions.create_alias(self.name, alias, version)
             elif before.version != version:
-                self.functions.move_alias(self.name, alias, version, revision=before.revision)
+                moved = self.functions.move_alias(self.name, alias, version, revision=before.revision)
         except AwsError:
             if not self._points(alias, version):
                 raise
-        if not self._points(alias, version):
+        if moved is None and not self._points(alias, version):
             raise ChangedMeanwhileError(
                 f"alias `{alias}` of function `{self.name}` was moved by someone else during the deployment",
                 hint="run `lamina deploy` again",
@@ -238,8 +267,9 @@ class FunctionChange:
             raise self._changed()
         for state in reversed(chain[: chain.index(LatestState.of(current))]):
             current = self._go(current, state, backup(self.directory, self.name))
+        self.latest = current
         if self.republished and self.action.found.published is not None:
-            self._publish(chain[0], to=PUBLISHED)
+            self._republish(chain[0])
 
     def _rested(self) -> FunctionState | None:
         """Wait as `_settled` does, but return the state of ``$LATEST`` even if the change failed or timed out."""
@@ -248,17 +278,21 @@ class FunctionChange:
         except DeployError:
             return self.functions.get(self.name)
 
-    def _settled(self, version: str = LATEST) -> FunctionState | None:
+    def _settled(
+        self, version: str = LATEST, started: FunctionState | None = None, since: float | None = None
+    ) -> FunctionState | None:
         """
         Wait until no change of *version* is in progress; return its state, or ``None`` if it does not exist.
 
-        Raises `DeployError` if the change failed or timed out.
+        *started* is the reply that started the change; without it, the state is read at once. *since* is the time at which the change was
+        started, if it is not now. Raises `DeployError` if the change failed or timed out.
         """
         patience = self.patience
         pause = patience.poll_seconds
         limit = patience.change_seconds if version == LATEST else patience.version_seconds
-        deadline = patience.clock() + limit
-        while (found := self.functions.get(self.name, version)) is not None and found.busy:
+        deadline = (patience.clock() if since is None else since) + limit
+        found = started or self.functions.get(self.name, version)
+        while found is not None and found.busy:
             if patience.clock() > deadline:
                 raise DeployError(
                     f"Lambda is still {'changing' if version == LATEST else f'preparing version {version} of'} "
@@ -268,7 +302,8 @@ class FunctionChange:
                 )
             self.stop.check()
             patience.sleep(pause)
-            pause = min(2 * pause, patience.longest_poll_seconds)
+            pause = min(1.5 * pause, patience.longest_poll_seconds)
+            found = self.functions.get(self.name, version)
         if found is not None and found.failure is not None:
             doing = "change" if version == LATEST else f"publish version {version} of"
             raise DeployError(f"Lambda could not {doing} function `{self.name}`: {found.failure}")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.deploy.apply import Deployment, DeployOutcome, Progress, previous_version
+from lamina.aws.deploy.claim import Claim, Turns
 from lamina.aws.deploy.function_change import Patience
+from lamina.aws.deploy.plan import CreateFunction
 from lamina.aws.deploy.report import PlaceOutcome, deployed_rows, planned_rows
 from lamina.aws.deploy.survey import desired_functions, replan, survey
 from lamina.aws.destination.destination import attempt, everywhere
@@ -77,6 +80,8 @@ class ServiceDeployment:
     creation: Creation | None
     directory: Path
     """The directory for copies of the functions' old code."""
+    names: tuple[str, ...] = ()
+    """The names in Lambda of all functions of the service, of which `build` may have only some."""
     reporter: Reporter = SILENT
 
     def plan(self, jobs: Sequence[LayerJob], destinations: Sequence[Destination], *, create: bool) -> ServicePlan:
@@ -89,23 +94,55 @@ class ServiceDeployment:
         layer_steps = survey_layers(jobs, destinations)
 
         def plan_destination(destination: Destination) -> tuple[FunctionStep, ...]:
-            directory = self.directory_of(destination)
-            directory.mkdir(parents=True)
             steps = [step for step in layer_steps if step.destination is destination]
             versions = {
                 step.desired.name: step.action.version.arn for step in steps if isinstance(step.action, KeepLayer)
             }
-            return survey(
-                destination.services.functions,
-                self.desired(destination, versions),
-                {package.name: package for package in self.build.packages},
-                config=self.config,
-                create=create,
-                directory=directory,
-                has_bucket=destination.bucket is not None,
-            )
+            return self.survey(destination, self.desired(destination, versions), create=create)
 
         return ServicePlan(deployment=self, layers=layer_steps, functions=everywhere(plan_destination, destinations))
+
+    def survey(
+        self, destination: Destination, desired: Sequence[DesiredFunction], *, create: bool
+    ) -> tuple[FunctionStep, ...]:
+        """Return the plan for the *desired* functions in *destination*. Raises the errors of `lamina.aws.deploy.survey.survey`."""
+        directory = self.directory_of(destination)
+        directory.mkdir(parents=True, exist_ok=True)
+        return survey(
+            destination.services.functions,
+            desired,
+            {package.name: package for package in self.build.packages},
+            config=self.config,
+            create=create,
+            directory=directory,
+            has_bucket=destination.bucket is not None,
+        )
+
+    def claim(self, destination: Destination, steps: Sequence[FunctionStep]) -> Claim:
+        """Return the claim to the service's functions in *destination*, for which *steps* are planned. It is not held yet."""
+        missing = {step.action.desired.name for step in steps if isinstance(step.action, CreateFunction)}
+        known = {step.action.desired.name for step in steps}
+        return Claim(
+            destination.services.functions,
+            {*self.names, *known} - missing,
+            existing=known - missing,
+            stop=destination.stop,
+            reporter=self.reporter,
+        )
+
+    def deployment(self, destination: Destination, steps: Sequence[FunctionStep], claim: Claim) -> Deployment:
+        """Return the deployment of *steps* in *destination*, which keeps other deployers away with *claim*."""
+        return Deployment(
+            destination.services.functions,
+            steps,
+            directory=self.directory_of(destination),
+            bucket=destination.bucket,
+            claim=claim,
+            creation=self.creation,
+            patience=_patience(self.config.wait_seconds),
+            stop=destination.stop,
+            reporter=self.reporter,
+        )
 
     def desired(self, destination: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
         """Return the desired functions in *destination*; *versions* maps the name of each published layer to its version's ARN."""
@@ -152,25 +189,32 @@ class ServicePlan:
             if isinstance(error, StoppedError):
                 error = StoppedError(f"{error}; no function was changed")
             return self._outcome(published, {}, published.errors, error)
-        deployments = {each: self._deployment(each, published.published) for each in self.functions}
-        attempted = attempt(lambda destination: deployments[destination].run(), deployments)
-        return self._outcome(published, deployments, attempted.errors, attempted.error)
+        deployments: dict[Destination, Deployment] = {}
+        turns = Turns(destination.services.account for destination in self.functions)
 
-    def _deployment(self, destination: Destination, published: Sequence[Published]) -> Deployment:
-        service = self.deployment
-        versions = {
-            each.step.desired.name: each.version.arn for each in published if each.step.destination is destination
-        }
-        return Deployment(
-            destination.services.functions,
-            replan(self.functions[destination], service.desired(destination, versions), config=service.config),
-            directory=service.directory_of(destination),
-            bucket=destination.bucket,
-            creation=service.creation,
-            patience=_patience(service.config.wait_seconds),
-            stop=destination.stop,
-            reporter=service.reporter,
-        )
+        def deploy(destination: Destination) -> None:
+            service = self.deployment
+            with ExitStack() as stack:
+                with turns.turn(destination.services.account):
+                    versions = {
+                        each.step.desired.name: each.version.arn
+                        for each in published.published
+                        if each.step.destination is destination
+                    }
+                    desired = service.desired(destination, versions)
+                    steps = replan(self.functions[destination], desired, config=service.config)
+                    claim = service.claim(destination, steps)
+                    # Without a change, there is nothing to claim.
+                    is_change = any(step.action.is_change for step in steps)
+                    waited = stack.enter_context(claim.hold()) if is_change else False
+                if waited:
+                    # The other deployer has changed the functions since the plan.
+                    steps = service.survey(destination, desired, create=service.creation is not None)
+                deployments[destination] = service.deployment(destination, steps, claim)
+                deployments[destination].run()
+
+        attempted = attempt(deploy, self.functions)
+        return self._outcome(published, deployments, attempted.errors, attempted.error)
 
     def _outcome(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.directory import members
-from lamina.aws.api.functions import LATEST, PUBLISHED
+from lamina.aws.api.functions import LATEST, PUBLISHED, AliasState
 from lamina.aws.deploy.config import DEFAULT_ALIAS
 from lamina.aws.deploy.plan import (
     CreateFunction,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.archive.zip.zipformat import Member
     from lamina.aws.api.account import Account
-    from lamina.aws.api.functions import Functions
+    from lamina.aws.api.functions import Functions, FunctionState
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.plan import Action
     from lamina.aws.publish.desired import DesiredLayer
@@ -150,10 +150,7 @@ def _read_function(
     latest = functions.get(desired.name)
     if latest is None:
         return None
-    alias = functions.alias(desired.name, config.alias or DEFAULT_ALIAS)
-    pointed = None
-    if alias is not None and alias.version != LATEST:
-        pointed = functions.get(desired.name, alias.version)
+    alias, pointed = _read_alias(functions, desired, latest, config)
     code_bytes = storage = None
     old, is_replaced = package, desired.deployed_handler(latest) != latest.settings.handler
     if (
@@ -175,6 +172,25 @@ def _read_function(
         published=functions.get(desired.name, PUBLISHED) if latest.is_managed else None,
         foreign_handler=is_replaced and not latest.is_image and _lacks(old, latest.settings.handler),
     )
+
+
+def _read_alias(
+    functions: Functions, desired: DesiredFunction, latest: FunctionState, config: DeployConfig
+) -> tuple[AliasState | None, FunctionState | None]:
+    """Return the alias and the version that it points to. Of an alias that is not moved, only the version is read: one request."""
+    name = config.alias or DEFAULT_ALIAS
+    pointed = functions.get(desired.name, name)
+    if pointed is None:
+        return None, None
+    alias = AliasState(name=name, version=pointed.version, revision="")
+    version = None if pointed.version == LATEST else pointed
+    found = Found(latest=latest, alias=alias, pointed=version)
+    if not plan(desired, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=0).is_change:
+        return alias, version
+    moved = functions.alias(desired.name, name)
+    if moved is not None and moved.version != pointed.version:
+        version = None if moved.version == LATEST else functions.get(desired.name, moved.version)
+    return moved, version
 
 
 def _unzipped_bytes(path: Path) -> int | None:

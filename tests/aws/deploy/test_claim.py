@@ -1,0 +1,175 @@
+"""Tests of the claim that lets one deployer at a time change the functions of a service."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from aws.lambdafakes import FakeFunctions, code
+from lamina.aws.api.account import Account
+from lamina.aws.api.functions import LATEST, Settings
+from lamina.aws.deploy.claim import CLAIM, Claim, ClaimTimes, Turns
+from lamina.aws.destination.destination import Cancellation
+from lamina.core.errors import AwsError, DeployError, StoppedError
+from lamina.core.reporter import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NAMES = ("shop-alpha", "shop-beta")
+ACCOUNT = "123456789012"
+VALID_SECONDS = ClaimTimes().valid_seconds
+
+
+@pytest.fixture
+def functions() -> FakeFunctions:
+    fake = FakeFunctions()
+    for name in NAMES:
+        fake.hold(name, code("old"), Settings(layers=(), handler="app.handler", runtime="python3.13"))
+    return fake
+
+
+def claim_of(
+    functions: FakeFunctions,
+    *,
+    existing: tuple[str, ...] = NAMES,
+    waiting: Callable[[float], None] = lambda _: None,
+    stop: Cancellation | None = None,
+    renew_seconds: float = 900,
+) -> Claim:
+    return Claim(
+        functions,
+        NAMES,
+        existing=existing,
+        stop=stop or Cancellation(),
+        reporter=SILENT,
+        times=ClaimTimes(renew_seconds=renew_seconds, sleep=waiting),
+    )
+
+
+def claims(functions: FakeFunctions) -> list[str]:
+    return [name for name, held in functions.functions.items() if CLAIM in held.aliases]
+
+
+def test_one_at_a_time(functions: FakeFunctions) -> None:
+    """A second deployer waits until the first one releases the claim, which leaves nothing behind."""
+    seen: list[list[str]] = []
+    with claim_of(functions).hold() as waited:
+        first = claim_of(functions).take("shop-alpha")
+        held = claims(functions)
+    with claim_of(functions, waiting=lambda _: seen.append([])).hold() as again:
+        pass
+
+    assert (False, False, ["shop-alpha"]) == (waited, first, held)
+    assert (False, [], []) == (again, seen, claims(functions))
+
+
+def test_waits_for_the_other_deployer(functions: FakeFunctions) -> None:
+    """A deployer learns that it has waited, so that it reads the functions again."""
+    other = claim_of(functions)
+    holding = other.hold()
+    holding.__enter__()
+
+    def ends(_: float) -> None:
+        holding.__exit__(None, None, None)
+
+    with claim_of(functions, waiting=ends).hold() as waited:
+        held = claims(functions)
+
+    assert (True, ["shop-alpha"], []) == (waited, held, claims(functions))
+
+
+def test_deployers_of_other_functions_of_the_service_meet(functions: FakeFunctions) -> None:
+    """The claim is on the first function that exists, whichever functions are deployed."""
+    del functions.functions["shop-alpha"]
+    stop = Cancellation()
+    second = claim_of(functions, existing=(), waiting=lambda _: stop.request(), stop=stop).hold()
+    with claim_of(functions, existing=("shop-beta",)).hold(), pytest.raises(StoppedError):
+        second.__enter__()
+
+    assert [] == claims(functions)
+
+
+def test_takes_over_the_claim_of_a_killed_deployer(functions: FakeFunctions) -> None:
+    """A claim that is not renewed is taken over when it is too old by AWS's clock, and not before."""
+    killed = claim_of(functions)
+    assert killed.take("shop-alpha")
+
+    def passes(_: float) -> None:
+        functions.clock += VALID_SECONDS / 3
+
+    start = functions.clock
+    with claim_of(functions, waiting=passes).hold() as waited:
+        text = functions.functions["shop-alpha"].aliases[CLAIM].description
+
+    assert waited
+    assert start + VALID_SECONDS < functions.clock < start + 2 * VALID_SECONDS
+    assert f"renewed {functions.clock:.0f}" in text
+    killed._release()
+    assert [] == claims(functions)
+
+
+def test_the_killed_deployers_successor_keeps_its_claim(functions: FakeFunctions) -> None:
+    """A deployer that was only slow does not release the claim of the one that took over."""
+    slow = claim_of(functions)
+    assert slow.take("shop-alpha")
+    functions.clock += VALID_SECONDS + 1
+    with claim_of(functions).hold():
+        slow._release()
+
+        assert ["shop-alpha"] == claims(functions)
+
+
+def test_a_working_deployer_renews_its_claim(functions: FakeFunctions) -> None:
+    """A deployment may take much longer than a claim is valid, for example with SnapStart."""
+    with claim_of(functions, renew_seconds=0.001).hold():
+        functions.clock += 10 * VALID_SECONDS
+        now = f"renewed {functions.clock:.0f}"
+        while now not in functions.functions["shop-alpha"].aliases[CLAIM].description:
+            time.sleep(0.001)
+
+        assert not claim_of(functions).take("shop-alpha")
+
+
+def test_claim_whose_reply_is_lost(functions: FakeFunctions) -> None:
+    """If the SDK repeats the request for the claim, the deployer recognises its own claim."""
+    functions.repeated = "CreateAlias"
+    with claim_of(functions).hold() as waited:
+        assert not waited
+    assert [] == claims(functions)
+
+
+def test_claims_at_several_places_are_taken_in_one_order() -> None:
+    """At several places, each claim is taken only after the earlier ones, or after they could not be taken."""
+    places = [
+        Account(id=ACCOUNT, partition="aws", region=region) for region in ("us-east-1", "eu-west-1", "eu-north-1")
+    ]
+    turns, taken = Turns(places), []
+
+    def take(place: Account) -> None:
+        with turns.turn(place):
+            taken.append(place.region)
+            if place.region == "eu-west-1":
+                raise AwsError("denied")
+
+    with ThreadPoolExecutor(len(places)) as pool:
+        futures = [pool.submit(take, place) for place in places]
+
+    assert ["eu-north-1", "eu-west-1", "us-east-1"] == taken
+    assert [False, True, False] == [future.exception() is not None for future in futures]
+
+
+def test_alias_of_others(functions: FakeFunctions) -> None:
+    """An alias with the claim's name that lamina did not create is neither taken over nor waited for."""
+    functions.create_alias("shop-alpha", CLAIM, LATEST, description="ours")
+    claim = claim_of(functions).hold()
+    with pytest.raises(DeployError) as caught:
+        claim.__enter__()
+
+    assert "function `shop-alpha` has an alias `lamina-deploying`, which lamina needs" in str(caught.value)
+    assert "aws lambda delete-alias --function-name shop-alpha --name lamina-deploying" in str(caught.value.hint)
+    assert replace(functions.functions["shop-alpha"].aliases[CLAIM], revision="").description == "ours"
