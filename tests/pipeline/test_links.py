@@ -122,6 +122,67 @@ def test_a_link_in_the_store_is_an_error(area: str, service: Service, victim: Pa
         assert caught.value.hint == f"remove it: `rm {store.root / area}`"
 
 
+@pytest.mark.parametrize("area", ["segments", "wheels", "selections"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_damage_behind_a_link_in_the_store_is_not_deleted(
+    area: str, depth: int, service: Service, victim: Path, tmp_path: Path
+) -> None:
+    """A file that is not what lamina expects is of somebody else if it is behind a link, at whatever depth."""
+    root = tmp_path / "store"
+    build(service.root, BuildOptions(), store=Store.open(root))
+    place = next(path for path in sorted((root / area).rglob("*")) if path.is_file())
+    link = next(path for path in place.parents if len(path.relative_to(root).parts) == depth)
+    shutil.copytree(link, victim / "precious")
+    shutil.rmtree(link)
+    link.symlink_to(victim / "precious")
+    place.write_bytes(b"letter")
+    if area == "wheels":
+        shutil.rmtree(root / "segments")
+    shutil.rmtree(service.root / ".lamina")
+    before = files(victim)
+    with pytest.raises(ForeignFileError, match=f"`{link}` is a symbolic link"):
+        build(service.root, BuildOptions(), store=Store.open(root))
+
+    assert before == files(victim)
+
+
+@pytest.mark.parametrize("name", ["letter.txt", "letter-1.0-py3-none-any.whl"])
+def test_a_link_in_place_of_the_directory_of_a_wheel(name: str, service: Service, victim: Path, tmp_path: Path) -> None:
+    """Files of the user that are found where a wheel is expected stay, however they are named."""
+    root = tmp_path / "store"
+    build(service.root, BuildOptions(), store=Store.open(root))
+    directory = next(path for path in sorted((root / "wheels").rglob("*.whl"))).parent
+    shutil.rmtree(directory)
+    directory.symlink_to(victim)
+    (victim / name).write_text("precious")
+    shutil.rmtree(root / "segments")
+    shutil.rmtree(service.root / ".lamina")
+    before = files(victim)
+    with pytest.raises(ForeignFileError, match=f"`{directory}` is a symbolic link"):
+        build(service.root, BuildOptions(), store=Store.open(root))
+
+    assert before == files(victim)
+
+
+@pytest.mark.parametrize("area", ["segments", "wheels", "selections"])
+def test_a_link_in_place_of_a_file_of_the_store_is_replaced(
+    area: str, service: Service, victim: Path, tmp_path: Path
+) -> None:
+    """The user's file that the link leads to keeps its content, and is not used."""
+    root = tmp_path / "store"
+    build(service.root, BuildOptions(), store=Store.open(root))
+    link = next(path for path in sorted((root / area).rglob("*")) if path.is_file())
+    link.unlink()
+    link.symlink_to(victim / "backup.zip")
+    if area == "wheels":
+        shutil.rmtree(root / "segments")
+    shutil.rmtree(service.root / ".lamina")
+    assert not build(service.root, BuildOptions(), store=Store.open(root)).refused
+
+    assert b"" == (victim / "backup.zip").read_bytes()
+    assert not link.is_symlink()
+
+
 def test_the_root_of_the_store_and_the_project_may_be_links(service: Service, tmp_path: Path) -> None:
     """A user who moves a directory elsewhere links to it."""
     (tmp_path / "elsewhere").mkdir()

@@ -128,13 +128,21 @@ def open_own_file(path: str | os.PathLike[str], more: int = 0) -> int:
 
 def remove_file(path: str | os.PathLike[str]) -> bool:
     """Delete the file *path* and return True, or return False if it is missing, a link or not a regular file."""
+    if not is_own_file(path):
+        return False
     try:
-        if not stat.S_ISREG(os.lstat(path).st_mode):
-            return False
         os.unlink(path)
     except FileNotFoundError:
         return False
     return True
+
+
+def is_own_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether *path* is a regular file, as those that lamina creates; false for a link, and if there is none."""
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def foreign(path: str | os.PathLike[str], mode: int, expected: str) -> ForeignFileError:

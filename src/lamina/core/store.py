@@ -30,7 +30,17 @@ from typing import TYPE_CHECKING
 
 from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
 from lamina.core.errors import ConfigError, LaminaError
-from lamina.core.files import lock, lock_shared, name_file, open_own_file, own_directory, rename, try_lock
+from lamina.core.files import (
+    is_own_file,
+    lock,
+    lock_shared,
+    name_file,
+    open_own_file,
+    own_directory,
+    remove_file,
+    rename,
+    try_lock,
+)
 from lamina.core.reporter import SILENT
 from lamina.core.trust import foreign_owner, require_private, taking_over
 
@@ -98,22 +108,20 @@ class Store:
         """
         Return the path of the wheel with *sha256*, or ``None`` if it is not in the store.
 
-        Passing the expected *filename* saves a directory listing. A wheel stored under another name is found too.
+        Passing the expected *filename* saves a directory listing. A wheel stored under another name is found too; a link is not.
         """
         directory = self._wheel_directory(sha256)
-        if filename is not None and os.path.isfile(path := os.path.join(directory, filename)):
+        if filename is not None and is_own_file(path := os.path.join(directory, filename)):
             return Path(path)
         try:
-            names = sorted(os.listdir(directory))
+            names = sorted(name for name in os.listdir(directory) if name.endswith(".whl"))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return next((found for name in names if (found := Path(directory, name)).is_file()), None)
+        return next((Path(path) for name in names if is_own_file(path := os.path.join(directory, name))), None)
 
     def wheel_destination(self, sha256: Sha256, filename: str) -> Path:
         """Return the path for the wheel with *sha256*. Raises `ValueError` if *filename* is not a plain file name."""
-        if filename in {"", ".", ".."} or any(character in filename for character in "/\\\0:"):
-            raise ValueError(f"`{filename}` is not a plain file name")
-        return Path(self._wheel_directory(sha256), filename)
+        return Path(self._wheel_directory(sha256), require_plain(filename))
 
     def _wheel_directory(self, sha256: str) -> str:
         return os.path.join(self.root, "wheels", sha256[:2], sha256)  # creating a Path takes ten times as long
@@ -153,16 +161,27 @@ class Store:
             while view:
                 view = view[file.write(view) :]
 
-    def discard(self, path: Path) -> None:
-        """Delete the damaged file at *path*, so that it is made again, and report it if it is the first of its area."""
-        area = path.relative_to(self.root).parts[0]
-        # If the file cannot be deleted, it is refused again the next time.
-        with suppress(OSError):
-            path.unlink()
+    def discard(self, path: Path) -> bool:
+        """
+        Delete the damaged file at *path*, so that it is made again, and report it if it is the first of its area.
+
+        Return False if the system refuses to delete it, as in a store that is read-only: it is then found again. A link or a directory in place of the file stays: writing replaces or refuses it. Raises `ForeignFileError` if a directory of
+        the store is a link, which leads to files of somebody else.
+        """
+        relative = path.relative_to(self.root)
+        area = relative.parts[0]
+        own_directory(self.root, str(relative.parent), create=False)
+        try:
+            remove_file(path)
+        except OSError:
+            is_gone = False
+        else:
+            is_gone = True
         if area not in self._discarded:
             self._discarded.add(area)
             if self.note is not None:
                 self.note(f"a file in `{area}` of the store was damaged; lamina makes it again")
+        return is_gone
 
     @contextmanager
     def writing(self, destination: Path) -> Iterator[BinaryIO]:
@@ -311,6 +330,13 @@ class Store:
             f"the store `{self.root}` is not writable: {error.strerror}",
             hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
         )
+
+
+def require_plain(filename: str) -> str:
+    """Return *filename*. Raises `ValueError` if it is not a plain file name, and may therefore lead to another directory."""
+    if filename in {"", ".", ".."} or any(character in filename for character in "/\\\0:"):
+        raise ValueError(f"`{filename}` is not a plain file name")
+    return filename
 
 
 def place_of(path: Path) -> str:

@@ -17,7 +17,8 @@ from packaging.version import InvalidVersion, Version
 from lamina.archive.record import verify_record
 from lamina.archive.wheel import WheelArchive
 from lamina.core.errors import LocalBuildError
-from lamina.core.files import file_sha256
+from lamina.core.files import file_sha256, is_own_file
+from lamina.core.store import require_plain
 from lamina.core.values import Pin, Sha256, Wheel
 
 if TYPE_CHECKING:
@@ -40,13 +41,14 @@ def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
     not supported by *target*.
     """
     record = store.read_document(
-        store.entry(_AREA, pin.sha256, ".json"), lambda content: (str(content["filename"]), Sha256(content["sha256"]))
+        store.entry(_AREA, pin.sha256, ".json"),
+        lambda content: (require_plain(content["filename"]), Sha256(content["sha256"])),
     )
     if record is None:
         return None
     filename, sha256 = record
     path = store.entry(_AREA, pin.sha256) / filename
-    if not path.is_file():
+    if not is_own_file(path):
         return None
     _check_name(filename, pin, target)
     return Wheel(pin=_pin(pin, filename), path=path, built_sha256=sha256)

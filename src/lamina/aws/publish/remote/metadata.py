@@ -72,11 +72,11 @@ class ImportStore(Store):
             return None
         return content
 
-    def discard(self, path: Path) -> None:
+    def discard(self, path: Path) -> bool:
         """Delete the damaged file at *path*, and its origin, so that it is made again."""
-        super().discard(path)
-        self._local.discard(self._local.entry(path.parts[-3], path.stem, path.suffix))
+        origin = self._local.discard(self._local.entry(path.parts[-3], path.stem, path.suffix))
         self._index.refuse(path.stem)
+        return super().discard(path) and origin
 
 
 def _content(path: Path, store: Store) -> bytes | None:
