@@ -14,6 +14,7 @@ import pytest
 
 from lamina.core.errors import (
     AccessDeniedError,
+    DamagedFileError,
     DownloadError,
     FetchError,
     HashMismatchError,
@@ -24,7 +25,7 @@ from lamina.core.reporter import Silent
 from lamina.core.values import Pin, Sha256, Wheel
 from lamina.fetch import download
 from lamina.fetch.index import PackageIndex
-from lamina.fetch.provider import fetch
+from lamina.fetch.provider import WheelProvider, fetch
 from locking import TARGET
 from loopback import IndexServer
 from wheels import make_wheel
@@ -273,7 +274,7 @@ def test_partial_file_survives_an_outage(server: IndexServer, store: Store, inde
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from lamina.fetch.provider import fetch
+from lamina.fetch.provider import WheelProvider, fetch
 from lamina.fetch import download
 from lamina.fetch.index import PackageIndex
 from lamina.core.values import Pin
@@ -516,6 +517,22 @@ def test_name_that_is_a_path(server: IndexServer, store: Store, index: PackageIn
 
     assert str(caught.value) == "the lock has an invalid file name: `../../a.whl` is not a plain file name"
     assert leftovers(store) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may delete from every directory")
+def test_damaged_wheel_that_cannot_be_deleted(server: IndexServer, store: Store, index: PackageIndex) -> None:
+    """A damaged wheel in a directory that is read-only is an error; it is neither used nor looked at forever."""
+    pin = server.pin(wheel(server))
+    (got,) = get([pin], store, index)
+    got.path.write_bytes(b"damaged")
+    got.path.parent.chmod(0o500)
+    try:
+        with pytest.raises(DamagedFileError, match=pin.filename):
+            get([pin], store, index)
+        with pytest.raises(DamagedFileError, match=pin.filename):
+            WheelProvider(store, index, target=TARGET).all([pin])
+    finally:
+        got.path.parent.chmod(0o700)
 
 
 def test_pin_without_a_place(server: IndexServer, store: Store, index: PackageIndex) -> None:

@@ -115,6 +115,21 @@ def test_damaged_store(shop: Shop, area: str) -> None:
             assert expected == made, kind
 
 
+@pytest.mark.parametrize("is_expected_there", [True, False])
+def test_no_file_beside_a_damaged_wheel_is_used(shop: Shop, *, is_expected_there: bool) -> None:
+    """Of several files in the directory of a wheel, only that with its SHA-256 is used; the others are deleted."""
+    expected = shop.build()
+    shop.forget("wheels")
+    paths = areas(shop.root)["wheels"]
+    alpha, gamma = (next(path for path in paths if path.name.startswith(name)) for name in ("alpha", "gamma"))
+    for number in range(3):
+        (alpha.parent / f"{alpha.name.partition('-')[0]}-1.0-{number}-py3-none-any.whl").write_bytes(gamma.read_bytes())
+    alpha.write_bytes(b"damaged") if is_expected_there else alpha.unlink()
+
+    assert expected == shop.build()
+    assert [alpha] == list(alpha.parent.iterdir())
+
+
 @pytest.mark.parametrize("area", [area for area in AREAS if area != "interpreters.json"])
 def test_note(shop: Shop, area: str) -> None:
     """Every damaged file is made again, with one note for each area."""

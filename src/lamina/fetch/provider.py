@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import FetchError, OfflineError
+from lamina.core.errors import DamagedFileError, FetchError, OfflineError
 from lamina.core.files import file_sha256
 from lamina.core.reporter import SILENT
 from lamina.core.values import SourcePin, Wheel
@@ -44,11 +44,13 @@ class WheelProvider:
         Return the wheels of *pins*, in that order, downloading or building the missing ones, to read their content.
 
         The content is proven: each wheel that was in the store before is hashed once. A damaged one is discarded, and downloaded or
-        built again. Raises the errors of `fetch` and of `lamina.fetch.source.build.build`.
+        built again. Raises the errors of `fetch`, such as `DamagedFileError` if it cannot be discarded, and of `lamina.fetch.source.build.build`.
         """
         pins = tuple(pins)
+        different = {pin.sha256: pin for pin in pins}.values()
         deque(self.arriving(pins), maxlen=0)
-        if damaged := [pin for pin in pins if not self.is_intact(self._wheels[pin.sha256])]:
+        # The store may have another file for a wheel that was discarded, which is not proven either.
+        while damaged := [pin for pin in different if not self.is_intact(self._wheels[pin.sha256])]:
             deque(self.arriving(damaged), maxlen=0)
         return tuple(self._wheels[pin.sha256] for pin in pins)
 
@@ -153,7 +155,7 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
     If lamina is offline, raises `OfflineError` listing all files that need a download, before any file is copied. Otherwise,
     all pins are tried before an error is raised. A single failure raises its own error, such as `HashMismatchError`,
     `RecordMismatchError`, `DownloadError` or `AccessDeniedError`. Several different failures raise one `FetchError` that lists
-    all of them.
+    all of them. Raises `DamagedFileError` if a damaged file cannot be discarded.
     """
     proven: set[str] = set()
 
@@ -162,12 +164,12 @@ def fetch(pins: Sequence[Pin], store: Store, *, index: PackageIndex, reporter: R
         return {wheel.pin.sha256: wheel for wheel in arriving}
 
     wheels = arrived(pins)
-    damaged = [
-        pin
-        for key, pin in {pin.sha256: pin for pin in pins}.items()
-        if key not in proven and not _is_intact(wheels[key], store)
-    ]
-    wheels |= arrived(damaged)
+    unproven = [pin for key, pin in {pin.sha256: pin for pin in pins}.items() if key not in proven]
+    # The store may have another file for a wheel that was discarded, which is not proven either.
+    while unproven := [
+        pin for pin in unproven if pin.sha256 not in proven and not _is_intact(wheels[pin.sha256], store)
+    ]:
+        wheels |= arrived(unproven)
     return tuple(Wheel(pin=pin, path=wheels[pin.sha256].path) for pin in pins)
 
 
@@ -199,13 +201,18 @@ def _arriving(
 
 
 def _is_intact(wheel: Wheel, store: Store, hashing: Future[str] | None = None) -> bool:
-    """Return whether *wheel* has its hash, which *hashing* may be computing already. If not, discard it from *store*."""
+    """
+    Return whether *wheel* has its hash, which *hashing* may be computing already. If not, discard it from *store*.
+
+    Raises `DamagedFileError` if it cannot be discarded: the store would have it again.
+    """
     try:
         if (hashing.result() if hashing else file_sha256(wheel.path)) == wheel.sha256:
             return True
     except FileNotFoundError:
         return False
-    store.discard(wheel.path)
+    if not store.discard(wheel.path):
+        raise DamagedFileError(wheel.path)
     return False
 
 
