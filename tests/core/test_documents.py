@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,6 +69,26 @@ def test_other_shape(tmp_path: Path) -> None:
 
     assert store.read_document(path, lambda content: list(content["names"])) is None
     assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
+def test_fault_of_the_process(tmp_path: Path) -> None:
+    """An intact file that the process cannot open, here because it has too many open files, is not damaged, and stays."""
+    import resource
+
+    notes: list[str] = []
+    store = Store(tmp_path, note=notes.append)
+    path = store.entry("reach", "a" * 64, ".json")
+    store.write_document(path, CONTENT)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        found = store.read_document(path, dict)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert (None, []) == (found, notes)
+    assert CONTENT == store.read_document(path, dict)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")

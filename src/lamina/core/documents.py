@@ -66,17 +66,15 @@ def label_crc32(content: bytes | bytearray | memoryview, label: str) -> int:
 
 def read_bounded(path: str | os.PathLike[str]) -> bytes | None:
     """
-    Return the content of the file at *path*, or ``None`` if there is none.
+    Return the content of the file at *path*, or ``None`` if there is none or the system refuses to read it.
 
-    Return nothing if it is no regular file, is larger than `MOST_BYTES` or cannot be read: then it is no document. Never waits,
-    as opening a named pipe would.
+    Return nothing if it is no regular file or is larger than `MOST_BYTES`: then it is no document. A file that cannot be read, such as
+    in a process with too many open files, may be intact. Never waits, as opening a named pipe would.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
     except (OSError, ValueError):
-        return b""
+        return None
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
@@ -84,6 +82,6 @@ def read_bounded(path: str | os.PathLike[str]) -> bytes | None:
         with open(descriptor, "rb", buffering=0, closefd=False) as file:
             return file.read()
     except OSError:
-        return b""
+        return None
     finally:
         os.close(descriptor)
