@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,19 +54,20 @@ def hashed_requirements(service: Service) -> None:
     (service.root / "requirements.txt").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
 def test_signed_urls_are_not_stored(
-    signed: Service, server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    signed: Service, server: IndexServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_damaged: bool
 ) -> None:
-    """Neither the store nor the files of a build have the signature, and a wheel that is gone from the store is downloaded again."""
+    """Neither the store nor the files of a build have the signature, and a wheel that is gone or damaged is downloaded again."""
     store = tmp_path / "store"
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(store))
 
     assert 0 == main(["build", "-q"])
     assert [] == files_with(SECRET, store, signed.root / ".lamina")
     for path in (store / "wheels").rglob("*.whl"):
-        path.unlink()
-    with (signed.root / "pyproject.toml").open("a") as file:
-        file.write('[tool.lamina.layers.common]\nexclude = ["**/data.bin"]\n')
+        path.write_bytes(b"damaged") if is_damaged else path.unlink()
+    shutil.rmtree(store / "segments")
+    shutil.rmtree(signed.root / ".lamina")
     assert 0 == main(["build", "-q"])
     assert [2, 2] == [len(server.requests_for(path.name)) for path in signed.locked.values()]
     assert [] == files_with(SECRET, store, signed.root / ".lamina")

@@ -73,9 +73,11 @@ def keep(
     """
     Cache *selection* for *layer*. It was read from the files *inputs*, one of which is *lock_file*.
 
-    A selection with sources is not cached, because sources may have to be built.
+    A selection with sources is not cached, because sources may have to be built. Nor is one with a URL that may be secret: it is not
+    stored, and a damaged file is downloaded again from it.
     """
-    if selection.sources:
+    urls = [url for pin in selection.pins for url in (pin.url, pin.index) if url is not None]
+    if selection.sources or not all(map(may_be_stored, urls)):
         return
     document = {
         "inputs": [[os.path.relpath(path, lock_file.project), file_sha256(path)] for path in inputs],
@@ -86,14 +88,9 @@ def keep(
 
 
 def _row(pin: Pin, lock_file: LockFile) -> dict[str, str | int]:
-    # A local file is copied again if the one in the store is damaged. A URL that may be secret is left out: a selection is recalled
-    # only while the store has all its files, and otherwise the lock is read again, and with it the URL, or the index is asked.
+    # A local file is copied again if the one in the store is damaged.
     path = {} if pin.path is None else {"path": os.path.relpath(pin.path, lock_file.project)}
-    return {
-        name: value
-        for name, value in as_dict(pin).items()
-        if value is not None and (name not in {"url", "index"} or may_be_stored(str(value)))
-    } | path
+    return {name: value for name, value in as_dict(pin).items() if value is not None} | path
 
 
 def _with_path(row: dict[str, Any], lock_file: LockFile) -> dict[str, Any]:
