@@ -259,7 +259,7 @@ class TestWrite:
         segment = write_segment(store.entry("segments", "0" * 64), entries, store)
 
         assert (
-            "234af9a448a6d95daa1970e04951ce906e432793ff7af63eca3221734a9e9e1c"
+            "2856787231290f5cbd77b00e4cd1e1133b2f071ebd848ccbf6d8a1c4dd1fab1f"
             == hashlib.sha256(segment.path.read_bytes()).hexdigest()
         )
         assert segment == read_segment(segment.path)

@@ -98,7 +98,7 @@ def test_agreed(installed: Path, store: Store, tmp_path: Path) -> None:
     assert sys.version_info[:3] == found.version
     assert [f"CPython {MINOR}", f"installing CPython {MINOR}: `uv python install {MINOR}`"] == reporter.said
     assert f"python{MINOR}" in interpreters(installed)
-    (store.root / "interpreters.json").unlink()
+    (store.root / "interpreters-5.json").unlink()
     assert found == Installer(project=tmp_path, reporter=Silent()).provide(PYTHON, store)
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from damage import KINDS, areas, damage, seeded
+from lamina.bytecode.interpreter import CACHE as INTERPRETERS
 from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import LaminaError
 from lamina.core.reporter import Silent
-from lamina.core.store import Store
+from lamina.core.store import FORMAT, Store
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
 from pythons import MINOR, PYTHON
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 AREAS = (
     "bytecode",
     "imports",
-    "interpreters.json",
+    INTERPRETERS,
     "missing",
     "own-bytecode",
     "reach",
@@ -102,6 +103,10 @@ def test_damaged_store(shop: Shop, area: str) -> None:
     random = seeded(area)
     expected = shop.build()
     for kind in random.sample(sorted(KINDS), 2):
+        if area not in areas(shop.root):
+            # The last build had the reached modules, but not the imports that this area is made from.
+            shop.forget()
+            shop.build()
         shop.forget(area, "wheels", "selections", *random.sample(AREAS, random.randrange(4)))
         found = areas(shop.root)
         damaged = damage(random.choice(found[area]), kind, [path for paths in found.values() for path in paths], random)
@@ -130,7 +135,7 @@ def test_no_file_beside_a_damaged_wheel_is_used(shop: Shop, *, is_expected_there
     assert [alpha] == list(alpha.parent.iterdir())
 
 
-@pytest.mark.parametrize("area", [area for area in AREAS if area != "interpreters.json"])
+@pytest.mark.parametrize("area", [area for area in AREAS if area != INTERPRETERS])
 def test_note(shop: Shop, area: str) -> None:
     """Every damaged file is made again, with one note for each area."""
     expected = shop.build()
@@ -141,6 +146,22 @@ def test_note(shop: Shop, area: str) -> None:
     assert expected == shop.build()
 
     assert [f"a file in `{area}` of the store was damaged; lamina makes it again"] == shop.notes
+
+
+def test_two_versions_share_a_store(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version with another format of the store makes the same zips, and leaves the files of this one alone."""
+    shop.forget()
+    expected = shop.build()
+    ours = {path: path.read_bytes() for paths in areas(shop.root).values() for path in paths}
+    monkeypatch.setattr("lamina.core.store.FORMAT", FORMAT + 1)
+    shutil.rmtree(shop.project / ".lamina")
+    other = shop.build()
+    monkeypatch.undo()
+    added = {area: set(paths) - ours.keys() for area, paths in areas(shop.root).items()}
+
+    assert (expected, []) == (other, shop.notes)
+    assert set(AREAS) - {"wheels", INTERPRETERS} == {area for area, paths in added.items() if paths}
+    assert ours == {path: path.read_bytes() for path in ours}
 
 
 @pytest.mark.parametrize("name", ["build.json", "state.json"])

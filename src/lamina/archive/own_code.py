@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import TYPE_CHECKING
 
 from lamina.archive.package import encode_source
 from lamina.archive.segment import AREA, find_segment, write_segment
 from lamina.core.paths import PREFIX
+from lamina.core.store import key_of
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
@@ -30,8 +29,8 @@ def own_code_segment(files: Sequence[SourceFile], store: Store, *, omitted: froz
     *omitted* contains layer paths to leave out, because a distribution contains them with the same content.
     Raises `PackageError` for a file that changed since it was listed, and OSError for a missing file.
     """
-    key = json.dumps([_FORMAT, fingerprint((file.path, file.sha256) for file in files), sorted(omitted)])
-    path = store.entry(AREA, hashlib.sha256(key.encode()).hexdigest(), ".seg")
+    key = key_of(_FORMAT, fingerprint((file.path, file.sha256) for file in files), sorted(omitted))
+    path = store.entry(AREA, key, ".seg")
     if (segment := find_segment(path, store)) is not None:
         return segment
     kept = (file for file in files if PREFIX + file.path not in omitted)

@@ -14,7 +14,6 @@ A build creates a damaged segment again. `lamina cache verify` finds and deletes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -26,7 +25,8 @@ from lamina.archive.zip.zipformat import LOCAL_HEADER, Entry, Member, headers
 from lamina.core.documents import INVALID, label_crc32
 from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import frozen
-from lamina.core.store import place_of
+from lamina.core.store import FORMAT as STORE_FORMAT
+from lamina.core.store import key_of, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -41,7 +41,8 @@ FORMAT = 1
 """The version of lamina's output. Increase it with every change that alters a layer's bytes for the same lock file."""
 
 AREA = "segments"
-_MAGIC = b"lamina\0\4"
+_MARK = b"lamina\0"
+_MAGIC = _MARK + bytes([STORE_FORMAT])
 _FOOTER = struct.Struct(f"<QLL{len(_MAGIC)}s")
 _DESCRIBED = ("entries_bytes", "crc32", "rows", "unzipped_bytes")
 _TAIL_BYTES = 32 << 10  # enough for the central directory of most wheels, so that one read is enough
@@ -65,8 +66,7 @@ class Recipe:
 
     def key(self, wheel_sha256: str, *, omitted: frozenset[str] = frozenset()) -> str:
         """Return the store's name for the segment of the wheel with *wheel_sha256*, without the layer paths *omitted*."""
-        text = json.dumps([self.canonical(), wheel_sha256, sorted(omitted)], separators=(",", ":"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return key_of(self.canonical(), wheel_sha256, sorted(omitted))
 
     def excluded(self) -> Callable[[str], bool]:
         """Return a function that tests whether a path, relative to ``python/``, matches the globs and is left out."""
@@ -113,16 +113,35 @@ def read_segment(path: Path) -> Segment | None:
         with FileIO(str(path)) as file:
             size = os.fstat(file.fileno()).st_size
             tail = read_at(file, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
-            rows_bytes, length, checksum, magic = _FOOTER.unpack(tail[-_FOOTER.size :])
-            wanted = rows_bytes + length + _FOOTER.size
+            wanted = _tail_bytes(tail, path)
             if len(tail) < wanted <= size:
                 tail = read_at(file, size - wanted, wanted)
     except FileNotFoundError:
         return None
+    return parse_segment(tail, size, path)
+
+
+def _tail_bytes(tail: bytes, path: Path) -> int:
+    """Return the size of what follows the local entries, according to the footer in *tail*. Raises `DamagedFileError`."""
+    try:
+        rows_bytes, length, _, magic = _FOOTER.unpack(tail[-_FOOTER.size :])
     except struct.error as error:
         raise DamagedFileError(path) from error
-    if magic != _MAGIC or len(tail) < wanted:
+    if magic != _MAGIC:
         raise DamagedFileError(path)
+    return int(rows_bytes + length + _FOOTER.size)
+
+
+def parse_segment(tail: bytes, size: int, path: Path) -> Segment:
+    """
+    Return the segment that ends with *tail* and has *size* bytes. *path* is its path in a store, but the file need not exist.
+
+    Raises `DamagedFileError` if *tail* is damaged, is another file's, was written in another format, or is too short.
+    """
+    wanted = _tail_bytes(tail, path)
+    if len(tail) < wanted:
+        raise DamagedFileError(path)
+    rows_bytes, _, checksum, _ = _FOOTER.unpack(tail[-_FOOTER.size :])
     described = memoryview(tail)[len(tail) - wanted : -_FOOTER.size]
     if label_crc32(described, place_of(path)) != checksum:
         raise DamagedFileError(path)
@@ -136,6 +155,12 @@ def read_segment(path: Path) -> Segment | None:
         # From somebody else, such as a team's bucket: lamina writes no such description.
         raise DamagedFileError(path) from error
     raise DamagedFileError(path)
+
+
+def has_other_format(content: bytes) -> bool:
+    """Return whether *content* is a segment that another version of lamina wrote in another format."""
+    magic = content[-len(_MAGIC) :]
+    return magic.startswith(_MARK) and magic != _MAGIC
 
 
 def find_segment(path: Path, store: Store) -> Segment | None:

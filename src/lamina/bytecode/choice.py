@@ -17,7 +17,7 @@ from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.segment import RECIPE
 from lamina.core.documents import INVALID, open_sealed
 from lamina.core.frozen import frozen
-from lamina.core.store import place_of
+from lamina.core.store import key_of, place_of
 from lamina.project import profile
 from lamina.project.service import BytecodeMode
 
@@ -222,17 +222,15 @@ def reach_place(service: Service, closure: Closure, start: Start, store: Store) 
 
     The file name is a hash of every input of the search.
     """
-    key = _digest(
-        [
-            _FORMAT,
-            *service.target.python,
-            start.handlers,
-            start.recorded,
-            sorted([file.path, file.sha256] for file in start.package.tree.files if file.path.endswith(".py")),
-            [pin.sha256 for pin in closure.pins],
-            closure.recipe.canonical(),
-            imports_version(),
-        ]
+    key = key_of(
+        _FORMAT,
+        *service.target.python,
+        start.handlers,
+        start.recorded,
+        sorted([file.path, file.sha256] for file in start.package.tree.files if file.path.endswith(".py")),
+        [pin.sha256 for pin in closure.pins],
+        closure.recipe.canonical(),
+        imports_version(),
     )
     return store.entry(REACH_AREA, key, ".json")
 

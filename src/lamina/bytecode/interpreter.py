@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
 from lamina.core.errors import BytecodeError, ConfigError
 from lamina.core.frozen import frozen
+from lamina.core.store import FORMAT
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-CACHE = "interpreters.json"
+CACHE = f"interpreters-{FORMAT}.json"
 """The name of the file in the store that keeps the results of searches."""
 _PROBE_SECONDS = 10
 _MOST_OUTPUT_BYTES = 1 << 20

@@ -8,8 +8,6 @@ compiled.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from lamina.archive.zip.zipformat import DEFLATED, LOCAL_HEADER, Entry, encode, 
 from lamina.bytecode.bounds import most_tokens
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
+from lamina.core.store import key_of
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def bytecode_key(
     The key includes the interpreter's patch release, because patch releases fix the compiler.
     """
     chosen = None if modules is None else sorted(modules)
-    return _digest([*_origin(interpreter), recipe.canonical(), wheel_sha256, sorted(omitted), chosen])
+    return key_of(*_origin(interpreter), recipe.canonical(), wheel_sha256, sorted(omitted), chosen)
 
 
 def _origin(interpreter: Interpreter) -> list[object]:
@@ -83,11 +82,6 @@ def _origin(interpreter: Interpreter) -> list[object]:
 def _version() -> list[object]:
     """Return what decides which sources are compiled, and how."""
     return [RECIPE, most_tokens()]
-
-
-def _digest(values: list[object]) -> str:
-    text = json.dumps(values, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_bytecode(key: str, store: Store) -> Bytecode | None:
@@ -147,7 +141,7 @@ def bytecode_segment(
     from lamina.archive.placement import place
     from lamina.archive.wheel import WheelArchive
 
-    pack_key = _digest([*_origin(compiler.interpreter), wheel.pin.sha256])
+    pack_key = key_of(*_origin(compiler.interpreter), wheel.pin.sha256)
     with store.exclusive(f"bytecode-{pack_key}"):
         # The previous holder of the lock may have written this segment, or added some of its modules to the pack.
         if (kept := read_bytecode(key, store)) is not None:
@@ -194,7 +188,7 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     if mode is BytecodeMode.NONE:
         return ()
     files = [file for file in tree.files if file.path.endswith(".py")]
-    key = _digest([*_version(), *toolchain.release, [[file.path, file.sha256] for file in files]])
+    key = key_of(*_version(), *toolchain.release, [[file.path, file.sha256] for file in files])
     place = store.entry(OWN_AREA, key, ".seg")
     # A damaged segment yields no members, so the sources are compiled again.
     if kept := tuple(read_members(place, store)):
@@ -218,7 +212,7 @@ def own_code_bytecode(
     from lamina.bytecode.compiler import Invalidation
 
     sources = [file for file in files if file.path.endswith(".py") and PREFIX + file.path not in omitted]
-    key = _digest([*_version(), LAYER_ROOT, *toolchain.release, [[file.path, file.sha256] for file in sources]])
+    key = key_of(*_version(), LAYER_ROOT, *toolchain.release, [[file.path, file.sha256] for file in sources])
     place = store.entry(OWN_AREA, key, ".seg")
     if (segment := find_segment(place, store)) is not None:
         return segment

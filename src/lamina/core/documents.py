@@ -59,6 +59,17 @@ def is_sealed(document: bytes, label: str) -> bool:
     return document[-_SEAL_BYTES:] == _SEAL % label_crc32(memoryview(document)[:-_SEAL_BYTES], label)
 
 
+def has_other_format(document: bytes) -> bool:
+    """Return whether *document* is JSON without a proof, as earlier versions of lamina wrote it."""
+    if document[-_SEAL_BYTES:].startswith(_SEAL[: _SEAL.index(b"%")]):
+        return False
+    try:
+        json.loads(document)
+    except (RecursionError, ValueError):
+        return False
+    return True
+
+
 def label_crc32(content: bytes | bytearray | memoryview, label: str) -> int:
     """Return the CRC-32 of *content* and *label*."""
     return crc32(label.encode(), crc32(content))

@@ -6,7 +6,7 @@ The store handles whole files only. It does not read wheels, build segments or u
 ::
 
     <root>/wheels/ab/<sha256>/<file name>   verified wheels, under their own names
-    <root>/<area>/ab/<key><suffix>          files derived from wheels, each with a proof of its content
+    <root>/<area>/ab/<key><suffix>          files derived from wheels, each with a proof of its content; see `key_of`
     <root>/partial/<sha256>                 interrupted downloads that can be resumed
     <root>/tmp/                             files being written, each locked by its writer
     <root>/locks/                           one file for each lock that `exclusive` holds
@@ -52,6 +52,13 @@ if TYPE_CHECKING:
     from lamina.core.values import Sha256
 
     _Content = TypeVar("_Content")
+
+FORMAT = 5
+"""
+The version of the files in a store and of their proofs. Increase it with every change to what is in the files of an area.
+
+It is part of every key and never of a layer's digest, so that versions of lamina can share a store and a team's bucket.
+"""
 
 # On Windows, a file about to be renamed looks like one of a killed writer, so lamina deletes only files of this age.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
@@ -330,6 +337,15 @@ class Store:
             f"the store `{self.root}` is not writable: {error.strerror}",
             hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
         )
+
+
+def key_of(*inputs: object) -> str:
+    """Return the key in a store of the file that *inputs*, JSON values, decide."""
+    import hashlib
+    import json
+
+    text = json.dumps([FORMAT, *inputs], separators=(",", ":"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def require_plain(filename: str) -> str:

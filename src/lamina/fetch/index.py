@@ -10,8 +10,6 @@ a query in a URL, which may be a secret that expires.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,6 +18,7 @@ from lamina.core.errors import FetchError, NoCompatibleWheelError, OfflineError,
 from lamina.core.frozen import as_dict
 from lamina.core.names import path_of
 from lamina.core.reporter import SILENT
+from lamina.core.store import key_of
 from lamina.core.urls import may_be_stored, redacted
 from lamina.core.values import Pin, Sha256
 from lamina.fetch.urls import is_remote, origin
@@ -319,7 +318,7 @@ def _key(
 ) -> str:
     parts = [_FORMAT, [source.url for source in sources], name, version, sorted(hashes)]
     parts += [] if target is None else [str(target)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return key_of(*parts)
 
 
 def _is_there(url: str) -> bool:

@@ -7,8 +7,6 @@ the store. Changes to the index settings do not matter, because nothing is downl
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lamina import __version__
 from lamina.core.files import file_sha256
 from lamina.core.frozen import as_dict
+from lamina.core.store import key_of
 from lamina.core.urls import may_be_stored
 from lamina.core.values import Pin, Selection
 
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from lamina.project.service import LayerConfig
 
 _AREA = "selections"
-_FORMAT = 2
 
 
 class CachedSelection(NamedTuple):
@@ -98,8 +96,7 @@ def _with_path(row: dict[str, Any], lock_file: LockFile) -> dict[str, Any]:
 
 
 def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store) -> Path:
-    question = [
-        _FORMAT,
+    key = key_of(
         __version__,
         lock_file.kind,
         os.path.relpath(lock_file.path, lock_file.project),
@@ -112,8 +109,8 @@ def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         sorted(layer.groups),
         sorted(layer.extras),
         sorted(layer.without),
-    ]
-    return store.entry(_AREA, hashlib.sha256(json.dumps(question).encode()).hexdigest(), ".json")
+    )
+    return store.entry(_AREA, key, ".json")
 
 
 def _absolute(path: str, lock_file: LockFile) -> Path:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hashlib import sha256 as sha256_of
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import Contribution, Identity, compose, in_order
 from lamina.core.files import writing
 from lamina.core.frozen import frozen, replace
+from lamina.core.store import key_of
 from lamina.core.target import quotas
 from lamina.core.values import Distribution, Extent, Layer
 from lamina.pipeline.differences import OWN_CODE_CHANGED, RECIPE_CHANGED
@@ -147,8 +147,8 @@ def fit(plan: LayerPlan, layer: Layer, previous: Previous, store: Store) -> Laye
 
 def _uncompiled(draft: LayerDraft, bytecode: BytecodeChoice, store: Store) -> Path:
     """Return the path in *store* of the file that lists the distributions to leave uncompiled in the layer."""
-    key = f"{quotas().unzipped_bytes} {_identity(draft, bytecode).digest()}"
-    return store.entry(_AREA, sha256_of(key.encode()).hexdigest(), ".json")
+    key = key_of(quotas().unzipped_bytes, _identity(draft, bytecode).digest())
+    return store.entry(_AREA, key, ".json")
 
 
 def compose_layer(plan: LayerPlan, pins: Sequence[Pin], parts: Sequence[Contribution], destination: Path) -> Layer:

@@ -17,6 +17,7 @@ from lamina.bytecode.imports.rules import FIRST_PARTY, RECIPE
 from lamina.bytecode.imports.scan import Scan, decode, encoded, scan_extension
 from lamina.bytecode.segment import LAYER_ROOT
 from lamina.core.errors import BytecodeError, DamagedFileError
+from lamina.core.store import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,8 +71,7 @@ class OwnScanner:
 
 def index_place(distribution: str, key: str, store: Store, *, python: tuple[int, int]) -> Path:
     """Return the path in *store* of the `ModuleIndex` for the tree *key* of *distribution* and the minor version *python*."""
-    text = json.dumps([RECIPE, python, distribution, key], separators=(",", ":"))
-    return store.entry(IMPORTS_AREA, hashlib.sha256(text.encode()).hexdigest(), ".json")
+    return store.entry(IMPORTS_AREA, key_of(RECIPE, python, distribution, key), ".json")
 
 
 def parse_index(content: Mapping[str, Any]) -> _Known:

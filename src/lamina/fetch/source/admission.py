@@ -18,7 +18,7 @@ from lamina.archive.record import verify_record
 from lamina.archive.wheel import WheelArchive
 from lamina.core.errors import LocalBuildError
 from lamina.core.files import file_sha256, is_own_file
-from lamina.core.store import require_plain
+from lamina.core.store import key_of, require_plain
 from lamina.core.values import Pin, Sha256, Wheel
 
 if TYPE_CHECKING:
@@ -41,13 +41,13 @@ def admitted(pin: SourcePin, target: Target, store: Store) -> Wheel | None:
     not supported by *target*.
     """
     record = store.read_document(
-        store.entry(_AREA, pin.sha256, ".json"),
+        store.entry(_AREA, key_of(pin.sha256), ".json"),
         lambda content: (require_plain(content["filename"]), Sha256(content["sha256"])),
     )
     if record is None:
         return None
     filename, sha256 = record
-    path = store.entry(_AREA, pin.sha256) / filename
+    path = store.entry(_AREA, key_of(pin.sha256)) / filename
     if not is_own_file(path):
         return None
     _check_name(filename, pin, target)
@@ -69,13 +69,13 @@ def admit(made: Path, pin: SourcePin, target: Target, store: Store, *, directory
             f"the wheel of `{pin.source.name}` depends on the machine that built it: {'; '.join(problems)}",
             hint="remove these references from the project's build: the paths do not exist in Lambda",
         )
-    destination = store.entry(_AREA, pin.sha256) / made.name
+    destination = store.entry(_AREA, key_of(pin.sha256)) / made.name
     with made.open("rb") as source, store.writing(destination) as file:
         while piece := source.read(1 << 20):
             file.write(piece)
     sha256 = Sha256(file_sha256(made))
     # Unlike a locked wheel, the built one is not named by its hash.
-    store.write_document(store.entry(_AREA, pin.sha256, ".json"), {"filename": made.name, "sha256": sha256})
+    store.write_document(store.entry(_AREA, key_of(pin.sha256), ".json"), {"filename": made.name, "sha256": sha256})
     return replace(wheel, path=destination, built_sha256=sha256)
 
 

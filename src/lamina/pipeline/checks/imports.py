@@ -16,8 +16,6 @@ rule                severity  reported if
 from __future__ import annotations
 
 import ast
-import hashlib
-import json
 import re
 import sys
 import warnings
@@ -31,6 +29,7 @@ from lamina.bytecode.imports.resolve import Module
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
 from lamina.core.paths import PREFIX
+from lamina.core.store import key_of
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
 from lamina.pipeline.checks.modules import created_modules, preinstalled_modules
@@ -305,8 +304,7 @@ class _IndexedModules:
         if not self._keys:
             return ()
         inputs = [_FORMAT, imports_version(), self._python, self._keys, self._key, sorted(entered.items())]
-        digest = hashlib.sha256(json.dumps(inputs, separators=(",", ":")).encode()).hexdigest()
-        place = self._store.entry(MISSING_AREA, digest, ".json")
+        place = self._store.entry(MISSING_AREA, key_of(*inputs), ".json")
         if (kept := self._store.read_document(place, partial(_kept, entered))) is not None:
             return kept
         loaded = [KnownModules.load(name, key, self._store, python=self._python) for name, key in self._keys.items()]

@@ -8,13 +8,13 @@ reader has seen is unchanged.
 from __future__ import annotations
 
 import hashlib
-import json
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from lamina import __version__
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import as_dict, replace
+from lamina.core.store import key_of
 from lamina.project.snapshot import Snapshot
 from lamina.project.templates.files import JSON_BYTES, TemplateFiles
 from lamina.project.templates.types import (
@@ -131,8 +131,8 @@ def _place(kind: str, path: str, files: TemplateFiles, store: Store) -> Path:
         content = files.names(path)
     else:
         content = hashlib.sha256(files.read(path, limit=JSON_BYTES)).hexdigest()
-    question = json.dumps([_FORMAT, __version__, str(files.root), kind, path, content])
-    return store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
+    key = key_of(_FORMAT, __version__, str(files.root), kind, path, content)
+    return store.entry(_AREA, key, ".json")
 
 
 def _recall(place: Path, files: TemplateFiles, store: Store) -> TemplateAnswer | None:

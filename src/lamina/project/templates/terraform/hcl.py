@@ -8,15 +8,13 @@ writes heredocs as strings, because the grammar's expressions for heredocs need 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
-from lamina.core.store import Store
+from lamina.core.store import Store, key_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,8 +87,7 @@ def _parser(root: Path) -> Lark:
     from hcl2.version import __version__ as grammar_version
 
     store = Store.open(root)
-    question = json.dumps([_TABLES, grammar_version, lark.__version__])
-    place = store.entry(_AREA, hashlib.sha256(question.encode()).hexdigest(), ".json")
+    place = store.entry(_AREA, key_of(_TABLES, grammar_version, lark.__version__), ".json")
 
     def load(tables: dict[str, Any]) -> Lark:
         try:
