@@ -136,6 +136,22 @@ def test_damaged_answer(store: Store) -> None:
     )
 
 
+def test_other_formats(store: Store, tmp_path: Path) -> None:
+    """What another version of lamina wrote in another format is not damaged, and is deleted when it was not used for long."""
+    segment = splice(admit(store, tmp_path, "a"), Recipe(), store)
+    places = [store.entry("segments", "ab" * 32, ".seg"), store.entry("imports", "cd" * 32, ".json")]
+    write(places[0], segment.path.read_bytes()[:-1] + b"\3")
+    write(places[1], b'{"modules": {}}')
+    for place in places:
+        os.utime(place, (1_000_000, 2_000_000))
+
+    assert verify(store) == ()
+    assert [True, True] == [place.exists() for place in places]
+    assert 2 == clean(store, older_than_days=1).files
+    assert [False, False] == [place.exists() for place in places]
+    assert segment.path.exists()
+
+
 def test_clean_everything(store: Store, tmp_path: Path) -> None:
     """Cleaning deletes everything, including unfinished downloads and the files of killed writers."""
     wheel = admit(store, tmp_path, "a")

@@ -12,6 +12,7 @@ import pytest
 from lamina.bytecode.interpreter import environment_variable
 from lamina.bytecode.workers import Worker
 from lamina.cli.main import main
+from lamina.core.documents import seal
 from lamina.core.errors import ArchiveError, ConfigError
 from lamina.core.store import Store
 from lamina.pipeline.build import build
@@ -95,13 +96,14 @@ def test_archive_is_reproducible_and_has_no_wheels(tmp_path: Path, built: Store)
         (f"../imports/ab/{KEY}.json", b"{}"),
         (f"wheels/ab/{KEY}/demo-1.0-py3-none-any.whl", b"PK"),
         (f"imports/cd/{KEY}.json", b"{}"),
-        (f"imports/ab/{KEY}.json", b"[]"),
-        (f"imports/ab/{KEY}.json", b'{"modules": 1}'),
-        (f"reach/ab/{KEY}.json", b'{"demo": 1}'),
+        (f"imports/ab/{KEY}.json", b"["),
+        (f"imports/ab/{KEY}.json", seal({}, f"reach/{KEY}.json")),
+        (f"imports/ab/{KEY}.json", seal({"modules": 1}, f"imports/{KEY}.json")),
+        (f"reach/ab/{KEY}.json", seal({"demo": 1}, f"reach/{KEY}.json")),
         (f"bytecode/ab/{KEY}.pack", b"no segment"),
         (f"own-bytecode/ab/{KEY}.seg", b""),
         (f"bytecode/ab/{KEY}.seg", b""),
-        ("interpreters.json", b"{}"),
+        ("interpreters-5.json", b"{}"),
     ],
 )
 def test_hostile_member(tmp_path: Path, path: str, content: bytes) -> None:
@@ -116,6 +118,25 @@ def test_hostile_member(tmp_path: Path, path: str, content: bytes) -> None:
     assert "lamina cache export" in str(caught.value.hint)
     assert {} == contents(store)
     assert ["bytecode.zip"] == [found.name for found in tmp_path.iterdir() if found.is_file()]
+
+
+def test_members_of_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files in another format are left out with a note, so that a job that imports an old archive goes on."""
+    archive = tmp_path / "bytecode.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr(f"bytecode/ab/{KEY}.pack", b"members and the magic number lamina\0\3")
+        file.writestr(f"imports/ab/{KEY}.json", b'{"modules": {}}')
+    store = Store.open(tmp_path / "store")
+
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
+    assert 0 == main(["cache", "import", str(archive)])
+    assert (
+        f"note: 2 files of `{archive}` left out: another version of lamina wrote them, in another format\n"
+        == capsys.readouterr().err
+    )
+    assert {"in-use"} == contents(store).keys()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "bomb"])

@@ -17,11 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.archive.segment import Segment, read_segment
-from lamina.archive.zip.copying import read_at
+from lamina.archive import segment
 from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import directory_row, end_of_directory
-from lamina.core.documents import is_sealed
+from lamina.core import documents
 from lamina.core.errors import LaminaError
 from lamina.core.files import file_sha256, own_directory
 from lamina.core.reporter import SILENT
@@ -39,6 +38,7 @@ _PARTIAL = "partial"
 _HOUSEKEEPING = frozenset({"tmp", "locks"})
 # uv's cache. Only uv can tell which of its files belong together, so lamina keeps or deletes it as a whole.
 _FOREIGN = "uv"
+# Files of programs that lamina installed.
 _SANDBOX = "sandbox"
 # Only files have names that end like this.
 _FILES = frozenset({".json", ".pack", ".seg"})
@@ -48,9 +48,8 @@ _BY_URL = "url-"
 _KEY_DIGITS = 64
 _GROUP_DIGITS = 2
 _DAY_SECONDS = 86_400
+_SEGMENTS = frozenset({".seg", ".pack"})
 _DOCUMENT = re.compile(r"[0-9a-f]{64}\.json")
-# Files of programs that lamina installed.
-_OTHERS = frozenset({"sandbox"})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +95,7 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     Check every wheel, segment and JSON file in *store*, delete the damaged ones, and return them.
 
     A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries. A JSON file
-    must be the document that lamina wrote to its path.
+    must be the document that lamina wrote to its path. Files that another version of lamina wrote in another format are unused, not damaged.
     Unfinished downloads are skipped, because resuming a download checks its hash; so is uv's cache. The files' access and
     modification times are preserved.
     """
@@ -241,12 +240,9 @@ def complaint(path: Path, area: str) -> str | None:
     try:
         if area == _WHEELS:
             return _wheel_complaint(path)
-        if path.suffix in {".seg", ".pack"}:
-            return _segment_complaint(path)
-        if _DOCUMENT.fullmatch(path.name) and area not in _OTHERS:
-            return None if is_sealed(path.read_bytes(), place_of(path)) else "its content does not match its checksum"
-    except (LaminaError, ValueError, KeyError, TypeError) as error:
-        return f"unreadable: {error}"
+        if area != _SANDBOX and (path.suffix in _SEGMENTS or _DOCUMENT.fullmatch(path.name)):
+            content = path.read_bytes()
+            return None if has_other_format(content, path) else content_complaint(content, path)
     finally:
         # A store that is read-only or belongs to another user keeps the times that the system sets.
         with suppress(OSError):
@@ -254,32 +250,42 @@ def complaint(path: Path, area: str) -> str | None:
     return None
 
 
+def has_other_format(content: bytes, path: Path) -> bool:
+    """Return whether another version of lamina wrote *content* to *path* of a store, in another format: nothing uses it here."""
+    return segment.has_other_format(content) if path.suffix in _SEGMENTS else documents.has_other_format(content)
+
+
+def content_complaint(content: bytes, path: Path) -> str | None:
+    """Return how *content*, that of the segment or the JSON file *path* of a store, is damaged, or ``None`` if it is intact."""
+    if path.suffix not in _SEGMENTS:
+        return None if documents.is_sealed(content, place_of(path)) else "its content does not match its checksum"
+    try:
+        return _segment_complaint(content, path)
+    except (LaminaError, ValueError, KeyError, TypeError) as error:
+        return f"unreadable: {error}"
+
+
 def _wheel_complaint(path: Path) -> str | None:
     actual = file_sha256(path)
     return None if actual == path.parent.name else f"its SHA-256 is {actual}, expected {path.parent.name}"
 
 
-def _segment_complaint(path: Path) -> str | None:
-    segment = read_segment(path)
-    if segment is None:
-        return None
-    with path.open("rb", buffering=0) as file:
-        entries = read_at(file, 0, segment.entries_bytes)
-    if zlib.crc32(entries) != segment.crc32:
+def _segment_complaint(content: bytes, path: Path) -> str | None:
+    found = segment.parse_segment(content, len(content), path)
+    entries = content[: found.entries_bytes]
+    if zlib.crc32(entries) != found.crc32:
         return "its entries do not match its CRC-32"
-    return None if _rows(entries, segment) == segment.directory else "its central directory does not match its entries"
+    return None if _rows(entries, found) == found.directory else "its central directory does not match its entries"
 
 
-def _rows(entries: bytes, segment: Segment) -> bytes:
+def _rows(entries: bytes, found: segment.Segment) -> bytes:
     """
-    Return the central directory that *entries*, the entries of *segment*, should have.
+    Return the central directory that *entries*, the entries of *found*, should have.
 
-    Raises an ArchiveError if the central directory of *segment* does not fit the entries.
+    Raises an ArchiveError if the central directory of *found* does not fit the entries.
     """
-    end = end_of_directory(
-        rows=segment.rows, directory_bytes=segment.rows_bytes, directory_offset=segment.entries_bytes
-    )
-    located = read_directory(memoryview(entries + segment.directory + end), name=segment.path.name)
+    end = end_of_directory(rows=found.rows, directory_bytes=found.rows_bytes, directory_offset=found.entries_bytes)
+    located = read_directory(memoryview(entries + found.directory + end), name=found.path.name)
     return b"".join(directory_row(each.member, _header(each.start, each.member.path)) for each in located)
 
 

@@ -22,13 +22,13 @@ from lamina.bytecode.choice import REACH_AREA, is_metadata
 from lamina.bytecode.imports.index import IMPORTS_AREA
 from lamina.bytecode.segment import AREA, OWN_AREA
 from lamina.core.errors import ArchiveError, ConfigError, CorruptArchiveError, SuspiciousSizeError
-from lamina.core.files import own_directory, writing
+from lamina.core.files import is_own_file, own_directory, writing
 from lamina.core.frozen import frozen
 from lamina.core.paths import printable
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
-from lamina.core.temporary import temporary_directory
-from lamina.pipeline.cache import complaint
+from lamina.core.text import count
+from lamina.pipeline.cache import content_complaint, has_other_format
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +83,8 @@ def export(store: Store, archive: Path, *, reporter: Reporter = SILENT) -> Expor
     def entries() -> Iterator[Entry]:
         for path in paths:
             # `add` refuses damaged files. A build creates them again.
-            if path.is_file() and not path.is_symlink() and problem(path, path.parent.parent.name) is None:
-                yield encode(path.relative_to(store.root).as_posix(), path.read_bytes())
+            if is_own_file(path) and problem(content := path.read_bytes(), path) is None:
+                yield encode(path.relative_to(store.root).as_posix(), content)
             reporter.advance(1)
 
     try:
@@ -116,7 +116,7 @@ def add(archive: Path, store: Store, *, reporter: Reporter = SILENT) -> Added:
     """
     Add the files in the zip *archive*, which `export` wrote, to *store*. Files that *store* already has stay unchanged.
 
-    The format of every file is checked, but bytecode cannot be verified without compiling it again. So anyone who can
+    Files that another version of lamina wrote in another format are left out, with a note. The format of every file is checked, but bytecode cannot be verified without compiling it again. So anyone who can
     change *archive* can change what builds with *store* produce.
     Raises `ConfigError` if *archive* is unreadable or *store* cannot be written, `CorruptArchiveError` if it is damaged or contains other files, and
     `SuspiciousSizeError` if its contents are too large. Files that were added before an error are complete.
@@ -151,27 +151,28 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added
     if sum(each.member.size for each in members) > _MOST_BYTES or any(each.member.size > limit for each in members):
         raise SuspiciousSizeError(f"`{archive}` is too large to be an archive of a store")
     reporter.stage("reading the archive", total=len(members), unit="files")
-    files = size = present = 0
-    with temporary_directory("store") as directory:
-        for each in members:
-            place = _place(each.member.path, store)
-            if place is None:
-                raise _refused(archive, each.member.path, "it is not the path of a file with bytecode or imports")
-            if place.is_file():
-                present += 1
-            else:
-                data = b"".join(member_pieces(file, each, name=str(archive)))
-                # At the same path as in the store, because the proof of a file covers its place.
-                copy = Path(directory, each.member.path)
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                copy.write_bytes(data)
-                if (found := problem(copy, place.parent.parent.name)) is not None:
-                    raise _refused(archive, each.member.path, found)
-                copy.unlink()
-                with store.writing(place) as target:
-                    write_all(target, data)
-                files, size = files + 1, size + len(data)
-            reporter.advance(1)
+    files = size = present = others = 0
+    for each in members:
+        place = _place(each.member.path, store)
+        if place is None:
+            raise _refused(archive, each.member.path, "it is not the path of a file with bytecode or imports")
+        if place.is_file():
+            present += 1
+        else:
+            data = b"".join(member_pieces(file, each, name=str(archive)))
+            if has_other_format(data, place):
+                others += 1
+                continue
+            if (found := problem(data, place)) is not None:
+                raise _refused(archive, each.member.path, found)
+            with store.writing(place) as target:
+                write_all(target, data)
+            files, size = files + 1, size + len(data)
+        reporter.advance(1)
+    if others:
+        reporter.note(
+            f"{count(others, 'file')} of `{archive}` left out: another version of lamina wrote them, in another format"
+        )
     return Added(files=files, bytes=size, present=present)
 
 
@@ -185,11 +186,11 @@ def _place(path: str, store: Store) -> Path | None:
     return store.entry(area, key, suffix) if _KEY.fullmatch(key) and rest == f"{key[:2]}/{key}{suffix}" else None
 
 
-def problem(path: Path, area: str) -> str | None:
-    """Return why the file at *path* cannot be in *area* of a store, or ``None`` if it can."""
-    if area in {IMPORTS_AREA, REACH_AREA}:
-        return None if is_metadata(path, path.read_bytes()) else "it is not a list of modules or imports"
-    return "it is damaged" if complaint(path, area) else None
+def problem(content: bytes, path: Path) -> str | None:
+    """Return why *content* cannot be that of *path*, the path in a store of a file of `export`, or ``None`` if it can."""
+    if path.parent.parent.name in {IMPORTS_AREA, REACH_AREA}:
+        return None if is_metadata(path, content) else "it is not a list of modules or imports"
+    return "it is damaged" if content_complaint(content, path) else None
 
 
 def _refused(archive: Path, path: str, reason: str) -> CorruptArchiveError:

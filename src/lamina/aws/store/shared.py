@@ -4,7 +4,7 @@ Share downloaded and derived files between builds through a bucket, the team sto
 ::
 
     <prefix>blobs/<sha256>                           a file of the store, named by its SHA-256
-    <prefix>caches/<service>/<target>.json           the files that recent builds of a service used, with their SHA-256
+    <prefix>caches/<format>/<service>/<target>.json  the files that recent builds of a service used, with their SHA-256
 
 lamina rejects a blob whose content does not have the SHA-256 in its name. The next build that creates the file itself replaces the blob.
 A wheel must also have the SHA-256 in the lock file and match its RECORD, exactly like a wheel from a package index.
@@ -18,6 +18,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.destination.bucket import Bucket
@@ -25,7 +26,7 @@ from lamina.aws.destination.naming import Keys
 from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import CorruptArchiveError, LaminaError
 from lamina.core.files import file_sha256
-from lamina.core.store import Store
+from lamina.core.store import FORMAT, Store
 from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
 from lamina.core.text import count
@@ -33,7 +34,6 @@ from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     from lamina.aws.api.s3 import Objects
     from lamina.core.reporter import Reporter
@@ -95,9 +95,9 @@ class SharedStore:
     """The team store of one service and target."""
 
     def __init__(self, objects: Objects, prefix: str, *, name: str, reporter: Reporter) -> None:
-        """Use the keys below *prefix*, with the list of files at ``caches/<name>.json``."""
+        """Use the keys below *prefix*, with the list of files at ``caches/<format>/<name>.json``."""
         self._bucket = Bucket(objects=objects, keys=Keys(prefix))
-        self._list = self._bucket.keys.below(f"caches/{name}.json")
+        self._list = self._bucket.keys.below(f"caches/{FORMAT}/{name}.json")
         self._reporter = reporter
         self._listed: tuple[StoreEntry, ...] = ()
         self._refused: set[str] = set()
@@ -191,12 +191,8 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
     if wheel is None:
         from lamina.pipeline.cache_archive import problem
 
-        with temporary_directory("store") as directory:
-            path = directory / entry.path
-            path.parent.mkdir(parents=True)
-            path.write_bytes(content)
-            if (found := problem(path, path.parent.parent.name)) is not None:
-                raise CorruptArchiveError(f"`{entry.path}` in the team store: {found}")
+        if (found := problem(content, Path(entry.path))) is not None:
+            raise CorruptArchiveError(f"`{entry.path}` in the team store: {found}")
         return
     from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
