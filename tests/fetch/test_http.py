@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import os
 import ssl
-from typing import TYPE_CHECKING
+import threading
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 from lamina.core.errors import DownloadError
-from lamina.fetch.credentials import Credentials
+from lamina.fetch import http
+from lamina.fetch.credentials import Credentials, Login
 from lamina.fetch.http import Client
 from lamina.fetch.index import PackageIndex
 from lamina.fetch.provider import fetch
@@ -15,6 +19,7 @@ from locking import TARGET
 from wheels import make_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lamina.core.store import Store
@@ -137,3 +142,89 @@ def test_large_bodies_are_not_held_in_memory(server: IndexServer, index: Package
 
     # The server runs in this process, and has the file in memory once.
     assert peak - before < path.stat().st_size + 6_000_000
+
+
+MOST_SENT_BYTES = 64_000_000
+
+
+class _Keyring(Credentials):
+    """Credentials with a login that is known only after a denied request."""
+
+    def asked(self, url: str) -> Login:
+        return Login(url=url, user="user", password="password")
+
+
+class _Flood(BaseHTTPRequestHandler):
+    """Answer the first request with a response of the test's and a body that ends only when the client leaves."""
+
+    protocol_version = "HTTP/1.1"
+    first: ClassVar[bytes]
+    sent: ClassVar[list[int]]
+
+    def do_GET(self) -> None:
+        if self.path == "/end" or self.headers["Authorization"]:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nend")
+            return
+        self.close_connection = True
+        self.sent.append(0)
+        self.wfile.write(self.first)
+        with suppress(OSError):
+            while self.sent[-1] < MOST_SENT_BYTES:
+                self.wfile.write(b"10000\r\n" + b"x" * 0x10000 + b"\r\n")
+                self.sent[-1] += 0x10000
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+        """Print nothing."""
+
+
+@contextmanager
+def flood(first: bytes) -> Iterator[tuple[str, list[int]]]:
+    """Yield the URL of a server whose first response has the status and headers *first*, and the bytes sent of each endless body."""
+    _Flood.first, _Flood.sent = first, []
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Flood) as endless:
+        thread = threading.Thread(target=endless.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{endless.server_address[1]}", _Flood.sent
+        finally:
+            endless.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("body", ["Content-Length: 999999999999", "Transfer-Encoding: chunked", "Connection: close"])
+@pytest.mark.parametrize("status", ["302 Found", "401 Unauthorized", "403 Forbidden"])
+def test_an_endless_body_without_use_is_not_read(status: str, body: str) -> None:
+    """The body of a redirect, and of a response before the login, is not read if it may be long."""
+    with flood(f"HTTP/1.1 {status}\r\nLocation: /end\r\n{body}\r\n\r\n".encode()) as (url, sent):
+        client = Client(_Keyring(), backoff=0.0)
+        with client.get(f"{url}/start") as (response, _):
+            assert b"end" == response.read()
+        client.close()
+
+    assert 1 == len(sent)
+    assert sent[0] < MOST_SENT_BYTES
+
+
+def test_a_short_body_keeps_the_connection(server: IndexServer) -> None:
+    """After a redirect with a short body, the connection is used again."""
+    path = make_wheel(server.directory, "a", "1.0")
+    server.behaviour.redirect["start"] = server.file_url(path.name)
+    client = Client(Credentials(), backoff=0.0)
+    with client.get(server.file_url("start")) as (response, url):
+        assert (path.read_bytes(), server.file_url(path.name)) == (response.read(), url)
+    pool = client._pool(url).connection_from_url(url)
+    client.close()
+
+    assert (1, 2) == (pool.num_connections, pool.num_requests)
+
+
+def test_slow_redirects(server: IndexServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of all redirects together is limited."""
+    monkeypatch.setattr(http, "_REDIRECT_SECONDS", 0.0)
+    server.behaviour.redirect["start"] = server.file_url("end")
+    client = Client(Credentials())
+    with pytest.raises(DownloadError) as caught, client.get(server.file_url("start")):
+        pass
+    client.close()
+
+    assert f"the server redirects for more than 0 seconds, last to `{server.file_url('end')}`" == str(caught.value)

@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
@@ -42,6 +43,10 @@ if TYPE_CHECKING:
     from lamina.fetch.credentials import Credentials
 
 _REDIRECTS = 10
+_REDIRECT_SECONDS = 120.0
+"""The time for all redirects of one request: each response has its own time limits, but a server can redirect several times."""
+_MOST_UNREAD_BYTES = 4_096
+"""The size of a useless body that lamina reads, because a new TLS connection needs more time."""
 CONNECTIONS = 16
 """The maximum number of simultaneous connections to one host."""
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -219,27 +224,34 @@ class Client:
 
         Each host receives only its own credentials. After HTTP 401 or 403, the request is sent once more with a login from
         keyring, if there is one. Raises `AccessDeniedError` if access is still denied, `DownloadError` if a redirect is
-        invalid or the certificates cannot be loaded, `ConfigError` if the proxy is invalid, and one of `BrokenTransferError` if the transfer fails.
+        invalid, redirects take too long, or the certificates cannot be loaded, `ConfigError` if the proxy is invalid, and one of `BrokenTransferError` if the transfer fails.
         """
         secure = False
         asked = False
+        waited = 0.0
         for _ in range(_REDIRECTS + 1):
             # After an HTTPS request, a redirect to HTTP must not carry credentials.
             secure = secure or origin(url)[0] == "https"
             login = None
             if not secure or origin(url)[0] == "https":
                 login = self._credentials.asked(url) if asked else self._credentials.known(url)
+            began = time.monotonic()
             response = self._request(url, headers or {}, login)
             if response.status in _DENIED and not asked and self._credentials.asked(url) is not None:
                 asked = True
-                response.drain_conn()
+                _leave(response)
                 continue
             location = response.get_redirect_location()
             if not location:
                 break
-            response.drain_conn()
+            _leave(response)
+            waited += time.monotonic() - began
             asked = False
             url = _redirected(url, location)
+            if waited > _REDIRECT_SECONDS:
+                raise DownloadError(
+                    f"the server redirects for more than {_REDIRECT_SECONDS:.0f} seconds, last to `{redacted(url)}`"
+                )
             if not is_remote(url):
                 raise DownloadError(
                     f"the server redirects to `{redacted(url)}`, but lamina supports only HTTP and HTTPS"
@@ -251,10 +263,7 @@ class Client:
                 raise self._denied(url, response.status)
             yield response, url
         finally:
-            # The unread part of a body would be read as the next response on this connection.
-            if not response.closed:
-                response.close()
-            response.release_conn()
+            _close(response)
 
     def _request(self, url: str, headers: Mapping[str, str], login: Login | None) -> BaseHTTPResponse:
         sent = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
@@ -329,6 +338,22 @@ class Client:
             f"access to `{redacted(url)}` was denied (HTTP {status})",
             hint=f"check your credentials: lamina searches {self._credentials.looked()}",
         )
+
+
+def _leave(response: BaseHTTPResponse) -> None:
+    """Finish *response* without its body. The connection is used again only if the body is known to be short: it may be endless."""
+    remaining = response.length_remaining
+    if remaining is not None and remaining <= _MOST_UNREAD_BYTES:
+        response.drain_conn()
+    else:
+        _close(response)
+
+
+def _close(response: BaseHTTPResponse) -> None:
+    # The unread part of a body would be read as the next response on this connection.
+    if not response.closed:
+        response.close()
+    response.release_conn()
 
 
 def _redirected(url: str, location: str) -> str:
