@@ -437,7 +437,7 @@ def test_longer_than_any_distribution(
     """If the lock has no size, a body that exceeds lamina's limit is cut off, and the error states the limit."""
     path = wheel(server)
     server.behaviour.chunked = True
-    monkeypatch.setattr(download, "_MOST_BYTES", 100)
+    monkeypatch.setattr(download, "LARGEST_FILE_BYTES", 100)
     with pytest.raises(DownloadError) as caught:
         get([replace(server.pin(path), size=None)], store, index)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lamina.core.errors import IndexLookupError
 from lamina.fetch.listings import LinkRow, Listing, PageLimitError, limits, parse
+from lamina.fetch.responses import LARGEST_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -190,6 +191,29 @@ def test_bytes_that_cannot_be_decoded(media_type: str) -> None:
     page = f"<p>\xe9</p><a href=x#sha256={HASH}>".encode("latin-1")
 
     assert [(HASH, "x")] == links(page, media_type)
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        *("hex", "base64", "zlib", "bz2", "rot13", "uu", "quopri", "undefined", "idna", "punycode", "unicode_escape"),
+        *("raw_unicode_escape", "a\0b", "x" * 5_000, "caf\xe9", "__init__", "/../x"),
+    ],
+)
+def test_charset_that_no_page_can_have(charset: str) -> None:
+    """A page whose header names no encoding of a page is decoded as UTF-8."""
+    page = f"<p>.\\N{'.' * 100}</p><a href='\xf6-1.0.tar.gz#sha256={HASH}'>"
+
+    assert [(HASH, "\xf6-1.0.tar.gz")] == links(page, f"text/html; charset={charset}", step=50)
+
+
+def test_size_above_the_largest_download() -> None:
+    """A size that no download can have is none."""
+    sizes = [-1, 0, LARGEST_FILE_BYTES, LARGEST_FILE_BYTES + 1, 10**400, True, 5.0, "5", None]
+    rows = [file(number) | {"size": size} for number, size in enumerate(sizes)]
+    found = listed(json.dumps({"files": rows}), JSON).by_hash.values()
+
+    assert [None, 0, LARGEST_FILE_BYTES, *[None] * 6] == [row.size for row in found]
 
 
 def test_encoding_of_a_page() -> None:

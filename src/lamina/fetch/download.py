@@ -21,6 +21,7 @@ from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.values import Sha256
 from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent, request_url
+from lamina.fetch.responses import LARGEST_FILE_BYTES
 from lamina.fetch.urls import local_path, redacted
 from lamina.lock.types import IndexFile
 
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from lamina.fetch.http import IndexAccess
 
 _CHUNK = 1 << 17
-# The limit if the lock has no size: the largest zip without zip64, which lamina does not support.
-_MOST_BYTES = (1 << 32) - 1
 
 
 def download(pins: Sequence[Pin], store: Store, *, index: IndexAccess, reporter: Reporter) -> Iterator[Pin]:
@@ -237,7 +236,7 @@ class _Transfer:
         self._pin = pin
         self._advance = advance
         self._stop = stop
-        self._most = pin.size if pin.size is not None else _MOST_BYTES
+        self._most = pin.size if pin.size is not None else LARGEST_FILE_BYTES
         self._hash = hashlib.sha256()
         self.received = 0
         self.is_joined = False
@@ -320,7 +319,7 @@ class _Transfer:
     def _wrong_size(self, actual: str) -> DownloadError:
         if self._pin.size is None:
             return DownloadError(
-                f"`{self._pin.filename}` exceeds {_MOST_BYTES:,} bytes, the largest download that lamina accepts"
+                f"`{self._pin.filename}` exceeds {LARGEST_FILE_BYTES:,} bytes, the largest download that lamina accepts"
             )
         return DownloadError(
             f"`{self._pin.filename}` should have {self._pin.size:,} bytes, but the server sent {actual}",

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
+from lamina.fetch.responses import LARGEST_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -27,6 +28,8 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 # pip accepts a hash at any position of the fragment, such as `#egg=name&sha256=…`.
 _SHA256 = re.compile(r"(?:^|&)sha256=([0-9a-f]{64})(?:&|$)", re.IGNORECASE)
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
+# Encodings of host names and string literals: their decoders raise errors, or need quadratic time, for other text.
+_ENCODINGS_OF_PARTS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape"})
 _SPACE = re.compile(r"[ \t\n\r]*")
 _START = re.compile(r"<(?:a|base)(?=[\s/])", re.IGNORECASE)
 # The atomic group makes a tag without end fail in one pass.
@@ -69,6 +72,7 @@ class LinkRow(NamedTuple):
     url: str
     """The URL as written on the page; it may be relative, and may contain credentials."""
     size: int | None
+    """The size in bytes, if the page states one that lamina can download."""
 
 
 @frozen
@@ -119,10 +123,7 @@ def parse(chunks: Iterable[bytes], media_type: str, *, encoding: str = "") -> Li
 
 def _steps(chunks: Iterable[bytes], charset: str) -> Iterator[str]:
     """Decode *chunks*, and yield texts of about the length in which they are parsed. What cannot be decoded does not matter."""
-    try:
-        decoder = codecs.getincrementaldecoder(charset)("replace")
-    except LookupError:
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder = codecs.getincrementaldecoder(_text_encoding(charset))("replace")
     held = bytearray()
     for chunk in _bounded(chunks):
         held += chunk
@@ -130,6 +131,17 @@ def _steps(chunks: Iterable[bytes], charset: str) -> Iterator[str]:
             yield decoder.decode(bytes(held))
             held.clear()
     yield decoder.decode(bytes(held), final=True)
+
+
+def _text_encoding(charset: str) -> str:
+    """Return the name of the encoding *charset*, or UTF-8 if no page can have it: the name is the server's."""
+    try:
+        # Raises an error for Python's other codecs, such as `hex` and `undefined`.
+        "".encode(charset)
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return "utf-8" if name in _ENCODINGS_OF_PARTS else name
 
 
 def _decompressed(chunks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
@@ -261,7 +273,7 @@ def _json_item(file: object) -> tuple[str | None, LinkRow] | None:
         return None
     found = hashes.get("sha256") if isinstance(hashes, dict) else None
     sha256 = found.lower() if isinstance(found, str) else ""
-    row = LinkRow(filename, url, size if type(size) is int and size >= 0 else None)
+    row = LinkRow(filename, url, size if type(size) is int and 0 <= size <= LARGEST_FILE_BYTES else None)
     return (sha256 if _HEXADECIMAL.fullmatch(sha256) else None), row
 
 

@@ -20,6 +20,8 @@ _LONGEST_LINE_BYTES = 65_536  # that of http.client
 _MOST_LINES = 1_000
 _PATIENCE_SECONDS = 60.0
 _SLOWEST_BYTES_PER_SECOND = 1_000
+LARGEST_FILE_BYTES = (1 << 32) - 1
+"""The size of the largest download: that of the largest zip without zip64, which lamina does not support."""
 
 
 class BoundedResponse(HTTPResponse):
