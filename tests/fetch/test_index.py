@@ -172,6 +172,40 @@ def test_index_of_the_lock(server: IndexServer, store: Store, tmp_path: Path) ->
     assert requests == []
 
 
+@pytest.mark.parametrize("fragment", ["", "#sha256={sha256}"])
+@pytest.mark.parametrize("is_base", [True, False])
+def test_local_files_on_a_remote_page(
+    server: IndexServer, index: PackageIndex, tmp_path: Path, is_base: bool, fragment: str
+) -> None:
+    """A page on a server cannot name a file of this machine, neither in a link nor in its ``base`` tag."""
+    (tmp_path / "links").mkdir()
+    wheel = make_wheel(tmp_path / "links", "a", "1.0")
+    link = f"{wheel.name if is_base else wheel.as_uri()}{fragment.format(sha256=sha256(wheel))}"
+    base = f"<base href='{wheel.parent.as_uri()}/'>" if is_base else ""
+    server.behaviour.pages["a"] = f"{base}<a href='{link}'>a</a>".encode()
+    # Without the tag, the link is relative to the page, where there is another file.
+    server.behaviour.raw[wheel.name] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother"
+    found = [] if not (is_base and fragment) else [f"{server.simple}/a/{wheel.name}"]
+
+    assert found == [file.url for file in index.files("a", "1.0", {sha256(wheel)}, None, target=TARGET)]
+
+
+@pytest.mark.parametrize("fragment", ["", "#sha256={sha256}"])
+@pytest.mark.parametrize("link", ["%00/{name}", "file:///%00{name}", "//[/{name}", "file://[/{name}"])
+def test_invalid_path_on_a_local_page(store: Store, tmp_path: Path, link: str, fragment: str) -> None:
+    """A link of a local page that cannot be a path is left out, and the others are found."""
+    links = tmp_path / "links"
+    links.mkdir()
+    wheel = make_wheel(links, "a", "1.0")
+    invalid = link.format(name=wheel.name) + fragment.format(sha256="0" * 64)
+    (links / "index.html").write_text(f"<a href='{invalid}'>a</a><a href='{wheel.name}'>a</a>")
+    index = PackageIndex(tmp_path, store, find_links=[str(links)], offline=True)
+
+    assert [wheel.name] == [
+        file.filename for file in index.files("a", "1.0", {sha256(wheel), "0" * 64}, None, target=TARGET)
+    ]
+
+
 @pytest.mark.parametrize("flat", [True, False])
 def test_pages_on_disk(server: IndexServer, store: Store, tmp_path: Path, flat: bool) -> None:
     """An index can be a directory of pages, and a flat source can be a page."""

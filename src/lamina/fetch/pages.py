@@ -41,7 +41,7 @@ class _Page(NamedTuple):
     """The files that one page lists."""
 
     url: str
-    """The URL that the relative URLs on the page are based on."""
+    """The URL that the relative URLs on the page are based on; it is remote if the page is."""
     by_hash: dict[str, LinkRow]
     without_hash: tuple[LinkRow, ...]
 
@@ -58,7 +58,9 @@ class _Page(NamedTuple):
             _ = urlsplit(url).port
         except ValueError:
             return None
-        return url if is_remote(url) or not is_remote(self.url) else None
+        if is_remote(url):
+            return url
+        return url if not is_remote(self.url) and "\0" not in str(path_of(url)) else None
 
 
 _NOTHING = _Page("", {}, ())
@@ -186,7 +188,7 @@ def _page_url(source: IndexSource, name: str) -> str:
 def _parse(chunks: Iterable[bytes], media_type: str, url: str, *, encoding: str = "") -> _Page:
     try:
         listing = parse(chunks, media_type, encoding=encoding)
-        base = urljoin(url, listing.base) if listing.base else url
+        base = _base(url, listing.base)
     except PageLimitError as error:
         raise IndexLookupError(f"`{redacted(url)}` exceeds the limits of an index page: {error}") from None
     except ValueError as error:
@@ -195,6 +197,16 @@ def _parse(chunks: Iterable[bytes], media_type: str, url: str, *, encoding: str 
             hint="check the URL of the index: the server may have returned a sign-in page",
         ) from error
     return _Page(base, listing.by_hash, listing.without_hash)
+
+
+def _base(url: str, tag: str | None) -> str:
+    """
+    Return the base URL of the page at *url* with the ``base`` tag *tag*. Raises `ValueError` if it is invalid.
+
+    The tag of a remote page cannot make its links local, because a server must not choose files of this machine.
+    """
+    base = urljoin(url, tag) if tag else url
+    return base if is_remote(base) or not is_remote(url) else url
 
 
 def _local(path: Path) -> _Page:
