@@ -142,6 +142,67 @@ def test_users_file_of_uv(project: Path, environment: dict[str, str], home: Path
 
 
 @pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
+@pytest.mark.parametrize(
+    ("setting", "fact"),
+    [
+        ('index = "https://user:secret@own.example"', "`{}index`: expected a list, found a string"),
+        ('index = ["https://user:secret@own.example"]', "`{}index[0]`: expected a table, found a string"),
+        ('index = [{url = "x"}, {name = "a"}]', "`{}index[1].url` is missing"),
+        ("index = [{url = 5}]", "`{}index[0].url`: expected a string, found an integer"),
+        ('index = [{url = "x", name = 5}]', "`{}index[0].name`: expected a string, found an integer"),
+        ('index = [{url = "x", default = 1}]', "`{}index[0].default`: expected a boolean, found an integer"),
+        ('index = [{url = "x", explicit = "a"}]', "`{}index[0].explicit`: expected a boolean, found a string"),
+        ('index = [{url = "x", format = []}]', "`{}index[0].format`: expected a string, found a list"),
+        ("find-links = 5", "`{}find-links`: expected a list, found an integer"),
+        ('find-links = "links"', "`{}find-links`: expected a list, found a string"),
+        ("find-links = [5]", "`{}find-links[0]`: expected a string, found an integer"),
+        ("extra-index-url = [[]]", "`{}extra-index-url[0]`: expected a string, found a list"),
+        ("index-url = {}", "`{}index-url`: expected a string, found a table"),
+        ("pip = 5", "`{}pip`: expected a table, found an integer"),
+        ("pip = {find-links = 2026-01-01}", "`{}pip.find-links`: expected a list, found a date or time"),
+    ],
+)
+def test_wrong_types_in_the_settings_of_uv(
+    project: Path, environment: dict[str, str], name: str, setting: str, fact: str
+) -> None:
+    """The error names the file and the key of a value with a wrong type, but does not quote the value."""
+    prefix = "tool.uv." if name == "pyproject.toml" else ""
+    (project / name).write_text(f"{prefix}{setting}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_settings(project, environment=environment)
+
+    assert f"`{project / name}` has an invalid setting of uv: {fact.format(prefix)}" == str(caught.value)
+
+
+def test_tables_that_are_none(project: Path, environment: dict[str, str]) -> None:
+    """`tool.uv` has to be a table; a file without it says nothing about indexes."""
+    (project / "pyproject.toml").write_text("tool = 5 # uv\n")
+    assert [DEFAULT] == urls(read_settings(project, environment=environment))
+
+    (project / "pyproject.toml").write_text("[tool]\nuv = 5\n")
+    with pytest.raises(ConfigError, match=r"`tool\.uv`: expected a table, found an integer"):
+        read_settings(project, environment=environment)
+
+
+@pytest.mark.parametrize("variable", ["UV_INDEX_URL", "UV_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS"])
+def test_home_of_an_unknown_user(project: Path, environment: dict[str, str], variable: str) -> None:
+    """A path in the home directory of a user that does not exist is an error with its place."""
+    with pytest.raises(ConfigError) as caught:
+        read_settings(project, environment=environment | {variable: "~no-such-user/links"})
+
+    assert str(caught.value) == f"`{variable}` has a path of an index in the home directory of an unknown user"
+
+
+def test_home_of_an_unknown_user_in_a_file(project: Path, environment: dict[str, str]) -> None:
+    """The error about such a path in uv's settings names the file."""
+    (project / "uv.toml").write_text('find-links = ["~no-such-user/links"]\n')
+    with pytest.raises(ConfigError, match="unknown user") as caught:
+        read_settings(project, environment=environment)
+
+    assert str(caught.value).startswith(f"`{project / 'uv.toml'}` has")
+
+
+@pytest.mark.parametrize("name", ["uv.toml", "pyproject.toml"])
 def test_damaged_toml(project: Path, environment: dict[str, str], name: str) -> None:
     """The error names a file that is not TOML, but does not quote it."""
     (project / name).write_text('[tool.uv]\nindex-url = "https://user:secret@own.example\n')

@@ -86,6 +86,16 @@ class TestFind:
 
         assert ["apps/a"] == found(tmp_path)
 
+    @pytest.mark.parametrize("key", ["members", "exclude"])
+    @pytest.mark.parametrize("value", ["5", '"apps"', "{}"])
+    def test_uv_workspace_with_wrong_types(self, tmp_path: Path, key: str, value: str) -> None:
+        """The error names the key that is no list."""
+        write(tmp_path / "pyproject.toml", f"[tool.uv.workspace]\n{key} = {value}\n")
+        with pytest.raises(ConfigError) as caught:
+            found(tmp_path)
+
+        assert f"`pyproject.toml`: tool.uv.workspace.{key}: expected a list of strings" == str(caught.value)
+
     def test_named(self, tmp_path: Path) -> None:
         """The workspace table lists services explicitly, and takes precedence over a uv workspace."""
         write(

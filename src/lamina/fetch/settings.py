@@ -22,6 +22,7 @@ from lamina.core.text import decoded
 from lamina.core.toml import parse, read_data
 from lamina.core.urls import ENCODING_HINT, InvalidUrlError, split_userinfo
 from lamina.fetch.credentials import Credentials, Login, unreadable
+from lamina.lock.reading import LayoutError, LockTable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -57,6 +58,8 @@ class _Index:
     """The URL as configured, which may contain credentials: `split_userinfo` removes them."""
     place: str
     """Where the index is configured, for errors."""
+    directory: Path | None = None
+    """The directory that a relative path is based on; by default the project's."""
     name: str | None = None
     default: bool = False
     flat: bool = False
@@ -94,22 +97,15 @@ def read_settings(
     declared += _from_pip({key: value for key, value in pip.items() if key not in pip_above}, environment)
     online = not any(_true(value) for value in (environment.get("UV_NO_INDEX"), pip.get("no-index")))
     # First, because invalid URLs must not be used in any way.
-    clean = [_clean(index, project) for index in declared]
+    absolute = [_absolute(index, project) for index in declared]
+    clean = [split_userinfo(url)[0] for url in absolute]
     credentials = Credentials(_named_logins(declared, clean, environment), environment=environment)
-    bases = [credentials.learn(_absolute(index.url, project), index=True) for index in declared]
+    bases = [credentials.learn(url, index=True) for url in absolute]
     return IndexSettings(
         sources=tuple(_sources(declared, bases, online=online)),
         credentials=credentials,
         certificates=_certificates(environment, pip),
     )
-
-
-def _clean(index: _Index, project: Path) -> str:
-    """Return the URL of *index* without credentials. Raises `ConfigError` with the place of an invalid URL, which may be a password."""
-    try:
-        return split_userinfo(_absolute(index.url, project))[0]
-    except InvalidUrlError:
-        raise ConfigError(f"{index.place} has an invalid URL of an index", hint=ENCODING_HINT) from None
 
 
 def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -> Iterator[IndexSource]:
@@ -180,9 +176,9 @@ def _from_uv_files(project: Path, environment: Mapping[str, str]) -> Iterator[_I
             yield from _from_uv_table(_toml(path), path)
             break
         if (path := directory / "pyproject.toml").is_file():
-            table = _toml(path).get("tool", {}).get("uv")
-            if table is not None:
-                yield from _from_uv_table(table, path)
+            document = _toml(path)
+            if isinstance(tool := document.get("tool"), dict) and "uv" in tool:
+                yield from _from_uv_table(document, path, "tool", "uv")
                 break
     home = Path(environment.get("HOME") or Path.home())
     user = Path(environment.get("XDG_CONFIG_HOME") or home / ".config")
@@ -206,26 +202,42 @@ def _toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"`{path}` is not valid TOML") from None
 
 
-def _from_uv_table(table: dict[str, Any], file: Path) -> Iterator[_Index]:
-    """Yield the indexes in the ``[tool.uv]`` table of *file*. Invalid entries are skipped, because uv itself reports them."""
-    directory, place = file.parent, f"`{file}`"
-    for row in table.get("index", ()):
-        if isinstance(row, dict) and isinstance(row.get("url"), str):
-            yield _Index(
-                url=_absolute(row["url"], directory),
-                place=place,
-                name=row.get("name"),
-                default=row.get("default") is True,
-                flat=row.get("format") == "flat",
-                explicit=row.get("explicit") is True,
-            )
-    for scope in (table, table.get("pip", {})):
-        for url in scope.get("find-links", ()):
-            yield _Index(url=_absolute(url, directory), place=place, flat=True)
-        for url in scope.get("extra-index-url", ()):
-            yield _Index(url=_absolute(url, directory), place=place)
-        if isinstance(url := scope.get("index-url"), str):
-            yield _Index(url=_absolute(url, directory), place=place, default=True)
+def _from_uv_table(document: dict[str, Any], file: Path, *keys: str) -> list[_Index]:
+    """
+    Return the indexes in uv's settings: those in the table *keys* of *document*, the content of *file*.
+
+    Raises `ConfigError` that names the first value with a wrong type.
+    """
+    try:
+        table = LockTable(document)
+        for key in keys:
+            table = table.get_table(key)
+        return list(_declared(table, file))
+    except LayoutError as error:
+        raise ConfigError(
+            f"`{file}` has an invalid setting of uv: {error}", hint="correct the setting, or set `UV_NO_CONFIG=1`"
+        ) from None
+
+
+def _declared(table: LockTable, file: Path) -> Iterator[_Index]:
+    place, directory = f"`{file}`", file.parent
+    for row in table.get_tables("index"):
+        yield _Index(
+            url=row.get_required("url", str),
+            place=place,
+            directory=directory,
+            name=row.get("name", str),
+            default=row.get("default", bool) or False,
+            flat=row.get("format", str) == "flat",
+            explicit=row.get("explicit", bool) or False,
+        )
+    for scope in (table, table.get_table("pip")):
+        for url in scope.get_strings("find-links"):
+            yield _Index(url=url, place=place, directory=directory, flat=True)
+        for url in scope.get_strings("extra-index-url"):
+            yield _Index(url=url, place=place, directory=directory)
+        if (default := scope.get("index-url", str)) is not None:
+            yield _Index(url=default, place=place, directory=directory, default=True)
 
 
 def read_pip(environment: Mapping[str, str]) -> dict[str, str]:
@@ -317,12 +329,28 @@ def _named_logins(declared: Iterable[_Index], urls: Iterable[str], environment: 
             yield Login(url=url, user=user or "", password=password)
 
 
-def _absolute(url: str, directory: Path) -> str:
-    """Return *url*, or a ``file://`` URL if it is a path, which may be relative to *directory* or start with ``~``."""
+def _absolute(index: _Index, project: Path) -> str:
+    """
+    Return the URL of *index*, or a ``file://`` URL if it is a path, which may start with ``~``.
+
+    Raises `ConfigError` with the place of an invalid URL, which may be a password, or of an unknown user's home directory.
+    """
+    url = index.url
     # The scheme needs two letters: a single letter is a Windows drive.
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", url) or url.startswith("file:"):
-        return url
-    return (directory.absolute() / Path(url).expanduser()).as_uri()
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", url) and not url.startswith("file:"):
+        try:
+            path = Path(url).expanduser()
+        except RuntimeError:
+            raise ConfigError(
+                f"{index.place} has a path of an index in the home directory of an unknown user",
+                hint="write the path without `~`",
+            ) from None
+        url = ((index.directory or project).absolute() / path).as_uri()
+    try:
+        split_userinfo(url)
+    except InvalidUrlError:
+        raise ConfigError(f"{index.place} has an invalid URL of an index", hint=ENCODING_HINT) from None
+    return url
 
 
 def _certificates(environment: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:

@@ -58,14 +58,21 @@ def configured(root: Path) -> Members | None:
 
 
 def of_uv(root: Path) -> Members | None:
-    """Return the members of the uv workspace that *root* configures, or ``None`` if it configures no uv workspace."""
+    """
+    Return the members of the uv workspace that *root* configures, or ``None`` if it configures no uv workspace.
+
+    Raises `InvalidConfigError` if they are no lists.
+    """
     uv = tools(root).get("uv")
     table = uv.get("workspace") if isinstance(uv, dict) else None
     if not isinstance(table, dict):
         return None
-    members, excluded = (
-        tuple(entry for entry in table.get(key, ()) if isinstance(entry, str)) for key in ("members", "exclude")
-    )
+    lists = {key: table.get(key, []) for key in ("members", "exclude")}
+    wrong = [key for key, entries in lists.items() if not isinstance(entries, list)]
+    if wrong:
+        mistakes = [(f"tool.uv.workspace.{key}", "expected a list of strings") for key in wrong]
+        raise InvalidConfigError(file="pyproject.toml", mistakes=mistakes)
+    members, excluded = (tuple(entry for entry in entries if isinstance(entry, str)) for entries in lists.values())
     return Members("pyproject.toml", members, excluded)
 
 

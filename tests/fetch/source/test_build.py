@@ -551,6 +551,16 @@ def test_sources_that_vanish(tmp_path: Path) -> None:
     assert f"cannot copy `{shared / 'backend.py'}`: No such file or directory" == str(raised.value)
 
 
+@pytest.mark.parametrize(
+    "content", ["tool = 5", "project = 5", "[tool]\npoetry = []", "[project]\nversion = 5", "tool ="]
+)
+def test_a_version_of_another_type_is_none(tmp_path: Path, content: str) -> None:
+    """A local package has no version if its file has another value in its place; the build backend reports the mistake."""
+    (tmp_path / "pyproject.toml").write_text(f"{content}\n")
+
+    assert "dynamic" == identify(DirectorySource(name="shared", version=None, path=tmp_path)).version
+
+
 def test_sources_that_clash(tmp_path: Path) -> None:
     """A local package that has different content for a path of the sources raises an error."""
     write_sources(tmp_path / "shared", source_files("shared", extra={"app.py": "OTHER = 1\n"}))

@@ -184,7 +184,8 @@ def _static_version(directory: Path) -> str | None:
     except (OSError, ValueError):
         # The build backend reports errors in the file.
         return None
-    for table in (document.get("project"), document.get("tool", {}).get("poetry")):
+    tool = document.get("tool")
+    for table in (document.get("project"), tool.get("poetry") if isinstance(tool, dict) else None):
         if isinstance(table, dict) and isinstance(version := table.get("version"), str):
             return version
     return None
