@@ -12,6 +12,7 @@ from botocore import exceptions
 from botocore.awsrequest import AWSResponse
 from botocore.parsers import ResponseParserError
 from botocore.stub import Stubber
+from urllib3.exceptions import ProtocolError
 
 from emulators import knows_storage_mode
 from lamina.aws.api import session as clients
@@ -187,6 +188,11 @@ def test_denied_without_words_names_all_that_could_be_missing() -> None:
         (exceptions.PaginationError(message="x"), AwsError, "cannot do it: Error during pagination: x"),
         (
             ValueError(f"invalid literal for int() with base 10: '7, {SECRET}'"),
+            UnreachableError,
+            "cannot do it: the response to the request to `lambda` is not from AWS",
+        ),
+        (
+            ProtocolError(f"Connection broken: InvalidChunkLength(got length b'{SECRET}', 0 bytes read)"),
             UnreachableError,
             "cannot do it: the response to the request to `lambda` is not from AWS",
         ),

@@ -149,6 +149,7 @@ class Caller:
     ) -> dict[str, Any] | None:
         from botocore import exceptions, xform_name
         from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
         method = getattr(self._client, xform_name(operation))
         for attempt in range(_ATTEMPTS):
@@ -170,7 +171,7 @@ class Caller:
                 first_wait = _PARTIAL_FIRST_WAIT_SECONDS
             except exceptions.BotoCoreError as error:
                 raise failed(error, f"`{self._service}`", doing) from error
-            except (ResponseParserError, *_UNPARSED) as error:
+            except (ResponseParserError, HTTPError, *_UNPARSED) as error:
                 # Not subclasses of BotoCoreError, although only botocore raises them. A proxy probably sent the response.
                 raise UnreachableError(
                     f"cannot {doing}: the response to the request to `{self._service}` is not from AWS",
