@@ -152,13 +152,44 @@ def _is_made(name: str) -> bool:
     return name.startswith("lamina/") or name.endswith(("/RECORD", "/INSTALLER"))
 
 
+_SETTINGS = {
+    "greeter/uv.toml": b'find-links = ["../wheels"]\nindex-url = "http://127.0.0.1:9/"\nextra-index-url = ["http://127.0.0.1:9/a"]\n'
+    b'[pip]\nfind-links = ["../wheels"]\n[[index]]\nname = "own"\nurl = "http://127.0.0.1:9/b"\ndefault = true\n'
+    b'explicit = false\nformat = "simple"\n',
+    "pip.conf": b"[global]\nindex-url = http://127.0.0.1:9/c\nextra-index-url =\n    http://127.0.0.1:9/d\nno-index = true\n"
+    b"[install]\nfind-links = wheels\ncert = none.pem\n",
+}
+
+
 class Configuration(Kind):
-    """A configuration with any mistake."""
+    """A configuration, or settings of uv and pip, with any mistake."""
 
     name = "configuration"
 
+    def prepare(self) -> None:
+        del self.base.environment["UV_NO_CONFIG"]
+        self.base.environment |= {"PIP_CONFIG_FILE": str(self.base.root / "pip.conf"), "UV_NO_INDEX": "1"}
+
+    def after_build(self) -> None:
+        hashes = {name: hashlib.sha256(self.read(path)).hexdigest() for name, path in _WHEELS.items()}
+        self._lock = _locks(hashes, self.base.project)["requirements.txt"].encode()
+
+    def valid(self) -> list[Changes]:
+        return [{}, self._settings()]
+
     def change(self, chance: Random) -> Changes:
+        if chance.random() < 0.3:
+            path = chance.choice(sorted(_SETTINGS))
+            change = mutate.toml if path.endswith(".toml") else mutate.text
+            return self._settings() | {path: change(chance, _SETTINGS[path])}
         return {"greeter/pyproject.toml": mutate.toml(chance, self.read("greeter/pyproject.toml"))}
+
+    def _settings(self) -> Changes:
+        """Return the changes after which the wheels are found with the settings of indexes, as the lock has only hashes."""
+        named = self.read("greeter/pyproject.toml").replace(
+            b"[tool.lamina]\n", b'[tool.lamina]\nlock = "requirements.txt"\n'
+        )
+        return {"greeter/pyproject.toml": named, "greeter/requirements.txt": self._lock, **_SETTINGS}
 
     def judge(self, changes: Changes, place: Place, outcome: Outcome) -> list[str]:
         """The layers that a changed configuration describes are valid zips."""
@@ -304,14 +335,23 @@ class _Served(Kind):
     def change(self, chance: Random) -> Changes:
         names = sorted(path.name for path in (self.base.root / "served").iterdir())
         path = f"served/{chance.choice(names)}"
-        head, _, body = self.read(path).partition(b"\r\n\r\n")
-        if chance.random() < 0.3:
-            return {path: mutate.text(chance, head) + b"\r\n\r\n" + body}
-        body = chance.choice((mutate.document, mutate.text, mutate.raw))(chance, body)
+        old = self.read(path)
+        head, _, body = old.partition(b"\r\n\r\n")
+        kind = chance.random()
+        if kind < 0.1:
+            moved = b"HTTP/1.1 302 Found\r\nLocation: /moved\r\nContent-Length: %d\r\nConnection: close" % len(body)
+            return {path: chance.choice((moved, mutate.head(chance, moved))) + b"\r\n\r\n" + body, "served/moved": old}
+        if kind < 0.4:
+            return {path: chance.choice((mutate.head, mutate.text))(chance, head) + b"\r\n\r\n" + body}
+        body = self.changed(chance, path, body)
         # Usually with the right length, so that the body is read.
         if chance.random() < 0.9:
             head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head)
         return {path: head + b"\r\n\r\n" + body}
+
+    def changed(self, chance: Random, path: str, body: bytes) -> bytes:
+        """Return another body of the response *path*."""
+        return chance.choice((mutate.body, mutate.text, mutate.raw))(chance, body)
 
 
 class TeamStore(_Served):
@@ -394,6 +434,11 @@ class IndexPages(_Served):
         kind = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n%s\r\n" % head
         return {path: kind + body}
 
+    def changed(self, chance: Random, path: str, body: bytes) -> bytes:
+        if "simple!" in path and chance.random() < 0.7:
+            return mutate.page(chance, body)
+        return super().changed(chance, path, body)
+
     def after_build(self) -> None:
         shutil.rmtree(self.base.store)
         shutil.rmtree(self.base.project / ".lamina")
@@ -426,7 +471,7 @@ class RuntimeRequests(Kind):
         requests = []
         for _ in range(chance.randint(1, 3)):
             error = json.dumps({"errorType": "E", "errorMessage": "m", "stackTrace": ["a", "b"]}).encode()
-            body = chance.choice((mutate.document(chance, error), mutate.raw(chance, error)))
+            body = mutate.body(chance, error)
             route = chance.choice(("invocation/ID/error", "invocation/ID/response", "init/error", "invocation/next"))
             head = f"POST /2018-06-01/runtime/{route} HTTP/1.1\r\nLambda-Runtime-Function-Error-Type: T\r\n".encode()
             if chance.random() < 0.5:

@@ -1,5 +1,5 @@
 """
-Change valid inputs a little: bytes, text, JSON and zips.
+Change valid inputs a little: bytes, text, JSON, responses of servers and zips.
 
 Every function has a random generator as its first argument and makes the same change for the same state of it.
 """
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Change = Callable[[Random, bytes], bytes]
 
 _TOKEN = re.compile(r'"[^"\n]*"|\'[^\'\n]*\'|[\w.+-]+|\s+|.', re.DOTALL)
+_ROWS = 50
 _NUMBERS = (0, 1, 2**15, 2**16 - 1, 2**31, 2**32 - 1, 0xFFFFFFFFFFFFFFFF)
 # Fields of the records of a zip, as offset and size, by the record's signature.
 _FIELDS = {
@@ -75,6 +76,37 @@ STRANGE = (
     "python_version < '3'" + " and python_version < '3'" * 300,
 )
 """Texts that readers of many formats have been confused by."""
+
+NESTED = tuple(mark * 100_000 for mark in ("[", '{"a":'))
+"""JSON that is nested more deeply than any Python can parse."""
+
+_CHARSETS = (
+    "hex",
+    "zlib",
+    "rot13",
+    "undefined",
+    "idna",
+    "punycode",
+    "unicode_escape",
+    "utf-16",
+    "utf-7",
+    "unknown",
+    "\0",
+)
+_PLACES = ("", "/moved", "../../moved", "//[", "//127.0.0.1:9/x", "//127.0.0.1:99999/x", "file:///dev/zero", "https:x")
+_LENGTHS = ("0", "1", "-1", "1e3", "0x10", "+5", "5, 6", "999999999999", "9" * 5_000, "\xb2")
+# No valid time: lamina would wait for it.
+_TIMES = ("-1", "0", "1e9", "soon", "Mon, 99 Foo 99999 99:99:99 GMT", "Mon, 01 Jan 99999 00:00:00 GMT", "\xb2")
+_HEADERS = {
+    "Content-Type": (*(f"text/html; charset={name}" for name in _CHARSETS), "application/json", "text/plain"),
+    "Content-Length": _LENGTHS,
+    "Content-Encoding": ("gzip", "identity", "br, zstd"),
+    "Content-Range": ("bytes 5-9/10", "bytes 0-0/*", f"bytes -/{'9' * 5_000}"),
+    "Transfer-Encoding": ("chunked", "gzip, chunked"),
+    "Location": _PLACES,
+    "Retry-After": _TIMES,
+}
+_STATUSES = (200, 204, 206, 301, 302, 304, 307, 308, 401, 403, 404, 410, 416, 429, 500, 503, 999)
 
 
 def raw(chance: Random, data: bytes) -> bytes:
@@ -150,6 +182,37 @@ def document(chance: Random, data: bytes) -> bytes:
     # A copy, because a value inside itself cannot be written.
     parent[key] = json.loads(json.dumps(chance.choice(values)))
     return json.dumps(root[0]).encode()
+
+
+def body(chance: Random, data: bytes) -> bytes:
+    """Change the JSON *data*, or replace it by something else."""
+    if chance.random() < 0.3:
+        return chance.choice((*NESTED, *STRANGE)).encode(errors="replace")
+    return chance.choice((document, raw))(chance, data)
+
+
+def head(chance: Random, data: bytes) -> bytes:
+    """Change the status of the response with the head *data*, or set one to three of its headers."""
+    status, *lines = data.split(b"\r\n")
+    if chance.random() < 0.5:
+        status = b"HTTP/1.1 %d X" % chance.choice(_STATUSES)
+    for _ in range(chance.randint(1, 3)):
+        name = chance.choice(sorted(_HEADERS))
+        values = _HEADERS[name] if chance.random() < 0.8 else STRANGE
+        if chance.random() < 0.9:
+            lines = [line for line in lines if not line.startswith(name.encode())]
+        lines.append(f"{name}: {chance.choice(values)}".encode(errors="replace"))
+    return b"\r\n".join((status, *lines))
+
+
+def page(chance: Random, data: bytes) -> bytes:
+    """Put many changed files before the file on the index page *data*, which remains valid if a reader leaves them out."""
+    if not data.startswith(b"{"):
+        return b"".join(text(chance, data) for _ in range(_ROWS)) + data
+    listing = json.loads(data)
+    row = json.dumps(listing["files"][0]).encode()
+    listing["files"][:0] = [json.loads(document(chance, row)) for _ in range(_ROWS)]
+    return json.dumps(listing).encode()
 
 
 def toml(chance: Random, data: bytes) -> bytes:

@@ -48,7 +48,7 @@ def test_findings_can_be_repeated(tmp_path: Path) -> None:
     assert "nothing is wrong" in done.stdout
 
 
-@pytest.mark.parametrize("change", [mutate.raw, mutate.text, mutate.document])
+@pytest.mark.parametrize("change", [mutate.raw, mutate.text, mutate.document, mutate.body, mutate.head, mutate.page])
 def test_changes_are_repeatable(change: mutate.Change) -> None:
     """The same seed makes the same change, and changes differ from what they start with."""
     old = b'{"name": "alpha", "files": [1, 2, {"a": null}]}'
