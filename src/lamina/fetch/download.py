@@ -19,6 +19,7 @@ from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, Has
 from lamina.core.files import open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
+from lamina.core.urls import redacted
 from lamina.core.values import Sha256
 from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent, request_url
 from lamina.fetch.responses import LARGEST_FILE_BYTES

@@ -29,9 +29,10 @@ from urllib3.exceptions import (
 
 from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError
 from lamina.core.files import open_regular
+from lamina.core.urls import redacted, split_userinfo
 from lamina.fetch.credentials import Login
 from lamina.fetch.responses import BoundedResponse
-from lamina.fetch.urls import invalid_place, is_remote, origin, redacted, split_userinfo
+from lamina.fetch.urls import invalid_place, is_remote, origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

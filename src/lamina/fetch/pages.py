@@ -11,15 +11,18 @@ import re
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lamina.core.errors import DownloadError, IndexLookupError
 from lamina.core.files import file_sha256, open_regular
 from lamina.core.names import path_of
+from lamina.core.urls import redacted, split_userinfo
 from lamina.fetch.http import BrokenTransferError, Client
 from lamina.fetch.listings import LinkRow, PageLimitError, limits, parse
-from lamina.fetch.urls import is_remote, redacted, split_userinfo
+from lamina.fetch.responses import ServerTime
+from lamina.fetch.urls import is_remote
 from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
@@ -142,13 +145,16 @@ class Pages:
             return _local(path_of(url))
         client = self._client()
         attempts = client.attempts(url)
-        latest = time.monotonic() + limits().most_seconds
+        waited = ServerTime()
         while True:
             try:
-                with client.get(url, {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}) as (response, final):
+                # Requesting a page that cannot be read yet would make the server wait for lamina.
+                with self._reading, ExitStack() as stack:
+                    with waited:
+                        headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip"}
+                        response, final = stack.enter_context(client.get(url, headers))
                     if response.status == 200:
-                        with self._reading:
-                            return _parse_response(response, final, latest)
+                        return _parse_response(response, final, waited)
                     # The index does not have the project; another index may.
                     if response.status in {404, 410}:
                         return _NOTHING
@@ -159,18 +165,24 @@ class Pages:
                     pause = attempts.pause(response)
             except BrokenTransferError as error:
                 pause = attempts.pause(error)
-            if time.monotonic() + pause > latest:
+            if waited.seconds + pause > limits().most_seconds:
                 raise _too_slow(url)
-            time.sleep(pause)
+            with waited:
+                time.sleep(pause)
 
 
-def _parse_response(response: BaseHTTPResponse, url: str, latest: float) -> _Page:
-    """Parse the page at *url*. Raises `IndexLookupError` if it is not there at *latest*, a time of the monotonic clock."""
+def _parse_response(response: BaseHTTPResponse, url: str, waited: ServerTime) -> _Page:
+    """Parse the page at *url*. Raises `IndexLookupError` if the server needs too long, including the time *waited* already."""
 
     def chunks() -> Iterator[bytes]:
-        for chunk in response.stream(_CHUNK, decode_content=False):
-            if time.monotonic() > latest:
+        stream = response.stream(_CHUNK, decode_content=False)
+        while True:
+            with waited:
+                chunk = next(stream, None)
+            if waited.seconds > limits().most_seconds:
                 raise _too_slow(url)
+            if chunk is None:
+                return
             yield chunk
 
     headers = response.headers

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 _LONGEST_LINE_BYTES = 65_536  # that of http.client
 # Lines without a body between them: the headers of all interim responses, or the trailers of a body.
@@ -30,7 +31,7 @@ class BoundedResponse(HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **options: Any) -> None:
         super().__init__(sock, *arguments, **options)
         self.fp.close()
-        self.fp = _LineReader(_PacedReader(sock.makefile("rb", buffering=0)))
+        self.fp = _LineReader(PacedReader(sock.makefile("rb", buffering=0)))
 
 
 class _LineReader(io.BufferedReader):
@@ -54,25 +55,48 @@ class _LineReader(io.BufferedReader):
         return super().read(size)
 
 
-class _PacedReader(io.RawIOBase):
+class ServerTime:
+    """
+    The time that lamina waits for a server: what is done inside its context, any number of times.
+
+    What lamina does between two reads is not the server's time, so no limit for servers may count it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = 0.0
+        self._clock = clock
+        self._since = 0.0
+
+    def __enter__(self) -> None:
+        self._since = self._clock()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += self._clock() - self._since
+
+
+class PacedReader(io.RawIOBase):
     """A reader of *source* that raises `TimeoutError` when the data arrives too slowly."""
 
-    def __init__(self, source: io.RawIOBase) -> None:
+    def __init__(self, source: io.RawIOBase, waited: ServerTime | None = None) -> None:
         self._source = source
-        self._started = time.monotonic()
+        self._waited = waited or ServerTime()
         self._received = 0
 
     def readable(self) -> bool:
+        """Return true."""
         return True
 
     def readinto(self, buffer: Any, /) -> int | None:
-        elapsed = time.monotonic() - self._started
-        if elapsed > _PATIENCE_SECONDS and self._received < elapsed * _SLOWEST_BYTES_PER_SECOND:
+        """Read into *buffer* and return the number of bytes. Raises `TimeoutError` if the server has been too slow so far."""
+        seconds = self._waited.seconds
+        if seconds > _PATIENCE_SECONDS and self._received < seconds * _SLOWEST_BYTES_PER_SECOND:
             raise TimeoutError("the response arrives too slowly")
-        count = self._source.readinto(buffer)
+        with self._waited:
+            count = self._source.readinto(buffer)
         self._received += count or 0
         return count
 
     def close(self) -> None:
+        """Close the source, too."""
         self._source.close()
         super().close()

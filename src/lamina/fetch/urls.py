@@ -7,14 +7,11 @@ from urllib.parse import urlsplit
 
 from lamina.core.errors import FetchError
 from lamina.core.names import path_of
-from lamina.core.urls import redacted, split_userinfo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.values import Pin
-
-__all__ = ["Origin", "is_remote", "local_path", "origin", "redacted", "split_userinfo"]
 
 _PORTS = {"http": 80, "https": 443}
 
