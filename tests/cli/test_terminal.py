@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -365,6 +365,31 @@ def test_closed_streams(closed: str, tmp_path: Path) -> None:
     assert (0, "") == (done.returncode, done.stderr if "Traceback" in done.stderr else "")
     assert ("1" in closed or closed.startswith("<")) or json.loads(done.stdout)["version"] == "1"
     assert zipfile.is_zipfile(project / ".lamina" / "layers" / "common.zip")
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_non_blocking_stream_whose_reader_is_slow(name: str) -> None:
+    """The command waits until the reader continues. The pipe is full until the command has made it blocking."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    filled = 0
+    with suppress(BlockingIOError):
+        while True:
+            filled += os.write(writer, bytes(1))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lamina", *([] if name == "stderr" else ["schema"])],
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
+        stdout=writer if name == "stdout" else subprocess.DEVNULL,
+        stderr=writer if name == "stderr" else subprocess.DEVNULL,
+    )
+    while process.poll() is None and not os.get_blocking(writer):
+        time.sleep(0.01)
+    os.close(writer)
+    with open(reader, "rb") as stream:
+        written = stream.read()[filled:]
+
+    assert (2 if name == "stderr" else 0) == process.wait()
+    assert (b"usage: lamina" in written) if name == "stderr" else json.loads(written)
 
 
 def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:

@@ -78,6 +78,16 @@ def test_what_only_a_bug_raises_stays_a_bug(error: Exception) -> None:
     assert fault(error) is None
 
 
+def test_a_stream_that_would_block_is_not_missing_memory() -> None:
+    """A process that cannot be started for want of memory has the same error number."""
+    # The third argument is the number of characters written, which only streams report.
+    found = fault(BlockingIOError(errno.EAGAIN, "write could not complete without blocking", 0))
+
+    assert MachineError is type(found)
+    assert "output" in str(found)
+    assert LimitError is type(fault(BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))))
+
+
 def test_a_long_path_is_shortened() -> None:
     found = fault(OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), "a" * 5000))
 

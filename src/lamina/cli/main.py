@@ -286,7 +286,8 @@ def _open_streams() -> None:
     """
     Open the null device as each standard stream that is closed, so that no file of a build gets its number and receives the output of a command.
 
-    Streams write what their encoding lacks as an escape sequence, such as the name of a file that is not UTF-8.
+    Streams write what their encoding lacks as an escape sequence, such as the name of a file that is not UTF-8. A stream that another program
+    made non-blocking becomes blocking: Python fails to write to it when the reader is slower than lamina.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -295,8 +296,11 @@ def _open_streams() -> None:
             descriptor = os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
             setattr(sys, name, open(descriptor, mode, encoding="utf-8"))  # noqa: SIM115 - stays open like other standard streams
-        elif mode == "w":
+            continue
+        if mode == "w":
             stream.reconfigure(errors="backslashreplace")
+        if sys.platform != "win32" and not os.get_blocking(stream.fileno()):
+            os.set_blocking(stream.fileno(), True)
 
 
 def entry_point() -> None:

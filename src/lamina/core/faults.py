@@ -79,6 +79,12 @@ def _of_system(error: OSError) -> MachineError:
             + ("" if most is None else f" (limit of this process: {most:,})"),
             hint="raise the limit of open files: `ulimit -n 1024`",
         )
+    if isinstance(error, BlockingIOError) and hasattr(error, "characters_written"):
+        # Only a stream reports how much it has written. A process that cannot be started has the same number.
+        return MachineError(
+            "failed to write the output: another program made it non-blocking, and reads it too slowly",
+            hint="redirect the output to a file, and run the command again",
+        )
     if number in {errno.ENOMEM, errno.EAGAIN} and subject is None:
         return _out_of_memory()
     return MachineError(f"failed to use {subject or 'a file or the output'}: {error.strerror}", hint=_cure(error))
