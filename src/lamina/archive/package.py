@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.copying import read_pieces, write_all
 from lamina.archive.zip.zipformat import Entry, encode, write_sorted
 from lamina.core.errors import PackageError
+from lamina.core.faults import exhausted
 from lamina.core.files import writing
 from lamina.core.frozen import frozen
 from lamina.core.paths import twins
@@ -126,7 +127,7 @@ def _encoded(files: Iterable[SourceFile], inputs: list[tuple[str, str]]) -> Iter
         try:
             content = file.origin.read_bytes()
         except OSError as error:
-            raise PackageError(f"could not read `{file.origin}`: {error.strerror}") from error
+            raise exhausted(error) or PackageError(f"could not read `{file.origin}`: {error.strerror}") from error
         # Hash again, because the file may have changed after the tree was walked.
         inputs.append((file.path, hashlib.sha256(content).hexdigest()))
         yield encode_source(file.path, content)

@@ -282,7 +282,11 @@ def _probe(path: Path) -> tuple[Interpreter | None, str]:
         version = int(major), int(minor), int(micro)
         usable = bool(told["cpython"]) and not told["threaded"]
         interpreter = Interpreter(path=Path(told["path"]), version=version, magic=str(told["magic"]))
-    except (OSError, subprocess.SubprocessError, *INVALID):
+    except (OSError, subprocess.SubprocessError, *INVALID) as error:
+        from lamina.core.faults import exhausted
+
+        if (found := exhausted(error)) is not None:
+            raise found from error
         return None, "missing or not a working Python interpreter"
     kind = "CPython" if told["cpython"] else "non-CPython Python"
     description = f"{'free-threaded ' if told['threaded'] else ''}{kind} {'.'.join(map(str, version))}"

@@ -18,6 +18,7 @@ from lamina.bytecode.bounds import ProcessBounds
 from lamina.bytecode.interpreter import OWN_MODULES_ONLY
 from lamina.bytecode.pipes import can_wait, read, write
 from lamina.core.errors import BytecodeError, StoppedError
+from lamina.core.faults import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -88,7 +89,7 @@ class Worker:
             )
         except OSError as error:
             os.close(self._life)
-            raise self.failure(error.strerror or str(error)) from error
+            raise exhausted(error) or self.failure(error.strerror or str(error)) from error
         finally:
             os.close(life)
         self._requests = cast("IO[bytes]", self._process.stdin)

@@ -271,7 +271,9 @@ def read_event(source: str) -> bytes:
         try:
             data = read_file(source, special=True)
         except OSError as error:
-            raise ConfigError(
+            from lamina.core.faults import exhausted
+
+            raise exhausted(error) or ConfigError(
                 f"failed to read {name}: {error.strerror}",
                 hint="pass a file, JSON text in quotes such as '{}', or `-` for stdin",
             ) from error

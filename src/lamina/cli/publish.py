@@ -273,7 +273,8 @@ def uploaded(sent_bytes: int) -> str:
 
 def write_file(name: str, content: bytes) -> None:
     """Write *content* to the file *name*, atomically for a regular file; raises `ConfigError` if writing fails."""
-    from lamina.core.files import replace_file
+    from lamina.core.faults import exhausted
+    from lamina.core.files import name_file, replace_file
 
     path = Path(name)
     try:
@@ -284,4 +285,5 @@ def write_file(name: str, content: bytes) -> None:
             # Replace the target of a symbolic link, not the link.
             replace_file(path.resolve(), content)
     except OSError as error:
-        raise ConfigError(f"failed to write `{name}`: {error.strerror}") from error
+        name_file(error, path)
+        raise exhausted(error) or ConfigError(f"failed to write `{name}`: {error.strerror}") from error

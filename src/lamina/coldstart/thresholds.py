@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
+from lamina.core.faults import exhausted
 from lamina.core.files import read_file, replace_file
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def read(path: Path) -> Baseline:
     try:
         return _baseline(json.loads(read_file(path)))
     except OSError as error:
-        raise ConfigError(
+        raise exhausted(error) or ConfigError(
             f"failed to read the baseline `{path}`: {error.strerror}",
             hint=f"write it: `lamina coldstart --baseline {path} --write-baseline`",
         ) from error

@@ -10,10 +10,10 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from lamina.core.errors import DiskFullError, LimitError, MachineError
 
+TYPE_CHECKING = False  # quick commands do not import `typing`
 if TYPE_CHECKING:
     from typing import Any
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
+from lamina.core.faults import exhausted
 from lamina.core.text import undecodable
 from lamina.core.urls import split_userinfo
 from lamina.fetch.urls import Origin, origin
@@ -25,6 +26,8 @@ from lamina.fetch.urls import Origin, origin
 if TYPE_CHECKING:
     import netrc
     from collections.abc import Iterable, Mapping
+
+    from lamina.core.errors import LaminaError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,11 +161,11 @@ def _read_netrc(path: Path) -> netrc.netrc | None:
         raise unreadable(path, error) from None
 
 
-def unreadable(path: Path, error: OSError | UnicodeDecodeError) -> ConfigError:
+def unreadable(path: Path, error: OSError | UnicodeDecodeError) -> LaminaError:
     """Return an error with the reason why *path* cannot be read, but nothing of its content, which may contain passwords."""
     if isinstance(error, UnicodeDecodeError):
         return ConfigError(f"`{path}` {undecodable(error)}")
-    return ConfigError(f"cannot read `{path}`: {error.strerror}")
+    return exhausted(error) or ConfigError(f"cannot read `{path}`: {error.strerror}")
 
 
 def _has_keyring() -> bool:

@@ -28,6 +28,7 @@ from urllib3.exceptions import (
 )
 
 from lamina.core.errors import AccessDeniedError, ConfigError, DownloadError
+from lamina.core.faults import exhausted
 from lamina.core.files import open_regular
 from lamina.core.urls import redacted, split_userinfo
 from lamina.fetch.credentials import Login
@@ -331,7 +332,7 @@ class Client:
                 self._tls = ssl.create_default_context(cafile=bundle)
             except OSError as error:
                 shown = f"the certificate bundle `{bundle}`" if bundle else "the system's certificates"
-                raise DownloadError(f"cannot load {shown}: {error.strerror or error}") from error
+                raise exhausted(error) or DownloadError(f"cannot load {shown}: {error.strerror or error}") from error
         return self._tls
 
     def _denied(self, url: str, status: int) -> AccessDeniedError:

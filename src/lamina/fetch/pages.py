@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urldefrag, urljoin, urlsplit
 
 from lamina.core.errors import DownloadError, IndexLookupError
+from lamina.core.faults import exhausted
 from lamina.core.files import file_sha256, open_regular
 from lamina.core.names import path_of
 from lamina.core.urls import redacted, split_userinfo
@@ -236,7 +237,7 @@ def _local(path: Path) -> _Page:
             rows = tuple(LinkRow(file.name, file.as_uri(), None) for file in sorted(path.iterdir()))
             return _Page(path.as_uri(), {}, rows)
     except OSError as error:
-        raise DownloadError(f"cannot read `{path}`: {error.strerror}") from error
+        raise exhausted(error) or DownloadError(f"cannot read `{path}`: {error.strerror}") from error
     return _NOTHING
 
 

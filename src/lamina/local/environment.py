@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.documents import INVALID
 from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
+from lamina.core.faults import exhausted
 from lamina.core.files import own_directory, read_file
 from lamina.core.store import Store
 from lamina.core.supervised.process import RefusedError
@@ -329,7 +330,7 @@ def home_of(interpreter: Interpreter) -> Home:
         told = interpreters.ask(interpreter.path, _PROBE)
         prefix, site = Path(told["prefix"]), tuple(Path(path) for path in told["site"])
     except (OSError, subprocess.SubprocessError, *INVALID) as error:
-        raise InvokeError(
+        raise exhausted(error) or InvokeError(
             f"the interpreter `{interpreter.path}` did not report its installation directories",
             hint=f"set `{interpreters.environment_variable(interpreter.version[:2])}` to another interpreter",
         ) from error
@@ -413,7 +414,7 @@ def _file_entries(path: Path) -> list[str]:
         text = read_file(path, special=True).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"it {undecodable(error)}"
-        raise ConfigError(
+        raise exhausted(error) or ConfigError(
             f"failed to read the env file `{path}`: {reason}", hint="pass a file with lines such as `TABLE=orders-dev`"
         ) from error
     if wrong := [str(binding.original.line) for binding in parse_stream(io.StringIO(text)) if binding.error]:

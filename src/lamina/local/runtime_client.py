@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import environment_variable
 from lamina.core.errors import CorruptArchiveError, InvokeError, MissingExtraError
+from lamina.core.faults import exhausted
 from lamina.core.files import file_sha256
 from lamina.local.facts import facts
 from lamina.local.unpack import is_own_directory, making, unzip
@@ -83,7 +84,7 @@ def _compile(directory: Path, interpreter: Interpreter) -> None:
             timeout=_COMPILE_SECONDS,
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise InvokeError(
+        raise exhausted(error) or InvokeError(
             f"the interpreter `{interpreter.path}` failed to compile the runtime client",
             hint=f"set `{environment_variable(interpreter.version[:2])}` to another interpreter",
         ) from error

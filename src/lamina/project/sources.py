@@ -101,7 +101,9 @@ def walk(root: Path, source: Sequence[str], include: Sequence[str] = ()) -> Sour
         for entry in source:
             walker.entry(entry)
     except OSError as error:
-        raise PackageError(f"could not read `{error.filename}`: {error.strerror}") from error
+        from lamina.core.faults import exhausted
+
+        raise exhausted(error) or PackageError(f"could not read `{error.filename}`: {error.strerror}") from error
     return walker.finish()
 
 

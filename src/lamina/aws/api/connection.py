@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
+from lamina.core.faults import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def _readable(path: str) -> str:
     except OSError as error:
         # `ssl.SSLError` is an OSError, too.
         reason = "it contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-        raise ConfigError(
+        raise exhausted(error) or ConfigError(
             f"failed to load the certificates of `{path}`: {reason}",
             hint="set `AWS_CA_BUNDLE`, or `ca_bundle` in the AWS profile, to a file of certificates in PEM format, or unset it",
         ) from error

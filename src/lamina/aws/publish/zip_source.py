@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from lamina.aws.publish.remote_index import RemoteIndex, index_entries, wrap
 from lamina.core.errors import IntegrityError
+from lamina.core.faults import exhausted
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class LayerZip:
             *parts, tail = [_hash(path, start, size, whole) for start, size in spans]
             same = path.stat().st_size == layout.zipped_bytes and whole.hexdigest() == desired.layer.sha256
         except OSError as error:
-            raise _changed(path) from error
+            raise exhausted(error) or _changed(path) from error
         if not same:
             raise _changed(path)
         return LayerZip(desired, parts=tuple(parts), tail_sha256=tail)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
+from lamina.core.faults import exhausted
 from lamina.core.files import file_sha256, read_file
 from lamina.core.paths import relative_path
 from lamina.core.urls import without_query
@@ -68,7 +69,7 @@ def _identify_directory(source: DirectorySource, root: Path, include: Include) -
     try:
         files = content.files()
     except OSError as error:
-        raise LocalBuildError(f"cannot read `{error.filename}`: {error.strerror}") from error
+        raise exhausted(error) or LocalBuildError(f"cannot read `{error.filename}`: {error.strerror}") from error
     return SourcePin(
         name=source.name,
         version=source.version or _static_version(source.path) or _DYNAMIC,

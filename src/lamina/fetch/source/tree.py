@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.core.errors import LocalBuildError
+from lamina.core.faults import exhausted
 from lamina.core.frozen import as_dict
 from lamina.core.supervised.process import run
 from lamina.core.urls import without_query, without_userinfo
@@ -35,7 +36,9 @@ def source_tree(pin: SourcePin, place: Path, fetch: Callable[[Pin], Path]) -> Pa
             try:
                 _copy(pin.files, place)
             except OSError as error:
-                raise LocalBuildError(f"cannot copy `{error.filename}`: {error.strerror}") from error
+                raise exhausted(error) or LocalBuildError(
+                    f"cannot copy `{error.filename}`: {error.strerror}"
+                ) from error
             return place
         case VcsSource() as source:
             _check_out(source, place)

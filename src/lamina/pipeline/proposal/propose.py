@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core import toml
 from lamina.core.errors import ConfigError
+from lamina.core.faults import exhausted
 from lamina.core.files import read_file
 from lamina.core.paths import relative_path
 from lamina.core.target import Target
@@ -230,7 +231,7 @@ def _document(path: Path) -> dict[str, Any]:
     try:
         return toml.parse(decoded(read_file(path)))
     except OSError as error:
-        raise ConfigError(f"could not read `{path}`: {error.strerror}") from error
+        raise exhausted(error) or ConfigError(f"could not read `{path}`: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"`{path}` {undecodable(error)}") from error
     except ValueError as error:

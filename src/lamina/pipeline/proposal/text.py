@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core import toml
 from lamina.core.errors import ConfigError
+from lamina.core.faults import exhausted
 from lamina.core.files import read_file, replace_file
 from lamina.core.text import decoded
 
@@ -62,7 +63,7 @@ def write(proposal: Proposal) -> None:
             if mode is not None:
                 path.chmod(mode)
         except OSError as error:
-            raise ConfigError(f"failed to write `{path}`: {error.strerror}") from error
+            raise exhausted(error) or ConfigError(f"failed to write `{path}`: {error.strerror}") from error
 
 
 def _appended(path: Path, text: str, root: Path) -> tuple[Path, bytes]:

@@ -17,6 +17,7 @@ from lamina.project.snapshot import Snapshot, observe
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from lamina.core.errors import LaminaError
     from lamina.project.snapshot import Observation
 
 YAML_BYTES = 4_000_000
@@ -66,7 +67,7 @@ class TemplateFiles:
             with absolute.open("rb") as file:
                 content = file.read(limit + 1)
         except OSError as error:
-            raise TemplateError(f"could not read `{path}`: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         if hashlib.sha256(content).hexdigest() != observed.content:
             # An answer from the new content would be kept for the old one.
             raise TemplateError(f"`{path}` changed while it was read", hint="run the command again")
@@ -176,7 +177,7 @@ class TemplateFiles:
             found = absolute.stat()
         except OSError as error:
             self._observe(path)
-            raise TemplateError(f"could not read `{path}`: {error.strerror}") from error
+            raise _unreadable(path, error) from error
         if not absolute.is_file():
             raise TemplateError(f"`{path}` is not a file")
         return found.st_size
@@ -187,8 +188,14 @@ class TemplateFiles:
             try:
                 known = self._observed[path] = observe(self.root, path)
             except OSError as error:
-                raise TemplateError(f"could not read `{path}`: {error.strerror}") from error
+                raise _unreadable(path, error) from error
         return known
+
+
+def _unreadable(path: str, error: OSError) -> LaminaError:
+    from lamina.core.faults import exhausted
+
+    return exhausted(error) or TemplateError(f"could not read `{path}`: {error.strerror}")
 
 
 def _is_left_out(directory: Path, ignore: GitIgnore, floor: Path | None) -> bool:
