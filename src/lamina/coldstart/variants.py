@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
-from lamina.core.errors import ConfigError, InvokeError
+from lamina.core.errors import ConfigError, StartError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
 from lamina.core.supervised.process import run
@@ -207,7 +207,7 @@ def _commit(project: Path, revision: str) -> str:
 def _git(directory: Path, *arguments: str) -> str:
     try:
         done = run(["git", *arguments], environment=os.environ, directory=directory, separate_errors=True)
-    except InvokeError as error:
+    except StartError as error:
         raise ConfigError(
             "comparing with a revision requires `git`",
             hint="install `git`, or compare with a built project: `--compare DIR`",

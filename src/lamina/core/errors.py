@@ -38,7 +38,8 @@ Errors that lamina raises on purpose, each with its exit code.
     ├── LocalBuildError                 5
     ├── MachineError                    5
     │   ├── DiskFullError
-    │   └── LimitError
+    │   ├── LimitError
+    │   └── StartError
     ├── CheckFailedError                1
     ├── InvokeError                     1
     ├── StoppedError                  130
@@ -346,6 +347,10 @@ class DiskFullError(MachineError):
 
 class LimitError(MachineError):
     """lamina reached a limit of the process or of the machine: memory, open files or threads."""
+
+
+class StartError(MachineError):
+    """A program that lamina needs, such as git or uv, could not be started, or did not report how it ended."""
 
 
 class StoppedError(LaminaError):

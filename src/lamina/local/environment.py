@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.documents import INVALID
-from lamina.core.errors import ConfigError, InvokeError, MissingExtraError
+from lamina.core.errors import ConfigError, InvokeError, MissingExtraError, StartError
 from lamina.core.faults import exhausted
 from lamina.core.files import own_directory, read_file
 from lamina.core.store import Store
@@ -226,17 +226,20 @@ class FunctionEnvironment:
         Start a process by calling *start* with a mode. Return the process, its mode, and why path mode replaced namespace mode, or ``None``.
 
         In the mode `Mode.AUTO`, path mode is used if namespace mode is not available; in the mode `Mode.NAMESPACE`, `RefusedError` is raised.
-        Also raises what *start* raises.
+        Raises `InvokeError` if the program of the function or the command does not start. Also raises what *start* raises.
         """
         reason = None
-        if self.mode is not Mode.PATH:
-            try:
-                return start(Mode.NAMESPACE), Mode.NAMESPACE, None
-            except RefusedError as error:
-                if self.mode is Mode.NAMESPACE:
-                    raise
-                reason = str(error)
-        return start(Mode.PATH), Mode.PATH, reason
+        try:
+            if self.mode is not Mode.PATH:
+                try:
+                    return start(Mode.NAMESPACE), Mode.NAMESPACE, None
+                except RefusedError as error:
+                    if self.mode is Mode.NAMESPACE:
+                        raise
+                    reason = str(error)
+            return start(Mode.PATH), Mode.PATH, reason
+        except StartError as error:
+            raise InvokeError(str(error), hint=error.hint) from error
 
     def plan(self, *, host: bool = False) -> RootPlan:
         """

@@ -18,7 +18,7 @@ from uv import find_uv_bin
 
 import lockers
 from lamina.cli.main import main
-from lamina.core.errors import ConfigError, LocalBuildError, LockError, PackageError
+from lamina.core.errors import ConfigError, LocalBuildError, LockError, PackageError, StartError
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.values import DirectorySource, SdistSource, Sha256, VcsSource
@@ -202,6 +202,23 @@ def test_a_commit(tmp_path: Path, counter: Path) -> None:
     assert [(artifact, "dynamic")] == [(row["artifact"], row["version"]) for row in manifest["distributions"]]
     assert ["1.0"] == [each.version for each in result.build.layers[0].distributions]
     assert "tool\n" == counter.read_text()
+
+
+def test_git_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is not one of `lamina invoke`, and tells how to check git."""
+    program = tmp_path / "bin" / "git"
+    program.parent.mkdir()
+    program.write_text("#!/no/such/interpreter\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    vcs = {"type": "git", "url": tmp_path.as_uri(), "commit-id": "c" * 40}
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "tool", "vcs": vcs})
+
+    with pytest.raises(StartError, match="failed to start `git`") as raised:
+        run(project, tmp_path / "store")
+
+    assert "`git --version`" in (raised.value.hint or "")
 
 
 def test_a_commit_that_is_not_there(tmp_path: Path) -> None:

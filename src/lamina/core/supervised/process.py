@@ -20,11 +20,13 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from lamina.core.errors import InvokeError
+from lamina.core.errors import InvokeError, StartError
+from lamina.core.faults import exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from lamina.core.errors import MachineError
     from lamina.core.supervised.request import StartRequest
 
 _SOURCES = Path(__file__).parents[3]
@@ -41,6 +43,7 @@ _MOST_REPORTED = 64 << 20
 _PATIENCE_SECONDS = 30
 _MOST_KEPT_BYTES = 1 << 20
 _TICK_SECONDS = 0.5
+_AGAIN = "another program may have ended it: run the command again"
 
 
 class RefusedError(InvokeError):
@@ -77,12 +80,13 @@ class Process:
         """
         Start the program that *request* describes.
 
-        *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_error* receives stderr
-        instead. *on_end* is called once the program
-        has ended. Both are called in a separate thread. With *report*, the variable ``LAMINA_REPORT_FD`` is set to the number of a file
-        descriptor. Data that the program writes there is collected in `reported`.
+        *on_log* receives the program's output; without it, the output goes to lamina's stdout and stderr. *on_error*, if passed, receives
+        stderr instead of *on_log*. *on_end* is called once the program has ended. All three are called in a separate thread. With *report*,
+        the variable ``LAMINA_REPORT_FD`` is set to the number of a file descriptor. Data that the program writes there is collected in
+        `reported`.
 
-        Raises `RefusedError` if the kernel does not allow the namespaces, `InvokeError` if the program does not start.
+        Raises `RefusedError` if the kernel does not allow the namespaces, `StartError` if the program does not start, and `LimitError` if a
+        limit of the machine is the reason.
         """
         self.ended: Ended | None = None
         self._reported = bytearray()
@@ -182,7 +186,7 @@ class Process:
         while True:
             piece = self._channel.recv(_CHUNK)
             if not piece:
-                raise InvokeError("lamina's supervisor process exited before it started the program")
+                raise StartError("lamina's supervisor process exited before it started the program", hint=_AGAIN)
             messages = self._messages(piece)
             if not messages:
                 continue
@@ -193,7 +197,7 @@ class Process:
                     f"this system does not allow mount namespaces: {message['refused']}", hint="pass `--mode path`"
                 )
             if "failed" in message:
-                raise InvokeError(f"failed to start `{request['arguments'][0]}`: {message['failed']}")
+                raise not_started(request["arguments"][0], OSError(message["errno"], message["failed"]))
             return message["started"], message["pid"]
 
     def _messages(self, piece: bytes) -> list[dict[str, Any]]:
@@ -315,7 +319,8 @@ def run(
     """
     Run a command without a terminal in *directory*, and wait until it ends. It and all its descendants end with lamina.
 
-    The last megabyte of its output is kept. Raises `InvokeError` if the command does not start.
+    The last megabyte of its output is kept. Raises `StartError` if the command does not start, and `LimitError` if a limit of the machine
+    is the reason.
     """
     if sys.platform == "win32":
         return _run_unsupervised(
@@ -334,7 +339,7 @@ def run(
     ) as process:
         ended = process.wait()
     if ended is None:
-        raise InvokeError(f"lamina's supervisor process did not report how `{arguments[0]}` ended")
+        raise StartError(f"lamina's supervisor process did not report how `{arguments[0]}` ended", hint=_AGAIN)
     return Finished(code=os.waitstatus_to_exitcode(ended.status), output=bytes(output), errors=bytes(errors))
 
 
@@ -355,8 +360,18 @@ if sys.platform == "win32":
                 check=False,
             )
         except OSError as error:
-            raise InvokeError(f"failed to start `{arguments[0]}`: {error.strerror}") from error
+            raise not_started(arguments[0], error) from error
         return Finished(code=done.returncode, output=done.stdout, errors=done.stderr or b"")
+
+
+def not_started(program: str, error: OSError) -> MachineError:
+    """Return the error to report if the system refuses to start *program* with *error*."""
+    import shlex
+
+    return exhausted(error) or StartError(
+        f"failed to start `{program}`: {error.strerror}",
+        hint=f"check that the program and its interpreter exist and can be run: `{shlex.quote(program)} --version`",
+    )
 
 
 def _keep_end(kept: bytearray, piece: bytes) -> None:

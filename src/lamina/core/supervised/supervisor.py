@@ -6,7 +6,7 @@ If lamina or the program ends, it ends all other processes. lamina and the super
 
 - lamina first sends the `StartRequest`, and later an empty object to query the memory. If lamina closes the socket or ends, the supervisor
   ends all processes.
-- The supervisor sends ``refused`` (the kernel does not allow the environment) or ``failed`` (the program did not start), and then exits.
+- The supervisor sends ``refused`` (the kernel does not allow the environment) or ``failed`` (the program did not start) with the ``errno``, and then exits.
   Otherwise it sends ``started`` (nanoseconds of the monotonic clock) with the ``pid``, then ``memory`` (bytes) for each query,
   and finally ``ended`` (the wait status) with ``memory`` and ``killed_for_memory``.
 
@@ -46,7 +46,7 @@ class Refused(Exception):  # noqa: N818  # an answer rather than an error
 
 
 class Failed(Exception):  # noqa: N818
-    """The program did not start, for example because its file does not exist."""
+    """The program did not start, for example because its file does not exist. The text is the error number, a space and the reason."""
 
 
 class Channel:
@@ -97,7 +97,8 @@ def main() -> None:
         channel.tell(refused=str(error))
         return
     except Failed as error:
-        channel.tell(failed=str(error))
+        number, _, reason = str(error).partition(" ")
+        channel.tell(failed=reason, errno=int(number))
         return
     watch = Watch(channel, child, contained=contained, limit=request.get("memory_bytes"))
     channel.tell(started=started, pid=watch.program)
@@ -182,7 +183,7 @@ def _start(request: StartRequest) -> tuple[int, int, int]:
         _contain(request, plan, telling, telling_status)
     os.close(telling)
     os.close(telling_status)
-    # "T" and the time on success; executing the program closes the pipe. "F" or "R" and a reason on failure.
+    # "T" and the time on success; executing the program closes the pipe. "F", the error number and a reason, or "R" and a reason, on failure.
     began, _, failed = _drain(news).decode(errors="replace").partition("F")
     if began.startswith("T") and not failed:
         return child, int(began[1:]), statuses
@@ -254,7 +255,7 @@ def _become(request: StartRequest, telling: int) -> NoReturn:
         os.write(telling, f"T{time.monotonic_ns()}".encode())
         os.execvpe(request["arguments"][0], request["arguments"], request["environment"])  # noqa: S606
     except OSError as error:
-        os.write(telling, f"F{error.strerror or error}".encode())
+        os.write(telling, f"F{error.errno} {error.strerror}".encode())
     os._exit(127)
 
 

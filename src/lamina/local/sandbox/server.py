@@ -20,7 +20,7 @@ from lamina.bytecode.interpreter import (
     environment_variable,
     search,
 )
-from lamina.core.errors import InvokeError, SandboxError
+from lamina.core.errors import SandboxError, StartError
 from lamina.core.files import own_directory
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -128,7 +128,7 @@ class Sandbox:
             self._log.clear()
             try:
                 self._process = Process(self._request(port, directory), on_log=self._remember)
-            except InvokeError as error:
+            except StartError as error:
                 raise SandboxError(f"failed to start the sandbox: {error}", hint=error.hint) from error
             if self._await(port):
                 return
