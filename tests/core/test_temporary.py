@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -114,3 +115,57 @@ def test_no_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         caught.value
     )
     assert "set `TMPDIR` to a writable directory" == caught.value.hint
+
+
+# Makes flock(2) fail for the process with the error number in the first argument: a seccomp filter (linux/filter.h, linux/seccomp.h).
+_WITHOUT_LOCKS = """
+import ctypes, errno, fcntl, os, platform, struct, sys, time
+from pathlib import Path
+from lamina.core.temporary import sweep, temporary_directory
+flock = {"x86_64": 73, "aarch64": 32}[platform.machine()]
+rows = [(0x20, 0, 0, 0), (0x15, 0, 1, flock), (0x06, 0, 0, 0x50000 | int(sys.argv[1])), (0x06, 0, 0, 0x7FFF0000)]
+rows = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in rows))
+libc = ctypes.CDLL(None, use_errno=True)
+program = ctypes.create_string_buffer(struct.pack("HP", 4, ctypes.addressof(rows)))
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+    sys.exit(77)
+parent = Path(sys.argv[2])
+old, young = (parent / f"lamina-test-{digit * 24}" for digit in "01")
+old.mkdir()
+young.mkdir()
+os.utime(old, (0, 0))
+try:
+    with temporary_directory("test", parent=parent) as directory:
+        print(directory.is_dir(), sorted(os.listdir(parent)) == sorted([young.name, directory.name]))
+except OSError as error:
+    print(errno.errorcode[error.errno])
+print(old.exists(), os.listdir(parent) == [young.name])
+"""
+
+
+def without_locks(number: int, parent: Path) -> str:
+    """Return what the program `_WITHOUT_LOCKS` prints if flock(2) fails with the error *number*."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_LOCKS, str(number), str(parent)], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode == 77:
+        pytest.skip("this system does not allow to filter system calls")
+    assert 0 == done.returncode
+    return done.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no seccomp")
+@pytest.mark.parametrize("number", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP], ids=errno.errorcode.get)
+def test_where_directories_cannot_be_locked(number: int, tmp_path: Path) -> None:
+    """As on NFS, a directory is used without a lock, and others are deleted once they are old."""
+    assert "True True\nFalse True\n" == without_locks(number, tmp_path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no seccomp")
+def test_a_lock_that_fails_leaves_no_directory(tmp_path: Path) -> None:
+    """Another error of a lock is reported, and nothing new remains. An old directory may be in use, so it remains, too."""
+    (tmp_path / "parent").mkdir()
+    said = without_locks(errno.EIO, tmp_path / "parent")
+
+    assert "EIO\nTrue False\n" == said
+    assert sorted(f"lamina-test-{digit * 24}" for digit in "01") == sorted(os.listdir(tmp_path / "parent"))

@@ -2,11 +2,13 @@
 Create the temporary directories of all commands, and delete those that killed processes left.
 
 A process locks its directories while it uses them. The operating system releases the locks of a killed process, so the next process can
-tell that these directories are abandoned. Their names end with 24 random digits, so that no directory of another program looks like them.
+tell that these directories are abandoned. Where directories cannot be locked, as on NFS, they are abandoned after a day. Their names end
+with 24 random digits, so that no directory of another program looks like them.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = re.compile(r"lamina-[a-z]+-[0-9a-f]{24}")
-# Windows cannot lock directories, so lamina deletes only those of this age.
-_WINDOWS_LEFTOVER_SECONDS = 86_400
+# Where directories cannot be locked, lamina deletes only those of this age.
+_LEFTOVER_SECONDS = 86_400
+# What flock(2) reports where it locks no directories. On NFS, only a file opened for writing can be locked, which no directory is: EBADF.
+_NO_LOCKS = frozenset({errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL})
 
 _in_use: set[Path] = set()
 
@@ -99,21 +103,47 @@ def _create(parent: Path, purpose: str) -> tuple[Path, int | None]:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         if descriptor is None:
             continue  # another process deleted the directory as abandoned before it was locked
-        if try_lock(descriptor) and path.exists():
+        try:
+            locked = _locked(descriptor)
+        except OSError:
+            os.close(descriptor)
+            path.rmdir()
+            raise
+        if locked and path.exists():
             return path, descriptor
         os.close(descriptor)
+        if locked is None:
+            return path, None
+
+
+def _locked(descriptor: int) -> bool | None:
+    """Lock the directory *descriptor*. Return false if another process has locked it, and ``None`` if it cannot be locked."""
+    try:
+        return try_lock(descriptor)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            return None
+        raise
+
+
+def _is_old(found: os.stat_result) -> bool:
+    return time.time() - found.st_mtime > _LEFTOVER_SECONDS
 
 
 def _remove_abandoned(path: Path) -> None:
     with suppress(OSError):
         if sys.platform == "win32":
-            if time.time() - path.stat().st_mtime > _WINDOWS_LEFTOVER_SECONDS:
+            if _is_old(path.stat()):
                 _remove(path)
             return
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
+            found = os.fstat(descriptor)
             # In a directory that all users can write, others may have created this one.
-            if os.fstat(descriptor).st_uid == os.geteuid() and try_lock(descriptor):
+            if found.st_uid != os.geteuid():
+                return
+            locked = _locked(descriptor)
+            if locked or (locked is None and _is_old(found)):
                 _remove(path)
         finally:
             os.close(descriptor)
