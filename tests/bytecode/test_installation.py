@@ -138,6 +138,18 @@ def test_failure(installed: Path, store: Store, tmp_path: Path, server: IndexSer
     assert "Hash mismatch" in str(caught.value.hint)
 
 
+def test_a_failure_shows_no_login(
+    installed: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The output of uv is shown without the password of the place that it downloads from, which uv itself may show."""
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS_JSON_URL", "sftp://usr:hunter2@index.example/list.json")
+
+    with pytest.raises(BytecodeError) as caught:
+        Installer(project=tmp_path, reporter=Agreeing()).provide(PYTHON, store)
+
+    assert (True, False) == ("//index.example/" in str(caught.value.hint), "hunter2" in str(caught.value.hint))
+
+
 @pytest.mark.parametrize(
     ("typed", "agreed"), [("y\n", True), ("YES\n", True), ("n\n", False), ("\n", False), ("", False)]
 )

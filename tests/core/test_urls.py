@@ -6,6 +6,7 @@ import traceback
 
 import pytest
 
+from lamina.aws.api.errors import without_secrets
 from lamina.core.urls import (
     InvalidUrlError,
     may_be_stored,
@@ -59,6 +60,10 @@ def test_a_password_that_is_taken_for_a_port_is_not_shown(character: str) -> Non
         ("http://token/@host/simple", "http://…@host/simple"),
         ("https://host/feed/simple", "https://host/feed/simple"),
         ("https://user@host/simple", "https://host/simple"),
+        ("https://h/simple/@scope/pkg?key=1", "https://h/simple/@scope/pkg"),
+        ("https://index.example/@scope/pkg", "https://index.example/@scope/pkg"),
+        ("https://usr:h/simple/@host/pkg", "https://…@host/pkg"),
+        ("https://Tok/en/@host/pkg", "https://…@host/pkg"),
         ("file:///srv/wheels", "file:///srv/wheels"),
         ("http://[::1]:8080/simple", "http://[::1]:8080/simple"),
         ("../wheels", "../wheels"),
@@ -107,8 +112,35 @@ def test_what_is_stored(url: str, expected: bool) -> None:
     assert expected == may_be_stored(url)
 
 
-def test_text_of_other_programs() -> None:
-    """Logins in the text of another program are removed, also with characters that a URL would have to encode."""
-    assert "git: https://host/x: denied\nssh://host" == without_userinfo(
-        "git: https://usr:a/b#c d@host/x: denied\nssh://git@host"
-    )
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "git: https://usr:a/b#c d@host/x: denied\nssh://git@host",
+            "git: https://host/x: denied\nssh://host",
+        ),
+        ("http://user:se cret@h", "http://h"),
+        ("http://user:secret @h/x", "http://h/x"),
+        ("http://to ken@h", "http://h"),
+        ("https:/user:secret@h/x", "https:/h/x"),
+        ("http://u:p@/x", "http:///x"),
+    ],
+)
+def test_text_of_other_programs(text: str, expected: str) -> None:
+    """Logins in the text of another program are removed, also with characters that a URL would have to encode, and whoever reads it."""
+    assert expected == without_userinfo(text)
+    assert "secret" not in without_secrets(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Failed to download `https://pypi.org/simple/foo/` needed by bar @ file",
+        "`https://pypi.org/simple/foo/` needed by bar@2",
+        "https://host:8080/simple needed by bar @ file",
+        "https://h/simple/@scope/pkg is missing",
+    ],
+)
+def test_text_without_a_login_stays(text: str) -> None:
+    """An @ that ends no login removes nothing."""
+    assert (text, text) == (without_userinfo(text), without_secrets(text))

@@ -14,6 +14,7 @@ from lamina.bytecode.interpreter import CACHE, find_uv, not_found, search
 from lamina.core.errors import BytecodeError
 from lamina.core.frozen import frozen
 from lamina.core.supervised.process import run
+from lamina.core.urls import without_userinfo
 
 if TYPE_CHECKING:
     from lamina.bytecode.interpreter import Interpreter
@@ -68,7 +69,7 @@ class Installer:
         # In the project's directory, uv would read where to download from in the project's own configuration.
         done = run(command, environment=environment, directory=Path(self.project.anchor))
         if done.code:
-            log = done.output.decode("utf-8", "replace").strip().splitlines()
+            log = without_userinfo(done.output.decode("utf-8", "replace")).strip().splitlines()
             raise BytecodeError(
                 f"uv could not install CPython {name}",
                 hint="last lines of its output:\n" + "\n".join(log[-_SHOWN_LINES:]),

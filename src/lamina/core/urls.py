@@ -11,8 +11,14 @@ import re
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 _AUTHORITY = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#\\]*)(?P<rest>.*)", re.DOTALL)
-# What a URL in the text of another program may contain up to its last `@`, on the same line.
-_USERINFO = re.compile(r"(:/+)[^\n]*@")
+# A host and directories up to the name of a scope, as in `https://host/simple/@scope/`; no token looks like them.
+_BEFORE_SCOPE = r"[a-z0-9-]+(?:[./][a-z0-9_~-]+)+/"
+USERINFO = re.compile(rf"(?<=[:/]/)(?!/)(?!{_BEFORE_SCOPE}@)(?:[^\s:@/]*[:\s][^\n]*@(?=\S)|\S*@)")
+"""
+The user name and the password of a URL in the text of another program, with the ``@``.
+
+A password with spaces is recognised only after a user name and a colon: the ``@`` in a sentence after a URL belongs to something else.
+"""
 _NO_HOST = re.compile(r"[\s\x00-\x20\x7f<>\"`{}|^%]")
 ENCODING_HINT = "percent-encode special characters of the user name and password: `/` is `%2F`, `#` is `%23`, `?` is `%3F`, `@` is `%40`"
 """How to correct a URL whose password contains a character that ends the host."""
@@ -73,12 +79,15 @@ def redacted(url: str) -> str:
     """
     Return *url* without userinfo, query and fragment, which may contain secrets, for use in messages.
 
-    If an ``@`` follows the host, everything before it may be a password with a slash, so that it is replaced by an ellipsis.
+    If an ``@`` follows the host, everything before it may be a password with a slash, so that it is replaced by an ellipsis, unless it is the
+    ``@`` of a scope.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
         return without_query(url)
     before, at, after = rest.rpartition("@")
+    if re.fullmatch(_BEFORE_SCOPE, before):
+        return f"{scheme}://{without_query(rest)}"
     hidden = "…@" if at and re.search(r"[/?#\\]", before) else ""
     return f"{scheme}://{hidden}{without_query(after)}"
 
@@ -95,7 +104,7 @@ def may_be_stored(url: str) -> bool:
 
 def without_userinfo(text: str) -> str:
     """Return *text*, which another program wrote or a user configured, without the user names and passwords of URLs in it."""
-    return _USERINFO.sub(r"\1", text)
+    return USERINFO.sub("", text)
 
 
 def _check(url: str) -> None:

@@ -19,6 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.aws.api.facts import actions, meaning
+from lamina.core import urls
 from lamina.core.errors import (
     AwsError,
     ClockSkewError,
@@ -422,7 +423,7 @@ def with_profile(command: str) -> str:
 _NEVER_INVALID = frozenset({"region", "config_file", "credentials_file", "data_path"})
 """Settings whose values occur in texts about other settings."""
 _SECRET_VARIABLES = re.compile(r"AWS_.*(SECRET|TOKEN|ACCESS_KEY)(?!.*(FILE|URI))")
-_USERINFO = re.compile(r"(?<=//)\S*@")
+_USERINFO = urls.USERINFO
 _QUERY = re.compile(r"(?<=\S)\?[^\s'\"`]+")
 # A word with digits and letters of both cases that is neither a path nor a name with punctuation, as keys and tokens are.
 _TOKEN = re.compile(
