@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import select
+from functools import partial
 from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_Result = TypeVar("_Result")
 _PIECE_BYTES = 1 << 20
 
 
 def can_wait() -> bool:
-    """Return whether this system can wait for a pipe. Windows cannot, so `read` and `write` have no deadline there."""
+    """Return whether this system can wait for a pipe. Windows cannot, so `read` and `write` call the system in a thread there."""
     return hasattr(select, "poll")
 
 
@@ -23,7 +29,7 @@ def read(descriptor: int, length: int, deadline: float) -> bytes:
     pieces: list[bytes] = []
     while length:
         _wait(descriptor, "POLLIN", deadline)
-        piece = os.read(descriptor, min(length, _PIECE_BYTES))
+        piece = _call(partial(os.read, descriptor, min(length, _PIECE_BYTES)), deadline)
         if not piece:
             break
         pieces.append(piece)
@@ -36,9 +42,28 @@ def write(descriptor: int, content: bytes, deadline: float) -> None:
     view = memoryview(content)
     while view:
         try:
-            view = view[os.write(descriptor, view) :]
+            view = view[_call(partial(os.write, descriptor, view), deadline) :]
         except BlockingIOError:
             _wait(descriptor, "POLLOUT", deadline)
+
+
+def _call(function: Callable[[], _Result], deadline: float) -> _Result:
+    """Return the result of *function*; where it may block, raise `TimeoutError` at *deadline*. The caller then ends the other process."""
+    if can_wait():
+        return function()
+    from concurrent.futures import Future
+    from threading import Thread
+
+    future: Future[_Result] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:  # noqa: BLE001 - raised in the other thread
+            future.set_exception(error)
+
+    Thread(target=work, name="pipe", daemon=True).start()
+    return future.result(max(0, deadline - monotonic()))
 
 
 def _wait(descriptor: int, event: str, deadline: float) -> None:
