@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import pty
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -434,7 +435,7 @@ def test_an_mfa_code_is_asked_once_for_all_regions(world: World) -> None:
         os.close(inside)
         shown = ""
         with os.fdopen(terminal, "r+b", buffering=0) as stream:
-            while "accounts:" not in shown and (piece := stream.read(1024)):
+            while not re.search("accounts:.*\n", shown) and (piece := stream.read(1024)):
                 shown += piece.decode()
                 if shown.endswith(": ") and "MFA" in shown:
                     stream.write(b"123456\n")
