@@ -172,7 +172,8 @@ class TestIgnoredFile:
         tree = walk(tmp_path, ["service"])
 
         assert paths(tree) == ["service/a.py"]
-        assert tree.ignored == (IgnoredFile(path=shown or path, reason=reason),)
+        noted = reason.startswith("may contain")
+        assert tree.ignored == (IgnoredFile(path=shown or path, reason=reason, is_noted=noted),)
 
     @pytest.mark.parametrize("path", ["service/credentials/a.py", "service/contest_a.py", "service/environment.py"])
     def test_similar_names(self, tmp_path: Path, path: str) -> None:
@@ -204,17 +205,28 @@ _SECRETS = _words(
     "credentials.xml password.txt api-keys.yml private_key .secrets.toml my-service_account-1.json registry-credentials.json "
     "vault_pass.txt .pgpass .my.cnf orders_backup.sql orders.sql.gz cluster.kubeconfig rclone.conf secring.gpg .zshrc "
     "shop-firebase-adminsdk-x1.json token.json id_ed25519 master.key "
-    "secrets.yaml.bak secrets.json~ .prod.env.swp id_rsa.old aws_credentials app.secrets.yaml db_secret.json key.json cookies.txt"
+    "secrets.yaml.bak secrets.json~ .prod.env.swp id_rsa.old aws_credentials app.secrets.yaml db_secret.json key.json cookies.txt "
+    "credentials.prod.json credentials-prod.json secrets-prod.yaml secrets_prod.yaml signing_key .gitcookies .ssh_config "
+    "openai_api_key.txt github_token.txt api_token.txt secrets.yaml.1 secrets.yaml.gz secrets.zip secrets.tar.gz auth.json "
+    "private-key.asc secring.asc shop_dump.sql backup-2026-11-28.sql DB-Password.txt"
 )
 _DIRECTORIES = _words(
-    ".aws .ssh .gnupg .docker .kube .azure .gcloud .oci .minikube .password-store .subversion login.keychain"
+    ".aws .ssh .gnupg .docker .kube .azure .gcloud .oci .minikube .password-store .subversion login.keychain "
+    ".config/gcloud .config/gh .config/doctl .config/op"
 )
 _REPOSITORIES = _words(".git .hg .svn .bzr .jj .sl .pijul .fossil _darcs CVS RCS SCCS mirror.git .lamina")
 _NEEDED = _words(
     "secrets.py credentials.py token.py settings.py keys.json tokens.json tokenizer.json password_reset.txt schema.sql queries.sql "
     "environment.py env.py history.py credentials_test.json secret_santa.html orders.db regions.sqlite known_hosts root.crt "
     "database.yml config.yaml id_rsa_parser.py dump.json keyboard.txt passwords.py secretsanta.json monkey git.py secrets.py.orig no-secrets.md reset-password.html .gitlab.json "
-    "_native.so"
+    "_native.so dem.asc reset_password.txt forgot_password.txt rotate_secret.json user_credentials.json common-passwords.txt "
+    "0002_backup_orders.sql release.tar.gz.asc secrets.py.gz config.json"
+)
+# Names that are secrets in one directory, and not in another.
+_SECRET_PATHS = _words(".config/hub .huggingface/token .dbt/profiles.yml docker/config.json")
+_NEEDED_PATHS = _words(
+    "locales/en/auth.json locales/en/token.json schemas/api_token.json templates/email/admin_password.txt "
+    "migrations/0003_drop_backup.sql config/hub profiles.yml"
 )
 
 
@@ -239,7 +251,7 @@ class TestGuards:
     def test_globs(self, tmp_path: Path, source: list[str], include: list[str]) -> None:
         """Whatever globs match, such files stay out, in such a directory whatever their names."""
         inside = [f"service/{name}/{file}" for name in (*_REPOSITORIES, *_DIRECTORIES) for file in ("config", "a/b.py")]
-        secrets = [f"service/{directory}{name}" for name in _SECRETS for directory in ("", "data/")]
+        secrets = [f"service/{directory}{name}" for name in (*_SECRETS, *_SECRET_PATHS) for directory in ("", "data/")]
         grow(tmp_path, "service/a.py", "service/data/b.py", *inside, *secrets)
 
         packaged = paths(walk(tmp_path, source, include))
@@ -267,7 +279,16 @@ class TestGuards:
 
     def test_needed(self, tmp_path: Path) -> None:
         """Modules are packaged whatever their name, and so are files that only resemble secrets, and packages in lower case."""
-        names = [*_NEEDED, "cvs/a.py", "rcs/a.py", "credentials/a.py", "env/a.py", "passwd/a.py", "kubeconfig/a.py"]
+        names = [
+            *_NEEDED,
+            *_NEEDED_PATHS,
+            "cvs/a.py",
+            "rcs/a.py",
+            "credentials/a.py",
+            "env/a.py",
+            "passwd/a.py",
+            "kubeconfig/a.py",
+        ]
         grow(tmp_path, *(f"service/{name}" for name in names))
 
         assert sorted(f"service/{name}" for name in names) == paths(walk(tmp_path, ["service"]))
@@ -515,7 +536,7 @@ class TestTracked:
         assert paths(walk(project, ["service/generated"])) == ["generated/a.py", "generated/b.py"]
 
     def test_secrets(self, project: Path) -> None:
-        """A tracked file that may contain secrets stays out and is marked; one that git does not track is not marked."""
+        """A file that may contain secrets stays out and is marked, unless git ignores it."""
         self.add(project, "service/.env", "service/ca.pem", "service/.aws/credentials")
         grow(project, "service/jwt.key", "service/tests/test_a.py")
         git(project, "add", "service/tests")
@@ -523,7 +544,11 @@ class TestTracked:
         tree = walk(project, ["service"], ["service/ca.pem"])
 
         assert paths(tree) == ["service/app.py", "service/ca.pem"]
-        assert [each.path for each in tree.ignored if each.is_tracked] == ["service/.aws/", "service/.env"]
+        assert [each.path for each in tree.ignored if each.is_noted] == [
+            "service/.aws/",
+            "service/.env",
+            "service/jwt.key",
+        ]
         assert {"service/jwt.key", "service/tests/"} < reasons(tree).keys()
 
     def test_submodule(self, project: Path, tmp_path: Path) -> None:

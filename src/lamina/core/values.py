@@ -169,7 +169,7 @@ class SourcePin(Pin):
     left_out: tuple[Path, ...] = ()
     """The files and directories of a local directory that git ignores and ``include`` does not add."""
     secrets: tuple[Path, ...] = ()
-    """The files and directories of a local directory that git tracks, but that are left out because they may contain secrets."""
+    """The files and directories of a local directory that may contain secrets and are therefore left out, except those that git ignores."""
 
 
 @frozen

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +23,7 @@ from lamina.project.repository import find_repository, repository_at
 from lamina.project.snapshot import Observation, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pathspec import GitIgnoreSpec
 
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 _WILDCARDS = frozenset("*?[")
 _MODULES = (".py", ".pyi", ".so", ".pyd")
-_COPIES = (".bak", ".backup", ".copy", ".old", ".orig", ".save", ".swo", ".swp", "~")
+# The endings of copies and archives of a file, such as `secrets.yaml.bak`, `secrets.yaml.1` and `secrets.tar.gz`.
+_COPY = re.compile(r"(?:\.(?:bak|backup|copy|old|orig|save|swo|swp|[0-9]+|gz|bz2|xz|zst|zip|tar|tgz|7z|rar)|~)+$")
 # How `include` can override a rule, from the weakest rule to the strictest.
 _STRICTNESS = ("any", "exact", "file", "never")
 # A line of `.gitignore` with a path whose only wildcards are `*` and `?`.
@@ -46,8 +47,8 @@ class IgnoredFile:
     path: str
     """The path relative to the project. The path of a directory ends with ``/``."""
     reason: str
-    is_tracked: bool = False
-    """Whether git tracks the file, or a file in the directory, and an ignore rule leaves it out as a possible secret."""
+    is_noted: bool = False
+    """Whether an ignore rule leaves the path out as a possible secret, although git does not ignore it."""
 
 
 @frozen
@@ -70,7 +71,7 @@ class IgnoreRule:
 
 
 def _is_literal(character: str) -> bool:
-    return character not in _WILDCARDS
+    return character not in "*?[]"
 
 
 class _Globs:
@@ -109,21 +110,59 @@ def shown_path(path: Path, project: Path) -> str:
     return relative_path(path, project) + ("/" if path.is_dir() else "")
 
 
+@frozen
+class _NameRule:
+    """The names of one kind to which a rule applies."""
+
+    kind: str
+    """The key of the names in the data, such as ``any``."""
+    globs: _Globs
+    words: tuple[str, ...]
+    """The words of further names, if any."""
+    around: Callable[[], re.Pattern[str]]
+    """Return the expression for the names with these words. It is compiled only if a name contains one, which few do."""
+    unless_in: frozenset[str]
+    """The names of directories in which the rule does not apply, at any depth."""
+    rule: IgnoreRule
+
+    def match(self, name: str) -> bool:
+        """Return whether the rule applies to the file or directory *name*, which must be in lower case."""
+        return self.globs.match(name) or (
+            any(word in name for word in self.words) and self.around().fullmatch(name) is not None
+        )
+
+
 @cache
-def _rules() -> tuple[tuple[str, _Globs, IgnoreRule], ...]:
+def _rules() -> tuple[_NameRule, ...]:
     return tuple(
-        (kind, _Globs([*globs, *(_whole_names(row) if kind == "file" else ())]), _rule(row))
+        _NameRule(
+            kind=kind,
+            globs=_Globs(globs),
+            words=tuple(row.get("words", ()) if kind == "file" else ()),
+            around=cache(partial(_around, row)),
+            unless_in=frozenset(row.get("unless_in", ())),
+            rule=_rule(row),
+        )
         for row in read_data("ignore_rules.toml")["rule"]
         for kind, globs in row["names"].items()
-        if kind != "cased"
+        if kind not in {"cased", "path"}
     )
 
 
-def _whole_names(row: dict[str, Any]) -> Iterator[str]:
-    """Yield the names that consist of the words and endings of *row*, if it has any, with and without a dot before them."""
-    for word in row.get("words", ()):
-        for ending in row["endings"]:
-            yield from (f"{word}{ending}", f".{word}{ending}")
+def _around(row: dict[str, Any]) -> re.Pattern[str]:
+    """Return an expression for the names that consist of the words of *row*, with what the data allows before and after them."""
+
+    def any_of(key: str) -> str:
+        return f"(?:{'|'.join(map(re.escape, row[key]))})"
+
+    before = rf"{any_of('prefixes')}[-_.]" if "prefixes" in row else ""
+    return re.compile(rf"\.?{before}{any_of('words')}(?:[-_.]{any_of('environments')})?{any_of('endings')}")
+
+
+@cache
+def _paths() -> dict[str, IgnoreRule]:
+    """Return the rules for files and directories that only match in a certain directory, by the directory and the name."""
+    return {path: _rule(row) for row in read_data("ignore_rules.toml")["rule"] for path in row["names"].get("path", ())}
 
 
 def _rule(row: dict[str, Any]) -> IgnoreRule:
@@ -138,24 +177,35 @@ def _cased() -> dict[str, IgnoreRule]:
     }
 
 
-@cache
-def rule_for(name: str, *, is_directory: bool, in_project_root: bool = False) -> IgnoreRule | None:
+def rule_for(
+    name: str, *, is_directory: bool, in_project_root: bool = False, above: tuple[str, ...] = ()
+) -> IgnoreRule | None:
     """
     Return the rule that leaves out paths with the last component *name*, ignoring case, or ``None``.
 
-    With *in_project_root*, also apply the rules for files that describe the project. A module never counts as a secret, and a
-    copy of a secret, such as ``secrets.yaml.bak``, is one too.
+    With *in_project_root*, also apply the rules for files that describe the project. *above* are the components before *name*,
+    relative to the project: some rules apply only in certain directories, or not in others. A module never counts as a secret, and
+    a copy of a secret, such as ``secrets.yaml.bak``, is one too.
     """
+    if above and (rule := _paths().get(f"{above[-1]}/{name}".lower())) is not None:
+        return rule
+    found, unless_in = _named_rule(name, is_directory=is_directory, in_project_root=in_project_root)
+    return None if any(directory.lower() in unless_in for directory in above if unless_in) else found
+
+
+@cache
+def _named_rule(name: str, *, is_directory: bool, in_project_root: bool) -> tuple[IgnoreRule | None, frozenset[str]]:
+    """Return the rule for *name*, and the directories in which it does not apply."""
     lowered = name.lower()
     kinds = {"any", "directory"} if is_directory else {"any", "file", *(["project"] if in_project_root else [])}
-    copied = next((lowered.removesuffix(end) for end in _COPIES if lowered.endswith(end)), lowered)
+    copied = _COPY.sub("", lowered)
     is_module = not is_directory and copied.endswith(_MODULES)
-    for kind, globs, rule in _rules():
-        if kind not in kinds or (is_module and rule.is_secret):
+    for each in _rules():
+        if each.kind not in kinds or (is_module and each.rule.is_secret):
             continue
-        if globs.match(lowered) or (rule.is_secret and copied != lowered and globs.match(copied)):
-            return rule
-    return _cased().get(name) if is_directory else None
+        if each.match(lowered) or (each.rule.is_secret and copied != lowered and each.match(copied)):
+            return each.rule, each.unless_in
+    return (_cased().get(name) if is_directory else None), frozenset()
 
 
 def strictest(*rules: IgnoreRule | None) -> IgnoreRule | None:
@@ -165,7 +215,8 @@ def strictest(*rules: IgnoreRule | None) -> IgnoreRule | None:
 
 def guard_of(parts: Iterable[str]) -> IgnoreRule | None:
     """Return the strictest rule that no glob overrides, of those for the directories in *parts*, the components of a path."""
-    rules = (rule_for(name, is_directory=True) for name in parts)
+    names = tuple(parts)
+    rules = (rule_for(name, is_directory=True, above=names[:at]) for at, name in enumerate(names))
     return strictest(*(rule for rule in rules if rule is not None and rule.is_guard))
 
 

@@ -28,6 +28,7 @@ from lamina.core.errors import PackageError, UnsafeMemberError
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import check_path, clashes
 from lamina.project.ignore import GitIgnore, Glob, IgnoredFile, Include, guard_of, rule_for, strictest
+from lamina.project.links import link_target
 from lamina.project.snapshot import Observation, Snapshot, observe
 
 if TYPE_CHECKING:
@@ -260,10 +261,9 @@ class _Walker:
             return None
         path = _shown(place, is_directory=is_directory)
         if rule is not None and rule.is_secret:
+            by_git = self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
             return IgnoredFile(
-                path=path,
-                reason=f"{rule.reason}; if not, add its path to `include`",
-                is_tracked=self._ignore.tracks(place.path),
+                path=path, reason=f"{rule.reason}; if not, add its path to `include`", is_noted=by_git is None
             )
         if rule is not None:
             return IgnoredFile(path=path, reason=rule.reason)
@@ -276,42 +276,27 @@ class _Walker:
         """Return the strictest rule for *place*: for its name, or for a directory that contains it."""
         # With the entry `.`, the project's own files are beside the sources.
         in_root = place.shown == place.target == place.path.name
-        rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root)
+        above = tuple(place.shown.split("/")[:-1])
+        rule = rule_for(place.path.name, is_directory=is_directory, in_project_root=in_root, above=above)
         if rule is None and is_directory and (place.path / "pyvenv.cfg").is_file():
             rule = rule_for(".venv", is_directory=True)
         return rule if place.guard is None else strictest(rule, place.guard)
 
     def _may_follow(self, place: _Candidate) -> bool:
-        """Return whether to follow the symbolic link *place*. Record a problem if the link is not allowed."""
-        real = os.path.realpath(place.path)
-        if not os.path.exists(real):
-            self._problems.append(f"`{place.shown}` is a broken symbolic link")
-        elif not self._is_inside(real):
-            self._problems.append(f"`{place.shown}` is a symbolic link out of the project")
-        elif real in place.above:
-            self._problems.append(f"`{place.shown}` is a symbolic link to one of its parent directories")
-        else:
-            return not self._leads_to_ignored(place, real)
+        """Return whether to follow the symbolic link *place*. If not, record a problem or why it is left out."""
+        target = link_target(place.path, (self._real_root,), place.above)
+        if target.problem is not None:
+            self._problems.append(f"`{place.shown}` {target.problem}")
+            return False
+        if target.rule is None:
+            return True
+        if self._include.overrides(target.rule, place.shown, is_directory=place.path.is_dir()):
+            self._named[place.shown] = IgnoredFile(path=place.shown, reason=target.rule.reason)
+            return True
+        reason = f"symbolic link to `{target.path}`: {target.rule.reason}"
+        is_noted = target.rule.is_secret and not place.only_included
+        self._leave_out(IgnoredFile(path=place.shown, reason=reason, is_noted=is_noted))
         return False
-
-    def _leads_to_ignored(self, place: _Candidate, real: str) -> bool:
-        """
-        Return whether to leave out the symbolic link *place* because of its target *real*. If so, record the reason.
-
-        Only ignore rules that globs in ``include`` cannot override apply to the target.
-        """
-        is_directory = os.path.isdir(real)
-        parts = Path(real).relative_to(self._real_root).parts
-        own = rule_for(parts[-1], is_directory=is_directory) if parts else None
-        rule = strictest(guard_of(parts[:-1]), own)
-        if rule is None or not rule.is_guard:
-            return False
-        if self._include.overrides(rule, place.shown, is_directory=is_directory):
-            self._named[place.shown] = IgnoredFile(path=place.shown, reason=rule.reason)
-            return False
-        reason = f"symbolic link to `{'/'.join(parts)}`: {rule.reason}"
-        self._leave_out(IgnoredFile(path=place.shown, reason=reason))
-        return True
 
     def _add(self, place: _Candidate) -> None:
         path = place.target if place.target.isascii() else unicodedata.normalize("NFC", place.target)

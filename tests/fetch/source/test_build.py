@@ -481,7 +481,7 @@ def test_include_in_a_local_package(tmp_path: Path, include: str, added: list[st
 
 
 def test_secrets_of_a_local_package(tmp_path: Path) -> None:
-    """No glob adds a secret of a local package; a note names the tracked secrets, and its `include` line adds them."""
+    """No glob adds a secret of a local package; a note names those that git does not ignore, and its `include` line adds them."""
     shared = tmp_path / "shared"
     files = dict.fromkeys(("shared/ca.pem", "shared/secrets.yaml", ".npmrc"), "")
     make_repository(shared, source_files("shared") | files | {".gitignore": "*.key\n"})
@@ -495,14 +495,14 @@ def test_secrets_of_a_local_package(tmp_path: Path) -> None:
     (note,) = [each.message for each in first.build.findings if each.rule == "secret-left-out"]
     fact, _, line = note.partition("; to package them, set ")
     assert fact == (
-        "2 paths that git tracks in local package `shared` may contain secrets, so its wheel does not contain them: "
-        "`../shared/shared/ca.pem`, `../shared/shared/secrets.yaml`"
+        "3 paths of local package `shared` may contain secrets, so its wheel does not contain them: "
+        "`../shared/shared/.bash_history`, `../shared/shared/ca.pem`, `../shared/shared/secrets.yaml`"
     )
 
     write_service(project, settings=line.strip("`"))
     second = run(project, tmp_path / "store")
 
-    assert {"shared/ca.pem", "shared/secrets.yaml"} == package(second).keys() - before
+    assert {"shared/.bash_history", "shared/ca.pem", "shared/secrets.yaml"} == package(second).keys() - before
     assert [] == [each for each in second.build.findings if each.rule == "secret-left-out"]
 
 
@@ -524,6 +524,47 @@ def test_directories_of_a_local_package(tmp_path: Path, ignored: str) -> None:
     assert usual == found("../shared/**", "../shared/shared/*/*") | {".gitignore"}
     assert {"shared/.aws/config"} == found("../shared/shared/.aws/config") - usual
     assert {"shared/.aws/config", "shared/.aws/a/x.py"} == found("../shared/shared/.aws") - usual
+
+
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../../outside.txt", "hop", "nothing"])
+def test_a_link_out_of_a_local_package(tmp_path: Path, target: str) -> None:
+    """A link of a local package to a file outside the package and the project, or to nothing, raises an error."""
+    root = tmp_path / "project"
+    shared = write_sources(root / "shared", source_files("shared"))
+    (tmp_path / "outside.txt").touch()
+    (shared / "shared/hop").symlink_to("/etc/passwd")
+    (shared / "shared/a.txt").symlink_to(target)
+    source = DirectorySource(name="shared", version=None, path=shared)
+
+    with pytest.raises(
+        LocalBuildError, match=r"^`shared` has a file that lamina does not package: `shared/shared/a\.txt` is a "
+    ):
+        identify(source, root=root)
+
+
+def test_links_in_a_local_package(tmp_path: Path) -> None:
+    """A link inside the project is followed, except to a secret, which only the link's exact path in `include` adds."""
+    shared = write_sources(
+        tmp_path / "shared", source_files("shared") | {".aws/credentials": "", "shared/deploy.pem": ""}
+    )
+    write_sources(tmp_path, {".env": "", "notes.txt": ""})
+    links = {
+        "a.txt": "../../notes.txt",
+        "b.txt": "../../.env",
+        "c.txt": "../.aws/credentials",
+        "d.txt": "deploy.pem",
+        "e.txt": "b.txt",
+    }
+    for name, target in links.items():
+        (shared / "shared" / name).symlink_to(target)
+    source = DirectorySource(name="shared", version=None, path=shared)
+
+    def linked(*include: str) -> set[str]:
+        files = identify(source, root=tmp_path, include=include).files
+        return {path.removeprefix("shared/") for path, _ in files} & links.keys()
+
+    assert {"a.txt"} == linked() == linked("shared/**")
+    assert {"a.txt", "e.txt"} == linked("shared/shared/e.txt")
 
 
 def test_tracked_files_of_a_local_package(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lamina.core.store import Store
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
+from locking import write_pylock
 from services import HANDLER
-from sourceprojects import git, write_sources
+from sourceprojects import git, source_files, write_sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,20 +46,23 @@ def notes(project: Path) -> list[tuple[str, str]]:
     return [(each.rule, each.message) for each in result.build.findings]
 
 
-def test_tracked_secrets(tmp_path: Path) -> None:
-    """One note names the files that git tracks and that may contain secrets; its `include` line adds them."""
+@pytest.mark.parametrize("has_git", [True, False])
+def test_secrets(tmp_path: Path, *, has_git: bool) -> None:
+    """One note names the files that may contain secrets, except those that git ignores; its `include` line adds them."""
     write(tmp_path, 'include = ["settings/*.json"]')
     files = ("certificates/ca.pem", "certificates/own.pem", "settings/.env.production", "settings/public.key")
-    write_sources(tmp_path, {"app.py": HANDLER, "settings/local.env": ""} | dict.fromkeys(files, ""))
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", "app.py", *files)
+    ignored = {"settings/local.env": "", ".gitignore": "/settings/local.env\n"}
+    write_sources(tmp_path, {"app.py": HANDLER} | ignored | dict.fromkeys(files, ""))
+    if has_git:
+        git(tmp_path, "init", "--quiet")
+        git(tmp_path, "add", "app.py", files[0])
 
     ((rule, message),) = notes(tmp_path)
     fact, _, line = message.partition("; to package them, set ")
 
     assert rule == "secret-left-out"
     assert fact == (
-        "4 paths that git tracks may contain secrets, so function packages do not contain them: "
+        "4 paths may contain secrets, so function packages do not contain them: "
         "`certificates/ca.pem`, `certificates/own.pem`, `settings/.env.production` and 1 more"
     )
     assert tomllib.loads(line.strip("`")) == {"include": ["settings/*.json", *files]}
@@ -87,17 +93,28 @@ def test_named(tmp_path: Path) -> None:
 
 
 def test_ignored_rule(tmp_path: Path) -> None:
-    """The note can be hidden, and without a repository there is none."""
+    """The note can be hidden."""
     write(tmp_path)
     write_sources(tmp_path, {"app.py": HANDLER, "certificates/ca.pem": "", "settings/a.json": ""})
-
-    assert [] == notes(tmp_path)
-
-    git(tmp_path, "init", "--quiet")
-    git(tmp_path, "add", "certificates")
 
     assert ["secret-left-out"] == [rule for rule, _ in notes(tmp_path)]
 
     write(tmp_path, 'ignore = ["secret-left-out"]')
 
     assert [] == notes(tmp_path)
+
+
+def test_link_to_a_secret(tmp_path: Path) -> None:
+    """A link to a secret of the project is left out under any name, and noted, in the sources and in a local package."""
+    project = tmp_path / "project"
+    write(project, 'include = ["certificates/*"]')
+    write_sources(project, {"app.py": HANDLER, ".env": "", "settings/a.json": "", "certificates/b.crt": ""})
+    write_sources(project / "libs/helper", source_files("helper"))
+    write_pylock(project, {"name": "helper", "version": "1.0", "directory": {"path": "libs/helper"}})
+    (project / "certificates/a.crt").symlink_to("../.env")
+    (project / "libs/helper/helper/names.txt").symlink_to("../../../.env")
+
+    assert [
+        ("secret-left-out", "libs/helper/helper/names.txt"),
+        ("secret-left-out", "certificates/a.crt"),
+    ] == [(rule, message.partition(": `")[2].partition("`")[0]) for rule, message in notes(project)]

@@ -15,6 +15,7 @@ from lamina.core.paths import relative_path
 from lamina.core.urls import without_query
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
 from lamina.project.ignore import GitIgnore, Include, rule_for, strictest
+from lamina.project.links import link_target
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def identify(source: Source, *, root: Path | None = None, include: Sequence[str]
     does not cover times, modes or the directory's own path.
 
     Raises `LocalBuildError` if a directory is unreadable, has neither a ``pyproject.toml`` nor a ``setup.py``, or has a
-    symbolic link to a directory. Raises `PackageError` if git's index is damaged.
+    symbolic link to a directory, out of the package and the project, or to nothing. Raises `PackageError` if git's index is damaged.
     """
     version = source.version
     match source:
@@ -91,6 +92,7 @@ class _Content:
         self.secrets: list[Path] = []
         self._source = source
         self._root = root
+        self._real_roots = tuple(map(os.path.realpath, (source.path, root)))
         self._include = include
         self._ignore = GitIgnore(source.path)
         # In a directory that git ignores as a whole, such as a generated package, only the rules below it apply.
@@ -119,18 +121,22 @@ class _Content:
         self._seen.append(directory)
         for path in sorted(directory.iterdir()):
             is_directory = path.is_dir()
-            rule = strictest(rule_for(path.name, is_directory=is_directory), guard)
+            above = path.relative_to(self._source.path).parts[:-1]
+            rule = strictest(rule_for(path.name, is_directory=is_directory, above=above), guard)
             if _is_made(path, rule) or (is_directory and _is_environment(path)):
                 continue
-            if self._is_ignored(path, rule, is_directory=is_directory):
+            by_git = self._ignore.ignoring(path, is_directory=is_directory, floor=self._floor) is not None
+            if self._is_ignored(path, rule, is_directory=is_directory, by_git=by_git):
                 is_secret = rule is not None and rule.is_secret
                 if is_directory and not path.is_symlink() and self._include.leads_through(self._shown(path), rule):
                     yield from self._below(path, only_included=True, guard=rule if is_secret else None)
-                elif is_secret and self._ignore.tracks(path) and not _is_hidden(path, self._source.path):
+                elif is_secret and not by_git and not only_included and not _is_hidden(path, self._source.path):
                     self.secrets.append(path)
                 elif not only_included and not _is_by_product(path, self._source.path):
                     self.left_out.append(path)
             elif not is_directory:
+                if path.is_symlink() and not self._may_follow(path):
+                    continue
                 self._seen.append(path)
                 yield path.relative_to(self._source.path).as_posix(), path
             elif path.is_symlink():
@@ -142,9 +148,21 @@ class _Content:
             else:
                 yield from self._below(path)
 
-    def _is_ignored(self, path: Path, rule: IgnoreRule | None, *, is_directory: bool) -> bool:
+    def _may_follow(self, link: Path) -> bool:
+        """Return whether to follow *link*, or record that it leads to a secret. Raises `LocalBuildError` if it is not allowed."""
+        target = link_target(link, self._real_roots)
+        if target.problem is not None:
+            raise LocalBuildError(
+                f"`{self._source.name}` has a file that lamina does not package: `{self._shown(link)}` {target.problem}",
+                hint="copy the file into the package, or add the link to `.gitignore`",
+            )
+        if target.rule is None or self._include.overrides(target.rule, self._shown(link), is_directory=False):
+            return True
+        self.secrets.append(link)
+        return False
+
+    def _is_ignored(self, path: Path, rule: IgnoreRule | None, *, is_directory: bool, by_git: bool) -> bool:
         """Return whether to leave out *path*, because git ignores it, or because it may contain secrets, according to *rule*."""
-        by_git = self._ignore.ignoring(path, is_directory=is_directory, floor=self._floor) is not None
         if not by_git and (rule is None or not rule.is_secret):
             return False
         is_included = self._include.overrides(rule, self._shown(path), is_directory=is_directory)

@@ -4,7 +4,7 @@ Name first-party files that are left out, but may be needed, or packaged, but ma
 =======================  ========  ==========================================================================================
 rule                     severity  reported if
 =======================  ========  ==========================================================================================
-``secret-left-out``      note      git tracks a file that may contain secrets, so it is not in the function packages
+``secret-left-out``      note      a file may contain secrets, so it is left out although git does not ignore it
 ``secret-packaged``      note      a file that may contain secrets is packaged, because its exact path is in the configuration
 ``local-file-left-out``  note      git ignores a file of a local package, so it is not in the package's wheel
 =======================  ========  ==========================================================================================
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
-    """Return a note that names the tracked files that *trees*, the sources of *service*, leave out as possible secrets."""
+    """Return a note that names the files that *trees*, the sources of *service*, leave out as possible secrets, and git does not ignore."""
     # Several packages can contain the same directories.
-    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_tracked})
+    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_noted})
     if not paths or "secret-left-out" in service.ignore:
         return ()
     return (
         note(
             "secret-left-out",
             paths[0],
-            f"{count(len(paths), 'path')} that git tracks may contain secrets, so function packages do not contain "
+            f"{count(len(paths), 'path')} may contain secrets, so function packages do not contain "
             f"{_pronoun(paths)}: {listed(paths)}; to package {_pronoun(paths)}, set {_include(service, paths)}",
         ),
     )
@@ -70,7 +70,7 @@ def local_files(service: Service, pins: Iterable[SourcePin]) -> tuple[Finding, .
             fact = f"git ignores {count(len(ignored), 'path')} of local package `{pin.name}`"
             found.append(note("local-file-left-out", ignored[0], f"{fact}, {_not_in_wheel(service, ignored)}"))
         if secret and "secret-left-out" not in service.ignore:
-            fact = f"{count(len(secret), 'path')} that git tracks in local package `{pin.name}` may contain secrets"
+            fact = f"{count(len(secret), 'path')} of local package `{pin.name}` may contain secrets"
             found.append(note("secret-left-out", secret[0], f"{fact}, {_not_in_wheel(service, secret)}"))
     return tuple(found)
 
