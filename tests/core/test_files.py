@@ -12,7 +12,16 @@ import pytest
 
 from lamina.core.errors import DiskFullError, ForeignFileError
 from lamina.core.faults import fault
-from lamina.core.files import building, file_sha256, own_directory, read_file, remove_file, replace_file, writing
+from lamina.core.files import (
+    building,
+    file_sha256,
+    open_own_file,
+    own_directory,
+    read_file,
+    remove_file,
+    replace_file,
+    writing,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +89,28 @@ def test_only_regular_files_are_removed(tmp_path: Path) -> None:
         remove_file(tmp_path / name) for name in ("link", "directory", "absent", "file")
     ]
     assert ["directory", "link"] == sorted(os.listdir(tmp_path))
+
+
+@pytest.mark.parametrize("flags", [0, os.O_APPEND, os.O_TRUNC])
+def test_a_file_with_another_path_is_replaced(flags: int, tmp_path: Path) -> None:
+    """A hard link in place of one of lamina's own files does not lead to writes to the other path of the file."""
+    outside, own = tmp_path / "outside", tmp_path / "own"
+    outside.write_bytes(b"content")
+    own.hardlink_to(outside)
+    with os.fdopen(open_own_file(own, flags), "r+b") as file:
+        file.write(b"partial")
+
+    assert (b"content", b"partial") == (outside.read_bytes(), own.read_bytes())
+
+
+@pytest.mark.parametrize(("flags", "content"), [(0, b"content"), (os.O_TRUNC, b"")])
+def test_an_own_file_is_kept(flags: int, content: bytes, tmp_path: Path) -> None:
+    """A file without further paths is opened as it is, or emptied if the caller asks for it."""
+    own = tmp_path / "own"
+    own.write_bytes(b"content")
+    os.close(open_own_file(own, flags))
+
+    assert content == own.read_bytes()
 
 
 def test_a_directory_in_place_of_the_result_stays(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -162,6 +163,27 @@ def test_two_versions_share_a_store(shop: Shop, monkeypatch: pytest.MonkeyPatch)
     assert (expected, []) == (other, shop.notes)
     assert set(AREAS) - {"wheels", INTERPRETERS} == {area for area, paths in added.items() if paths}
     assert ours == {path: path.read_bytes() for path in ours}
+
+
+@pytest.mark.parametrize("area", ["bytecode", "imports", "segments", "selections", "wheels"])
+def test_another_kind_of_file(shop: Shop, area: str) -> None:
+    """A pipe or an empty directory in place of a file of the store is replaced like a damaged file, and no build waits for it."""
+    expected = shop.build()
+    for make in (os.mkfifo, os.mkdir):
+        shop.forget(area, "wheels", "selections")
+        paths = areas(shop.root)[area]
+        for path in paths:
+            path.unlink()
+            make(path)
+
+        assert expected == shop.build()
+        assert any(path.is_file() for path in paths)
+
+        for path in paths:
+            if path.is_dir():
+                path.rmdir()
+            elif not path.is_file():
+                path.unlink()
 
 
 @pytest.mark.parametrize("name", ["build.json", "state.json"])

@@ -17,6 +17,7 @@ from lamina.archive.zip.copying import HashedFile
 from lamina.archive.zip.zipformat import MAX_BYTES, encode, end_of_directory, headers, rebase
 from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import frozen
+from lamina.core.store import open_stored
 from lamina.core.values import is_pure
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def ending(segments: Sequence[Segment], identity: Identity, digest: str) -> Endi
 
 
 def _copy(segment: Segment, destination: HashedFile) -> None:
-    with segment.path.open("rb", buffering=0) as file:
+    with open_stored(segment.path) as file:
         checksum = destination.copy(file, segment.entries_bytes)
     if checksum != segment.crc32:
         raise DamagedFileError(segment.path)

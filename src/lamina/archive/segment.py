@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import struct
-from io import FileIO
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.copying import Gather, keep, read_at, write_all
@@ -26,7 +25,7 @@ from lamina.core.documents import INVALID, label_crc32
 from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import frozen
 from lamina.core.store import FORMAT as STORE_FORMAT
-from lamina.core.store import key_of, place_of
+from lamina.core.store import key_of, open_stored, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -107,10 +106,10 @@ def read_segment(path: Path) -> Segment | None:
     Read the segment at *path*, or return ``None`` if there is no file.
 
     The local entries are not read, so damage to them is not detected.
-    Raises `DamagedFileError` if the end of the file is damaged or was written in another format.
+    Raises `DamagedFileError` if it is not a regular file, or if its end is damaged or was written in another format.
     """
     try:
-        with FileIO(str(path)) as file:
+        with open_stored(path) as file:
             size = os.fstat(file.fileno()).st_size
             tail = read_at(file, max(0, size - _TAIL_BYTES), _TAIL_BYTES)
             wanted = _tail_bytes(tail, path)
@@ -256,7 +255,7 @@ def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:
 
     Raises `DamagedFileError` if there is no local header.
     """
-    with segment.path.open("rb", buffering=0) as file:
+    with open_stored(segment.path) as file:
         try:
             name_length, extra_length = LOCAL_HEADER.unpack(read_at(file, offset, LOCAL_HEADER.size))[-2:]
         except struct.error as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from io import FileIO
 from typing import TYPE_CHECKING
 
 from lamina.archive.placement import place
 from lamina.archive.wheel import WheelArchive, member_pieces
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.core.paths import PREFIX
+from lamina.core.store import open_stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ class WheelCode:
     def read(self, path: str) -> Iterator[bytes | memoryview]:
         """Yield the content of *path* in pieces. Raises the errors of fetching and opening the wheel, and of reading members."""
         located = self._members[path]
-        with FileIO(str(self._wheel)) as file:
+        with open_stored(self._wheel) as file:
             yield from member_pieces(file, located, name=self.pin.filename)
 
 

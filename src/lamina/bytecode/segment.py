@@ -18,7 +18,7 @@ from lamina.archive.zip.zipformat import DEFLATED, LOCAL_HEADER, Entry, encode, 
 from lamina.bytecode.bounds import most_tokens
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX
-from lamina.core.store import key_of
+from lamina.core.store import key_of, open_stored
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -304,7 +304,7 @@ def read_members(path: Path, store: Store) -> Iterator[Entry]:
     segment = find_segment(path, store)
     if segment is None:
         return
-    with path.open("rb", buffering=0) as file:
+    with open_stored(path) as file:
         entries = read_at(file, 0, segment.entries_bytes)
     if zlib.crc32(entries) != segment.crc32:
         store.discard(path)  # its modules are compiled again

@@ -106,24 +106,50 @@ def open_own_file(path: str | os.PathLike[str], more: int = 0) -> int:
 
     *more* are further flags of `os.open`, such as `os.O_APPEND`.
 
-    Raises `ForeignFileError` if it is a link or not a regular file.
+    A file with further hard links, which may be a file of somebody else, is replaced by a new one.
+
+    Raises `ForeignFileError` if it is a symbolic link or not a regular file.
     """
-    try:
-        # Without O_NONBLOCK, opening a pipe waits.
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        flags |= getattr(os, "O_BINARY", 0)
-        descriptor = os.open(path, flags | more, _FILE_MODE)
-    except OSError:
-        with suppress(FileNotFoundError):
-            mode = os.lstat(path).st_mode
-            if not stat.S_ISREG(mode):
-                raise foreign(path, mode, "file") from None
-        raise
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
+    # Without O_NONBLOCK, opening a pipe waits.
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    flags |= getattr(os, "O_BINARY", 0) | more & ~os.O_TRUNC
+    while True:
+        try:
+            descriptor = os.open(path, flags, _FILE_MODE)
+        except OSError:
+            with suppress(FileNotFoundError):
+                mode = os.lstat(path).st_mode
+                if not stat.S_ISREG(mode):
+                    raise foreign(path, mode, "file") from None
+            raise
+        try:
+            if _is_own(path, os.fstat(descriptor)):
+                if more & os.O_TRUNC:
+                    os.ftruncate(descriptor, 0)
+                return descriptor
+        except (OSError, LaminaError):
+            os.close(descriptor)
+            raise
         os.close(descriptor)
-        raise foreign(path, mode, "file")
-    return descriptor
+
+
+def _is_own(path: str | os.PathLike[str], opened: os.stat_result) -> bool:
+    """
+    Return whether *opened*, which was opened as *path*, has no other path. If it has, delete *path*.
+
+    Raises `ForeignFileError` if it is not a regular file, and `OSError` if *path* cannot be deleted.
+    """
+    if not stat.S_ISREG(opened.st_mode):
+        raise foreign(path, opened.st_mode, "file")
+    if opened.st_nlink > 1:
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        return False
+    # Another process may have deleted this path of the file after it was opened here, so that only the other one is left.
+    try:
+        return os.path.samestat(os.lstat(path), opened)
+    except FileNotFoundError:
+        return False
 
 
 def remove_file(path: str | os.PathLike[str]) -> bool:
@@ -165,14 +191,18 @@ def open_regular(path: str | os.PathLike[str]) -> FileIO:
 
     Raises `OSError` for any other file: reading a pipe or a device may never end.
     """
-    # Without O_NONBLOCK, opening a pipe waits for a writer.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    file = open(path, "rb", buffering=0, opener=_open_at_once)  # noqa: SIM115 - the caller closes it
     try:
-        _require_regular(os.fstat(descriptor).st_mode, os.fspath(path))
+        _require_regular(os.fstat(file.fileno()).st_mode, os.fspath(path))
     except OSError:
-        os.close(descriptor)
+        file.close()
         raise
-    return open(descriptor, "rb", buffering=0)
+    return file
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a pipe waits for a writer.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _require_regular(mode: int, path: str) -> None:

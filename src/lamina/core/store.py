@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
-from lamina.core.errors import ConfigError, LaminaError
+from lamina.core.errors import ConfigError, DamagedFileError, ForeignFileError, LaminaError
 from lamina.core.files import (
     is_own_file,
     lock,
     lock_shared,
     name_file,
     open_own_file,
+    open_regular,
     own_directory,
     remove_file,
     rename,
@@ -46,6 +47,7 @@ from lamina.core.trust import foreign_owner, require_private, taking_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from io import FileIO
     from typing import Any, BinaryIO, TypeVar
 
     from lamina.core.reporter import Reporter
@@ -62,6 +64,7 @@ It is part of every key and never of a layer's digest, so that versions of lamin
 
 # On Windows, a file about to be renamed looks like one of a killed writer, so lamina deletes only files of this age.
 _WINDOWS_LEFTOVER_SECONDS = 86_400
+_NOT_REGULAR = frozenset({errno.EISDIR, errno.ENXIO, errno.ELOOP})
 # The random bytes in the name of a file that is being written.
 _NAME_BYTES = 12
 
@@ -172,8 +175,9 @@ class Store:
         """
         Delete the damaged file at *path*, so that it is made again, and report it if it is the first of its area.
 
-        Return False if the system refuses to delete it, as in a store that is read-only: it is then found again. A link or a directory in place of the file stays: writing replaces or refuses it. Raises `ForeignFileError` if a directory of
-        the store is a link, which leads to files of somebody else.
+        Return False if the system refuses to delete it, as in a store that is read-only: it is then found again. A link or a
+        directory in place of the file stays: writing replaces or refuses it. Raises `ForeignFileError` if a directory of the
+        store is a link, which leads to files of somebody else.
         """
         relative = path.relative_to(self.root)
         area = relative.parts[0]
@@ -213,11 +217,11 @@ class Store:
                     file.close()
                 self.make(destination.parent)
                 try:
-                    rename(temporary, destination)
+                    self.replace(temporary, destination)
                 except FileNotFoundError:
                     # `clean` has deleted the directory meanwhile.
                     self.make(destination.parent)
-                    rename(temporary, destination)
+                    self.replace(temporary, destination)
             except BaseException as error:
                 name_file(error, destination)
                 if sys.platform == "win32":
@@ -225,6 +229,21 @@ class Store:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary)
                 raise
+
+    @staticmethod
+    def replace(temporary: str | os.PathLike[str], destination: Path) -> None:
+        """
+        Rename the file *temporary* to *destination* in the store. An empty directory there is replaced, too.
+
+        Raises `ForeignFileError` if *destination* is a directory with content.
+        """
+        try:
+            rename(temporary, destination)
+        except ForeignFileError:
+            # A container runtime creates an empty directory where a file to mount is missing.
+            if not _removed_directory(destination):
+                raise
+            rename(temporary, destination)
 
     def _new_file(self, directory: str) -> tuple[BinaryIO, str]:
         try:
@@ -353,6 +372,30 @@ def require_plain(filename: str) -> str:
     if filename in {"", ".", ".."} or any(character in filename for character in "/\\\0:"):
         raise ValueError(f"`{filename}` is not a plain file name")
     return filename
+
+
+def open_stored(path: Path) -> FileIO:
+    """
+    Open the file *path* of a store for reading without a buffer.
+
+    Raises `DamagedFileError` if it is a directory, a pipe or anything else but a regular file, which lamina then makes again, and
+    `OSError` if it is missing or unreadable.
+    """
+    try:
+        return open_regular(path)
+    except OSError as error:
+        if error.errno in _NOT_REGULAR:
+            raise DamagedFileError(path) from error
+        raise
+
+
+def _removed_directory(path: Path) -> bool:
+    """Delete the directory *path* and return true, or return false if it is not empty."""
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
 
 
 def place_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
 from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, LaminaError, together
-from lamina.core.files import open_own_file, open_regular, rename
+from lamina.core.files import open_own_file, open_regular
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.urls import redacted
@@ -136,7 +136,7 @@ class _DownloadJob:
         if pin.filename.endswith(".whl"):
             verify_record(partial, pin)
         self.store.make(destination.parent)
-        rename(partial, destination)
+        self.store.replace(partial, destination)
 
     def identify(self, file: BinaryIO, candidate: Pin) -> Pin:
         """Download *candidate* to *file*, and return it with its SHA-256 and size. Raises `DownloadError`."""

@@ -24,6 +24,7 @@ from lamina.aws.publish.remote_index import group_name, grouped, grouped_segment
 from lamina.core.errors import DamagedFileError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
+from lamina.core.store import open_stored
 from lamina.core.target import quotas
 from lamina.pipeline.layers import describe_layer, extents
 
@@ -250,7 +251,7 @@ def _write_segment(file: BinaryIO, segment: Segment, start: int) -> str:
     """Write a segment from the local store, and return its SHA-256. Raises `DamagedFileError` if it is damaged."""
     digest, checksum = hashlib.sha256(), 0
     file.seek(start)
-    with segment.path.open("rb", buffering=0) as source:
+    with open_stored(segment.path) as source:
         for piece in read_pieces(source, 0, segment.entries_bytes):
             digest.update(piece)
             checksum = zlib.crc32(piece, checksum)
