@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Self, TypeVar, cast
 from lamina.bytecode.bounds import ProcessBounds
 from lamina.bytecode.interpreter import OWN_MODULES_ONLY
 from lamina.bytecode.pipes import can_wait, read, write
+from lamina.core.environment import bare_environment
 from lamina.core.errors import BytecodeError, StoppedError
 from lamina.core.faults import exhausted
 
@@ -67,7 +68,6 @@ class Worker:
 
         self._path = interpreter.path
         # Option -I would also ignore the hash seed. Without a fixed seed, set constants have no fixed order before Python 3.11.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         text = program.path.read_text(encoding="utf-8")
         self._seconds = bounds.seconds
         arguments = [program.argument, str(bounds.memory_bytes)]
@@ -82,7 +82,7 @@ class Worker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**environment, "PYTHONHASHSEED": "0"},
+                env={**bare_environment(os.environ), "PYTHONHASHSEED": "0"},
                 pass_fds=inherited,
                 # Its own group of processes, which also contains the children that it forks.
                 start_new_session=True,

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from lamina.core.environment import bare_environment
 from lamina.core.errors import InvokeError, StartError
 from lamina.core.faults import exhausted
 
@@ -92,6 +93,7 @@ class Process:
         self._reported = bytearray()
         self._memory = 0
         self._on_end = on_end
+        self._detached = request["detached"]
         self._changed = threading.Condition()
         self._lines = b""
         self._early: list[dict[str, Any]] = []
@@ -111,6 +113,7 @@ class Process:
                 stdin=subprocess.DEVNULL if request["detached"] else None,
                 stdout=log,
                 stderr=errors,
+                env=bare_environment(os.environ),
                 pass_fds=[theirs.fileno()] + ([reporting] if reporting is not None else []),
             )
             theirs.close()
@@ -214,7 +217,16 @@ class Process:
                 stream.close()
             self._channel.close()
             if self.ended is None:
+                self._supervisor.wait()
+                self._end_leftovers()
                 self._conclude(Ended(status=9, memory_bytes=max(0, self._memory), killed_for_memory=False))
+
+    def _end_leftovers(self) -> None:
+        """End what a killed supervisor has left. In a terminal, where it has no session of its own, the kernel ends the program alone."""
+        from lamina.core.supervised.supervisor import end_session
+
+        if self._detached:
+            end_session(self._supervisor.pid, self.pid)
 
     def _listen(self) -> None:
         with selectors.DefaultSelector() as selector:

@@ -31,6 +31,7 @@ if sys.platform == "linux":
 # Importing `typing` needs a third of this process's start time, and nothing here requires it at run time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import NoReturn
 
     from lamina.core.supervised.request import RootPlan, StartRequest
@@ -325,18 +326,40 @@ def children(pid: int) -> list[int]:
 
 
 def _children_by_parent(parent: int) -> list[int]:
-    found = []
+    return [pid for pid, fields in _processes() if int(fields[1]) == parent]
+
+
+def _processes() -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the id of each process, and its fields in ``/proc``: the state, the parent, the group, the session, and others."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             try:
                 with open(f"/proc/{name}/stat", "rb") as stream:
-                    # The command's name is in parentheses and may contain any character. State and parent follow it.
-                    after = stream.read().rpartition(b")")[2].split()
+                    # The command's name is in parentheses and may contain any character.
+                    fields = stream.read().rpartition(b")")[2].split()
             except OSError:
                 continue
-            if int(after[1]) == parent:
-                found.append(int(name))
-    return found
+            yield int(name), fields
+
+
+def end_session(session: int, group: int | None) -> None:
+    """
+    Kill the processes of *session*, whose leader, a supervisor, was killed before it could.
+
+    Without ``/proc``, kill the processes of the program's *group*. Daemons, which have a session of their own, are not found: only the
+    supervisor knew them.
+    """
+    if sys.platform != "linux":
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if group is not None:
+                os.killpg(group, signal.SIGKILL)
+        return
+    # A process that was just started is in the next list.
+    while left := [pid for pid, fields in _processes() if int(fields[3]) == session and fields[0] not in {b"Z", b"X"}]:
+        killed = [_kill(pid) for pid in left]
+        if not any(killed):
+            return
+        time.sleep(_SWEEP_SECONDS)
 
 
 def _program_of(first: int) -> int | None:
