@@ -23,7 +23,7 @@ from lamina.core.urls import redacted
 from lamina.core.values import Sha256
 from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent, request_url
 from lamina.fetch.responses import LARGEST_FILE_BYTES
-from lamina.fetch.urls import local_path, redacted
+from lamina.fetch.urls import local_path
 from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
