@@ -42,6 +42,7 @@ class Sts(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.lifetime_seconds = lifetime_seconds
         self.code = code
+        self.identity = "<Arn>arn:aws:sts::123456789012:user/u</Arn><UserId>u</UserId><Account>123456789012</Account>"
         self.seen: list[tuple[str, str]] = []
         self._scheme = "http" if certificate is None else "https"
         if certificate is not None:
@@ -83,7 +84,7 @@ class _Answer(BaseHTTPRequestHandler):
                 f"<SessionToken>t</SessionToken><Expiration>{expiry:%Y-%m-%dT%H:%M:%SZ}</Expiration></Credentials>"
             )
         else:
-            result = "<Arn>arn:aws:sts::123456789012:user/u</Arn><UserId>u</UserId><Account>123456789012</Account>"
+            result = self.server.identity
         answer = f'<{action}Response xmlns="{_SPACE}"><{action}Result>{result}</{action}Result></{action}Response>'
         self._send(answer.encode(), "text/xml")
 

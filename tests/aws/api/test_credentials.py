@@ -406,6 +406,30 @@ def test_a_long_list_goes_on_when_the_credentials_of_a_role_expire(world: World)
     assert PAGES == len(set(keys)) == len(keys)
 
 
+@pytest.mark.parametrize(
+    "identity",
+    [
+        "",
+        "<Account>123456789012</Account>",
+        "<Account>123456789012</Account><Arn>arn</Arn>",
+        "<Account>x\nerror: y</Account><Arn>arn:aws:sts::1:user/u</Arn>",
+        "<a>" * 50_000 + "</a>" * 50_000,
+    ],
+    ids=["empty", "no ARN", "invalid ARN", "invalid account", "deep"],
+)
+def test_an_identity_of_another_form_is_not_from_aws(world: World, identity: str) -> None:
+    """An account without an ID or an ARN is an error that suggests a proxy, and nothing of it is shown."""
+    with Sts() as server:
+        server.identity = identity
+        world.configure(AWS_ENDPOINT_URL=server.url, **KEYS)
+        error = error_of(world)
+
+    assert (type(error), str(error)) == (
+        UnreachableError,
+        "cannot look up the AWS account: the response to the request to `sts` is not from AWS",
+    )
+
+
 CONNECT = """
 import os
 if os.isatty(0):
@@ -435,9 +459,9 @@ def test_an_mfa_code_is_asked_once_for_all_regions(world: World) -> None:
         os.close(inside)
         shown = ""
         with os.fdopen(terminal, "r+b", buffering=0) as stream:
-            while not re.search("accounts:.*\n", shown) and (piece := stream.read(1024)):
+            while "\n" not in shown.partition("accounts:")[2] and (piece := stream.read(1024)):
                 shown += piece.decode()
-                if shown.endswith(": ") and "MFA" in shown:
+                if shown.endswith("mfa/u: "):
                     stream.write(b"123456\n")
             process.wait()
 

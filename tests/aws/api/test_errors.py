@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +16,14 @@ from botocore.stub import Stubber
 from urllib3.exceptions import ProtocolError
 
 from emulators import knows_storage_mode
+from lamina.aws.api import errors
 from lamina.aws.api import session as clients
 from lamina.aws.api.errors import Caller, failed, whole
 from lamina.aws.api.facts import fits
-from lamina.aws.api.functions import S3Code, Storage
+from lamina.aws.api.functions import LambdaFunctions, S3Code, Storage
 from lamina.aws.api.layers import LambdaLayers, Publication
+from lamina.aws.api.s3 import S3Bucket
+from lamina.aws.publish.bucket_policy import _statements
 from lamina.core.errors import (
     AwsError,
     ClockSkewError,
@@ -39,7 +43,7 @@ from lamina.core.errors import (
 from lamina.core.installation import install_command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 DOING = "do it"
@@ -320,6 +324,80 @@ def test_content_that_ends_too_early_is_asked_for_again() -> None:
     assert call.read("GetObject", doing=DOING, most=9, Bucket="bucket", Key="key") == b""
 
 
+DEEP = b"[" * 100_000
+VERSION = b'{"Version": 1, "LayerVersionArn": "a", "CreatedDate": %s}'
+HEAD = {"ETag": '"e"', "Last-Modified": "Mon, 23 Nov 2026 06:00:00 GMT", "Content-Length": "1"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"{}", b"[]", b"5", b"<x>", DEEP, b'{"LayerVersions": null}', b'{"LayerVersions": [5]}'),
+        *(b'{"LayerVersions": {"a": 1}}', b'{"LayerVersions": [{"Version": 1e999}]}', b'{"LayerVersions": [null]}'),
+        b'{"LayerVersions": [%s]}' % (VERSION % b'"yesterday"'),
+        b'{"LayerVersions": [%s]}' % (VERSION % b'{"a": 1}'),
+    ],
+    ids=lambda body: body[:60].decode(),
+)
+def test_a_list_of_another_form_is_not_from_aws(body: bytes) -> None:
+    """A response without the members that lamina reads, or with members of other types, is an error that suggests a proxy."""
+    lines = Lines((200, body, len(body)))
+    with pytest.raises(UnreachableError) as caught:
+        LambdaLayers(Caller(lines.client), knows_storage=True).versions("x")
+
+    assert str(caught.value) == (
+        "cannot list the versions of layer `x`: the response to the request to `lambda` is not from AWS"
+    )
+    assert str(caught.value.hint).startswith("check whether a proxy answers instead of AWS")
+
+
+def test_other_responses_of_another_form_are_not_from_aws() -> None:
+    """So is every other response that lamina reads, such as a policy that is not JSON, or one object without an ETag."""
+
+    def layers(body: bytes) -> LambdaLayers:
+        return LambdaLayers(Caller(Lines((200, body, len(body))).client), knows_storage=True)
+
+    def bucket(**headers: str) -> S3Bucket:
+        client = make_client("s3")
+        client.meta.events.register(
+            "before-send", lambda **_: AWSResponse("http://localhost", 200, HEAD | headers, Body(b""))
+        )
+        return S3Bucket(Caller(client), "b")
+
+    def functions(body: bytes) -> LambdaFunctions:
+        return LambdaFunctions(Caller(Lines((200, body, len(body))).client))
+
+    asked: list[Callable[[], object]] = [
+        lambda: layers(b"{}").version("x", 1),
+        lambda: layers(b'{"Content": {"CodeSha256": "?", "CodeSize": 1}, "Version": 1}').version("x", 1),
+        lambda: layers(b"[]").publish(PUBLICATION),
+        lambda: layers(b'{"Policy": "no"}').granted("x", 1),
+        lambda: layers(b'{"Policy": "[5]"}').granted("x", 1),
+        lambda: functions(b'{"Layers": [{}]}').get("x"),
+        lambda: functions(b"{}").alias("x", "live"),
+        lambda: bucket(**{"Last-Modified": "now"}).head("k"),
+        lambda: bucket(Date="now").head("k"),
+        lambda: bucket(**{"x-amz-checksum-sha256": "?"}).head("k"),
+        lambda: bucket().begin("k"),
+        lambda: list(_statements("[5]")),
+    ]
+    for ask in asked:
+        with pytest.raises(UnreachableError, match="is not from AWS"):
+            ask()
+
+
+def test_a_list_without_an_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages whose tokens repeat end the list; a server that never ends it is an error."""
+    monkeypatch.setattr(errors, "_MOST_PAGES", 100)
+    tokens = itertools.cycle("abc")
+    turning = list(errors.pages(lambda *_, **__: {"NextMarker": next(tokens)}, "ListLayers", doing=DOING))
+    assert 4 == len(turning)
+
+    numbers = itertools.count()
+    with pytest.raises(UnreachableError, match="more than 100 pages"):
+        list(errors.pages(lambda *_, **__: {"NextMarker": str(next(numbers))}, "ListLayers", doing=DOING))
+
+
 @pytest.mark.parametrize(("configured", "attempts"), [("2", 2), ("", 5)])
 def test_attempts_are_those_of_the_configuration(
     monkeypatch: pytest.MonkeyPatch, configured: str, attempts: int
@@ -356,7 +434,7 @@ PUBLICATION = Publication(
 RESPONSE = {
     "Version": 1,
     "LayerVersionArn": "arn:aws-us-gov:lambda:us-gov-west-1:123456789012:layer:shop-common:1",
-    "Content": {"CodeSha256": "x", "CodeSize": 1},
+    "Content": {"CodeSha256": "YWJj", "CodeSize": 1},
 }
 
 

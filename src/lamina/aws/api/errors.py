@@ -13,7 +13,7 @@ import random
 import re
 import shlex
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,7 +36,7 @@ from lamina.core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from botocore.exceptions import ClientError
 
@@ -48,6 +48,12 @@ _FIRST_WAIT_SECONDS = 0.2
 _PARTIAL_ATTEMPTS = 4
 _PARTIAL_FIRST_WAIT_SECONDS = 0.05
 _SKEWED_WORDS = ("Signature expired", "Signature not yet current")
+_PROXY_HINT = "check whether a proxy answers instead of AWS, and check `AWS_ENDPOINT_URL`"
+_MOST_PAGES = 10_000
+"""More pages than any list of an account has; a server that is not AWS may never end one."""
+_CONTAINERS = {"structure": dict, "map": dict, "list": list}
+_DECODED = frozenset({"TemplateBody"})
+"""Members of type string that botocore decodes if they are JSON."""
 _INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
 
 # Maps the response field that identifies the next page to the request parameter that selects that page.
@@ -74,17 +80,49 @@ def pages(
 ) -> Iterator[dict[str, Any]]:
     """Yield the response of *operation* page by page. Stop if AWS returns an error with a meaning in *expected*, such as ``missing``."""
     place: dict[str, Any] = {}
+    seen: list[dict[str, Any]] = []
     while (page := call(operation, doing=doing, expected=expected, **parameters, **place)) is not None:
         yield page
-        following = {parameter: page[name] for name, parameter in _NEXT_PAGE.items() if page.get(name)}
+        place = {parameter: page[name] for name, parameter in _NEXT_PAGE.items() if page.get(name)}
         # Some emulators return the same page token again.
-        if not following or following == place or not page.get("IsTruncated", True):
+        if not place or place in seen or not page.get("IsTruncated", True):
             return
-        place = following
+        seen.append(place)
+        if len(seen) == _MOST_PAGES:
+            raise UnreachableError(f"cannot {doing}: the list has more than {_MOST_PAGES:,} pages", hint=_PROXY_HINT)
 
 
-# What botocore raises if a response has headers or a body that no AWS service sends, such as two lengths.
-_UNPARSED = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# What botocore and readers raise for a response with headers or a body that no AWS service sends, such as two lengths.
+_UNPARSED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@contextmanager
+def parsing(service: str, doing: str) -> Iterator[None]:
+    """Convert what fails if a value in a response of *service*, such as a time, has another form to an `UnreachableError`."""
+    try:
+        yield
+    except _UNPARSED as error:
+        raise _not_from_aws(service, doing) from error
+
+
+def _not_from_aws(service: str, doing: str) -> UnreachableError:
+    # A proxy probably sent the response.
+    return UnreachableError(
+        f"cannot {doing}: the response to the request to `{service}` is not from AWS", hint=_PROXY_HINT
+    )
+
+
+class Answer(dict[str, Any]):
+    """A structure in a response of AWS. Reading a member that is missing raises `UnreachableError`."""
+
+    def __init__(self, members: Mapping[str, Any], service: str, doing: str) -> None:
+        """Hold *members*. The error names the *service*; *doing* completes "cannot …"."""
+        super().__init__(members)
+        self._service = service
+        self._doing = doing
+
+    def __missing__(self, name: str) -> Any:
+        raise _not_from_aws(self._service, self._doing) from KeyError(name)
 
 
 class Caller:
@@ -115,7 +153,38 @@ class Caller:
         *doing* is an infinitive that completes "cannot …" in error messages. Raises the subclass of `AwsError` that matches the
         failure, or `ConfigError` if the AWS configuration is invalid.
         """
-        return self._repeatedly(lambda method: method(**parameters), operation, doing, expected)
+        shape = self._client.meta.service_model.operation_model(operation).output_shape
+
+        def ask(method: Callable[..., Any]) -> dict[str, Any]:
+            response: dict[str, Any] = method(**parameters)
+            return response if shape is None else self._checked(response, shape, doing)
+
+        return self._repeatedly(ask, operation, doing, expected)
+
+    def _checked(self, value: Any, shape: Any, doing: str) -> Any:
+        """
+        Return *value*, a part of a response, with each structure in it as an `Answer`.
+
+        Raises TypeError if a list, map, structure or simple value is not one. botocore checks that only in part.
+        """
+        expected = _CONTAINERS.get(shape.type_name)
+        if getattr(shape, "is_document_type", False) or getattr(shape, "is_eventstream_output", False):
+            return value
+        if expected is None:
+            if value is None or isinstance(value, list | dict):
+                raise TypeError(shape.name)
+            return str(value) if shape.type_name == "string" else value
+        if not isinstance(value, expected):
+            raise TypeError(shape.name)
+        if shape.type_name == "list":
+            return [self._checked(each, shape.member, doing) for each in value]
+        if shape.type_name == "map":
+            return {str(key): self._checked(each, shape.value, doing) for key, each in value.items()}
+        known = {name: each for name, each in shape.members.items() if name not in _DECODED}
+        members = {
+            name: self._checked(each, known[name], doing) if name in known else each for name, each in value.items()
+        }
+        return Answer(members, self._service, doing)
 
     def read(
         self,
@@ -173,11 +242,8 @@ class Caller:
             except exceptions.BotoCoreError as error:
                 raise failed(error, f"`{self._service}`", doing) from error
             except (ResponseParserError, HTTPError, *_UNPARSED) as error:
-                # Not subclasses of BotoCoreError, although only botocore raises them. A proxy probably sent the response.
-                raise UnreachableError(
-                    f"cannot {doing}: the response to the request to `{self._service}` is not from AWS",
-                    hint="check whether a proxy answers instead of AWS, and check `AWS_ENDPOINT_URL`",
-                ) from error
+                # Not subclasses of BotoCoreError.
+                raise _not_from_aws(self._service, doing) from error
             # Jitter keeps two clients that collided from colliding again.
             self._sleep(first_wait * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
         raise AssertionError(operation)  # pragma: no cover - the last attempt returns or raises

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.errors import pages
+from lamina.aws.api.errors import pages, parsing
 from lamina.aws.api.functions import S3Code, Storage, code_parameters
 from lamina.core.errors import PublishError
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.errors import Call
     from lamina.aws.api.functions import Zip
 
+_SERVICE = "lambda"
 _MISSING = frozenset({"missing"})
 _CONFLICT = frozenset({"conflict"})
 
@@ -121,24 +123,26 @@ class LambdaLayers:
     def versions(self, name: str) -> tuple[LayerVersion, ...]:
         """Return all versions of the layer *name*, newest first. Return no versions if the layer does not exist."""
         doing = f"list the versions of layer `{name}`"
-        found = [
-            LayerVersion(
-                name=name,
-                number=int(row["Version"]),
-                arn=str(row["LayerVersionArn"]),
-                description=str(row.get("Description", "")),
-                created=_time(row["CreatedDate"]),
-            )
-            for page in pages(self._call, "ListLayerVersions", doing=doing, expected=_MISSING, LayerName=name)
-            for row in page["LayerVersions"]
-        ]
+        with parsing(_SERVICE, doing):
+            found = [
+                LayerVersion(
+                    name=name,
+                    number=int(row["Version"]),
+                    arn=str(row["LayerVersionArn"]),
+                    description=str(row.get("Description", "")),
+                    created=_time(row["CreatedDate"]),
+                )
+                for page in pages(self._call, "ListLayerVersions", doing=doing, expected=_MISSING, LayerName=name)
+                for row in page["LayerVersions"]
+            ]
         # Some emulators repeat a page, so versions are deduplicated by number.
         return tuple(sorted({each.number: each for each in found}.values(), key=lambda each: -each.number))
 
     def version(self, name: str, number: int) -> PublishedVersion | None:
         """Return version *number* of the layer *name*, or ``None`` if the version does not exist."""
         response = self._of_version("GetLayerVersion", "read", name, number)
-        return None if response is None else _published(response)
+        with parsing(_SERVICE, _doing("read", name, number)):
+            return None if response is None else _published(response)
 
     def publish(self, publication: Publication) -> PublishedVersion:
         """
@@ -148,9 +152,10 @@ class LambdaLayers:
         before publishing again. Raises `PublishError` if the installed boto3 does not support the storage mode.
         """
         license_info: dict[str, Any] = {} if publication.license is None else {"LicenseInfo": publication.license}
+        doing = f"publish a version of layer `{publication.name}`"
         response = self._call_without_retry()(
             "PublishLayerVersion",
-            doing=f"publish a version of layer `{publication.name}`",
+            doing=doing,
             LayerName=publication.name,
             Description=publication.description,
             Content=self._content(publication.code),
@@ -158,7 +163,8 @@ class LambdaLayers:
             CompatibleArchitectures=list(publication.architectures),
             **license_info,
         )
-        return _published(response or {})
+        with parsing(_SERVICE, doing):
+            return _published(response or {})
 
     def _content(self, code: Zip | S3Code) -> dict[str, Any]:
         content = code_parameters(code)
@@ -177,12 +183,14 @@ class LambdaLayers:
 
     def granted(self, name: str, number: int) -> frozenset[str]:
         """Return the statement IDs in the policy of a layer version, or no IDs if it has no policy."""
-        response = self._of_version("GetLayerVersionPolicy", "read the policy of", name, number)
-        policy = {} if response is None else json.loads(response["Policy"])
-        return frozenset(str(statement.get("Sid", "")) for statement in policy.get("Statement", ()))
+        verb = "read the policy of"
+        response = self._of_version("GetLayerVersionPolicy", verb, name, number)
+        with parsing(_SERVICE, _doing(verb, name, number)):
+            policy = {} if response is None else json.loads(response["Policy"])
+            return frozenset(str(statement.get("Sid", "")) for statement in policy.get("Statement", ()))
 
     def _of_version(self, operation: str, verb: str, name: str, number: int) -> dict[str, Any] | None:
-        doing = f"{verb} version {number} of layer `{name}`"
+        doing = _doing(verb, name, number)
         return self._call(operation, doing=doing, expected=_MISSING, LayerName=name, VersionNumber=number)
 
     def grant(self, name: str, number: int, grant: Grant) -> None:
@@ -202,7 +210,12 @@ class LambdaLayers:
         )
 
 
+def _doing(verb: str, name: str, number: int) -> str:
+    return f"{verb} version {number} of layer `{name}`"
+
+
 def _published(response: dict[str, Any]) -> PublishedVersion:
+    base64.b64decode(response["Content"]["CodeSha256"], validate=True)
     return PublishedVersion(
         number=response["Version"],
         arn=response["LayerVersionArn"],

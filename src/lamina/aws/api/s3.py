@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lamina.aws.api.errors import pages
+from lamina.aws.api.errors import pages, parsing
 from lamina.core.errors import MissingBucketError
 from lamina.core.values import code_sha256
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from lamina.aws.api.errors import Caller
 
+_SERVICE = "s3"
 _MISSING = frozenset({"missing"})
 _PRESENT = frozenset({"present"})
 # S3 returns different errors for a deleted and for a changed object; both mean that the condition failed.
@@ -197,20 +198,23 @@ class S3Bucket:
             return None
         # The ETag of a multipart object ends with the number of parts, and its checksum is the hash of the parts' hashes.
         composed, checksum = "-" in response["ETag"], response.get("ChecksumSHA256")
-        return Stored(
-            size=response["ContentLength"],
-            sha256=None if composed else _hexadecimal(checksum),
-            composite_sha256=_hexadecimal(checksum.partition("-")[0]) if composed and checksum else None,
-            etag=response["ETag"],
-            version_id=response.get("VersionId"),
-            age_seconds=_age(response, response["LastModified"]),
-        )
+        with parsing(_SERVICE, self._doing("read the metadata of", key)):
+            return Stored(
+                size=response["ContentLength"],
+                sha256=None if composed else _hexadecimal(checksum),
+                composite_sha256=_hexadecimal(checksum.partition("-")[0]) if composed and checksum else None,
+                etag=response["ETag"],
+                version_id=response.get("VersionId"),
+                age_seconds=_age(response, response["LastModified"]),
+            )
 
     def listed(self, prefix: str) -> Iterator[Listed]:
         """Yield all objects whose keys start with *prefix*, reading the listing page by page."""
         for page in self._pages("ListObjectsV2", "list", prefix):
             for row in page.get("Contents", ()):
-                yield Listed(key=row["Key"], size=row["Size"], age_seconds=_age(page, row["LastModified"]))
+                with parsing(_SERVICE, self._doing("list", f"{prefix}*")):
+                    age = _age(page, row["LastModified"])
+                yield Listed(key=row["Key"], size=row["Size"], age_seconds=age)
 
     def get(self, key: str, *, most: int | None = None) -> bytes | None:
         """Return an object's content, or ``None`` if the object does not exist. Return empty bytes if the content exceeds *most* bytes."""
@@ -266,13 +270,15 @@ class S3Bucket:
             CopySource={"Bucket": self.bucket, "Key": source.key},
             **span,
         )
-        return _sent(source.number, (response or {})["CopyPartResult"])
+        with parsing(_SERVICE, self._doing("copy a part into", key)):
+            return _sent(source.number, (response or {})["CopyPartResult"])
 
     def send_part(self, key: str, upload: str, number: int, body: BinaryIO | bytes, *, sha256: str) -> SentPart:
         """Upload *body* as part *number* of a multipart upload. S3 checks the content against *sha256*."""
         checked = _checked(body, sha256)
         response = self._ask("UploadPart", "send a part of", key, UploadId=upload, PartNumber=number, **checked)
-        return _sent(number, response or {})
+        with parsing(_SERVICE, self._doing("send a part of", key)):
+            return _sent(number, response or {})
 
     def complete(self, key: str, upload: str, parts: Sequence[SentPart]) -> bool:
         """
@@ -305,7 +311,9 @@ class S3Bucket:
         """Yield the unfinished multipart uploads to keys that start with *prefix*, reading the listing page by page."""
         for page in self._pages("ListMultipartUploads", "list the uploads of", prefix):
             for row in page.get("Uploads", ()):
-                yield Unfinished(key=row["Key"], id=row["UploadId"], age_seconds=_age(page, row["Initiated"]))
+                with parsing(_SERVICE, self._doing("list the uploads of", f"{prefix}*")):
+                    age = _age(page, row["Initiated"])
+                yield Unfinished(key=row["Key"], id=row["UploadId"], age_seconds=age)
 
     def _ask(
         self, operation: str, verb: str, key: str, *, expected: frozenset[str] = frozenset(), **parameters: Any
@@ -334,7 +342,7 @@ def _sent(number: int, response: dict[str, Any]) -> SentPart:
 
 
 def _hexadecimal(checksum: str | None) -> str | None:
-    return None if checksum is None or "-" in checksum else base64.b64decode(checksum).hex()
+    return None if checksum is None or "-" in checksum else base64.b64decode(checksum, validate=True).hex()
 
 
 def _age(response: dict[str, Any], since: dt.datetime) -> float:

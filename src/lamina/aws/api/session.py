@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ from lamina import __version__
 from lamina.aws.api.account import Account
 from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS, certificates, check_endpoint
 from lamina.aws.api.credentials import CredentialProvider, find_credentials, renewing
-from lamina.aws.api.errors import Caller, failed, whole
+from lamina.aws.api.errors import Caller, failed, parsing, whole
 from lamina.aws.api.functions import LambdaFunctions
 from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
@@ -28,6 +29,7 @@ _ATTEMPTS = 5
 """The number of attempts for each call, unless the AWS configuration sets another number."""
 _CONNECTIONS = 16
 _SESSION_NAME = "lamina"
+_IDENTITY = re.compile(r"(?P<account>[0-9]+) arn:(?P<partition>[a-z-]+):\S+")
 _BEGINNING = "connect to AWS"
 
 
@@ -94,9 +96,14 @@ class AwsServices:
     @cached_property
     def account(self) -> Account:
         """The account of the credentials, and the region. Raises `AwsError` if there are no credentials, or if AWS rejects them."""
-        identity = self.caller("sts")("GetCallerIdentity", doing="look up the AWS account") or {}
-        # The partition is the second field of every ARN of the account: arn:aws-cn:sts::…
-        return Account(id=identity["Account"], partition=identity["Arn"].split(":")[1], region=self._region)
+        doing = "look up the AWS account"
+        identity = self.caller("sts")("GetCallerIdentity", doing=doing) or {}
+        with parsing("sts", doing):
+            # The partition is the second field of every ARN of the account: arn:aws-cn:sts::…
+            found = _IDENTITY.fullmatch(f"{identity['Account']} {identity['Arn']}")
+            if found is None:
+                raise ValueError("Arn")
+            return Account(id=found["account"], partition=found["partition"], region=self._region)
 
     @cached_property
     def layers(self) -> LambdaLayers:

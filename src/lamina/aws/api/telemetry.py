@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.api.errors import pages
+from lamina.aws.api.errors import pages, parsing
 from lamina.core.errors import AwsError
 from lamina.core.toml import read_data
 
@@ -169,7 +169,7 @@ def cold_starts(trace_id: str, documents: Sequence[str], function: str) -> tuple
                 # A subsegment that is still in progress has no end time.
                 if part["name"] in kinds and "end_time" in part
             ]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ArithmeticError, AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError) as error:
             raise AwsError(f"X-Ray trace `{trace_id}` contains an invalid segment document") from error
     if not received:
         return tuple(found)
@@ -199,7 +199,8 @@ class Logs:
         first, last = int(begin.timestamp()), int(end.timestamp())
         while True:
             rows = self._query(group, query, first, last, most)
-            found |= {row.get("@ptr", str(row)): _logged(row) for row in rows}
+            with parsing("logs", f"query the logs in `{group}`"):
+                found |= {row.get("@ptr", str(row)): _logged(row) for row in rows}
             if len(rows) < most:
                 return tuple(found.values())
             # The query returned its oldest rows, sorted by time. Ask for the rest, beginning with the second of the newest one.
@@ -321,7 +322,8 @@ class DeployedFunctions:
         """Invoke the function's unpublished version with the event *payload*, and return its error and the end of its log."""
         qualified: dict[str, Any] = {"FunctionName": name, "Qualifier": "$LATEST"}
         response = self._call("Invoke", doing=f"invoke `{name}`", LogType="Tail", Payload=payload, **qualified) or {}
-        log = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")
+        with parsing("lambda", f"invoke `{name}`"):
+            log = base64.b64decode(response.get("LogResult", "")).decode(errors="replace")
         return Invoked(log=log, error=response.get("FunctionError"))
 
 

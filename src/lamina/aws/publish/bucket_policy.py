@@ -6,6 +6,7 @@ import json
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from lamina.aws.api.errors import parsing
 from lamina.core.errors import PublishError
 
 if TYPE_CHECKING:
@@ -74,8 +75,9 @@ def _allows(policy: str | None, action: str, resource: str) -> bool:
 
 def _statements(policy: str | None) -> Iterator[dict[str, Any]]:
     if policy is not None:
-        statements = json.loads(policy).get("Statement", [])
-        yield from statements if isinstance(statements, list) else [statements]
+        with parsing("s3", "read the bucket policy"):
+            statements = json.loads(policy).get("Statement", [])
+            yield from [dict(each) for each in (statements if isinstance(statements, list) else [statements])]
 
 
 def _applies(statement: dict[str, Any], action: str, resource: str) -> bool:
