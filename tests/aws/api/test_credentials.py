@@ -113,7 +113,7 @@ EXPIRED = printing("2020-01-01T00:00:00Z")
         ("echo '{\"Version\": 1}'", CredentialsError, "Missing required key in response: 'AccessKeyId'"),
         (f"echo 'sealed: {SECRET}' >&2; exit 1", CredentialsError, "sealed: …"),
         (EXPIRED, ExpiredCredentialsError, "they have expired"),
-        (printing("soon"), CredentialsError, "the program's output is not a JSON object with credentials"),
+        (printing("soon"), CredentialsError, "the time at which they expire is invalid"),
     ],
 )
 def test_a_failing_program_is_named(world: World, script: str, kind: type[AwsError], reason: str) -> None:
@@ -240,7 +240,7 @@ def test_a_failing_program_is_named(world: World, script: str, kind: type[AwsErr
             "",
             KEYS | {"AWS_SESSION_TOKEN": "t", "AWS_CREDENTIAL_EXPIRATION": "soon"},
             CredentialsError,
-            f"{IN_VARIABLES}Unknown string format: soon",
+            f"{IN_VARIABLES}the time at which they expire is invalid",
             None,
         ),
         ("", {}, CredentialsError, "no AWS credentials were found", None),
@@ -404,6 +404,50 @@ def test_a_long_list_goes_on_when_the_credentials_of_a_role_expire(world: World)
     assert [(f"arn:aws:lambda:eu-west-1:123456789012:layer:common:{number}",) for number in range(PAGES)] == found
     keys = [key for key, action in server.seen if action == "ListFunctions"]
     assert PAGES == len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("value", ["null", "5", "[]", '{"a": "b"}'])
+@pytest.mark.parametrize("part", ["AccessKeyId", "SecretAccessKey"])
+def test_keys_of_another_type_are_refused(world: World, part: str, value: str) -> None:
+    """A key that is not a text is an error before any request, whatever a program prints."""
+    keys = {"AccessKeyId": '"A"', "SecretAccessKey": f'"{SECRET}"'} | {part: value}
+    printed = ", ".join(f'"{name}": {each}' for name, each in keys.items())
+    world.program(f"echo '{{\"Version\": 1, {printed}}}'")
+    world.configure("credential_process = DIRECTORY/program\n")
+    error = error_of(world)
+
+    assert (CredentialsError, PROGRAM) == (type(error), error.hint)
+    if value == "null":
+        named = {"AccessKeyId": "access key ID", "SecretAccessKey": "secret access key"}[part]
+        assert f"the {named} from `credential_process` is missing or not a text" == str(error)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize(
+    ("profile", "settings"),
+    [
+        (f"{ROLE}web_identity_token_file = DIRECTORY/token\n", {}),
+        (f"{ROLE}source_profile = y\n[profile y]\n{ROLE}web_identity_token_file = DIRECTORY/token\n", {}),
+        ("", WEB | {"AWS_WEB_IDENTITY_TOKEN_FILE": "DIRECTORY/token"}),
+        ("", {CONTAINER: "http://127.0.0.1:9/", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE": "DIRECTORY/token"}),
+        ("ca_bundle = DIRECTORY/token\n", KEYS),
+        ("", KEYS | {"AWS_CA_BUNDLE": "DIRECTORY/token"}),
+        ("", KEYS | {"REQUESTS_CA_BUNDLE": "DIRECTORY/token"}),
+    ],
+)
+def test_a_file_that_never_ends_is_an_error(world: World, profile: str, settings: dict[str, str], kind: str) -> None:
+    """A pipe or a device in place of a token or of certificates is an error that names it: botocore would wait for it."""
+    token = world.directory / "token"
+    if kind == "pipe":
+        os.mkfifo(token)
+    else:
+        token.symlink_to("/dev/zero")
+    world.configure(profile, **settings)
+    error = error_of(world)
+
+    assert isinstance(error, CredentialsError | ConfigError)
+    assert "`DIRECTORY/token`" in str(error)
+    assert "ot a regular file" in str(error)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
 from lamina.core.faults import exhausted
+from lamina.core.files import open_regular
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +42,7 @@ def _readable(path: str) -> str:
         if Path(path).is_dir():
             context.load_verify_locations(capath=path)
         else:
+            open_regular(path).close()  # OpenSSL would wait for a pipe
             context.load_verify_locations(cafile=path)
     except OSError as error:
         # `ssl.SSLError` is an OSError, too.

@@ -26,11 +26,15 @@ _IDENTITY = "aws sts get-caller-identity"
 _EXPORT = "aws configure export-credentials"
 _ENVIRONMENT = "env"
 _PROCESS = "custom-process"
+_CONTAINER = "container-role"
+_ROLE = "assume-role"
+_WEB_IDENTITY = "assume-role-with-web-identity"
 _VARIABLES = {
     "access key ID": ("AWS_ACCESS_KEY_ID",),
     "secret access key": ("AWS_SECRET_ACCESS_KEY",),
     "session token": ("AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN"),
 }
+_REQUIRED = frozenset({"access key ID", "secret access key"})
 _RENEWING = frozenset({"access_key", "secret_key", "token", "account_id"})
 """The properties of botocore's credentials that renew them."""
 _PRINTABLE = re.compile(r"[!-~]*")
@@ -50,10 +54,10 @@ class _Source:
 # botocore's names of the sources (`METHOD` of the providers in `botocore.credentials` 1.44, 2026-11).
 _SOURCES = {
     _ENVIRONMENT: _Source(name="the environment variables", hint="set them again from the same sign-in, then check"),
-    "assume-role": _Source(
+    _ROLE: _Source(
         name="the role in the AWS profile", hint="check the profile, its `source_profile` and your MFA device"
     ),
-    "assume-role-with-web-identity": _Source(
+    _WEB_IDENTITY: _Source(
         name="the web identity", hint="check `AWS_WEB_IDENTITY_TOKEN_FILE` or `web_identity_token_file`, then run"
     ),
     "sso": _Source(name="IAM Identity Center", hint="sign in", command="aws sso login"),
@@ -67,9 +71,7 @@ _SOURCES = {
         hint="run the program of the profile by hand",
         command="aws configure get credential_process",
     ),
-    "container-role": _Source(
-        name="the container", hint="check the variables that start with `AWS_CONTAINER_`, then run"
-    ),
+    _CONTAINER: _Source(name="the container", hint="check the variables that start with `AWS_CONTAINER_`, then run"),
     "iam-role": _Source(
         name="the instance metadata", hint="check the role of the instance and the `AWS_EC2_` variables"
     ),
@@ -151,7 +153,7 @@ def renewing(fetch: Callable[[], dict[str, Any]]) -> SharedCredentials:
             "expiry_time": credentials["Expiration"].isoformat(),
         }
 
-    return SharedCredentials(RefreshableCredentials.create_from_metadata(ask(), ask, "assume-role"), "assume-role")
+    return SharedCredentials(RefreshableCredentials.create_from_metadata(ask(), ask, _ROLE), _ROLE)
 
 
 def _ask(session: Any) -> SharedCredentials:
@@ -166,6 +168,7 @@ def _ask(session: Any) -> SharedCredentials:
         with _converted(provider.METHOD), warnings.catch_warnings():
             # Without a terminal, getpass would wait for an MFA code on the standard input, and show it.
             warnings.simplefilter("error", GetPassWarning)
+            _check_tokens(session, provider.METHOD)
             inner = provider.load()
             if inner is None:
                 continue
@@ -175,15 +178,49 @@ def _ask(session: Any) -> SharedCredentials:
     raise CredentialsError("no AWS credentials were found", hint=SIGN_IN)
 
 
+def _check_tokens(session: Any, method: str) -> None:
+    """Raise `CredentialsError` if a file with a token that the source *method* reads is a pipe or a device, for which botocore would wait."""
+    files: list[tuple[str, str | None]] = []
+    if method == _CONTAINER:
+        files.append((_CONTAINER, os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")))
+    elif method in {_WEB_IDENTITY, _ROLE}:
+        files.append((_WEB_IDENTITY, os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")))
+        profiles, name, seen = session.full_config["profiles"], session.profile or "default", set()
+        while name in profiles and name not in seen:
+            seen.add(name)
+            files.append((_WEB_IDENTITY, profiles[name].get("web_identity_token_file")))
+            name = profiles[name].get("source_profile")
+    for source, path in files:
+        # What is missing or not readable is reported by botocore.
+        if path and os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+            named = _SOURCES[source]
+            raise CredentialsError(
+                f"cannot get AWS credentials from {named.name}: `{path}` is not a regular file", hint=named.advice()
+            )
+
+
 @contextmanager
 def _converted(method: str) -> Iterator[None]:
     """Convert any exception of the source that botocore calls *method* to an `AwsError` or a `ConfigError`."""
+    from dateutil.parser import ParserError  # type: ignore[import-untyped]
+
     try:
         yield
     except LaminaError:
         raise
+    except ParserError:
+        source = _SOURCES.get(method, _ANY_SOURCE)
+        doing = f"get AWS credentials from {source.name}"
+        # Without the cause, because its text quotes the value.
+        raise CredentialsError(
+            f"cannot {doing}: the time at which they expire is invalid", hint=source.advice()
+        ) from None
     except Exception as error:
-        raise _failure(error, method) from error
+        failure = _failure(error, method)
+        if method == _PROCESS:
+            # The cause has what the program printed, with its secrets.
+            raise failure from None
+        raise failure from error
 
 
 def _failure(error: Exception, method: str) -> LaminaError:
@@ -218,12 +255,19 @@ def _reason(error: Exception, method: str) -> str:
 
 
 def _check(frozen: Any, method: str) -> None:
-    """Raise `CredentialsError` if a part of the credentials cannot be sent in an HTTP header, such as a secret of CI that ends with a newline."""
+    """
+    Raise `CredentialsError` if a part of the credentials is missing, or cannot be sent in an HTTP header.
+
+    Programs print ``null``, and secrets of CI systems end with a newline.
+    """
     for (part, variables), value in zip(_VARIABLES.items(), frozen, strict=False):
+        source = _SOURCES.get(method, _ANY_SOURCE)
+        if not isinstance(value, str | None) or (value is None and part in _REQUIRED):
+            raise CredentialsError(f"the {part} from {source.name} is missing or not a text", hint=source.advice())
         if value is None or _PRINTABLE.fullmatch(value) is not None:
             continue
         names = [name for name in variables if name in os.environ] if method == _ENVIRONMENT else []
-        subject = f"`{names[0]}`" if names else f"the {part} from {_SOURCES.get(method, _ANY_SOURCE).name}"
+        subject = f"`{names[0]}`" if names else f"the {part} from {source.name}"
         raise CredentialsError(
             f"{subject} contains a blank, a newline or another character that is not valid in AWS credentials",
             hint="set it again without blanks and newlines; a newline at the end often comes from a secret of a CI system",
