@@ -345,6 +345,19 @@ class TestPlacing:
             "where its files belong"
         ) == str(caught.value)
 
+    @pytest.mark.parametrize("directory", ["pkg-1.0.DATA", "pkg-1.0.data ", "pkg-1.0.Data.", "other-1.0.dATA"])
+    @pytest.mark.parametrize("scheme", ["purelib", "PureLib"])
+    def test_data_directory_in_another_spelling(self, tmp_path: Path, directory: str, scheme: str) -> None:
+        """A directory that is the one for data on file systems that ignore case and blanks at the end is rejected."""
+        with pytest.raises(UnsupportedMemberError, match=f"has the directory `{directory}`"):
+            WheelArchive(write_wheel(tmp_path, MODULE, Entry(path=f"{directory}/{scheme}/extra.py".encode())))
+
+    @pytest.mark.parametrize("directory", ["boto3-1.0.DIST-INFO", "boto3-1.0.dist-info "])
+    def test_metadata_in_another_spelling(self, tmp_path: Path, directory: str) -> None:
+        """So is a second directory of metadata: `importlib.metadata` ignores the case, too."""
+        with pytest.raises(CorruptArchiveError, match="exactly one"):
+            WheelArchive(write_wheel(tmp_path, MODULE, Entry(path=f"{directory}/METADATA".encode())))
+
     @pytest.mark.parametrize("path", ["model.data/weights.bin", "pkg/other-1.0.data/purelib/x.py", "x.data/data"])
     def test_other_directories_with_data(self, tmp_path: Path, path: str) -> None:
         """A directory whose name ends with `.data` is copied if it has no schemes or is not at the top."""

@@ -87,14 +87,14 @@ class WheelArchive:
         pip installs the files of every such directory, uv only those of the wheel's own.
         """
         foreign = [
-            f"{each}/" for each in directories if each.endswith(".data") and f"{each}/" not in self.data_prefixes
+            f"{each}/" for each in directories if _has_suffix(each, ".data") and f"{each}/" not in self.data_prefixes
         ]
         if not foreign:
             return
         found = {(prefix, scheme) for prefix in foreign for scheme in _SCHEMES}
         for member, _ in self.members:
             top, _, below = member.path.partition("/")
-            if (f"{top}/", below.partition("/")[0]) in found and "/" in below:
+            if (f"{top}/", _folded(below.partition("/")[0])) in found and "/" in below:
                 raise UnsupportedMemberError(
                     f"`{self.name}` has the directory `{top}`, whose name and version differ from `{self.dist_info}`; "
                     "installers disagree where its files belong",
@@ -102,8 +102,8 @@ class WheelArchive:
                 )
 
     def _find_stem(self, directories: set[str]) -> str:
-        found = sorted(directory for directory in directories if directory.endswith(".dist-info"))
-        if len(found) != 1:
+        found = sorted(directory for directory in directories if _has_suffix(directory, ".dist-info"))
+        if len(found) != 1 or not found[0].endswith(".dist-info"):
             named = ", ".join(f"`{directory}`" for directory in found) or "none"
             raise CorruptArchiveError(
                 f"`{self.name}` must have exactly one `.dist-info` directory; found {named}", hint=BROKEN_WHEEL_HINT
@@ -161,6 +161,15 @@ def same_version(first: str, second: str) -> bool:
         return Version(first.replace("_", "-")) == Version(second.replace("_", "-"))
     except InvalidVersion:
         return False
+
+
+def _folded(name: str) -> str:
+    """Return *name* as a file system sees it that ignores case, and blanks and dots at the end."""
+    return name.rstrip(" .").lower()
+
+
+def _has_suffix(directory: str, suffix: str) -> bool:
+    return _folded(directory).endswith(suffix)
 
 
 def data_prefixes(directories: Iterable[str], stem: str) -> tuple[str, ...]:
