@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from lamina.cli.main import main
 from services import make_service
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FAILURE = "cannot get AWS credentials from `credential_process`: failed to start `/no/such/program`: No such file or directory"
 HINT = "hint: run the program of the profile by hand: `aws configure get credential_process --profile gone`"
@@ -63,3 +60,48 @@ def test_a_build_goes_on_without_the_team_store(project: str, capsys: pytest.Cap
     """A team store whose credentials cannot be found is a warning, and the build succeeds."""
     assert 0 == main(["build", "--project", project])
     assert f"building without the team store `s3://team/cache`: {FAILURE}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"AWS_ENDPOINT_URL": "http://u:hunter2@127.0.0.1:9/?token=hunter2"},
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://u:hunter2@127.0.0.1:9/?token=hunter2"},
+    ],
+)
+def test_no_traceback_has_a_password(
+    project: str, settings: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `--verbose`, the exceptions of botocore are shown without the passwords and queries of the URLs that they quote."""
+    monkeypatch.setenv("AWS_PROFILE", "default")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    if "AWS_ENDPOINT_URL" in settings:
+        settings |= {"AWS_ACCESS_KEY_ID": "AKIAX", "AWS_SECRET_ACCESS_KEY": "s"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    (Path(project).parent / "config").write_text("[default]\n")
+    code = main(["publish", "-v", "--project", project])
+    err = capsys.readouterr().err
+
+    assert 6 == code
+    assert "Could not connect to the endpoint URL" in err
+    assert "hunter2" not in err
+
+
+def test_no_traceback_has_what_a_program_of_credentials_printed(
+    project: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The output of `credential_process`, with its secrets, is in no traceback: not what it wrote, nor a time that is invalid."""
+    for script in (
+        "echo 'AWS_SECRET hunter2hunter2/K7MDENG/bPxRfiCYEXAMPLEKEY' >&2; exit 1",
+        'echo \'{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "s", "SessionToken": "t", "Expiration": "hunter2"}\'',
+    ):
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        (tmp_path / "config").write_text(
+            f"[profile gone]\nregion = us-east-1\ncredential_process = {program}\naws_session_token = x\n"
+        )
+        assert 6 == main(["publish", "-v", "--project", project])
+        assert "hunter2" not in capsys.readouterr().err

@@ -14,6 +14,7 @@ from lamina.core.urls import (
     split_userinfo,
     with_credentials,
     without_credentials,
+    without_url_secrets,
     without_userinfo,
 )
 
@@ -144,3 +145,16 @@ def test_text_of_other_programs(text: str, expected: str) -> None:
 def test_text_without_a_login_stays(text: str) -> None:
     """An @ that ends no login removes nothing."""
     assert (text, text) == (without_userinfo(text), without_secrets(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('Failed: "http://u:hunter2@h/x?sig=hunter2"', 'Failed: "http://h/x?…"'),
+        ("get http://h/x#hunter2, then http://h/y", "get http://h/x?… then http://h/y"),
+        ("get http://h/x: what? # nothing", "get http://h/x: what? # nothing"),
+    ],
+)
+def test_a_text_with_urls_has_no_secrets(text: str, expected: str) -> None:
+    """The text of another program keeps its words, and loses what may be secret in the URLs that it quotes."""
+    assert expected == without_url_secrets(text)

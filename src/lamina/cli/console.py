@@ -105,10 +105,12 @@ class Console:
             self._write(message, label=severity)
 
     def trace(self, error: BaseException) -> None:
-        """Write the traceback of *error*, even if quiet."""
+        """Write the traceback of *error*, even if quiet. The exceptions of libraries quote URLs, whose secrets are left out."""
         import traceback
 
-        self._write("".join(traceback.format_exception(error)).rstrip("\n"))
+        from lamina.core.urls import without_url_secrets
+
+        self._write(without_url_secrets("".join(traceback.format_exception(error)).rstrip("\n")))
 
     def title(self, text: str) -> None:
         """Write the heading *text*, unless quiet."""

@@ -19,6 +19,7 @@ The user name and the password of a URL in the text of another program, with the
 
 A password with spaces is recognised only after a user name and a colon: the ``@`` in a sentence after a URL belongs to something else.
 """
+_QUERY_IN_TEXT = re.compile(r"(://[^\s?#'\"`]*)[?#][^\s'\"`]*")
 _NO_HOST = re.compile(r"[\s\x00-\x20\x7f<>\"`{}|^%]")
 ENCODING_HINT = "percent-encode special characters of the user name and password: `/` is `%2F`, `#` is `%23`, `?` is `%3F`, `@` is `%40`"
 """How to correct a URL whose password contains a character that ends the host."""
@@ -105,6 +106,11 @@ def may_be_stored(url: str) -> bool:
 def without_userinfo(text: str) -> str:
     """Return *text*, which another program wrote or a user configured, without the user names and passwords of URLs in it."""
     return USERINFO.sub("", text)
+
+
+def without_url_secrets(text: str) -> str:
+    """Return *text* without the user names, passwords, queries and fragments of URLs in it, such as a traceback that quotes requests."""
+    return _QUERY_IN_TEXT.sub(r"\1?…", without_userinfo(text))
 
 
 def _check(url: str) -> None:
