@@ -65,6 +65,56 @@ def test_every_way_to_print_is_safe(capsys: pytest.CaptureFixture[str]) -> None:
     assert [HOSTILE, "\x7f"] == json.loads(out[out.rindex("[") :])
 
 
+FORGED = "x\nerror: forged\n::error::forged\n  ::set-output name=x::forged"
+
+
+def forged(text: str) -> list[str]:
+    """Return the lines of *text* that names forged: those that look like a message of lamina or a command to GitHub Actions."""
+    return [line for line in text.splitlines() if line.startswith("error: forged") or line.lstrip().startswith("::")]
+
+
+def test_no_message_has_lines_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line break in a name that a message quotes is shown as an escape; breaks that lamina indents stay."""
+    console = Console(verbose=True)
+    console.failure(LaminaError(f"2 errors\n  a: `{FORGED}`\n  b: c"))
+    console.warn(FORGED)
+    console.note(FORGED)
+    console.finding("warning", FORGED)
+    err = capsys.readouterr().err
+
+    assert [] == forged(err)
+    assert "error: 2 errors\n  a: `x\\nerror: forged\\n::error::forged\n" in err
+    assert "\n  b: c\n" in err
+
+
+def test_no_line_is_a_command_to_github_actions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Texts with line breaks of others, such as hints and tracebacks, keep them, but no line is a command of a workflow."""
+    console = Console(verbose=True)
+    console.hint(f"output of git:\n{FORGED}")
+    console.say(FORGED)
+    console.trace(ValueError(FORGED))
+    emit("::add-mask::x")
+    out, err = capsys.readouterr()
+
+    assert [] == [line for line in (out + err).splitlines() if line.lstrip().startswith("::")]
+    assert "\\x3a:add-mask::x\n" == out
+
+
+@pytest.mark.parametrize("key", ["lock", "runtime", "source", "store", "bytecode", "groups", "architecture"])
+def test_no_value_of_the_configuration_forges_a_line(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A value that an error quotes adds no line to it."""
+    service = make_service(tmp_path)
+    value = json.dumps(FORGED)
+    service.settings[key] = f"[{value}]" if key in {"source", "groups"} else value
+    monkeypatch.chdir(service.write())
+    main(["build", "-v"])
+    out, err = capsys.readouterr()
+
+    assert [] == forged(out + err)
+
+
 def lacking(service: Service) -> list[str]:
     service.settings["lock"] = VALUE
     return ["build"]

@@ -6,7 +6,7 @@ import os
 import sys
 from _thread import allocate_lock  # importing `threading` takes longer than the rest of this module
 
-from lamina.core.text import visible
+from lamina.core.text import own_lines, visible
 
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from lamina.core.reporter import Stage
 
 _COLOURS = {"error": "31", "hint": "36", "warning": "33", "note": "2", "bold": "1"}
+_MESSAGES = frozenset({"error", "warning", "note"})
+"""The labels of texts that quote names; hints may have several lines."""
 _REPORT_VERSION = "1"
 _DELAY_SECONDS = 0.3
 """How long a stage lasts before a terminal shows it: quick commands neither flicker nor import the modules that draw."""
@@ -105,12 +107,17 @@ class Console:
             self._write(message, label=severity)
 
     def trace(self, error: BaseException) -> None:
-        """Write the traceback of *error*, even if quiet. The exceptions of libraries quote URLs, whose secrets are left out."""
+        """Write the traceback of *error*, even if quiet. What the exceptions quote adds no line, and the secrets of URLs are left out."""
         import traceback
 
         from lamina.core.urls import without_url_secrets
 
-        self._write(without_url_secrets("".join(traceback.format_exception(error)).rstrip("\n")))
+        text = "".join(traceback.format_exception(error)).rstrip("\n")
+        cause: BaseException | None = error
+        while cause is not None:
+            text = text.replace(str(cause), own_lines(str(cause)))
+            cause = cause.__cause__ or cause.__context__
+        self._write(without_url_secrets(text))
 
     def title(self, text: str) -> None:
         """Write the heading *text*, unless quiet."""
@@ -221,7 +228,8 @@ class Console:
 
     def _write(self, text: str, *, label: str | None = None, role: str | None = None) -> None:
         """Write *text* in the colour of *role*, after *label* in its colour and a colon. Only colours may control the terminal."""
-        line = visible(text) if role is None else self._paint(role, visible(text))
+        shown = visible(own_lines(text) if label in _MESSAGES else text)
+        line = shown if role is None else self._paint(role, shown)
         if label is not None:
             line = f"{self._paint(label, f'{label}:')} {line}"
         with self._lock:

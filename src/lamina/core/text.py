@@ -17,13 +17,31 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
     Return *text* with an escape sequence for each character that is not printable and not in *keep*, such as ESC.
 
     Those are control characters, which move the cursor or run commands of the terminal, marks that change the direction of
-    text, and the surrogates of file names that are not UTF-8.
+    text, and the surrogates of file names that are not UTF-8. A line that starts with ``::`` is a command to GitHub Actions
+    (`workflow commands`), even after blanks, so its first colon is escaped, too.
     """
-    if text.isprintable():
+    if not text.isprintable():
+        text = "".join(
+            each if each.isprintable() or each in keep else each.encode("unicode_escape").decode("ascii")
+            for each in text
+        )
+    if "::" not in text:
         return text
-    return "".join(
-        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode("ascii") for each in text
-    )
+    import re
+
+    return re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text)
+
+
+def own_lines(message: str) -> str:
+    """
+    Return *message* with each line break as an escape that is not lamina's own, such as one in a name that the message quotes.
+
+    In messages, lamina indents the lines after its own breaks by two spaces.
+    """
+    if "\n" not in message:
+        return message
+    first, *more = message.split("\n")
+    return first + "".join(f"\n{line}" if not line or line.startswith("  ") else f"\\n{line}" for line in more)
 
 
 def decoded(content: bytes) -> str:

@@ -234,6 +234,13 @@ def test_a_missing_dependency_is_named() -> None:
     assert error.hint == "install it in the environment of lamina: `pip install 'botocore[crt]'`"
 
 
+def test_an_error_of_aws_is_one_line() -> None:
+    """Neither the code nor the message of an error, which another server may have sent, adds a line to the output."""
+    error = refusal("Odd\n::error::x", "no\nway")
+
+    assert ("cannot do it: no way", False) == (str(error), "\n" in str(error.hint))
+
+
 def test_conflicts_are_retried_with_growing_waits() -> None:
     """A conflict is retried with growing pauses, because a concurrent change usually completes soon."""
     client = make_client("lambda")

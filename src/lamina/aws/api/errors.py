@@ -268,7 +268,7 @@ def whole(operation_model: Any, response_dict: dict[str, Any], **_: object) -> N
 def refused(error: ClientError, service: str, operation: str, doing: str) -> AwsError | ConfigError:  # noqa: PLR0911 - one return for each kind
     """Return lamina's error for AWS's response *error* to *operation* of *service*. *doing* completes "cannot …"."""
     details = error.response.get("Error", {})
-    code, said = details.get("Code", ""), details.get("Message", "")
+    code, said = _sentence(str(details.get("Code", ""))), str(details.get("Message", ""))
     kind = meaning(code)
     if kind == "denied":
         return _denied(actions(service, operation), said, doing)
