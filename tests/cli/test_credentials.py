@@ -10,7 +10,7 @@ from lamina.cli.main import main
 from services import make_service
 
 FAILURE = "cannot get AWS credentials from `credential_process`: failed to start `/no/such/program`: No such file or directory"
-HINT = "hint: run the program of the profile by hand: `aws configure get credential_process --profile gone`"
+HINT = "hint: run the program yourself to see why; this prints its command: `aws configure get credential_process --profile gone`"
 
 
 @pytest.fixture

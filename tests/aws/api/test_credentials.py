@@ -38,7 +38,9 @@ PROCESS = "cannot get AWS credentials from `credential_process`: "
 WEB_IDENTITY = "cannot get AWS credentials from the web identity: "
 IN_ROLE = "cannot get AWS credentials from the role in the AWS profile: "
 IN_VARIABLES = "cannot get AWS credentials from the environment variables: "
-PROGRAM = "run the program of the profile by hand: `aws configure get credential_process --profile x`"
+PROGRAM = (
+    "run the program yourself to see why; this prints its command: `aws configure get credential_process --profile x`"
+)
 LOGIN = "sign in: `aws sso login --profile x`"
 FILES = "check `~/.aws/config`, `~/.aws/credentials` and the environment variables that start with `AWS_`"
 URL = "set it to a URL such as `http://127.0.0.1:4566`"
@@ -589,6 +591,14 @@ def test_an_untrusted_certificate_is_named(world: World, tmp_path: Path) -> None
         (f"key {SECRET}, id AKIAIOSFODNN7EXAMPLE", "key …, id …"),
         ("GET https://u:pass/w#o?rd@host/path?X-Amz-Signature=0a1b failed", "GET https://…host/path… failed"),
         ("the token my-own-token is invalid\n\nretry", "the token … is invalid retry"),
+        ("login failed: password=hunter2 user=jo", "login failed: password=… user=jo"),
+        ("password: hunter2 and DB_PASSWD = 'hunt er'", "password: … and DB_PASSWD = …"),
+        ('{"SecretAccessKey": "short", "api-keys": "a"}', '{"SecretAccessKey": …, "api-keys": …}'),
+        ("run: login --password hunter2 -token=abc --quiet", "run: login --password … -token=… --quiet"),
+        ("Authorization: Bearer hunter2", "Authorization: … …"),
+        ("the header `Bearer hunter2` is refused", "the header `Bearer …` is refused"),
+        ("ghp_abcdefghijkl glpat-abcdefghijkl xoxb-1234-abcd hvs.abcdefgh", "… … … …"),
+        ("the token of pypi has expired, and no key is valid", "the token of pypi has expired, and no key is valid"),
     ],
 )
 def test_secrets_are_removed_from_what_others_say(world: World, text: str, shown: str) -> None:

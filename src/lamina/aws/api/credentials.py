@@ -68,7 +68,7 @@ _SOURCES = {
     "config-file": _Source(name="the AWS configuration file", hint="check the profile", command="aws configure list"),
     _PROCESS: _Source(
         name="`credential_process`",
-        hint="run the program of the profile by hand",
+        hint="run the program yourself to see why; this prints its command",
         command="aws configure get credential_process",
     ),
     _CONTAINER: _Source(name="the container", hint="check the variables that start with `AWS_CONTAINER_`, then run"),

@@ -15,6 +15,7 @@ import shlex
 import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +35,7 @@ from lamina.core.errors import (
     UnreachableError,
     WrongRegionError,
 )
+from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -496,6 +498,8 @@ _TOKEN = re.compile(
     r"(?<![\w/.~+=-])(?=[^\s'\"`,;:]*[0-9])(?=[^\s'\"`,;:]*[a-z])(?=[^\s'\"`,;:]*[A-Z])[A-Za-z0-9+=_-][A-Za-z0-9+/=_.-]{19,}"
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{12,}"
 )
+_AUTHORIZATION = re.compile(r"\b(Bearer|Basic)(\s+)[^\s'\"`]+", re.IGNORECASE)
+_VALUE = r"""(?:"[^"]*"|'[^']*'|`[^`]*`|[^\s'"`,;][^\s'"`]*)"""
 _MOST_CHARACTERS = 400
 _LEAST_SECRET = 8
 """Shorter values, such as those of emulators, are words of ordinary texts."""
@@ -506,9 +510,22 @@ def without_secrets(text: str) -> str:
     for name, value in os.environ.items():
         if len(value) >= _LEAST_SECRET and _SECRET_VARIABLES.fullmatch(name) is not None:
             text = text.replace(value, "…")
-    for pattern in (_USERINFO, _QUERY, _TOKEN):
+    known, named = _secrets()
+    for pattern in (_USERINFO, _QUERY, _TOKEN, known):
         text = pattern.sub("…", text)
+    text = named.sub(r"\g<name>…", _AUTHORIZATION.sub(r"\1\2…", text))
     return _sentence(text)[:_MOST_CHARACTERS]
+
+
+@cache
+def _secrets() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Return a pattern of tokens with a known prefix, and one of named values such as ``password=…``; its group ``name`` precedes the value."""
+    data = read_data("tokens.toml")
+    known = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, data['prefixes']))})[\w.~+/=-]{{8,}}")
+    name = rf"[\w.-]*(?:{'|'.join(data['words'])})s?(?:[_-]?\d+)?"
+    return known, re.compile(
+        rf"(?P<name>(?<![\w.-])(?:-{name}\s+|{name}[\"'`]?\s*(?:=>|:=|[:=])\s*)){_VALUE}", re.IGNORECASE
+    )
 
 
 def _sentence(said: str) -> str:
