@@ -12,7 +12,11 @@ import pytest
 
 from lamina.core.errors import DiskFullError, LimitError, MachineError
 from lamina.core.faults import fault
+from locking import write_pylock
+from loopback import IndexServer
 from services import make_service
+from sourceprojects import make_sdist, source_files, write_sources
+from wheels import sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -111,3 +115,41 @@ def test_a_limit_of_the_process_is_named(limit: str, says: str, tmp_path: Path) 
 
     assert (5, True) == (done.returncode, says in done.stderr), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("origin", ["index", "archive", "directory"])
+def test_a_full_disk_names_the_place_and_how_to_make_room(origin: str, tmp_path: Path) -> None:
+    """A download fills the disk of the store, a build from source that of the temporary files. Only the first hint is about the store."""
+    service = make_service(tmp_path / "project")
+    files = source_files("big", extra={}) | {"big/data.txt": "0" * 400_000}
+    if origin == "index":
+        wheel = service.add("big", "1.0", {"big/data.bin": os.urandom(400_000)})
+    project = service.write()
+    if origin == "archive":
+        sdist = make_sdist(tmp_path / "files", "big", "1.0", files)
+        row = {"name": sdist.name, "path": str(sdist), "hashes": {"sha256": sha256(sdist)}}
+        write_pylock(project, {"name": "big", "version": "1.0", "sdist": row})
+    elif origin == "directory":
+        write_sources(project / "big", files)
+        write_pylock(project, {"name": "big", "version": "1.0", "directory": {"path": "big"}})
+    (tmp_path / "tmp").mkdir()
+    with IndexServer(service.wheels) as server:
+        if origin == "index":
+            row = {"name": wheel.name, "url": server.file_url(wheel.name), "hashes": {"sha256": sha256(wheel)}}
+            write_pylock(project, {"name": "big", "version": "1.0", "wheels": [row]})
+        done = subprocess.run(
+            ["/bin/sh", "-c", 'ulimit -f 300; exec "$@"', "sh", sys.executable, "-m", "lamina", "build"],
+            cwd=project,
+            env={**os.environ, "LAMINA_CACHE_DIR": str(tmp_path / "store"), "TMPDIR": str(tmp_path / "tmp")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert 5 == done.returncode, done.stderr
+    place, hint = {
+        "index": (tmp_path / "store/partial", "run `lamina cache size`"),
+    }.get(origin, (tmp_path / "tmp/lamina-build-", f"free space in `{tmp_path / 'tmp'}`, or set `TMPDIR`"))
+    assert f"error: failed to write `{place}" in done.stderr
+    assert hint in done.stderr
+    assert (origin == "index") is ("cache size" in done.stderr)

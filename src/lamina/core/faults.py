@@ -67,11 +67,10 @@ def exhausted(error: BaseException) -> MachineError | None:
 def _of_system(error: OSError) -> MachineError:
     number, subject = error.errno, _subject(error)
     if number in _NO_SPACE:
-        written = "a file or the output" if subject is None else subject
-        return DiskFullError(
-            f"failed to write {written}: {error.strerror}",
-            hint="free space on the disk; to see how much the store occupies, run `lamina cache size`",
-        )
+        # Of a copy that fails, the second file is the one that is written.
+        written = _path(error.filename2) or _path(error.filename)
+        named = "a file or the output" if written is None else f"`{_shortened(written)}`"
+        return DiskFullError(f"failed to write {named}: {error.strerror}", hint=_room(written))
     if number in _NO_FILES:
         most = _limit("RLIMIT_NOFILE")
         return LimitError(
@@ -90,6 +89,22 @@ def _of_system(error: OSError) -> MachineError:
     return MachineError(f"failed to use {subject or 'a file or the output'}: {error.strerror}", hint=_cure(error))
 
 
+def _room(written: str | None) -> str:
+    """Return how to make room for the file *written*, if it is known."""
+    if written is None:
+        return "free space on the disk"
+    from lamina.core.store import default_root
+
+    root = os.path.abspath(default_root())
+    if os.path.abspath(written).startswith(f"{root}{os.sep}"):
+        return "free space on the disk; to see how much the store occupies, run `lamina cache size`"
+    directory = os.path.dirname(os.path.abspath(written))
+    temporary = os.path.realpath(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - only compared
+    if os.path.join(directory, "").startswith(os.path.join(temporary, "")):
+        return f"free space in `{temporary}`, or set `TMPDIR` to a directory on a disk with more space"
+    return f"free space on the disk; to see how much there is, run `df -h {_quoted(directory)}`"
+
+
 def _out_of_memory() -> LimitError:
     most = _limit("RLIMIT_AS")
     if most is None:
@@ -104,20 +119,19 @@ def _out_of_memory() -> LimitError:
 
 def _cure(error: OSError) -> str:
     """Return how to mend the fault *error*, with a command that deletes nothing if the fault has a path."""
-    path, cure = _path(error), _CURES.get(error.errno or 0)
+    path, cure = _path(error.filename), _CURES.get(error.errno or 0)
     if cure is None or (path is None and "{" in cure):
         return "run the command again; with `-v`, it prints where this occurred"
     return cure.format(look="" if path is None else f"`ls -ld {_quoted(path)}`")
 
 
 def _subject(error: OSError) -> str | None:
-    path = _path(error)
+    path = _path(error.filename)
     return None if path is None else f"`{_shortened(path)}`"
 
 
-def _path(error: OSError) -> str | None:
-    """Return the file of *error* as text; ``None`` if there is none, or it is the number of an open file."""
-    name: Any = error.filename
+def _path(name: Any) -> str | None:
+    """Return *name*, the file of an error, as text; ``None`` if there is none, or it is the number of an open file."""
     return os.fsdecode(name) if isinstance(name, (str, bytes, os.PathLike)) else None
 
 

@@ -289,6 +289,16 @@ def name_file(error: BaseException, path: str | os.PathLike[str]) -> None:
         error.filename = os.fspath(path)
 
 
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Name *path*, the place that the context writes to, in the error of a full disk, as `name_file` does."""
+    try:
+        yield
+    except OSError as error:
+        name_file(error, path)
+        raise
+
+
 def temporary_beside(destination: Path) -> Path:
     """Return a new path for a temporary file next to *destination*. If the file remains, the next build deletes it."""
     return destination.with_name(f"{_PREFIX}{os.getpid()}-{os.urandom(4).hex()}")

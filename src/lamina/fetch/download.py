@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from lamina.archive.record import verify_record
 from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, LaminaError, together
-from lamina.core.files import open_own_file, open_regular
+from lamina.core.faults import exhausted
+from lamina.core.files import name_file, open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.urls import redacted
@@ -91,7 +92,7 @@ def download_candidate(
     with store.exclusive(key):
         try:
             with os.fdopen(open_own_file(partial, os.O_TRUNC), "r+b", buffering=0) as file:
-                found = work.identify(file, candidate)
+                found = work.identify(partial, file, candidate)
             if found.sha256 not in hashes:
                 return None
             with store.exclusive(f"wheel-{found.sha256}"):
@@ -138,9 +139,9 @@ class _DownloadJob:
         self.store.make(destination.parent)
         self.store.replace(partial, destination)
 
-    def identify(self, file: BinaryIO, candidate: Pin) -> Pin:
-        """Download *candidate* to *file*, and return it with its SHA-256 and size. Raises `DownloadError`."""
-        transfer = _Transfer(file, candidate, None, self.stop)
+    def identify(self, path: Path, file: BinaryIO, candidate: Pin) -> Pin:
+        """Download *candidate* to *file*, which is at *path*, and return it with its SHA-256 and size. Raises `DownloadError`."""
+        transfer = _Transfer(path, file, candidate, None, self.stop)
         self._receive(transfer, candidate)
         return replace(candidate, sha256=Sha256(transfer.sha256), size=transfer.received)
 
@@ -175,7 +176,7 @@ class _DownloadJob:
 
     def _fill_once(self, partial: Path, pin: Pin) -> None:
         with os.fdopen(open_own_file(partial, os.O_APPEND), "r+b", buffering=0) as file:
-            transfer = _Transfer(file, pin, self.advance if self.by_bytes else None, self.stop)
+            transfer = _Transfer(partial, file, pin, self.advance if self.by_bytes else None, self.stop)
             if (local := local_path(pin)) is not None:
                 self._copy(transfer, local)
             else:
@@ -196,7 +197,7 @@ class _DownloadJob:
                 while chunk := source.read(_CHUNK):
                     transfer.take(chunk)
         except OSError as error:
-            raise FetchError(f"cannot read `{path}`: {error.strerror}") from error
+            raise exhausted(error) or FetchError(f"cannot read `{path}`: {error.strerror}") from error
 
     def _receive(self, transfer: _Transfer, pin: Pin) -> None:
         """Download the missing bytes of *transfer*. Raises `DownloadError` after a limited number of attempts."""
@@ -232,7 +233,10 @@ def _refused(url: str, response: BaseHTTPResponse) -> DownloadError:
 class _Transfer:
     """One file during its download, with the hash of the bytes received so far."""
 
-    def __init__(self, file: BinaryIO, pin: Pin, advance: Callable[[int], None] | None, stop: threading.Event) -> None:
+    def __init__(
+        self, path: Path, file: BinaryIO, pin: Pin, advance: Callable[[int], None] | None, stop: threading.Event
+    ) -> None:
+        self._path = path
         self._file = file
         self._pin = pin
         self._advance = advance
@@ -308,7 +312,10 @@ class _Transfer:
             while written < len(chunk):
                 written += self._file.write(memoryview(chunk)[written:])
         except OSError as error:
-            raise FetchError(f"cannot write `{self._pin.filename}` to the store: {error.strerror}") from error
+            name_file(error, self._path)
+            raise exhausted(error) or FetchError(
+                f"cannot write `{self._pin.filename}` to the store: {error.strerror}"
+            ) from error
         self._count(chunk)
 
     def _count(self, chunk: bytes) -> None:

@@ -26,7 +26,7 @@ from lamina.core.errors import (
     SuspiciousSizeError,
     UnsafeMemberError,
 )
-from lamina.core.files import open_own_file, own_directory, remove_file
+from lamina.core.files import naming, open_own_file, own_directory, remove_file
 from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
 
@@ -183,7 +183,7 @@ def _write(opened: zipfile.ZipFile, member: zipfile.ZipInfo, destination: Path, 
         raise CorruptArchiveError(
             f"`{member.filename}` in `{name}` conflicts with another entry: one is a file, the other a directory"
         ) from error
-    with os.fdopen(descriptor, "wb") as target, opened.open(member) as source:
+    with naming(destination), os.fdopen(descriptor, "wb") as target, opened.open(member) as source:
         remaining = member.file_size
         while piece := source.read(_CHUNK):
             remaining -= len(piece)

@@ -22,7 +22,8 @@ from lamina.bytecode.choice import REACH_AREA, is_metadata
 from lamina.bytecode.imports.index import IMPORTS_AREA
 from lamina.bytecode.segment import AREA, OWN_AREA
 from lamina.core.errors import ArchiveError, ConfigError, CorruptArchiveError, SuspiciousSizeError
-from lamina.core.files import is_own_file, own_directory, writing
+from lamina.core.faults import exhausted
+from lamina.core.files import is_own_file, naming, own_directory, writing
 from lamina.core.frozen import frozen
 from lamina.core.paths import printable
 from lamina.core.reporter import SILENT
@@ -96,7 +97,7 @@ def export(store: Store, archive: Path, *, reporter: Reporter = SILENT) -> Expor
                     hint='run `lamina build` first, in a project whose `bytecode` is not `"none"`',
                 )
     except OSError as error:
-        raise ConfigError(
+        raise exhausted(error) or ConfigError(
             f"cannot write `{archive}`: {error.strerror}", hint="specify a file in an existing, writable directory"
         ) from error
     return Exported(files=written.files, bytes=written.zipped_bytes)
@@ -134,9 +135,9 @@ def add(archive: Path, store: Store, *, reporter: Reporter = SILENT) -> Added:
             # The errors of reading zips give hints for wheels.
             raise type(error)(str(error), hint=_HINT) from error
         except OSError as error:
-            raise ConfigError(
+            raise exhausted(error) or ConfigError(
                 f"cannot add the files of `{archive}` to the store `{store.root}`: {error.strerror}",
-                hint="check that the disk has free space and that you can write to the store",
+                hint="check that you can write to the store",
             ) from error
 
 
@@ -153,6 +154,7 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added
     reporter.stage("reading the archive", total=len(members), unit="files")
     files = size = present = others = 0
     for each in members:
+        reporter.advance(1)
         place = _place(each.member.path, store)
         if place is None:
             raise _refused(archive, each.member.path, "it is not the path of a file with bytecode or imports")
@@ -168,7 +170,6 @@ def _add(file: FileIO, archive: Path, store: Store, reporter: Reporter) -> Added
             with store.writing(place) as target:
                 write_all(target, data)
             files, size = files + 1, size + len(data)
-        reporter.advance(1)
     if others:
         reporter.note(
             f"{count(others, 'file')} of `{archive}` left out: another version of lamina wrote them, in another format"

@@ -25,7 +25,7 @@ from lamina.aws.destination.bucket import Bucket
 from lamina.aws.destination.naming import Keys
 from lamina.aws.destination.parallel import in_parallel
 from lamina.core.errors import CorruptArchiveError, LaminaError
-from lamina.core.files import file_sha256
+from lamina.core.files import file_sha256, naming
 from lamina.core.store import FORMAT, Store
 from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
@@ -203,7 +203,7 @@ def _prove(content: bytes, entry: StoreEntry) -> None:
         name, version, *_ = parse_wheel_filename(filename)
     except InvalidWheelFilename as error:
         raise CorruptArchiveError(f"`{filename}` is not a valid wheel name") from error
-    with temporary_directory("store") as directory:
+    with temporary_directory("store") as directory, naming(directory):
         path = directory / filename
         path.write_bytes(content)
         verify_record(path, Pin(name=name, version=str(version), filename=filename, sha256=Sha256(entry.sha256)))

@@ -19,6 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from lamina.bytecode.interpreter import CACHE, find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
+from lamina.core.files import naming
 from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.core.urls import without_query, without_userinfo
@@ -90,7 +91,7 @@ def _built(pin: SourcePin, workshop: Workshop) -> Wheel:
         # Another process may have built the wheel while this one waited for the lock.
         if wheel := admitted(pin, workshop.target, workshop.store):
             return wheel
-        with temporary_directory("build") as directory:
+        with temporary_directory("build") as directory, naming(directory):
             try:
                 made = _make(pin, directory, workshop)
                 return admit(made, pin, workshop.target, workshop.store, directory=directory)

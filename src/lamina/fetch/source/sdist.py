@@ -24,6 +24,7 @@ from lamina.core.errors import (
     UnsupportedMemberError,
 )
 from lamina.core.faults import exhausted
+from lamina.core.files import name_file
 from lamina.core.paths import check_path, printable
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def extract(archive: Path, place: Path, *, name: str) -> None:
     except OSError as error:
         if error.errno is None:  # gzip and bz2 report damage like this
             raise _damaged(name, error) from error
+        name_file(error, place)
         raise exhausted(error) or LocalBuildError(f"cannot unpack `{name}`: {error.strerror}") from error
 
 
