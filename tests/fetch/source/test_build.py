@@ -22,6 +22,7 @@ from lamina.core.errors import ConfigError, LocalBuildError, LockError, PackageE
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.values import DirectorySource, SdistSource, Sha256, VcsSource
+from lamina.fetch.source.assignment import is_forbidden_outside
 from lamina.fetch.source.identity import identify
 from lamina.fetch.source.tree import source_tree
 from lamina.pipeline.build import build
@@ -163,8 +164,33 @@ def test_building_is_forbidden_from_outside(tmp_path: Path, counter: Path, monke
         "the lock has no wheel for python3.13 on arm64 of these packages, and the environment variable `LAMINA_NO_BUILD` forbids building "
         f"them from source: `pure` 1.0 (pure-1.0.tar.gz), `shared` 1.0 ({shared})"
     ) == str(caught.value)
-    assert (caught.value.hint or "").endswith("run `unset LAMINA_NO_BUILD`")
+    others, local = (caught.value.hint or "").split("\n")
+    assert others.endswith("run `unset LAMINA_NO_BUILD`")
+    assert local.startswith("local packages are always built from source")
     assert "" == counter.read_text()
+
+
+def test_local_packages_are_not_told_to_have_wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sources(tmp_path / "shared", source_files("shared"))
+    monkeypatch.setenv("LAMINA_NO_BUILD", "1")
+    project = write_service(tmp_path / "project")
+    write_pylock(project, {"name": "shared", "version": "1.0", "directory": {"path": "../shared"}})
+    with pytest.raises(LockError) as caught:
+        run(project, tmp_path / "store")
+
+    assert (caught.value.hint or "").startswith("local packages are always built from source")
+    assert "index" not in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("value", "forbidden"),
+    [("on", True), ("2", True), (" 1", True), ("TRUE", True), ("yes ", True), ("nein", True)]
+    + [("", False), ("0", False), ("False", False), ("no", False), (" off ", False)],
+)
+def test_only_a_clear_no_allows_building(value: str, forbidden: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_NO_BUILD", value)
+
+    assert forbidden is is_forbidden_outside()
 
 
 def test_the_same_bytes_from_two_stores(tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ VARIABLE = "LAMINA_NO_BUILD"
 """The environment variable that forbids building from source, such as in a CI job for changes of strangers."""
 
 
+_MEANS_NO = frozenset({"", "0", "false", "no", "off"})
+
+
 class Assignment(NamedTuple):
     """The sources of a selection, divided between the layer and the function packages."""
 
@@ -78,24 +81,47 @@ def _refuse(mode_of: Mapping[DirectorySource, LocalMode], service: Service) -> N
 
 def _refuse_building(sources: Iterable[Source], service: Service) -> None:
     """Raise `LockError` listing the *sources* that must not be built, because building runs their code."""
-    allowed = service.build_sources
-    if os.environ.get(VARIABLE, "").lower() in {"1", "true", "yes"}:
-        forbidden = list(sources)
-        rule, cure = f"the environment variable `{VARIABLE}`", f"run `unset {VARIABLE}`"
-    elif allowed is True:
+    forbidden = [each for each in sources if _is_forbidden(each, service)]
+    if not forbidden:
         return
+    if is_forbidden_outside():
+        rule, cure = f"the environment variable `{VARIABLE}`", f"run `unset {VARIABLE}`"
     else:
-        names = set(allowed or ())
-        forbidden = [each for each in sources if not isinstance(each, DirectorySource) and each.name not in names]
-        listed = ", ".join(f'"{name}"' for name in sorted(names | {source.name for source in forbidden}))
+        names = {*(service.build_sources or ()), *(each.name for each in forbidden)}  # type: ignore[misc]  # it is not True
+        listed = ", ".join(f'"{name}"' for name in sorted(names))
         rule, cure = "`build-sources` in the configuration", f"set `build-sources = [{listed}]` in `[tool.lamina]`"
-    if forbidden:
-        raise LockError(
-            f"the lock has no wheel for {service.target} of these packages, and {rule} forbids building them from source: "
-            f"{', '.join(map(_origin, forbidden))}",
-            hint="require versions that have wheels, or put wheels on your own index, and regenerate the lock; "
-            f"to let them run code on this machine, {cure}",
+    advice = []
+    if any(not isinstance(each, DirectorySource) for each in forbidden):
+        advice.append(
+            "require versions that have wheels, or put wheels on your own index, and regenerate the lock; "
+            f"to let them run code on this machine, {cure}"
         )
+    if any(isinstance(each, DirectorySource) for each in forbidden):
+        advice.append(
+            f"local packages are always built from source: to let them run code on this machine, {cure}; "
+            "services without local packages can be built one by one with `--project`"
+        )
+    raise LockError(
+        f"the lock has no wheel for {service.target} of these packages, and {rule} forbids building them from source: "
+        f"{', '.join(map(_origin, forbidden))}",
+        hint="\n".join(advice),
+    )
+
+
+def _is_forbidden(source: Source, service: Service) -> bool:
+    if is_forbidden_outside():
+        return True
+    allowed = service.build_sources
+    return allowed is not True and not isinstance(source, DirectorySource) and source.name not in (allowed or ())
+
+
+def is_forbidden_outside() -> bool:
+    """
+    Return whether the environment forbids building from source.
+
+    Any value forbids it that does not clearly say otherwise, because a mistyped value must not let strangers run code.
+    """
+    return os.environ.get(VARIABLE, "").strip().lower() not in _MEANS_NO
 
 
 def _origin(source: Source) -> str:
