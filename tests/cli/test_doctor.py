@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import lamina
 from lamina import __version__
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
 from lamina.core.target import runtimes
+from locking import write_pylock
 from services import Service
+from sourceprojects import make_sdist, source_files
+from wheels import sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SECRET = "s3cret-Pa55w0rd"
@@ -194,6 +199,24 @@ def missing_certificates(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SSL_CERT_FILE", str(service.root / "ca.pem"))
 
 
+def unlocked(service: Service, _: pytest.MonkeyPatch) -> None:
+    (service.root / "pylock.toml").write_text("<<<<<<< HEAD\n")
+
+
+def forbidden_builds(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdist = make_sdist(service.root / "files", "pure", "1.0", source_files("pure"))
+    row = {"name": sdist.name, "path": str(sdist), "hashes": {"sha256": sha256(sdist)}}
+    write_pylock(service.root, {"name": "pure", "version": "1.0", "sdist": row})
+    monkeypatch.setenv("LAMINA_NO_BUILD", "1")
+
+
+def forbidden_builds_in_the_project(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbidden_builds(service, monkeypatch)
+    monkeypatch.delenv("LAMINA_NO_BUILD")
+    service.settings["build-sources"] = "false"
+    (service.root / "pyproject.toml").write_text(service._pyproject())
+
+
 @pytest.mark.parametrize(
     ("break_it", "cause", "hint"),
     [
@@ -201,6 +224,13 @@ def missing_certificates(service: Service, monkeypatch: pytest.MonkeyPatch) -> N
         (unsuitable_interpreter, "missing or not a working Python interpreter", "executable of such a release"),
         (unwritable_store, "is not writable", "set `LAMINA_CACHE_DIR`"),
         (no_lock, "no lock file found", "create one: "),
+        (unlocked, "pylock.toml`", ""),
+        (forbidden_builds, "`LAMINA_NO_BUILD` forbids building", "run `unset LAMINA_NO_BUILD`"),
+        (
+            forbidden_builds_in_the_project,
+            "`build-sources` in the configuration forbids",
+            'set `build-sources = ["pure"]`',
+        ),
         (invalid_toml, "is not valid TOML", ""),
         (invalid_pip, "is not a valid pip configuration file", ""),
         (invalid_netrc, "is not a valid netrc file", ""),
@@ -225,6 +255,23 @@ def test_a_problem(
     assert [True] == [cause in line for line in shown if not line.startswith("  hint: ")]
     assert [True] * bool(hint) == [hint in line for line in shown if line.startswith("  hint: ")]
     assert SECRET not in str(shown)
+
+
+def test_a_full_disk(service: Service) -> None:
+    """The store's disk can be full although files can still be created there."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'ulimit -f 0; exec "$@"', "sh", sys.executable, "-m", "lamina", "doctor", "--json"],
+        cwd=service.root,
+        env={**os.environ, "PYTHONPATH": str(Path(lamina.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert 1 == done.returncode, done.stderr
+    (problem,) = json.loads(done.stdout)["problems"]
+    assert "DiskFullError" == problem["kind"]
+    assert "free space" in problem["hint"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--json"], ["-v"]], ids=["text", "json", "verbose"])

@@ -186,4 +186,6 @@ def _variable(variable: SetVariable) -> str:
 def _problem(error: LaminaError) -> Iterator[str]:
     yield from str(error).splitlines()
     if error.hint:
-        yield f"  hint: {error.hint}"
+        first, *more = error.hint.splitlines()
+        yield f"  hint: {first}"
+        yield from (f"    {line}" for line in more)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.bytecode.interpreter import find
-from lamina.core.errors import ConfigError
+from lamina.core.errors import ConfigError, OfflineError
+from lamina.core.frozen import replace
+from lamina.fetch.source.assignment import assign
 from lamina.lock import formats
+from lamina.lock.select import select
 from lamina.pipeline import workspace
 from lamina.project.config import load
 from lamina.project.file import configures, read
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from lamina.core.store import Store
+    from lamina.core.target import Target
+    from lamina.lock.types import IndexFile
     from lamina.pipeline.doctor.problems import Problems
     from lamina.project.service import Service
 
@@ -99,6 +106,38 @@ def _check_interpreters(service: Service, problems: Problems) -> None:
 
 
 def _lock(service: Service, problems: Problems) -> Path | None:
+    """Return the lock file, and add the errors that reading it and choosing its packages for each target and layer would end with."""
+    lock_file = None
     with problems.collected():
-        return formats.find(service.root, service.lock).path
-    return None
+        lock_file = formats.find(service.root, service.lock)
+    if lock_file is None:
+        return None
+    for target in (service.target, *service.others):
+        for layer in service.layers:
+            with problems.collected(), suppress(OfflineError):
+                lock = formats.read(
+                    lock_file,
+                    target=target,
+                    groups=layer.groups,
+                    extras=layer.extras,
+                    without=layer.without,
+                    index=_NoIndex(),
+                )
+                assign(select(lock, target=target), replace(service, target=target))
+    return lock_file.path
+
+
+class _NoIndex:
+    """An index that is not asked, because nothing is downloaded; implements `lamina.lock.types.IndexFiles`."""
+
+    def files(
+        self,
+        name: str,
+        version: str,
+        hashes: Collection[str],  # noqa: ARG002 - the protocol has it
+        index_url: str | None,  # noqa: ARG002 - the protocol has it
+        *,
+        target: Target,  # noqa: ARG002 - the protocol has it
+    ) -> Sequence[IndexFile]:
+        """Raise `OfflineError`: without the index, nothing is known of a lock file without URLs."""
+        raise OfflineError(f"the files of `{name}=={version}` are not known")

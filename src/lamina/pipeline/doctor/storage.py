@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from lamina.core.errors import ConfigError
+from lamina.core.faults import exhausted
+from lamina.core.files import naming
 from lamina.core.trust import require_private
 from lamina.core.urls import redacted
 from lamina.fetch.settings import read_settings
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.pipeline.cache import Area
     from lamina.pipeline.doctor.problems import Problems
+
+
+_TRIED_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,10 +55,15 @@ class FoundIndex:
 def examine_store(store: Store, problems: Problems) -> FoundStore:
     """Return the size and state of *store*, without creating it."""
     existing = next(each for each in (store.root, *store.root.parents) if os.path.exists(each))
-    writable = _is_writable(existing)
-    if not writable:
+    writable = True
+    try:
+        _try_to_write(existing)
+    except OSError as error:
+        full = exhausted(error)
+        writable = full is not None
         problems.add(
-            ConfigError(
+            full
+            or ConfigError(
                 f"the store `{store.root}` is not writable",
                 hint="set `LAMINA_CACHE_DIR`, the location of the store, to a writable directory",
             )
@@ -71,13 +81,10 @@ def examine_store(store: Store, problems: Problems) -> FoundStore:
     )
 
 
-def _is_writable(directory: Path) -> bool:
-    """Return whether a file can be created in *directory*; permissions alone do not tell."""
-    try:
-        with TemporaryFile(dir=directory):
-            return True
-    except OSError:
-        return False
+def _try_to_write(directory: Path) -> None:
+    """Write a temporary file in *directory*, because permissions and free space alone do not tell. Raises OSError."""
+    with naming(directory / "…"), TemporaryFile(dir=directory, buffering=0) as file:
+        file.write(bytes(_TRIED_BYTES))
 
 
 def examine_indexes(project: Path, problems: Problems) -> tuple[FoundIndex, ...]:
