@@ -122,8 +122,7 @@ def test_a_full_disk_names_the_place_and_how_to_make_room(origin: str, tmp_path:
     """A download fills the disk of the store, a build from source that of the temporary files. Only the first hint is about the store."""
     service = make_service(tmp_path / "project")
     files = source_files("big", extra={}) | {"big/data.txt": "0" * 400_000}
-    if origin == "index":
-        wheel = service.add("big", "1.0", {"big/data.bin": os.urandom(400_000)})
+    wheel = service.add("big", "1.0", {"big/data.bin": os.urandom(400_000)})
     project = service.write()
     if origin == "archive":
         sdist = make_sdist(tmp_path / "files", "big", "1.0", files)

@@ -12,6 +12,7 @@ import os
 from contextlib import suppress
 
 from lamina.core.errors import DiskFullError, LimitError, MachineError
+from lamina.core.location import default_root
 
 TYPE_CHECKING = False  # quick commands do not import `typing`
 if TYPE_CHECKING:
@@ -93,8 +94,6 @@ def _room(written: str | None) -> str:
     """Return how to make room for the file *written*, if it is known."""
     if written is None:
         return "free space on the disk"
-    from lamina.core.store import default_root
-
     root = os.path.abspath(default_root())
     if os.path.abspath(written).startswith(f"{root}{os.sep}"):
         return "free space on the disk; to see how much the store occupies, run `lamina cache size`"

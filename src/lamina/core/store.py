@@ -42,6 +42,7 @@ from lamina.core.files import (
     rename,
     try_lock,
 )
+from lamina.core.location import default_root
 from lamina.core.reporter import SILENT
 from lamina.core.trust import foreign_owner, require_private, taking_over
 
@@ -67,20 +68,6 @@ _WINDOWS_LEFTOVER_SECONDS = 86_400
 _NOT_REGULAR = frozenset({errno.EISDIR, errno.ENXIO, errno.ELOOP})
 # The random bytes in the name of a file that is being written.
 _NAME_BYTES = 12
-
-
-def default_root() -> Path:
-    """Return ``$LAMINA_CACHE_DIR`` if it is set, or lamina's directory in the user's cache directory."""
-    if explicit := os.environ.get("LAMINA_CACHE_DIR"):
-        return Path(explicit)
-    if sys.platform == "linux":
-        # The rule of the XDG base directory specification, which platformdirs follows too. Importing platformdirs
-        # takes as long as a whole build with nothing to do.
-        base = os.environ.get("XDG_CACHE_HOME", "").strip()
-        return Path(base if os.path.isabs(base) else os.path.expanduser("~/.cache"), "lamina")
-    from platformdirs import user_cache_path  # slow to import, and unused on Linux
-
-    return user_cache_path("lamina", appauthor=False)
 
 
 class Store:
