@@ -49,6 +49,8 @@ class Access:
     """The ARN of the role to assume."""
     observe: CallObserver | None = None
     """A callback that runs before each AWS API call."""
+    region_hint: str = 'set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`'
+    """How the user of a command sets the region."""
 
     def connect(self) -> AwsServices:
         """
@@ -65,7 +67,7 @@ class Access:
             raise MissingExtraError(extra="aws", purpose="access to AWS") from error
         region: str | None = session.get_config_variable("region")
         if region is None:
-            raise _no_region(session)
+            raise _no_region(session, self.region_hint)
         _use(session, find_credentials(session))
         if self.role is not None:
             session = self._assume(session, region, self.role)
@@ -191,9 +193,8 @@ def _use(session: Any, credentials: SharedCredentials) -> None:
     session.register_component("credential_provider", CredentialProvider(credentials))
 
 
-def _no_region(session: Any) -> ConfigError:
-    """Return the error for a *session* without a region, which also says whether it lacks credentials."""
-    hint = 'set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`'
+def _no_region(session: Any, hint: str) -> ConfigError:
+    """Return the error for a *session* without a region, which also says whether it lacks credentials. *hint* says how to set one."""
     fact = "no AWS region is configured"
     try:
         find_credentials(session)

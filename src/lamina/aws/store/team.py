@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 
+_REGION_HINT = "set the region of the bucket: `export AWS_REGION=eu-west-1`, or `region` in the AWS profile"
+
+
 @contextmanager
 def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext]:
     """
@@ -49,7 +52,9 @@ def _pulled(context: BuildContext, service: Service, store: TracedStore) -> Shar
     bucket, prefix = split_url(service.store or "")
     name = f"{service.name}/{service.target.runtime}-{service.target.architecture}"
     try:
-        remote = SharedStore(Access().connect().bucket(bucket), prefix, name=name, reporter=context.reporter)
+        remote = SharedStore(
+            Access(region_hint=_REGION_HINT).connect().bucket(bucket), prefix, name=name, reporter=context.reporter
+        )
         remote.pull(store)
     except (AwsError, ConfigError) as error:
         # Without boto3, credentials or network, the build only becomes slower.
