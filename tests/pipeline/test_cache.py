@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.archive.segment import Recipe, read_segment, splice
+from lamina.core.documents import seal
 from lamina.core.store import Store
 from lamina.core.values import Pin, Sha256, Wheel
 from lamina.pipeline.cache import Area, Damage, Removed, clean, measure, verify
@@ -150,6 +151,18 @@ def test_other_formats(store: Store, tmp_path: Path) -> None:
     assert 2 == clean(store, older_than_days=1).files
     assert [False, False] == [place.exists() for place in places]
     assert segment.path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"3.13": {}}'])
+def test_a_damaged_list_of_interpreters(store: Store, content: bytes) -> None:
+    """The file beside the areas is verified, too."""
+    place = store.directory("") / INTERPRETERS
+    place.write_bytes(content)
+
+    assert [INTERPRETERS] == [str(damage.path) for damage in verify(store)]
+    assert not place.exists()
+    place.write_bytes(seal({}, place.name))
+    assert () == verify(store)
 
 
 def test_clean_everything(store: Store, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.interpreter import CACHE, find_uv, not_found, search
+from lamina.bytecode.interpreter import cache_in, find_uv, not_found, search
 from lamina.core.errors import BytecodeError
 from lamina.core.frozen import frozen
 from lamina.core.supervised.process import run
@@ -42,7 +42,7 @@ class Installer:
         Raises `BytecodeError` if it is missing and not installed, or if uv fails; and `ConfigError` if the interpreter that
         the environment specifies is unsuitable.
         """
-        cache = store.root / CACHE
+        cache = cache_in(store)
         found, uv = search(python, cache=cache), find_uv()
         if found is None and uv is not None and not self.offline:
             with store.exclusive(f"python-{python[0]}.{python[1]}"):

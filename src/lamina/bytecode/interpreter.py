@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
+from lamina.core.documents import INVALID, is_sealed, open_sealed, read_bounded, seal
 from lamina.core.errors import BytecodeError, ConfigError
 from lamina.core.frozen import frozen
 from lamina.core.store import FORMAT
@@ -21,6 +21,8 @@ from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from lamina.core.store import Store
 
 CACHE = f"interpreters-{FORMAT}.json"
 """The name of the file in the store that keeps the results of searches."""
@@ -83,6 +85,15 @@ def magic_number(python: tuple[int, int]) -> str:
             hint='upgrade lamina, or set `bytecode = "none"`',
         )
     return (known[name].to_bytes(2, "little") + b"\r\n").hex()
+
+
+def cache_in(store: Store) -> Path:
+    """Return the file of *store* that keeps the results of searches. If it is damaged, it is discarded first, so that a note says so."""
+    path = store.root / CACHE
+    content = read_bounded(path)
+    if content is not None and not is_sealed(content, CACHE):
+        store.discard(path)
+    return path
 
 
 def find(

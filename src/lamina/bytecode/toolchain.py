@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from lamina.bytecode.interpreter import CACHE, find, search
+from lamina.bytecode.interpreter import cache_in, find, search
 
 if TYPE_CHECKING:
     from lamina.bytecode.compiler import Compiler
@@ -42,7 +42,7 @@ class Toolchain:
     @cached_property
     def is_installed(self) -> bool:
         """Whether this machine has the interpreter. Raises ConfigError if the one in the environment is unsuitable."""
-        return search(self.python, cache=self._store.root / CACHE) is not None
+        return search(self.python, cache=cache_in(self._store)) is not None
 
     @cached_property
     def interpreter(self) -> Interpreter:
@@ -53,7 +53,7 @@ class Toolchain:
         """
         if self._installer is not None:
             return self._installer.provide(self.python, self._store)
-        return find(self.python, cache=self._store.root / CACHE)
+        return find(self.python, cache=cache_in(self._store))
 
     @property
     def release(self) -> tuple[int, int, int]:

@@ -86,10 +86,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _warn_of_interpreters(proposal: Proposal, console: Console) -> None:
     """Warn if this machine lacks the interpreter that a build of a service needs to compile bytecode."""
-    from lamina.bytecode.interpreter import CACHE, not_found, search
+    from lamina.bytecode.interpreter import cache_in, not_found, search
     from lamina.core.store import Store
 
-    cache = Store.open().root / CACHE
+    cache = cache_in(Store.open())
     for python in dict.fromkeys(service.target.python for service in proposal.services):
         if search(python, cache=cache) is None:
             error = not_found(python)

@@ -166,9 +166,8 @@ class Store:
         directory in place of the file stays: writing replaces or refuses it. Raises `ForeignFileError` if a directory of the
         store is a link, which leads to files of somebody else.
         """
-        relative = path.relative_to(self.root)
-        area = relative.parts[0]
-        own_directory(self.root, str(relative.parent), create=False)
+        area, *inside = path.relative_to(self.root).parts
+        own_directory(self.root, os.sep.join([area, *inside][:-1]), create=False)
         try:
             remove_file(path)
         except OSError:
@@ -178,7 +177,8 @@ class Store:
         if area not in self._discarded:
             self._discarded.add(area)
             if self.note is not None:
-                self.note(f"a file in `{area}` of the store was damaged; lamina makes it again")
+                subject = f"a file in `{area}` of the store" if inside else f"the file `{area}` in the store"
+                self.note(f"{subject} was damaged; lamina makes it again")
         return is_gone
 
     @contextmanager

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lamina.bytecode.interpreter import CACHE, search
+from lamina.bytecode.interpreter import cache_in, search
 from lamina.core.errors import ConfigError
 from lamina.core.store import Store
 from lamina.core.target import Architecture
@@ -109,7 +109,7 @@ def _suitability(artifacts: Artifacts) -> tuple[bool, bool, bool]:
     return (
         artifacts.fits_machine,
         artifacts.has_machines_architecture,
-        search(artifacts.build.target.python, cache=Store.open().root / CACHE) is not None,
+        search(artifacts.build.target.python, cache=cache_in(Store.open())) is not None,
     )
 
 

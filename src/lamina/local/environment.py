@@ -341,7 +341,7 @@ def home_of(interpreter: Interpreter) -> Home:
 
 
 def _interpreter(target: Target) -> Interpreter:
-    found = interpreters.search(target.python, cache=Store.open().root / interpreters.CACHE)
+    found = interpreters.search(target.python, cache=interpreters.cache_in(Store.open()))
     if found is None:
         raise InvokeError(
             f"CPython {target.python[0]}.{target.python[1]}, which runtime `{target.runtime}` requires, was not found on this machine",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from lamina.archive import segment
 from lamina.archive.zip.directory import read_directory
 from lamina.archive.zip.zipformat import directory_row, end_of_directory
+from lamina.bytecode.interpreter import CACHE as INTERPRETERS
 from lamina.core import documents
 from lamina.core.errors import LaminaError
 from lamina.core.files import file_sha256, own_directory
@@ -100,6 +101,7 @@ def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     modification times are preserved.
     """
     paths = [path for path in _files(store) if path.relative_to(store.root).parts[0] != _PARTIAL]
+    paths += [path for path in (store.root / INTERPRETERS,) if os.path.lexists(path)]
     reporter.stage("verifying the store", total=len(paths))
     damages = []
     for path in paths:
@@ -240,7 +242,7 @@ def complaint(path: Path, area: str) -> str | None:
     try:
         if area == _WHEELS:
             return _wheel_complaint(path)
-        if area != _SANDBOX and (path.suffix in _SEGMENTS or _DOCUMENT.fullmatch(path.name)):
+        if area != _SANDBOX and (area == INTERPRETERS or path.suffix in _SEGMENTS or _DOCUMENT.fullmatch(path.name)):
             content = path.read_bytes()
             return None if has_other_format(content, path) else content_complaint(content, path)
     finally:
@@ -258,7 +260,8 @@ def has_other_format(content: bytes, path: Path) -> bool:
 def content_complaint(content: bytes, path: Path) -> str | None:
     """Return how *content*, that of the segment or the JSON file *path* of a store, is damaged, or ``None`` if it is intact."""
     if path.suffix not in _SEGMENTS:
-        return None if documents.is_sealed(content, place_of(path)) else "its content does not match its checksum"
+        label = INTERPRETERS if path.name == INTERPRETERS else place_of(path)
+        return None if documents.is_sealed(content, label) else "its content does not match its checksum"
     try:
         return _segment_complaint(content, path)
     except (LaminaError, ValueError, KeyError, TypeError) as error:

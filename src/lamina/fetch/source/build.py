@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, assert_never
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from lamina.bytecode.interpreter import CACHE, find_uv, search
+from lamina.bytecode.interpreter import cache_in, find_uv, search
 from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
 from lamina.core.files import naming
 from lamina.core.supervised.process import run
@@ -149,7 +149,7 @@ def _interpreter(workshop: Workshop) -> Path:
 
     Any interpreter can build a pure Python wheel. A wheel compiled for another Python version is rejected later.
     """
-    found = search(workshop.target.python, cache=workshop.store.directory("") / CACHE)
+    found = search(workshop.target.python, cache=cache_in(workshop.store))
     return found.path if found else Path(sys.executable)
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from lamina.bytecode.interpreter import (
-    CACHE,
     OWN_MODULES_ONLY,
+    cache_in,
     command_to_install,
     environment_variable,
     search,
@@ -253,7 +253,7 @@ def _interpreter(target: Target | None, store: Store, reporter: Reporter) -> Int
     """Return an interpreter of the target's minor version. If there is none, warn, and return the interpreter that runs lamina."""
     this = (sys.version_info[0], sys.version_info[1])
     wanted = target.python if target is not None else this
-    found = search(wanted, cache=store.root / CACHE)
+    found = search(wanted, cache=cache_in(store))
     minor = f"{wanted[0]}.{wanted[1]}"
     if found is None:
         reporter.warn(
