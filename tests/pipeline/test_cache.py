@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.archive.segment import Recipe, read_segment, splice
+from lamina.bytecode.interpreter import CACHE as INTERPRETERS
 from lamina.core.documents import seal
 from lamina.core.store import Store
 from lamina.core.values import Pin, Sha256, Wheel

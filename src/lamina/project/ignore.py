@@ -252,12 +252,22 @@ class Include:
     """The paths and globs in the ``include`` setting, which override ignore rules."""
 
     def __init__(self, entries: Sequence[str]) -> None:
+        self._entries = tuple(entries)
         self._globs = tuple(Glob(entry) for entry in entries)
 
     def covers(self, path: str) -> bool:
         """Return whether *path*, relative to the project, or a directory above it is included."""
+        return any(self._covering(path))
+
+    def covering(self, path: str) -> list[str]:
+        """Return the entries that match *path*, relative to the project, or a directory above it."""
+        return list(self._covering(path))
+
+    def _covering(self, path: str) -> Iterator[str]:
         parts = tuple(path.split("/"))
-        return any(glob.matches(parts[:end]) for glob in self._globs for end in range(1, len(parts) + 1))
+        for entry, glob in zip(self._entries, self._globs, strict=True):
+            if any(glob.matches(parts[:end]) for end in range(1, len(parts) + 1)):
+                yield entry
 
     def names(self, path: str) -> bool:
         """Return whether *path* itself is listed without wildcards."""

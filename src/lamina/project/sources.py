@@ -65,6 +65,8 @@ class SourceTree:
     ignored: tuple[IgnoredFile, ...]
     named: tuple[IgnoredFile, ...] = ()
     """The paths that are packaged only because ``source`` or ``include`` names them exactly, with the reason against it."""
+    unmet: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """The entries of ``include`` that match only paths which are left out as possible secrets, each with these paths."""
     snapshot: Snapshot
     """All files, directories and ignore files that the walk read. If none of them changes, the tree does not change."""
 
@@ -136,6 +138,8 @@ class _Walker:
         self._files: dict[str, SourceFile] = {}
         self._ignored: dict[str, IgnoredFile] = {}
         self._named: dict[str, IgnoredFile] = {}
+        self._whole: set[str] = set()
+        self._unmet: dict[str, list[str]] = {}
         self._observed: dict[str, Observation] = {}
         self._problems: list[str] = []
 
@@ -154,6 +158,7 @@ class _Walker:
         is_matched = path != self._root and self._ignore.matching(path, is_directory=is_directory)
         floor = path if is_matched else None
         if len(glob.outright) == len(glob.parts):
+            self._whole.add("/".join(glob.parts))
             self._take(self._place(path, path.parent, floor=floor, guard=guard_of(glob.parts[:-1])), named=True)
         elif is_directory:
             self._search(path, glob, floor, guard_of(glob.outright))
@@ -191,9 +196,17 @@ class _Walker:
                 f"could not package the sources:{listed}",
                 hint="copy these files into the project, rename them, or add them to `.gitignore`",
             )
+        if self._unmet:
+            packaged = {file.origin.relative_to(self._root).as_posix() for file in self._files.values()}
+            met = {entry for path in packaged for entry in self._include.covering(path)}
+            self._unmet = {entry: paths for entry, paths in self._unmet.items() if entry not in met}
         return SourceTree(
             files=tuple(self._files[path] for path in sorted(self._files)),
-            ignored=tuple(self._ignored[path] for path in sorted(self._ignored)),
+            # An entry of `source` that names a path exactly adds it, although another entry leaves it out.
+            ignored=tuple(
+                self._ignored[path] for path in sorted(self._ignored) if path.removesuffix("/") not in self._whole
+            ),
+            unmet=tuple((entry, tuple(sorted(paths))) for entry, paths in sorted(self._unmet.items())),
             named=tuple(self._named[path] for path in sorted(self._named)),
             snapshot=Snapshot(observations=(*self._observed.values(), *self._ignore.consulted)),
         )
@@ -261,6 +274,8 @@ class _Walker:
             return None
         path = _shown(place, is_directory=is_directory)
         if rule is not None and rule.is_secret:
+            for entry in self._include.covering(place.shown):
+                self._unmet.setdefault(entry, []).append(path)
             by_git = self._ignore.ignoring(place.path, is_directory=is_directory, floor=place.floor)
             return IgnoredFile(
                 path=path, reason=f"{rule.reason}; if not, add its path to `include`", is_noted=by_git is None

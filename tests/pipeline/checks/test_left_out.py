@@ -10,6 +10,7 @@ import pytest
 from lamina.core.store import Store
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
+from lamina.project.sources import walk
 from locking import write_pylock
 from services import HANDLER
 from sourceprojects import git, source_files, write_sources
@@ -63,7 +64,8 @@ def test_secrets(tmp_path: Path, *, has_git: bool) -> None:
     assert rule == "secret-left-out"
     assert fact == (
         "4 paths may contain secrets, so function packages do not contain them: "
-        "`certificates/ca.pem`, `certificates/own.pem`, `settings/.env.production` and 1 more"
+        "`certificates/ca.pem`, `certificates/own.pem`, `settings/.env.production` and 1 more; if they are secrets, keep them out of "
+        'git; to hide this note, set `ignore = ["secret-left-out"]`'
     )
     assert tomllib.loads(line.strip("`")) == {"include": ["settings/*.json", *files]}
 
@@ -118,3 +120,53 @@ def test_link_to_a_secret(tmp_path: Path) -> None:
         ("secret-left-out", "libs/helper/helper/names.txt"),
         ("secret-left-out", "certificates/a.crt"),
     ] == [(rule, message.partition(": `")[2].partition("`")[0]) for rule, message in notes(project)]
+
+
+def test_many_secrets(tmp_path: Path) -> None:
+    """However many files are left out, the note is short, and says what to do if they are secrets."""
+    write(tmp_path)
+    files = [f"certificates/{number}.pem" for number in range(52)]
+    write_sources(tmp_path, {"app.py": HANDLER, "settings/a.json": ""} | dict.fromkeys(files, ""))
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "app.py", *files)
+
+    ((_, message),) = notes(tmp_path)
+
+    assert (
+        "`certificates/0.pem`, `certificates/1.pem`, `certificates/10.pem` and 49 more; if they are secrets, remove them"
+        in message
+    )
+    assert message.endswith('set `ignore = ["secret-left-out"]`; to package them, add their paths to `include`')
+
+
+def test_one_path_is_not_both_packaged_and_left_out(tmp_path: Path) -> None:
+    """A file that `source` names exactly is not also reported as left out of the directory that `source` names."""
+    write(tmp_path)
+    path = tmp_path / "pyproject.toml"
+    path.write_text(path.read_text().replace('"settings"]', '"settings", "settings/.env", "settings/tests"]'))
+    write_sources(tmp_path, {"app.py": HANDLER, "settings/.env": "", "settings/tests/a": "", "certificates/a": ""})
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", ".")
+
+    assert ["secret-packaged"] == [rule for rule, _ in notes(tmp_path)]
+    assert () == walk(tmp_path, ["settings", "settings/.env", "settings/tests"]).ignored
+
+
+def test_a_pattern_that_adds_only_secrets(tmp_path: Path) -> None:
+    """A pattern in `include` that matches nothing but possible secrets is named with the line that adds them."""
+    write(tmp_path, 'include = ["settings/*.key", "settings/c*"]')
+    write_sources(tmp_path, {"app.py": HANDLER, "certificates/a": ""})
+    write_sources(
+        tmp_path, dict.fromkeys(("settings/a.key", "settings/b.key", "settings/c.key", "settings/c.json"), "")
+    )
+
+    ((rule, message),) = notes(tmp_path)
+    fact, _, line = message.partition("; to package them, set ")
+
+    assert rule == "secret-left-out"
+    assert fact == (
+        "`settings/*.key` in `include` matches only 3 paths that may contain secrets, which no pattern adds: `settings/a.key`, "
+        "`settings/b.key`, `settings/c.key`"
+    )
+    write(tmp_path, line.strip("`"))
+    assert ["secret-packaged"] == [rule for rule, _ in notes(tmp_path)]

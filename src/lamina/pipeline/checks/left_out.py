@@ -4,7 +4,8 @@ Name first-party files that are left out, but may be needed, or packaged, but ma
 =======================  ========  ==========================================================================================
 rule                     severity  reported if
 =======================  ========  ==========================================================================================
-``secret-left-out``      note      a file may contain secrets, so it is left out although git does not ignore it
+``secret-left-out``      note      a file may contain secrets, so it is left out although git does not ignore it; or a
+                                   pattern of ``include`` matches only such files
 ``secret-packaged``      note      a file that may contain secrets is packaged, because its exact path is in the configuration
 ``local-file-left-out``  note      git ignores a file of a local package, so it is not in the package's wheel
 =======================  ========  ==========================================================================================
@@ -27,20 +28,46 @@ if TYPE_CHECKING:
     from lamina.project.sources import SourceTree
 
 
+_MOST_NAMED = 10
+"""The largest number of paths in a line for the configuration."""
+
+
 def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
-    """Return a note that names the files that *trees*, the sources of *service*, leave out as possible secrets, and git does not ignore."""
-    # Several packages can contain the same directories.
-    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_noted})
-    if not paths or "secret-left-out" in service.ignore:
+    """
+    Return a note that names the files that *trees*, the sources of *service*, leave out as possible secrets, and git does not ignore.
+
+    Another note names the files that a pattern in ``include`` was probably meant to add.
+    """
+    if "secret-left-out" in service.ignore:
         return ()
-    return (
-        note(
-            "secret-left-out",
-            paths[0],
-            f"{count(len(paths), 'path')} may contain secrets, so function packages do not contain "
-            f"{_pronoun(paths)}: {listed(paths)}; to package {_pronoun(paths)}, set {_include(service, paths)}",
-        ),
-    )
+    trees = tuple(trees)
+    # Several packages can contain the same directories.
+    packaged = {each.path for tree in trees for each in tree.named}
+    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_noted} - packaged)
+    found = []
+    if paths:
+        found.append(
+            note(
+                "secret-left-out",
+                paths[0],
+                f"{count(len(paths), 'path')} may contain secrets, so function packages do not contain "
+                f"{_pronoun(paths)}: {listed(paths)}; {_next_steps(service, paths)}",
+            )
+        )
+    unmet = [dict(tree.unmet) for tree in trees]
+    for entry in sorted({entry for each in unmet for entry in each}):
+        # Another package may contain what the entry matches.
+        matched = sorted({path for each in unmet for path in each.get(entry, ())} - packaged)
+        if matched and all(entry in each for each in unmet):
+            found.append(
+                note(
+                    "secret-left-out",
+                    matched[0],
+                    f"`{entry}` in `include` matches only {count(len(matched), 'path')} that may contain secrets, which no pattern adds: "
+                    f"{listed(matched)}; to package {_pronoun(matched)}, {_include(service, matched, instead_of=entry)}",
+                )
+            )
+    return tuple(found)
 
 
 def named(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
@@ -77,14 +104,25 @@ def local_files(service: Service, pins: Iterable[SourcePin]) -> tuple[Finding, .
 
 def _not_in_wheel(service: Service, paths: Sequence[str]) -> str:
     them = _pronoun(paths)
-    return f"so its wheel does not contain {them}: {listed(paths)}; to package {them}, set {_include(service, paths)}"
+    return f"so its wheel does not contain {them}: {listed(paths)}; to package {them}, {_include(service, paths)}"
+
+
+def _next_steps(service: Service, paths: Sequence[str]) -> str:
+    hiding = f"`ignore = {toml.value([*service.ignore, 'secret-left-out'])}`"
+    return (
+        f"if {'it is a secret' if len(paths) == 1 else 'they are secrets'}, keep {_pronoun(paths)} out of git; to hide this note, set {hiding}; "
+        f"to package {_pronoun(paths)}, {_include(service, paths)}"
+    )
 
 
 def _pronoun(paths: Sequence[str]) -> str:
     return "it" if len(paths) == 1 else "them"
 
 
-def _include(service: Service, paths: Iterable[str]) -> str:
-    """Return the line for the configuration that adds *paths* to what *service* includes."""
-    entries = dict.fromkeys((*service.include, *(path.removesuffix("/") for path in paths)))
-    return f"`include = {toml.value([*entries])}`"
+def _include(service: Service, paths: Sequence[str], *, instead_of: str | None = None) -> str:
+    """Return how to add *paths* to what *service* includes: with the line for the configuration, unless it would be long."""
+    if len(paths) > _MOST_NAMED:
+        return "add their paths to `include`"
+    kept = [entry for entry in service.include if entry != instead_of]
+    entries = dict.fromkeys((*kept, *(path.removesuffix("/") for path in paths)))
+    return f"set `include = {toml.value([*entries])}`"
