@@ -110,13 +110,15 @@ def test_no_traceback_has_what_a_program_of_credentials_printed(
 def test_a_build_without_a_region_hints_at_what_a_build_has(
     project: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command has no option for the region, and the settings for publishing do not concern the team store. Each hint is one line."""
+    """The command has no option for the region, and the settings for publishing do not concern the team store."""
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
     monkeypatch.delenv("AWS_PROFILE")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     assert 0 == main(["build", "--project", project])
     assert [
-        "hint: set the region of the bucket: `export AWS_REGION=eu-west-1`, or `region` in the AWS profile",
-        "hint: sign in, for example with `aws sso login`, or set `AWS_PROFILE`",
+        (
+            "hint: set the region of the bucket: `export AWS_REGION=eu-west-1`, or `region` in the AWS profile; "
+            "then sign in, for example with `aws sso login`, or set `AWS_PROFILE`"
+        ),
     ] == [line for line in capsys.readouterr().err.splitlines() if line.startswith("hint: ")]

@@ -198,8 +198,8 @@ class Console:
         """Write a warning, which the user should act on, unless quiet."""
         if not self.quiet:
             self._write(message, label="warning")
-            for line in hint.splitlines() if hint else ():
-                self.hint(line)
+            if hint:
+                self.hint(hint)
 
     def may_install(self, what: str, /) -> bool:
         """

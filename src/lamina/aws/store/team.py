@@ -44,6 +44,11 @@ def team_store(context: BuildContext, service: Service) -> Iterator[BuildContext
         context.reporter.warn(f"the new files were not added to the team store: {error}", hint=error.hint)
 
 
+def _in_one_line(hint: str | None) -> str | None:
+    """Return *hint*, which may consist of two steps, as one."""
+    return None if hint is None else "; then ".join(hint.splitlines())
+
+
 def _pulled(context: BuildContext, service: Service, store: TracedStore) -> SharedStore | None:
     """Download the listed files that *store* lacks, and return the team store. If that fails, warn and return ``None``."""
     from lamina.aws.api.session import Access
@@ -58,6 +63,8 @@ def _pulled(context: BuildContext, service: Service, store: TracedStore) -> Shar
         remote.pull(store)
     except (AwsError, ConfigError) as error:
         # Without boto3, credentials or network, the build only becomes slower.
-        context.reporter.warn(f"building without the team store `{service.store}`: {error}", hint=error.hint)
+        context.reporter.warn(
+            f"building without the team store `{service.store}`: {error}", hint=_in_one_line(error.hint)
+        )
         return None
     return remote
