@@ -23,7 +23,7 @@ from lamina.lock.commands import relock
 from lamina.lock.graph import Dependency, LockedVersion
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
-from lamina.lock.reading import LockTable, load, sha256_of, worded, written_by
+from lamina.lock.reading import LockTable, load_lock, sha256_of, worded, written_by
 from lamina.lock.types import IndexFile, Lock
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def read(request: Request) -> Lock:
     Raises the errors of `lamina.lock.formats.read`.
     """
     with written_by("PDM", request.lock_file, relock(_COMMAND, request.lock_file)):
-        return _answer(request, LockTable(load(request.lock_file.path)))
+        return _answer(request, load_lock(request.lock_file, relock(_COMMAND, request.lock_file)))
 
 
 def _answer(request: Request, document: LockTable) -> Lock:
     path, metadata, rows = request.lock_file.path, document.get_table("metadata"), document.get_tables("package")
-    version = metadata.get("lock_version", str) or "none"
+    version = metadata.get_required("lock_version", str)
     if not re.fullmatch(r"4(\.\d+)*", version):
         raise LockError(
             f"`{path}` has format version {version}, but lamina supports version 4",

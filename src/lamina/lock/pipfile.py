@@ -18,13 +18,12 @@ from urllib.parse import unquote, urlsplit
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from lamina.core.errors import LockError, LockSyntaxError
-from lamina.core.files import read_file
+from lamina.core.errors import LockError
 from lamina.lock import staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
-from lamina.lock.reading import LockTable, load, sha256_of, written_by
+from lamina.lock.reading import LockTable, load, load_lock, sha256_of, written_by
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,19 +45,9 @@ def read(request: Request) -> Lock:
 
     Raises the errors of `lamina.lock.formats.read`.
     """
-    path = request.lock_file.path
-    try:
-        document = json.loads(read_file(path))
-    except RecursionError:
-        raise LockSyntaxError(
-            f"`{path}` is nested too deeply", hint=f"regenerate the lock: run `{relock(_COMMAND, request.lock_file)}`"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise LockSyntaxError(
-            f"cannot read `{path}`: {error}", hint=f"regenerate the lock: run `{relock(_COMMAND, request.lock_file)}`"
-        ) from error
-    with written_by("Pipenv", request.lock_file, relock(_COMMAND, request.lock_file)):
-        return _answer(request, LockTable(document))
+    command = relock(_COMMAND, request.lock_file)
+    with written_by("Pipenv", request.lock_file, command):
+        return _answer(request, load_lock(request.lock_file, command, parse=json.loads))
 
 
 def _answer(request: Request, document: LockTable) -> Lock:

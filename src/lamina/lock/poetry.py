@@ -25,7 +25,7 @@ from lamina.lock.graph import LockedVersion
 from lamina.lock.markers import holds, parse_marker
 from lamina.lock.packages import Hashed, Packages
 from lamina.lock.poetryversions import parse
-from lamina.lock.reading import LockTable, load, sha256_of, worded, written_by
+from lamina.lock.reading import LockTable, load_lock, sha256_of, worded, written_by
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -48,7 +48,7 @@ def read(request: Request) -> Lock:
     Raises the errors of `lamina.lock.formats.read`.
     """
     with written_by("Poetry", request.lock_file, relock(_COMMAND, request.lock_file)):
-        return _answer(request, LockTable(load(request.lock_file.path)))
+        return _answer(request, load_lock(request.lock_file, relock(_COMMAND, request.lock_file)))
 
 
 def _answer(request: Request, document: LockTable) -> Lock:
@@ -84,8 +84,8 @@ def _answer(request: Request, document: LockTable) -> Lock:
 
 
 def _format(metadata: LockTable, path: Path) -> tuple[int, int]:
-    text = metadata.get("lock-version", str)
-    found = re.fullmatch(r"(1|2)\.(\d+)", text or "")
+    text = metadata.get_required("lock-version", str)
+    found = re.fullmatch(r"(1|2)\.(\d+)", text)
     if found is None or text == "1.0":
         raise LockError(
             f"`{path}` has format version {text}, but lamina supports versions 1.1 to 2.1",

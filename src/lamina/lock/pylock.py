@@ -19,7 +19,7 @@ from lamina.core.urls import without_credentials
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.markers import holds
-from lamina.lock.reading import LockTable, load, worded
+from lamina.lock.reading import LockTable, load_lock, worded
 from lamina.lock.types import Lock
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def read(request: Request) -> Lock:
     The result has the packages for all targets; `lamina.lock.select` evaluates their markers. Only packages that apply to
     the request's target need a SHA-256. Raises the errors of `lamina.lock.formats.read`.
     """
-    path, document = request.lock_file.path, LockTable(load(request.lock_file.path))
+    path = request.lock_file.path
+    document = load_lock(request.lock_file, relock(_command(LockTable({})), request.lock_file))
     command = relock(_command(document), request.lock_file)
     try:
         return _answer(request, document, command)

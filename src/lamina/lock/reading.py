@@ -6,6 +6,9 @@ Values that no reader uses are not checked.
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from lamina.lock.types import LockFile
 
 _T = TypeVar("_T")
+_CONFLICT = re.compile(r"^(?:<{7}|>{7})(?: |$)", re.MULTILINE)
 _KINDS: dict[type, str] = {
     str: "a string",
     int: "an integer",
@@ -139,6 +143,11 @@ class LockTable:
         return [each if isinstance(each, str) else LockTable(each, self, key, n) for n, each in enumerate(value)]
 
 
+@lru_cache(maxsize=8)
+def _parse(text: str) -> dict[str, Any]:
+    return toml.parse(text)
+
+
 def load(path: Path) -> dict[str, Any]:
     """
     Return the TOML document at *path*. Raises `LockSyntaxError` if the file is unreadable or not TOML.
@@ -152,6 +161,48 @@ def load(path: Path) -> dict[str, Any]:
         raise LockSyntaxError(f"`{path}` {undecodable(error)}") from error
     except (ValueError, OSError) as error:
         raise LockSyntaxError(f"cannot read `{path}`: {error}") from error
+
+
+def load_lock(lock_file: LockFile, command: str, *, parse: Callable[[str], Any] = _parse) -> LockTable:
+    """
+    Return the content of *lock_file*, which *parse* parses and *command* regenerates.
+
+    Raises `LockSyntaxError` if the file is empty, unreadable or invalid, or has conflict markers, with what to do then.
+    """
+    path = lock_file.path
+    shown = shlex.quote(min(os.path.relpath(path), str(path), key=len))
+    remove = "rm -r" if path.is_dir() else "rm"
+    again = f"remove it and regenerate the lock: run `{remove} {shown}` and `{command}`"
+    try:
+        text = decoded(read_file(path))
+    except UnicodeDecodeError as error:
+        raise LockSyntaxError(f"`{path}` {undecodable(error)}", hint=again) from error
+    except PermissionError as error:
+        hint = f"look at its owner and permissions: `ls -ld {shown}`"
+        raise LockSyntaxError(f"cannot read `{path}`: {error.strerror}", hint=hint) from error
+    except OSError as error:
+        raise LockSyntaxError(f"cannot read `{path}`: {error.strerror}", hint=again) from error
+    if not text.strip():
+        raise LockSyntaxError(f"`{path}` is empty", hint=again)
+    if (line := conflict_in(text)) is not None:
+        raise LockSyntaxError(
+            f"`{path}` has the conflict markers of a merge, the first in line {line:,}",
+            hint=f"resolve the conflict with git, then regenerate the lock: run `{command}`",
+        )
+    try:
+        return LockTable(parse(text))
+    except RecursionError:
+        raise LockSyntaxError(f"`{path}` is nested too deeply", hint=again) from None
+    except LayoutError:
+        raise
+    except ValueError as error:
+        raise LockSyntaxError(f"cannot read `{path}`: {error}", hint=again) from error
+
+
+def conflict_in(text: str) -> int | None:
+    """Return the number of the first line of *text* that is a conflict marker of git, or ``None`` if there is none."""
+    found = _CONFLICT.search(text)
+    return None if found is None else text.count("\n", 0, found.start()) + 1
 
 
 @contextmanager
@@ -168,11 +219,6 @@ def written_by(locker: str, lock_file: LockFile, command: str) -> Iterator[None]
             f"`{lock_file.path}` does not follow {locker}'s lock format: {error}",
             hint=f"regenerate the lock: run `{command}`",
         ) from error
-
-
-@lru_cache(maxsize=8)
-def _parse(text: str) -> dict[str, Any]:
-    return toml.parse(text)
 
 
 def worded(row: LockTable) -> str:

@@ -20,6 +20,7 @@ from packaging.version import InvalidVersion, Version
 from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, UnknownGroupError
 from lamina.core.names import path_of
 from lamina.core.paths import relative_path
+from lamina.core.text import count
 from lamina.core.urls import redacted
 from lamina.lock import pyproject, staleness
 from lamina.lock.commands import compilation, compile_command, located
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from lamina.lock.commands import Compilation
     from lamina.lock.types import Lock, Request
 
+_MOST_PROBLEMS = 20
+_LINE_NUMBER = re.compile(r"(?<=:)\d+\b")
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
@@ -116,7 +119,19 @@ def _refuse_names(request: Request) -> None:
 
 def _refuse(problems: Sequence[str], fact: str, *, hint: str) -> None:
     if problems:
-        raise LockSyntaxError(f"{fact}: {'; '.join(problems)}", hint=hint)
+        raise LockSyntaxError(f"{fact}: {_joined(problems)}", hint=hint)
+
+
+def _joined(problems: Sequence[str]) -> str:
+    """Return *problems* in one line: of those that differ only in their line number only the first, and not more than a screen shows."""
+    same: dict[str, list[str]] = {}
+    for problem in problems:
+        same.setdefault(_LINE_NUMBER.sub("", problem), []).append(problem)
+    rows = [
+        f"{first} (and {count(len(more), 'more line')} like it)" if more else first for first, *more in same.values()
+    ]
+    left = f"; and {len(rows) - _MOST_PROBLEMS:,} more" if len(rows) > _MOST_PROBLEMS else ""
+    return "; ".join(rows[:_MOST_PROBLEMS]) + left
 
 
 def _applies(entry: RequirementLine, request: Request, path: Path) -> bool:
@@ -173,7 +188,7 @@ def _pinned(
 
 def _refuse_unpinned(unpinned: Sequence[str], unhashed: Sequence[str], path: Path, *, hint: str) -> None:
     missing = f"no SHA-256 for {', '.join(unhashed)}" if unhashed else ""
-    message = f"`{path}` does not lock all requirements: {'; '.join(filter(None, (missing, *unpinned)))}"
+    message = f"`{path}` does not lock all requirements: {_joined([*filter(None, (missing, *unpinned))])}"
     if unhashed:
         raise MissingHashError(message, hint=hint)
     if unpinned:
@@ -252,7 +267,9 @@ class _Direct:
             revision = f"`{self._commit}`" if self._commit else "the default branch"
             return f"{self.worded} refers to {revision} instead of a full git commit"
         if self.is_directory and not self._path.is_dir():
-            places = " or ".join(f"`{place}`" for place in self._places) if self._entry.is_public else "a place"
+            if not self._entry.is_public:
+                return f"{self.worded} does not lead to a directory, wheel or source archive"
+            places = " or ".join(f"`{place}`" for place in self._places)
             return f"{self.worded} refers to {places}, which is not a directory, wheel or source archive"
         if self.name is None:
             place = redacted(self._entry.place or "") if self._entry.is_public else "PLACE"

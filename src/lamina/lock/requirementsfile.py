@@ -22,6 +22,7 @@ from lamina.core.files import read_file
 from lamina.core.names import path_of
 from lamina.core.text import undecodable
 from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked
+from lamina.lock.reading import conflict_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +184,9 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool, root: Path)
     except (LookupError, UnicodeError):
         # The message would quote the file.
         into.problems.append(f"`{path}` names an unknown encoding in its first lines")
+        return
+    if (conflict := conflict_in(text)) is not None:
+        into.problems.append(f"`{path}` has the conflict markers of a merge, the first in line {conflict:,}")
         return
     compiled_in = _compiled_in(path, text)
     is_inside = path.resolve().is_relative_to(root)

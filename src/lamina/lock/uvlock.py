@@ -22,7 +22,7 @@ from lamina.core.urls import without_credentials
 from lamina.lock import pyproject, staleness, validation
 from lamina.lock.commands import relock
 from lamina.lock.packages import Packages
-from lamina.lock.reading import LayoutError, LockTable, load, sha256_of, worded, written_by
+from lamina.lock.reading import LayoutError, LockTable, load_lock, sha256_of, worded, written_by
 from lamina.lock.uvgraph import reach
 
 if TYPE_CHECKING:
@@ -43,12 +43,12 @@ def read(request: Request) -> Lock:
     `lamina.lock.formats.read`.
     """
     with written_by("uv", request.lock_file, relock(_COMMAND, request.lock_file)):
-        return _answer(request, LockTable(load(request.lock_file.path)))
+        return _answer(request, load_lock(request.lock_file, relock(_COMMAND, request.lock_file)))
 
 
 def _answer(request: Request, document: LockTable) -> Lock:
     path, target = request.lock_file.path, request.target
-    if (version := document.get("version", int)) != _FORMAT:
+    if (version := document.get_required("version", int)) != _FORMAT:
         raise LockError(
             f"`{path}` has format version {version}, but lamina supports version {_FORMAT}",
             hint=f"upgrade lamina, or regenerate the lock with a uv release that writes format version {_FORMAT}",
