@@ -172,7 +172,7 @@ def test_all_failures_in_one_error(server: IndexServer, store: Store, index: Pac
         f"  could not download `{server.file_url(busy.name)}`: the server returned HTTP 503",
         f"  could not download `{server.file_url(gone.name)}`: the server returned HTTP 404",
     ] == sorted(causes)
-    assert caught.value.hint is None
+    assert "regenerate the lock and review the change" in (caught.value.hint or "")
     assert store.wheel(pins[1].sha256) is not None
 
 
@@ -556,11 +556,34 @@ def test_access_denied(server: IndexServer, store: Store, tmp_path: Path, home: 
         index.client.close()
 
     url = private.file_url(paths[0].name)
-    assert str(caught.value) == f"access to `{url}` was denied (HTTP 401)"
+    assert str(caught.value) == f"access to `{url}` was denied (HTTP 401): lamina found no credentials for it"
     assert caught.value.hint == (
-        "check your credentials: lamina searches the index URL, `UV_INDEX_<NAME>_USERNAME` and "
-        f"`UV_INDEX_<NAME>_PASSWORD`, `{home / '.netrc'}`, and keyring"
+        "set your credentials: lamina searches the index URL, `UV_INDEX_<NAME>_USERNAME` and "
+        f"`UV_INDEX_<NAME>_PASSWORD`, `{home / '.netrc'}` (does not exist), and keyring"
     )
+
+
+def test_rejected_credentials(
+    server: IndexServer, store: Store, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Credentials that the server rejects are told from missing ones, and the variables of the named index are named."""
+    path = wheel(server, "a")
+    (home / ".netrc").touch()
+    monkeypatch.setenv("UV_INDEX_OUR_INDEX_USERNAME", "user")
+    monkeypatch.setenv("UV_INDEX_OUR_INDEX_PASSWORD", "wrong-password")
+    with IndexServer(server.directory, users={"user": "secret"}) as private:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", f"our-index={private.simple}")
+        index = PackageIndex(tmp_path, store)
+        with pytest.raises(AccessDeniedError) as caught:
+            get([private.pin(path)], store, index)
+        index.client.close()
+
+    assert str(caught.value).endswith("(HTTP 401): the server rejected the credentials that lamina sent")
+    assert (caught.value.hint or "").startswith(
+        "correct your credentials: lamina searches the index URL, `UV_INDEX_OUR_INDEX_USERNAME` and "
+        f"`UV_INDEX_OUR_INDEX_PASSWORD`, `{home / '.netrc'}`, and keyring"
+    )
+    assert "wrong-password" not in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.live

@@ -482,7 +482,10 @@ def test_denied(server: IndexServer, store: Store, tmp_path: Path) -> None:
             index.files("a", "1.0", {"0" * 64}, None, target=TARGET)
         index.client.close()
 
-    assert str(caught.value) == f"access to `{private.simple}/a/` was denied (HTTP 401)"
+    assert (
+        str(caught.value)
+        == f"access to `{private.simple}/a/` was denied (HTTP 401): lamina found no credentials for it"
+    )
 
 
 def gone(tmp_path: Path) -> str:

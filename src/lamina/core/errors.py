@@ -217,13 +217,18 @@ class AccessDeniedError(FetchError):
 class HashMismatchError(FetchError):
     """A file's SHA-256 differs from the one in the lock file."""
 
-    def __init__(self, *, filename: str, expected: str, actual: str) -> None:
-        """Format a message with the *expected* and the *actual* SHA-256 in lower-case hexadecimal."""
+    def __init__(self, *, filename: str, place: str, expected: str, actual: str) -> None:
+        """
+        Format a message with the *expected* and the *actual* SHA-256 in lower-case hexadecimal.
+
+        *place* is the path of the file, or its URL without what may be secret.
+        """
         super().__init__(
-            f"`{filename}` does not match its locked hash: expected sha256 {expected}, got {actual}",
+            f"`{filename}` from `{place}` does not match its locked hash: expected sha256 {expected}, got {actual}",
             hint="run the command again; if the hash still differs, regenerate the lock file and review the change",
         )
         self.filename = filename
+        self.place = place
         self.expected = expected
         self.actual = actual
 

@@ -50,10 +50,18 @@ class Credentials:
     """
     The credentials of one run: from URLs, from the *logins* of named indexes, from netrc and from keyring.
 
-    *environment* has the variables ``NETRC`` and ``HOME``; the default is ``os.environ``.
+    *environment* has the variables ``NETRC`` and ``HOME``; the default is ``os.environ``. *variables* has the start of the names of the
+    variables for each named index, by the URL of the index.
     """
 
-    def __init__(self, logins: Iterable[Login] = (), *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        logins: Iterable[Login] = (),
+        *,
+        environment: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self._variables = {} if variables is None else variables
         self._in_urls: list[Login] = []
         self._named = tuple(logins)
         self._indexes: list[str] = []
@@ -108,20 +116,29 @@ class Credentials:
                 self._keyring[place] = _from_keyring(url, services, login.user if login is not None else None)
             return self._keyring[place]
 
-    def looked(self) -> str:
-        """Return the places where lamina searches for credentials, formatted for a hint."""
+    def looked(self, url: str) -> str:
+        """Return the places where lamina searches for the credentials for *url*, formatted for a hint."""
         from lamina.core.installation import install_command  # only for hints
 
         keyring = "keyring" if _has_keyring() else f"keyring (not installed: run `{install_command('keyring')}`)"
-        variables = "`UV_INDEX_<NAME>_USERNAME` and `UV_INDEX_<NAME>_PASSWORD`"
-        return f"the index URL, {variables}, `{self._netrc_path()}`, and {keyring}"
+        prefix = self._variables.get(self._nearest(url, self._variables), "UV_INDEX_<NAME>")
+        netrc = self._netrc_path()
+        missing = "" if netrc.is_file() else " (does not exist)"
+        return f"the index URL, `{prefix}_USERNAME` and `{prefix}_PASSWORD`, `{netrc}`{missing}, and {keyring}"
+
+    @staticmethod
+    def _nearest(url: str, others: Iterable[str]) -> str:
+        """Return the URL of *others* on the server of *url* whose path has the most leading segments in common; empty if there is none."""
+        place, path = origin(url), urlsplit(url).path
+        here = [other for other in others if origin(other) == place]
+        # The index's path need not be a prefix of a file's path, because indexes often serve files elsewhere.
+        return max(here, key=lambda other: _common(urlsplit(other).path, path), default="")
 
     def _configured(self, url: str) -> Login | None:
         """Return the login on the server of *url* whose path has the most leading segments in common with *url*, or ``None``."""
-        place, path = origin(url), urlsplit(url).path
-        here = [login for login in (*self._in_urls, *self._named) if origin(login.url) == place]
-        # The index's path need not be a prefix of a file's path, because indexes often serve files elsewhere.
-        return max(here, key=lambda login: _common(urlsplit(login.url).path, path), default=None)
+        # Of several logins for one URL, the first counts.
+        logins = {login.url: login for login in reversed((*self._in_urls, *self._named))}
+        return logins.get(self._nearest(url, reversed(logins)))
 
     def _from_netrc(self, url: str) -> Login | None:
         with self._guard:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from lamina.fetch.http import IndexAccess
 
 _CHUNK = 1 << 17
+_GONE = frozenset({404, 410})
 
 
 def download(pins: Sequence[Pin], store: Store, *, index: IndexAccess, reporter: Reporter) -> Iterator[Pin]:
@@ -188,7 +189,8 @@ class _DownloadJob:
                     self._receive(transfer, pin)
             if (actual := transfer.sha256) != pin.sha256:
                 transfer.restart()
-                raise HashMismatchError(filename=pin.filename, expected=pin.sha256, actual=actual)
+                place = str(local) if local is not None else redacted(pin.url or "")
+                raise HashMismatchError(filename=pin.filename, place=place, expected=pin.sha256, actual=actual)
 
     def _copy(self, transfer: _Transfer, path: Path) -> None:
         transfer.restart()
@@ -227,7 +229,12 @@ class _DownloadJob:
 
 
 def _refused(url: str, response: BaseHTTPResponse) -> DownloadError:
-    return DownloadError(f"could not download `{redacted(url)}`: the server returned HTTP {response.status}")
+    hint = (
+        "the file is not there, or no longer: regenerate the lock and review the change, or check the settings of your index"
+        if response.status in _GONE
+        else "check the URL in a browser, and the status of the server"
+    )
+    return DownloadError(f"could not download `{redacted(url)}`: the server returned HTTP {response.status}", hint=hint)
 
 
 class _Transfer:

@@ -231,6 +231,7 @@ class Client:
         secure = False
         asked = False
         waited = 0.0
+        login: Login | None = None
         for _ in range(_REDIRECTS + 1):
             # After an HTTPS request, a redirect to HTTP must not carry credentials.
             secure = secure or origin(url)[0] == "https"
@@ -262,7 +263,7 @@ class Client:
             raise DownloadError(f"the server redirects more than {_REDIRECTS} times, last to `{redacted(url)}`")
         try:
             if response.status in _DENIED:
-                raise self._denied(url, response.status)
+                raise self._denied(url, response.status, is_sent=login is not None)
             yield response, url
         finally:
             _close(response)
@@ -335,10 +336,13 @@ class Client:
                 raise exhausted(error) or DownloadError(f"cannot load {shown}: {error.strerror or error}") from error
         return self._tls
 
-    def _denied(self, url: str, status: int) -> AccessDeniedError:
+    def _denied(self, url: str, status: int, *, is_sent: bool) -> AccessDeniedError:
+        reason = (
+            "the server rejected the credentials that lamina sent" if is_sent else "lamina found no credentials for it"
+        )
         return AccessDeniedError(
-            f"access to `{redacted(url)}` was denied (HTTP {status})",
-            hint=f"check your credentials: lamina searches {self._credentials.looked()}",
+            f"access to `{redacted(url)}` was denied (HTTP {status}): {reason}",
+            hint=f"{'correct' if is_sent else 'set'} your credentials: lamina searches {self._credentials.looked(url)}",
         )
 
 

@@ -99,7 +99,10 @@ def read_settings(
     # First, because invalid URLs must not be used in any way.
     absolute = [_absolute(index, project) for index in declared]
     clean = [split_userinfo(url)[0] for url in absolute]
-    credentials = Credentials(_named_logins(declared, clean, environment), environment=environment)
+    named = {
+        url: _variables_of(index.name) for index, url in zip(declared, clean, strict=True) if index.name is not None
+    }
+    credentials = Credentials(_named_logins(declared, clean, environment), environment=environment, variables=named)
     bases = [credentials.learn(url, index=True) for url in absolute]
     return IndexSettings(
         sources=tuple(_sources(declared, bases, online=online)),
@@ -323,10 +326,15 @@ def _named_logins(declared: Iterable[_Index], urls: Iterable[str], environment: 
     for index, url in zip(declared, urls, strict=True):
         if index.name is None:
             continue
-        variable = "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", index.name.upper())
+        variable = _variables_of(index.name)
         user, password = environment.get(f"{variable}_USERNAME"), environment.get(f"{variable}_PASSWORD")
         if user or password:
             yield Login(url=url, user=user or "", password=password)
+
+
+def _variables_of(name: str) -> str:
+    """Return the start of the names of the variables with the credentials for the index *name*."""
+    return "UV_INDEX_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
 def _absolute(index: _Index, project: Path) -> str:
