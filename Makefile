@@ -39,7 +39,7 @@ test-lowest: ## Run the tests with the lowest versions that pyproject.toml allow
 MINUTES ?= 10
 KIND ?=
 
-fuzz: $(READY) ## Fuzz every kind of input, or KIND=locks, for MINUTES=10; ARGS="--replay FILE" repeats a finding
+fuzz: $(READY) ## Fuzz all kinds of input at once, or KIND=locks, for MINUTES=10; ARGS="--replay FILE" repeats a finding
 	@PYTHONPATH=src:tests $(BIN)/python -m fuzz --minutes '$(MINUTES)' $(addprefix --kind=,$(KIND)) $(ARGS)
 
 lint: $(READY) ## Check style, types, layering and wording
@@ -55,7 +55,7 @@ types: $(READY) ## Check types only
 facts: $(READY) ## List facts about AWS and other tools that are older than 90 days
 	@$(BIN)/python .ci/facts.py $(ARGS)
 
-kills: $(READY) ## Kill commands N times at random moments, and check that the next run makes up for it
+kills: $(READY) ## Kill commands N=200 times at moments drawn with SEED=0, and check that the next run makes up for it
 	@PYTHONPATH=src:tests:. $(BIN)/python -m tests.kills $(or $(N),200) $(or $(SEED),0)
 
 deployers: $(READY) ## Deploy the same functions twice at once N times, and check that the result is one whole deployment

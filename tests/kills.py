@@ -6,6 +6,7 @@ Kill builds, builds from source, publications and deployments at random moments,
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import shutil
@@ -237,9 +238,20 @@ def run(world: World, chosen: list[Kill]) -> list[Outcome]:
         return list(pool.map(world.round, chosen))
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def main() -> int:
-    """Run as many kills as the first argument says, with the seed that is the second, and print the outcomes."""
-    count, seed = int(sys.argv[1]), int(sys.argv[2])
+    """Run as many kills as the command line says, and print the outcomes."""
+    parser = argparse.ArgumentParser(prog="make kills", usage="make kills [N=200] [SEED=0]")
+    parser.add_argument("count", type=_count, metavar="N", help="the number of kills, at least one")
+    parser.add_argument("seed", type=int, metavar="SEED", help="the seed of the random moments, a whole number")
+    arguments = parser.parse_args()
+    count, seed = arguments.count, arguments.seed
     with tempfile.TemporaryDirectory(prefix="kills-") as name, World(Path(os.path.realpath(name))) as world:
         found = run(world, kills(count, seed))
     for kind in COMMANDS:

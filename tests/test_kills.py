@@ -8,13 +8,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kills import World, kills, run
+from kills import World, kills, main, run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 _CHOSEN = (("source", signal.SIGKILL), ("build", signal.SIGTERM))
+
+
+@pytest.mark.parametrize("arguments", [("abc", "0"), ("0", "0"), ("1", "x")])
+def test_mistakes_on_the_command_line(
+    arguments: tuple[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kills", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+
+    assert 2 == caught.value.code
+    assert "usage: make kills [N=200] [SEED=0]" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")

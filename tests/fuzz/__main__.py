@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import math
 import random
 import re
 import subprocess
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from forks import Outcome
+    from fuzz.kinds import Kind
 
 _FINDINGS = Path("fuzz-findings")
 
@@ -37,19 +39,25 @@ def main() -> int:
     """Run the command line, and return 1 if anything was found."""
     parser = argparse.ArgumentParser(prog="python -m fuzz")
     parser.add_argument(
-        "--minutes", type=float, default=1.0, help="fuzz for so long, all kinds at the same time (default: 1)"
+        "--minutes", type=_positive, default=1.0, help="fuzz for so long, all kinds at the same time (default: 1)"
     )
     parser.add_argument(
         "--kind", action="append", choices=sorted(KINDS), help="fuzz this kind; repeatable (default: all)"
     )
     parser.add_argument("--seed", type=int, help="seed the random cases (default: the time)")
     parser.add_argument("--findings", type=Path, default=_FINDINGS, help=f"write findings here (default: {_FINDINGS})")
-    parser.add_argument("--cases", type=int, help="run this number of cases of each kind, one kind after another")
+    parser.add_argument("--cases", type=_count, help="run this number of cases of each kind, one kind after another")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run a finding again")
     arguments = parser.parse_args()
     seed = int(time.time()) if arguments.seed is None else arguments.seed
     if arguments.replay is not None:
-        return _replay(arguments.replay)
+        try:
+            told = json.loads(arguments.replay.read_text())
+            kind = KINDS[told["kind"]]
+            changes = {file: base64.b64decode(content) for file, content in told["changes"].items()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            parser.error(f"`{arguments.replay}` is not a finding: {error}")
+        return _replay(kind, changes)
     kinds = arguments.kind or list(KINDS)
     if len(kinds) > 1 and arguments.cases is None:
         command = [sys.executable, "-m", "fuzz", f"--minutes={arguments.minutes}", f"--findings={arguments.findings}"]
@@ -57,6 +65,17 @@ def main() -> int:
         return max(process.wait() for process in running)
     import_lamina()
     return max(_fuzz(kind, seed, arguments.minutes * 60, arguments.cases, arguments.findings) for kind in kinds)
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(text)
+    return number
+
+
+def _count(text: str) -> int:
+    return int(_positive(str(int(text))))
 
 
 def _fuzz(name: str, seed: int, seconds: float, cases: int | None, findings: Path) -> int:
@@ -70,7 +89,8 @@ def _fuzz(name: str, seed: int, seconds: float, cases: int | None, findings: Pat
             if wrong or outcome.code != 0:
                 raise AssertionError(f"{name} does not start from a valid service: {wrong} {outcome.err}")
         end = time.monotonic() + seconds
-        while number < cases if cases is not None else time.monotonic() < end:
+        # One case at least: without any, a run would look like success.
+        while number < cases if cases is not None else number == 0 or time.monotonic() < end:
             number += 1
             changes = kind.change(chance)
             wrong, outcome = kind.check(changes)
@@ -108,10 +128,9 @@ def _write(path: Path, name: str, changes: Mapping[str, bytes], wrong: Sequence[
     _say(f"{name}: {', '.join(wrong)}: {path}")
 
 
-def _replay(path: Path) -> int:
-    told = json.loads(path.read_text())
-    with tempfile.TemporaryDirectory() as directory, KINDS[told["kind"]](Path(directory)) as kind:
-        wrong, outcome = kind.check({file: base64.b64decode(content) for file, content in told["changes"].items()})
+def _replay(kind: type[Kind], changes: dict[str, bytes]) -> int:
+    with tempfile.TemporaryDirectory() as directory, kind(Path(directory)) as world:
+        wrong, outcome = world.check(changes)
     _say(f"{outcome.out}{outcome.err}\nexit code {outcome.code} after {outcome.seconds:.1f} s")
     _say("\n".join(f"wrong: {each}" for each in wrong) or "nothing is wrong")
     return 1 if wrong else 0

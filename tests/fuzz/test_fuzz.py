@@ -48,6 +48,23 @@ def test_findings_can_be_repeated(tmp_path: Path) -> None:
     assert "nothing is wrong" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--replay", "nosuch.json"), "`nosuch.json` is not a finding: "),
+        (("--replay", "/dev/null"), "`/dev/null` is not a finding: "),
+        (("--minutes", "0"), "argument --minutes: invalid"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments: tuple[str, ...], said: str) -> None:
+    """A mistake is named, and no run without a case looks like success."""
+    done = _fuzz(*arguments)
+
+    assert 2 == done.returncode
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("change", [mutate.raw, mutate.text, mutate.document, mutate.body, mutate.head, mutate.page])
 def test_changes_are_repeatable(change: mutate.Change) -> None:
     """The same seed makes the same change, and changes differ from what they start with."""
