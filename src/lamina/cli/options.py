@@ -21,7 +21,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     common.add_argument("--json", action="store_true", help="write a JSON report to stdout")
     volume = common.add_mutually_exclusive_group()
     volume.add_argument("-v", "--verbose", action="store_true", help="show more details, and tracebacks of errors")
-    volume.add_argument("-q", "--quiet", action="store_true", help="show only errors")
+    volume.add_argument(
+        "-q", "--quiet", action="store_true", help="show only errors, and which packages are built from source"
+    )
     common.add_argument("-h", "--help", action="help", help="show this help and exit")
 
 

@@ -695,15 +695,19 @@ def test_failures_show_the_end_of_the_log(tmp_path: Path) -> None:
     for name in ("one", "two"):
         sdist = make_sdist(tmp_path / "files", name, "1.0", source_files(name, fail=True))
         rows.append(sdist_row(sdist, name))
-    project = write_service(tmp_path / "project")
+    local = write_sources(tmp_path / "three", source_files("three", fail=True))
+    rows.append({"name": "three", "version": "1.0", "directory": {"path": "../three"}})
+    project = write_service(tmp_path / "project", settings='local = "layer"')
     write_pylock(project, *rows)
 
     with pytest.raises(LocalBuildError) as raised:
         run(project, tmp_path / "store", offline=True)
 
-    assert ("could not build `one` 1.0 from `one-1.0.tar.gz`; could not build `two` 1.0 from `two-1.0.tar.gz`") == str(
-        raised.value
-    )
+    assert (
+        "could not build `one` 1.0 from `one-1.0.tar.gz`; "
+        f"could not build `three` 1.0 from `{local}`; could not build `two` 1.0 from `two-1.0.tar.gz`"
+    ) == str(raised.value)
+    assert f"`{local}`:\ncorrect the project; to see the whole log, run `uv build --wheel " in (raised.value.hint or "")
     assert re.search(r"last lines of the build log:\n(?s:.*)error: no compiler for one", raised.value.hint or "")
     assert not list((tmp_path / "store").glob("built/**/*.whl"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,9 +120,26 @@ def _make(pin: SourcePin, directory: Path, workshop: Workshop) -> Path:
         end = "\n".join(log.splitlines()[-_SHOWN_LINES:])
         raise LocalBuildError(
             f"could not build `{source.name}` {pin.version} from {_where(pin)}",
-            hint=f"last lines of the build log:\n{end}" if end else "the build printed no output",
+            hint="\n".join(
+                filter(
+                    None,
+                    (_next_step(pin), f"last lines of the build log:\n{end}" if end else "the build printed no output"),
+                )
+            ),
         )
     return found[0]
+
+
+def _next_step(pin: SourcePin) -> str:
+    """Return what to do if a build of *pin* fails; nothing for a source distribution, for which `_with_suggestion` knows it."""
+    match pin.source:
+        case DirectorySource(path=path):
+            shown = shlex.quote(min(os.path.relpath(path), str(path), key=len))
+            return f"correct the project; to see the whole log, run `uv build --wheel {shown}`"
+        case VcsSource():
+            return "lock another commit, or put a wheel on your own index and regenerate the lock"
+        case _:
+            return ""
 
 
 def _where(pin: SourcePin) -> str:
