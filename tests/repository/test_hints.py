@@ -57,6 +57,7 @@ CANNOT_RUN: Final = {
     r"(pdm|pipenv|poetry) ": "needs another package manager, which is not a development dependency",
     r"pip install ": "installs into the environment that runs the tests; the test of the installation page runs it in another one",
     r"uv python install ": "downloads a Python",
+    r"uv build ": "downloads the build backend of the package, which is that of the reader's project",
     r"lamina coldstart --aws ": "needs the logs of real functions",
     r"lamina sandbox": "downloads the emulator; `test_guides.py` runs it with an installed one",
 }
