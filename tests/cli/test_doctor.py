@@ -224,7 +224,7 @@ def forbidden_builds_in_the_project(service: Service, monkeypatch: pytest.Monkey
         (unsuitable_interpreter, "missing or not a working Python interpreter", "executable of such a release"),
         (unwritable_store, "is not writable", "set `LAMINA_CACHE_DIR`"),
         (no_lock, "no lock file found", "create one: "),
-        (unlocked, "pylock.toml`", ""),
+        (unlocked, "has the conflict markers of a merge", "resolve the conflict with git"),
         (forbidden_builds, "`LAMINA_NO_BUILD` forbids building", "run `unset LAMINA_NO_BUILD`"),
         (
             forbidden_builds_in_the_project,
