@@ -258,7 +258,7 @@ class _Walker:
         if guard is not None and (guard.is_secret or not is_directory):
             self._named[place.shown] = IgnoredFile(path=_shown(place, is_directory=is_directory), reason=guard.reason)
         if is_directory:
-            # Whoever names a directory of secrets means its files. The name of a repository does not include its files.
+            # Anyone who names a directory of secrets means its files. The name of a repository does not include its files.
             self._list(replace(place, guard=None if guard is None or guard.is_secret else guard))
         elif place.path.is_file():
             self._add(place)

@@ -123,7 +123,7 @@ def test_link_to_a_secret(tmp_path: Path) -> None:
 
 
 def test_many_secrets(tmp_path: Path) -> None:
-    """However many files are left out, the note is short, and says what to do if they are secrets."""
+    """However many files are left out, the note is short, and names the next step if they are secrets."""
     write(tmp_path)
     files = [f"certificates/{number}.pem" for number in range(52)]
     write_sources(tmp_path, {"app.py": HANDLER, "settings/a.json": ""} | dict.fromkeys(files, ""))
