@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.bytecode.installation import Installer
+from lamina.bytecode.interpreter import CACHE
 from lamina.cli.console import Console
 from lamina.cli.main import main
 from lamina.core.errors import BytecodeError
@@ -98,7 +99,7 @@ def test_agreed(installed: Path, store: Store, tmp_path: Path) -> None:
     assert sys.version_info[:3] == found.version
     assert [f"CPython {MINOR}", f"installing CPython {MINOR}: `uv python install {MINOR}`"] == reporter.said
     assert f"python{MINOR}" in interpreters(installed)
-    (store.root / "interpreters-5.json").unlink()
+    (store.root / CACHE).unlink()
     assert found == Installer(project=tmp_path, reporter=Silent()).provide(PYTHON, store)
 
 

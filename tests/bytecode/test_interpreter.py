@@ -165,7 +165,7 @@ def test_variable_that_names_no_interpreter_is_an_error(tmp_path: Path) -> None:
 def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path) -> None:
     """The result is cached, so a build with no changes starts no interpreter."""
     path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
-    cache = tmp_path / "store" / "interpreters-5.json"
+    cache = tmp_path / "store" / "interpreters.json"
 
     first = interpreter.find((3, 13), cache=cache)
     second = interpreter.find((3, 13), cache=cache)
@@ -175,7 +175,7 @@ def test_remembered_interpreter_is_not_started_again(bare: Path, tmp_path: Path)
 
 def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None:
     """A cached result is valid until the executable changes."""
-    cache = tmp_path / "interpreters-5.json"
+    cache = tmp_path / "interpreters.json"
     interpreter.find((3, 13), explicit=fake_python(bare / "p", version=(3, 13, 7), magic="f30d0d0a"), cache=cache)
     fake_python(bare / "p", version=(3, 13, 10), magic="f30d0d0a")
 
@@ -186,7 +186,7 @@ def test_replaced_interpreter_is_asked_again(bare: Path, tmp_path: Path) -> None
 
 def test_link_that_names_another_interpreter_now(bare: Path, tmp_path: Path) -> None:
     """A symbolic link such as ``current`` is resolved on each search, because its target can change."""
-    cache, link = tmp_path / "interpreters-5.json", tmp_path / "current"
+    cache, link = tmp_path / "interpreters.json", tmp_path / "current"
     link.symlink_to(fake_python(bare / "old", version=(3, 13, 7), magic="f30d0d0a"))
     interpreter.find((3, 13), explicit=link, cache=cache)
     link.unlink()
@@ -199,7 +199,7 @@ def test_link_that_names_another_interpreter_now(bare: Path, tmp_path: Path) -> 
 def test_damaged_cache_is_no_obstacle(bare: Path, tmp_path: Path, content: bytes) -> None:
     """An unreadable cache is replaced."""
     fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
-    cache = tmp_path / "interpreters-5.json"
+    cache = tmp_path / "interpreters.json"
     cache.write_bytes(content)
 
     interpreter.find((3, 13), cache=cache)
@@ -211,7 +211,7 @@ def test_cache_that_cannot_be_written(bare: Path, tmp_path: Path) -> None:
     """A store that is not writable is no obstacle: every search starts the interpreter."""
     path = fake_python(bare / "python3.13", version=(3, 13, 7), magic="f30d0d0a")
     (tmp_path / "file").touch()
-    cache = tmp_path / "file" / "store" / "interpreters-5.json"
+    cache = tmp_path / "file" / "store" / "interpreters.json"
 
     first = interpreter.find((3, 13), cache=cache)
 

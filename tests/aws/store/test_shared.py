@@ -19,7 +19,7 @@ from lamina.aws.store.shared import SharedStore, TracedStore, split_url
 from lamina.cli.main import main
 from lamina.core.documents import seal
 from lamina.core.reporter import Silent
-from lamina.core.store import Store
+from lamina.core.store import FORMAT, Store
 from services import make_service
 from wheels import make_wheel
 
@@ -170,7 +170,7 @@ def test_bad_record(cloud: Cloud, tmp_path: Path) -> None:
         f"segments/ab/{KEY}.seg",
         f"wheels/ab/{KEY}/../../x.whl",
         f"wheels/ab/{KEY}/alpha-1.0-py3-none-any.whl",
-        "interpreters-5.json",
+        "interpreters.json",
     ],
 )
 def test_list_is_hostile(cloud: Cloud, tmp_path: Path, path: str) -> None:
@@ -182,7 +182,7 @@ def test_list_is_hostile(cloud: Cloud, tmp_path: Path, path: str) -> None:
     listed = json.dumps(document).encode()
     objects = machine.fake.bucket("team")
     objects.put(f"cache/blobs/{sha256}", content, sha256=sha256)
-    objects.put("cache/caches/5/shop/python3.13-x86_64.json", listed, sha256=hashlib.sha256(listed).hexdigest())
+    objects.put(f"cache/caches/{FORMAT}/shop/python3.13-x86_64.json", listed, sha256=hashlib.sha256(listed).hexdigest())
 
     assert 0 == machine.shared.pull(machine.store)
     assert [] == [each for each in tmp_path.rglob("*") if each.is_file() and each.read_bytes() == content]
@@ -204,7 +204,7 @@ def test_no_list(cloud: Cloud, tmp_path: Path, content: bytes) -> None:
     """An invalid list is treated as an empty one."""
     machine = second(cloud, tmp_path)
     machine.fake.bucket("team").put(
-        "cache/caches/5/shop/python3.13-x86_64.json", content, sha256=hashlib.sha256(content).hexdigest()
+        f"cache/caches/{FORMAT}/shop/python3.13-x86_64.json", content, sha256=hashlib.sha256(content).hexdigest()
     )
 
     assert 0 == machine.shared.pull(machine.store)
