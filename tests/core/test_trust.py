@@ -67,6 +67,15 @@ def test_a_store_of_a_user_or_a_group_is_used(mode: int, reachable: Path) -> Non
     assert reachable / "store" == Store.open(reachable / "store").root
 
 
+def test_the_lock_of_uv(reachable: Path) -> None:
+    """The lock that uv makes writable for everybody in its cache does not make the store untrusted."""
+    (reachable / "uv").mkdir()
+    (reachable / "uv/.lock").touch()
+    (reachable / "uv/.lock").chmod(0o666)
+
+    assert reachable == Store.open(reachable).root
+
+
 def test_a_private_parent_keeps_everybody_out(reachable: Path) -> None:
     """Home directories are often private, and containers often have the umask 000."""
     reachable.chmod(0o700)

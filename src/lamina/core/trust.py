@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The areas of the store and their directories. The files in these prove their content, and have names that nobody can foresee.
 _LEVELS = 2
+# uv makes its lock writable for everybody, whatever the umask is, and reads nothing from it.
+_LOCK = ".lock"
 
 
 def require_private(root: Path) -> None:
@@ -56,6 +58,8 @@ def _inside(directory: str, *, levels: int) -> Iterator[tuple[str, int]]:
     """Yield the path and mode of what is in *directory* and, down to *levels*, in its directories."""
     with os.scandir(directory) as entries:
         for entry in entries:
+            if entry.name == _LOCK and entry.is_file(follow_symlinks=False):
+                continue
             mode = entry.stat(follow_symlinks=False).st_mode
             yield entry.path, mode
             if levels > 1 and stat.S_ISDIR(mode):
