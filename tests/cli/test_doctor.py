@@ -132,6 +132,24 @@ def test_json(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["aws"] == {"credentials": None, "region": None, "mistake": None}
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("unreadable", [".", "segments"])
+def test_unreadable_store(
+    unreadable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store that this user cannot read is a problem, and the rest is described all the same."""
+    store = tmp_path / "unreadable"
+    (store / "segments").mkdir(parents=True)
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store))
+    (store / unreadable).chmod(0)
+    shown = report(capsys, code=1)
+    (store / unreadable).chmod(0o700)
+
+    assert shown["AWS"] == ["credentials: none configured", "region: none configured"]
+    fact = f"the store `{store}` is not readable: cannot read `{store / unreadable}`: Permission denied"
+    assert fact in shown["problems"]
+
+
 def test_no_project(capsys: pytest.CaptureFixture[str]) -> None:
     """A directory without a configuration is no problem; the report says why there is no project."""
     shown = report(capsys)

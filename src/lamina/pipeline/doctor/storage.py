@@ -71,7 +71,13 @@ def examine_store(store: Store, problems: Problems) -> FoundStore:
     areas: tuple[Area, ...] = ()
     with problems.collected():
         require_private(store.root)
-        areas = measure(store) if store.root.is_dir() else ()
+        try:
+            areas = measure(store) if store.root.is_dir() else ()
+        except OSError as error:
+            raise ConfigError(
+                f"the store `{store.root}` is not readable: cannot read `{error.filename}`: {error.strerror}",
+                hint="set `LAMINA_CACHE_DIR`, the location of the store, to a directory of your own",
+            ) from error
     return FoundStore(
         path=store.root,
         bytes=sum(area.bytes for area in areas),
