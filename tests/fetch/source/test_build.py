@@ -870,6 +870,38 @@ def test_identity_of_other_sources() -> None:
     assert 4 == len({identify(source).sha256 for source in (sdist, inner, here, below)})
 
 
+def test_submodules_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A submodule with a `file:` URL is checked out only if the locked repository is one of this machine, too."""
+    make_repository(tmp_path / "private", {"secret.txt": "hidden"})
+    make_repository(tmp_path / "shared", source_files("shared"))
+    git(
+        tmp_path / "shared",
+        "-c",
+        "protocol.file.allow=always",
+        "submodule",
+        "--quiet",
+        "add",
+        f"file://{tmp_path}/private",
+    )
+    git(tmp_path / "shared", "commit", "--quiet", "--message", "two")
+    commit = git(tmp_path / "shared", "rev-parse", "HEAD")
+    # git maps the address of the other machine to the repository here, through a helper program.
+    ssh = tmp_path / "ssh"
+    ssh.write_text('#!/bin/sh\nfor last; do :; done\nexec sh -c "$last"\n', encoding="utf-8")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
+
+    def check_out(url: str, place: str) -> Path:
+        source = VcsSource(name="shared", version=None, url=f"{url}{tmp_path}/shared", commit=commit)
+        return source_tree(identify(source), tmp_path / place, lambda _: tmp_path)
+
+    assert (check_out("file://", "a") / "private/secret.txt").is_file()
+    with pytest.raises(LocalBuildError) as raised:
+        check_out("ssh://git.example", "b")
+
+    assert "transport 'file' not allowed" in str(raised.value.hint)
+
+
 def test_a_workspace(tmp_path: Path) -> None:
     """A shared uv workspace package can be imported from the built artifacts alone, which contain no absolute path."""
     files, workspace = tmp_path / "files", tmp_path / "workspace"

@@ -105,7 +105,8 @@ def _check_out(source: VcsSource, place: Path) -> None:
 def _git(source: VcsSource, place: Path, *arguments: str) -> str:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
     environment |= {
-        "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+        # A submodule of a repository elsewhere must not lead to a repository of this machine.
+        "GIT_ALLOW_PROTOCOL": f"{'file:' if source.url.startswith('file:') else ''}git:http:https:ssh",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
     }
