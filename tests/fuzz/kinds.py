@@ -342,7 +342,7 @@ class _Served(Kind):
             moved = b"HTTP/1.1 302 Found\r\nLocation: /moved\r\nContent-Length: %d\r\nConnection: close" % len(body)
             return {path: chance.choice((moved, mutate.head(chance, moved))) + b"\r\n\r\n" + body, "served/moved": old}
         if kind < 0.4:
-            return {path: chance.choice((mutate.head, mutate.text))(chance, head) + b"\r\n\r\n" + body}
+            return {path: chance.choice((mutate.head, mutate.head, mutate.text))(chance, head) + b"\r\n\r\n" + body}
         body = self.changed(chance, path, body)
         # Usually with the right length, so that the body is read.
         if chance.random() < 0.9:

@@ -186,18 +186,19 @@ def document(chance: Random, data: bytes) -> bytes:
 
 def body(chance: Random, data: bytes) -> bytes:
     """Change the JSON *data*, or replace it by something else."""
-    if chance.random() < 0.3:
-        return chance.choice((*NESTED, *STRANGE)).encode(errors="replace")
+    kind = chance.random()
+    if kind < 0.3:
+        return chance.choice(NESTED if kind < 0.15 else STRANGE).encode(errors="replace")
     return chance.choice((document, raw))(chance, data)
 
 
 def head(chance: Random, data: bytes) -> bytes:
     """Change the status of the response with the head *data*, or set one to three of its headers."""
     status, *lines = data.split(b"\r\n")
-    if chance.random() < 0.5:
+    if chance.random() < 0.3:
         status = b"HTTP/1.1 %d X" % chance.choice(_STATUSES)
     for _ in range(chance.randint(1, 3)):
-        name = chance.choice(sorted(_HEADERS))
+        name = "Content-Type" if chance.random() < 0.3 else chance.choice(sorted(_HEADERS))
         values = _HEADERS[name] if chance.random() < 0.8 else STRANGE
         if chance.random() < 0.9:
             lines = [line for line in lines if not line.startswith(name.encode())]
