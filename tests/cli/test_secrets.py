@@ -154,3 +154,82 @@ def test_no_lock_prints_a_password(
     assert 0 != code
     assert "bug in lamina" not in err
     assert SECRET not in out + err
+
+
+PLACES = [
+    f"https:/usr:{SECRET}@127.0.0.1/a-1.0-py3-none-any.whl",
+    f"usr:{SECRET}@127.0.0.1",
+    f"https:/h/a?token={SECRET}",
+]
+DIGEST = "0" * 64
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    "lock",
+    [
+        ("requirements.txt", f"a @ PLACE --hash=sha256:{DIGEST}\n"),
+        ("requirements.txt", f"PLACE --hash=sha256:{DIGEST}\n"),
+        ("requirements.txt", "-e PLACE\n"),
+        *(
+            (
+                "pylock.toml",
+                f'lock-version = "1.0"\ncreated-by = "x"\n[[packages]]\nname = "a"\nversion = "1.0"\n{table}\n',
+            )
+            for table in (
+                '[packages.directory]\npath = "PLACE"',
+                f'[packages.archive]\npath = "PLACE"\nhashes = {{sha256 = "{DIGEST}"}}',
+                f'[[packages.wheels]]\nname = "a-1.0-py3-none-any.whl"\npath = "PLACE"\nhashes = {{sha256 = "{DIGEST}"}}',
+            )
+        ),
+        *(
+            (
+                "uv.lock",
+                (
+                    'version = 1\nrequires-python = ">=3.12"\n[[package]]\nname = "greeter"\nversion = "1"\n'
+                    'source = { virtual = "." }\ndependencies = [{ name = "a" }]\n[package.metadata]\n'
+                    f'requires-dist = [{{ name = "a" }}]\n[[package]]\nname = "a"\nversion = "1.0"\nsource = {{ {source} = "PLACE" }}\n{more}'
+                ),
+            )
+            for source, more in (
+                ("directory", ""),
+                ("editable", ""),
+                ("path", f'wheels = [{{filename = "a-1.0-py3-none-any.whl", hash = "sha256:{DIGEST}"}}]\n'),
+            )
+        ),
+        *(
+            (
+                "Pipfile.lock",
+                json.dumps(
+                    {
+                        "_meta": {"pipfile-spec": 6, "hash": {"sha256": ""}, "sources": []},
+                        "default": {"a": {key: "PLACE", "ref": DIGEST[:40], "hashes": [f"sha256:{DIGEST}"]}},
+                    }
+                ),
+            )
+            for key in ("file", "path")
+        ),
+    ],
+)
+def test_no_path_in_a_lock_prints_a_password(
+    lock: tuple[str, str],
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A path that is a mistyped URL is shown without its password and its query, in errors and in tracebacks."""
+    kind, content = lock
+    service = make_service(tmp_path)
+    monkeypatch.chdir(service.write())
+    (service.root / "pylock.toml").unlink()
+    (service.root / kind).write_text(content.replace("PLACE", place))
+    if kind == "uv.lock":
+        pyproject = service.root / "pyproject.toml"
+        pyproject.write_text(
+            pyproject.read_text().replace('version = "1"\n', 'version = "1"\ndependencies = ["a"]\n', 1)
+        )
+    assert 0 != main(["build", "-v"])
+    out, err = capsys.readouterr()
+
+    assert SECRET not in out + err

@@ -19,7 +19,10 @@ The user name and the password of a URL in the text of another program, with the
 
 A password with spaces is recognised only after a user name and a colon: the ``@`` in a sentence after a URL belongs to something else.
 """
-_QUERY_IN_TEXT = re.compile(r"(://[^\s?#'\"`]*)[?#][^\s'\"`]*")
+_QUERY_IN_TEXT = re.compile(r"(:/+[^\s?#'\"`]*)[?#][^\s'\"`]*")
+_USERINFO_IN_TEXT = re.compile(r"[^\s/'\"`:]+:[^\s'\"`]*@")
+# A URL with one slash, or without a scheme, is a path.
+_PATH_USERINFO = re.compile(r"[^/]*:.*@", re.DOTALL)
 _NO_HOST = re.compile(r"[\s\x00-\x20\x7f<>\"`{}|^%]")
 ENCODING_HINT = "percent-encode special characters of the user name and password: `/` is `%2F`, `#` is `%23`, `?` is `%3F`, `@` is `%40`"
 """How to correct a URL whose password contains a character that ends the host."""
@@ -85,7 +88,7 @@ def redacted(url: str) -> str:
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
-        return without_query(url)
+        return without_query(_PATH_USERINFO.sub("…@", url))
     before, at, after = rest.rpartition("@")
     if re.fullmatch(_BEFORE_SCOPE, before):
         return f"{scheme}://{without_query(rest)}"
@@ -108,9 +111,18 @@ def without_userinfo(text: str) -> str:
     return USERINFO.sub("", text)
 
 
+def shown_path(path: object) -> str:
+    """
+    Return *path* for a message. In a lock, it may be a mistyped URL, such as ``https:/user:password@host/file``.
+
+    What precedes an ``@`` after a colon is left out, and what follows a question mark, as in a query.
+    """
+    return _PATH_USERINFO.sub("…@", str(path)).partition("?")[0]
+
+
 def without_url_secrets(text: str) -> str:
     """Return *text* without the user names, passwords, queries and fragments of URLs in it, such as a traceback that quotes requests."""
-    return _QUERY_IN_TEXT.sub(r"\1?…", without_userinfo(text))
+    return _USERINFO_IN_TEXT.sub("…@", _QUERY_IN_TEXT.sub(r"\1?…", without_userinfo(text)))
 
 
 def _check(url: str) -> None:

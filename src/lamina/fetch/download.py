@@ -20,7 +20,7 @@ from lamina.core.faults import exhausted
 from lamina.core.files import name_file, open_own_file, open_regular, rename
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
-from lamina.core.urls import redacted
+from lamina.core.urls import redacted, shown_path
 from lamina.core.values import Sha256
 from lamina.fetch.http import CONNECTIONS, BrokenTransferError, Client, extent, request_url
 from lamina.fetch.responses import LARGEST_FILE_BYTES
@@ -199,7 +199,7 @@ class _DownloadJob:
                 while chunk := source.read(_CHUNK):
                     transfer.take(chunk)
         except OSError as error:
-            raise exhausted(error) or FetchError(f"cannot read `{path}`: {error.strerror}") from error
+            raise exhausted(error) or FetchError(f"cannot read `{shown_path(path)}`: {error.strerror}") from error
 
     def _receive(self, transfer: _Transfer, pin: Pin) -> None:
         """Download the missing bytes of *transfer*. Raises `DownloadError` after a limited number of attempts."""

@@ -21,7 +21,7 @@ from lamina.core.errors import LockError, LockSyntaxError, MissingHashError, Unk
 from lamina.core.names import path_of
 from lamina.core.paths import relative_path
 from lamina.core.text import count
-from lamina.core.urls import redacted
+from lamina.core.urls import redacted, shown_path
 from lamina.lock import pyproject, staleness
 from lamina.lock.commands import compilation, compile_command, located
 from lamina.lock.localname import read_name
@@ -249,7 +249,7 @@ class _Direct:
             shown = (
                 f"`{redacted(f'{self._url}@{self._commit}' if self._commit else self._url)}`"
                 if self._url
-                else f"`{self._path.name}`"
+                else f"`{shown_path(self._path).rpartition('/')[2]}`"
             )
         return f"{shown} ({self._entry.origin})"
 
@@ -269,7 +269,7 @@ class _Direct:
         if self.is_directory and not self._path.is_dir():
             if not self._entry.is_public:
                 return f"{self.worded} does not lead to a directory, wheel or source archive"
-            places = " or ".join(f"`{place}`" for place in self._places)
+            places = " or ".join(f"`{shown_path(place)}`" for place in self._places)
             return f"{self.worded} refers to {places}, which is not a directory, wheel or source archive"
         if self.name is None:
             place = redacted(self._entry.place or "") if self._entry.is_public else "PLACE"

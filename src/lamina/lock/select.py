@@ -26,7 +26,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from lamina.core.errors import LockError, LockSyntaxError, NoCompatibleWheelError
 from lamina.core.names import path_of
-from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked
+from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked, shown_path
 from lamina.core.values import DirectorySource, Pin, SdistSource, Selection, Sha256, VcsSource
 from lamina.lock.markers import holds
 from lamina.lock.validation import one_version_each, python_fits, some_environment_fits
@@ -236,7 +236,7 @@ def _fields(
     # A compressed platform tag can contain a slash: `any.x/../../y.whl`.
     if not safe.fullmatch(filename) or not _SHA256.fullmatch(sha256):
         raise LockSyntaxError(
-            f"{_worded(package)} is locked with an invalid file name or hash: `{filename}`, `{sha256}`",
+            f"{_worded(package)} is locked with an invalid file name or hash: `{shown_path(filename)}`, `{sha256}`",
             hint="regenerate the lock file",
         )
     url, path = artifact.url, Path(artifact.path) if artifact.path else None

@@ -23,7 +23,7 @@ from lamina.bytecode.imports.index import IMPORTS_AREA
 from lamina.bytecode.segment import AREA, OWN_AREA
 from lamina.core.errors import ArchiveError, ConfigError, CorruptArchiveError, SuspiciousSizeError
 from lamina.core.faults import exhausted
-from lamina.core.files import is_own_file, naming, own_directory, writing
+from lamina.core.files import is_own_file, own_directory, writing
 from lamina.core.frozen import frozen
 from lamina.core.paths import printable
 from lamina.core.reporter import SILENT

@@ -23,7 +23,7 @@ from lamina.core.errors import FetchError, LocalBuildError, MissingExtraError
 from lamina.core.files import naming
 from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
-from lamina.core.urls import without_query, without_userinfo
+from lamina.core.urls import shown_path, without_query, without_userinfo
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource, Wheel
 from lamina.fetch.source.admission import admit, admitted
 from lamina.fetch.source.environment import build_environment
@@ -145,7 +145,7 @@ def _next_step(pin: SourcePin) -> str:
 def _where(pin: SourcePin) -> str:
     match pin.source:
         case DirectorySource(path=path):
-            return f"`{path}`"
+            return f"`{shown_path(path)}`"
         case SdistSource(filename=filename):
             return f"`{filename}`"
         case VcsSource(url=url, commit=commit):

@@ -12,7 +12,7 @@ from lamina.core.errors import LocalBuildError
 from lamina.core.faults import exhausted
 from lamina.core.files import file_sha256, read_file
 from lamina.core.paths import relative_path
-from lamina.core.urls import without_query
+from lamina.core.urls import shown_path, without_query
 from lamina.core.values import DirectorySource, SdistSource, Sha256, SourcePin, VcsSource
 from lamina.project.ignore import GitIgnore, Include, rule_for, strictest
 from lamina.project.links import link_target
@@ -63,14 +63,16 @@ def identify(source: Source, *, root: Path | None = None, include: Sequence[str]
 def _identify_directory(source: DirectorySource, root: Path, include: Include) -> SourcePin:
     if not any((source.path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise LocalBuildError(
-            f"`{source.name}` is locked as the directory `{source.path}`, which has no `pyproject.toml` or `setup.py`",
+            f"`{source.name}` is locked as the directory `{shown_path(source.path)}`, which has no `pyproject.toml` or `setup.py`",
             hint="add a `pyproject.toml`, or regenerate the lock if the project has moved",
         )
     content = _Content(source, root, include)
     try:
         files = content.files()
     except OSError as error:
-        raise exhausted(error) or LocalBuildError(f"cannot read `{error.filename}`: {error.strerror}") from error
+        raise exhausted(error) or LocalBuildError(
+            f"cannot read `{shown_path(error.filename)}`: {error.strerror}"
+        ) from error
     return SourcePin(
         name=source.name,
         version=source.version or _static_version(source.path) or _DYNAMIC,
