@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from lamina.archive.record import verify_record
 from lamina.core.errors import AccessDeniedError, DownloadError, FetchError, HashMismatchError, LaminaError, together
 from lamina.core.faults import exhausted
-from lamina.core.files import name_file, open_own_file, open_regular, rename
+from lamina.core.files import name_file, open_own_file, open_regular
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.urls import redacted, shown_path

@@ -23,7 +23,7 @@ from lamina.project.repository import find_repository, repository_at
 from lamina.project.snapshot import Observation, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pathspec import GitIgnoreSpec
 
