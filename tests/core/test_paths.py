@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ntpath
+import os
+
 import pytest
 
 from lamina.core.errors import UnsafeMemberError
-from lamina.core.paths import Clash, check_path, clashes, printable
+from lamina.core.paths import Clash, check_path, clashes, from_here, printable
 
 
 @pytest.mark.parametrize(
@@ -90,3 +93,13 @@ def test_printable() -> None:
 def test_clashes(paths: list[bytes], expected: list[Clash]) -> None:
     """Repeated paths, and files where another path needs a directory, are found in any sort order."""
     assert expected == clashes(paths)
+
+
+def test_a_path_on_another_drive_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Windows, no path relative to the working directory leads to another drive."""
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "path", ntpath)
+        shown = from_here(r"D:\out\common.zip")
+
+    assert shown == r"D:\out\common.zip"
+    assert from_here(os.path.join(os.getcwd(), "a", "b")) == os.path.join("a", "b")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli.console import Console, emit, emit_json
-from lamina.core.paths import relative_path
+from lamina.core.paths import from_here, relative_path
 
 if TYPE_CHECKING:
     import argparse
@@ -161,7 +160,7 @@ def _next_commands(proposal: Proposal, project: str | None) -> Iterator[str]:
     places: dict[str, list[str]] = {}
     for service in proposal.services:
         if service.lock.command is not None:
-            places.setdefault(service.lock.command, []).append(os.path.relpath(service.directory))
+            places.setdefault(service.lock.command, []).append(from_here(service.directory))
     for command, directories in places.items():
         if directories == ["."]:
             yield command
@@ -185,7 +184,7 @@ def _next_commands(proposal: Proposal, project: str | None) -> Iterator[str]:
 
 def _project(service: ProposedService) -> str:
     """Return the option that chooses *service* from the current directory, after a space, or nothing if it is there."""
-    place = os.path.relpath(service.directory)
+    place = from_here(service.directory)
     return "" if place == "." else f" --project {shlex.quote(place)}"
 
 

@@ -66,10 +66,9 @@ Any other exception that reaches the user is a bug.
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import ClassVar
@@ -274,7 +273,9 @@ class DamagedOutputError(CorruptArchiveError):
         """Format a message with the *path* of the zip, relative to the working directory, and the *reason*."""
         import shlex
 
-        shown = os.path.relpath(path)
+        from lamina.core.paths import from_here
+
+        shown = from_here(path)
         super().__init__(f"`{shown}` is damaged: {reason}", hint=f"run `rm {shlex.quote(shown)}` and `lamina build`")
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import PackageError
 from lamina.core.files import open_regular
 from lamina.core.frozen import frozen
-from lamina.core.paths import relative_path
+from lamina.core.paths import from_here, relative_path
 from lamina.project.repository import find_repository
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def tracked_files(repository: Repository) -> TrackedFiles:
 
 
 def _detached(repository: Repository) -> PackageError:
-    git = os.path.relpath(os.path.join(repository.root, ".git"))
+    git = from_here(os.path.join(repository.root, ".git"))
     return PackageError(
         f"could not read which files git tracks: `{git}` names the git directory `{repository.git}`, which does not exist",
         hint=f"make this directory available, as in a container that only has the working tree; or, if git is not used here, run `rm {shlex.quote(git)}`",
@@ -123,7 +123,7 @@ def _load(repository: Repository, _: tuple[int, ...]) -> TrackedFiles:
             paths = [*own.paths, *(path for number, path in enumerate(base.paths) if number not in deleted)]
             own.submodules |= base.submodules
     except (ValueError, IndexError, FileNotFoundError) as error:
-        shown = os.path.relpath(repository.index)
+        shown = from_here(repository.index)
         raise PackageError(
             f"could not read which files git tracks: `{shown}` is damaged, or lamina does not support its format",
             hint=f"write it again, which unstages staged changes: run `rm {shown}` and `git reset`",
