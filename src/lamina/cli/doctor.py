@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Show the report; return 1 if something that a build needs is broken."""
-    from lamina.aws.api.presence import find_credentials
+    from lamina.aws.api.presence import find_presence
     from lamina.cli.console import Console, emit, emit_json
     from lamina.core.store import Store
     from lamina.pipeline.doctor.examine import examine
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Console.of(arguments) as console:
         console.stage("examining this machine")
         diagnosis = examine(Path(arguments.project or ".").absolute(), Store.open(trusted=True))
-        aws = find_credentials()
+        aws = find_presence()
     if arguments.json:
         emit_json(_without_userinfo(json.loads(json.dumps(_document(diagnosis, aws), default=str))))
     else:

@@ -126,10 +126,11 @@ def apply(plan: BuildPlan, context: BuildContext, *, started_ns: int) -> Result:
         first, *others = _each(plan.targets, context, deduplication, started_ns)
         result = Result(plan=first.plan, build=first.build, others=tuple(others))
         if context.output == context.project and not all(target.is_unchanged for target in plan.targets):
-            for directory in outdated:
-                import shutil
+            if outdated:
+                import shutil  # slow to import, and rarely needed
 
-                shutil.rmtree(directory)
+                for directory in outdated:
+                    shutil.rmtree(directory)
             _record(result, context, started_ns=started_ns)
     return result
 

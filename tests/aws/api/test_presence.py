@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from botocore.session import get_session
 
-from lamina.aws.api.presence import AwsPresence, find_credentials
+from lamina.aws.api.presence import AwsPresence, find_presence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def test_sources(
     config.write_text(f"[default]\n{profile}\n")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    found = find_credentials()
+    found = find_presence()
 
     assert found is not None
     assert credentials == found.credentials
@@ -57,7 +57,7 @@ def test_the_file_of_credentials(config: Path) -> None:
     """Keys in the file of shared credentials count too."""
     config.with_name("credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = b\n")
 
-    assert AwsPresence(credentials=f"access key {DEFAULT}") == find_credentials()
+    assert AwsPresence(credentials=f"access key {DEFAULT}") == find_presence()
     assert get_session().get_credentials().method == "shared-credentials-file"
 
 
@@ -66,9 +66,9 @@ def test_region(variable: str, config: Path, monkeypatch: pytest.MonkeyPatch) ->
     """The region is that of the environment, or else that of the profile."""
     config.write_text("[default]\nregion = eu-west-1\n")
 
-    assert AwsPresence(region="eu-west-1") == find_credentials()
+    assert AwsPresence(region="eu-west-1") == find_presence()
     monkeypatch.setenv(variable, "eu-central-1")
-    assert AwsPresence(region="eu-central-1") == find_credentials()
+    assert AwsPresence(region="eu-central-1") == find_presence()
 
 
 def test_profile(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,13 +76,13 @@ def test_profile(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config.write_text("[default]\nregion = eu-west-1\n[profile secret]\nsso_session = a\n")
     monkeypatch.setenv("AWS_PROFILE", "secret")
 
-    assert AwsPresence(credentials="IAM Identity Center in the AWS profile in `AWS_PROFILE`") == find_credentials()
+    assert AwsPresence(credentials="IAM Identity Center in the AWS profile in `AWS_PROFILE`") == find_presence()
     monkeypatch.setenv("AWS_PROFILE", "other")
-    assert AwsPresence(mistake="the AWS profile in `AWS_PROFILE` does not exist") == find_credentials()
+    assert AwsPresence(mistake="the AWS profile in `AWS_PROFILE` does not exist") == find_presence()
 
 
 def test_invalid_files(config: Path) -> None:
     """A file that is not readable is a mistake, whose message does not quote the file."""
     config.write_text("s3cret\n")
 
-    assert AwsPresence(mistake="the AWS configuration files are invalid") == find_credentials()
+    assert AwsPresence(mistake="the AWS configuration files are invalid") == find_presence()

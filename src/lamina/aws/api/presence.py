@@ -40,7 +40,7 @@ class AwsPresence:
     """Why the AWS configuration is unusable."""
 
 
-def find_credentials() -> AwsPresence | None:
+def find_presence() -> AwsPresence | None:
     """Return where the credentials are configured that lamina would use, or ``None`` if boto3 is not installed."""
     try:
         from botocore.exceptions import BotoCoreError
