@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from lamina.bytecode.interpreter import Interpreter
 
+# Tests start lamina in other directories, where a relative path leads elsewhere.
+if _paths := os.environ.get("PYTHONPATH"):
+    os.environ["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, _paths.split(os.pathsep)))
+
 # A busy machine must not fail a test, and examples must be the same in every run.
 settings.register_profile("lamina", deadline=None, derandomize=True)
 settings.load_profile("lamina")
