@@ -8,7 +8,8 @@ import os
 import pytest
 
 from lamina.core.errors import UnsafeMemberError
-from lamina.core.paths import Clash, check_path, clashes, from_here, printable
+from lamina.core.paths import Clash, check_path, clashes, printable
+from lamina.core.text import from_here
 
 
 @pytest.mark.parametrize(

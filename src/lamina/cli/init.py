@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli.console import Console, emit, emit_json
-from lamina.core.paths import from_here, relative_path
+from lamina.core.paths import relative_path
+from lamina.core.text import from_here
 
 if TYPE_CHECKING:
     import argparse

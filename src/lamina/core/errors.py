@@ -273,7 +273,7 @@ class DamagedOutputError(CorruptArchiveError):
         """Format a message with the *path* of the zip, relative to the working directory, and the *reason*."""
         import shlex
 
-        from lamina.core.paths import from_here
+        from lamina.core.text import from_here
 
         shown = from_here(path)
         super().__init__(f"`{shown}` is damaged: {reason}", hint=f"run `rm {shlex.quote(shown)}` and `lamina build`")

@@ -112,14 +112,6 @@ def relative_path(path: str | os.PathLike[str], directory: str | os.PathLike[str
     return os.path.relpath(path, directory).replace(os.sep, "/")
 
 
-def from_here(path: str | os.PathLike[str]) -> str:
-    """Return *path* relative to the working directory, for messages and commands; absolute if it is on another drive of Windows."""
-    try:
-        return os.path.relpath(path)
-    except ValueError:
-        return os.path.abspath(path)
-
-
 def clashes(paths: Iterable[bytes]) -> list[Clash]:
     """Return the conflicts among the UTF-8 *paths*, sorted: repeated paths, and files where another path needs a directory."""
     paths = list(paths)

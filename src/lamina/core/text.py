@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -108,3 +110,11 @@ def _wrapped(text: str, width: int) -> list[str]:
     import textwrap
 
     return textwrap.wrap(text, width, subsequent_indent="  ")
+
+
+def from_here(path: str | os.PathLike[str]) -> str:
+    """Return *path* relative to the working directory, for messages and commands; absolute if it is on another drive of Windows."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return os.path.abspath(path)

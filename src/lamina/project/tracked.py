@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import PackageError
 from lamina.core.files import open_regular
 from lamina.core.frozen import frozen
-from lamina.core.paths import from_here, relative_path
+from lamina.core.paths import relative_path
+from lamina.core.text import from_here
 from lamina.project.repository import find_repository
 
 if TYPE_CHECKING:
