@@ -347,6 +347,8 @@ class _Served(Kind):
         # Usually with the right length, so that the body is read.
         if chance.random() < 0.9:
             head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head)
+        if chance.random() < 0.4:
+            head = mutate.media_type(chance, head)
         return {path: head + b"\r\n\r\n" + body}
 
     def changed(self, chance: Random, path: str, body: bytes) -> bytes:

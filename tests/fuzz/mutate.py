@@ -206,6 +206,12 @@ def head(chance: Random, data: bytes) -> bytes:
     return b"\r\n".join((status, *lines))
 
 
+def media_type(chance: Random, data: bytes) -> bytes:
+    """Change only the media type of the response with the head *data*, so that its body is read."""
+    changed = f"Content-Type: {chance.choice(_HEADERS['Content-Type'])}".encode()
+    return re.sub(rb"Content-Type: [^\r]*", lambda _: changed, data)
+
+
 def page(chance: Random, data: bytes) -> bytes:
     """Put many changed files before the file on the index page *data*, which remains valid if a reader leaves them out."""
     if not data.startswith(b"{"):
