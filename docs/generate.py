@@ -67,6 +67,12 @@ such files, such as `secrets.yaml.bak`. Modules are packaged whatever their name
 files](../how-to/exclude-files.md).
 """
 
+_KINDS_OF_NAMES = {
+    "any": "Names of files and directories",
+    "file": "Names of files",
+    "path": "Names in a certain directory",
+}
+
 
 def main() -> None:
     """Write the pages."""
@@ -224,22 +230,35 @@ def _secret_files() -> Iterator[str]:
     text = RULES.read_text(encoding="utf-8")
     data = tomllib.loads(text)
     sources = re.findall(r"(?ms)^# Sources, read ([\d-]+), for the names only:\n(.*?)^#\n(.*?)^\[\[rule\]\]", text)
-    (secret,) = (rule for rule in data["rule"] if rule["reason"] == "may contain secrets")
     ((read, published, left),) = sources
-    yield "## Names of files and directories"
-    yield ", ".join(f"`{name}`" for name in secret["names"]["any"])
-    yield "## Names of files"
-    yield ", ".join(f"`{name}`" for name in secret["names"]["file"])
-    yield "## Words with endings"
-    yield "A file whose whole name is one of these words, with or without a dot before it:"
-    yield ", ".join(f"`{word}`" for word in secret["words"])
-    yield "and one of these endings:"
-    yield ", ".join("none" if not ending else f"`{ending}`" for ending in secret["endings"])
+    for secret in (rule for rule in data["rule"] if rule["reason"] == "may contain secrets"):
+        if "unless_in" in secret:
+            yield "## Names that count only outside some directories"
+            yield "The following names do not count in directories with these names, at any depth:"
+            yield _names(secret["unless_in"])
+        for kind, title in _KINDS_OF_NAMES.items():
+            if kind in secret["names"]:
+                yield f"### {title}"
+                yield _names(secret["names"][kind])
+        yield "### Words with endings"
+        yield "A file whose whole name is one of these words, with or without a dot before it:"
+        yield _names(secret["words"])
+        if "prefixes" in secret:
+            yield "with one of these before it, and `-`, `_` or `.` between them:"
+            yield _names(secret["prefixes"])
+        yield "with or without one of these environments after it, as in `secrets-prod.yaml`:"
+        yield _names(secret["environments"])
+        yield "and one of these endings:"
+        yield ", ".join("none" if not ending else f"`{ending}`" for ending in secret["endings"])
     yield "## Where the names come from"
     yield f"Read on {read}, for the names only:"
     yield _uncommented(published)
     yield "## What is not on the list"
     yield _uncommented(left)
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _uncommented(comment: str) -> str:
