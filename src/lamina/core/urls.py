@@ -20,9 +20,10 @@ The user name and the password of a URL in the text of another program, with the
 A password with spaces is recognised only after a user name and a colon: the ``@`` in a sentence after a URL belongs to something else.
 """
 _QUERY_IN_TEXT = re.compile(r"(:/+[^\s?#'\"`]*)[?#][^\s'\"`]*")
-_USERINFO_IN_TEXT = re.compile(r"[^\s/'\"`:]+:[^\s'\"`]*@")
+# Bounded, because a text may be a response of megabytes.
+_USERINFO_IN_TEXT = re.compile(r"[^\s/'\"`:]{1,200}:[^\s'\"`]{0,1000}@")
 # A URL with one slash, or without a scheme, is a path.
-_PATH_USERINFO = re.compile(r"[^/]*:.*@", re.DOTALL)
+_PATH_USERINFO = re.compile(r"[^/]{0,200}:.*@", re.DOTALL)
 _NO_HOST = re.compile(r"[\s\x00-\x20\x7f<>\"`{}|^%]")
 ENCODING_HINT = "percent-encode special characters of the user name and password: `/` is `%2F`, `#` is `%23`, `?` is `%3F`, `@` is `%40`"
 """How to correct a URL whose password contains a character that ends the host."""
