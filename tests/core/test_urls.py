@@ -128,7 +128,7 @@ def test_what_is_stored(url: str, expected: bool) -> None:
     ],
 )
 def test_text_of_other_programs(text: str, expected: str) -> None:
-    """Logins in the text of another program are removed, also with characters that a URL would have to encode, and whoever reads it."""
+    """Logins in the text of another program are removed, also with characters that a URL would have to encode, for both readers."""
     assert expected == without_userinfo(text)
     assert "secret" not in without_secrets(text)
 

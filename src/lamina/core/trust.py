@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# The areas of the store and their directories. The files in these prove their content, and have names that nobody can foresee.
+# The areas of the store and their directories. The files in these prove their content, and have names that no one can foresee.
 _LEVELS = 2
 # uv makes its lock writable for everybody, whatever the umask is, and reads nothing from it.
 _LOCK = ".lock"

@@ -448,7 +448,7 @@ def test_a_file_that_never_ends_is_an_error(world: World, profile: str, settings
 
     assert isinstance(error, CredentialsError | ConfigError)
     assert "`DIRECTORY/token`" in str(error)
-    assert "ot a regular file" in str(error)
+    assert "not a regular file" in str(error).lower()
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ class ServiceDeployment:
         )
 
     def deployment(self, destination: Destination, steps: Sequence[FunctionStep], claim: Claim) -> Deployment:
-        """Return the deployment of *steps* in *destination*, which keeps other deployers away with *claim*."""
+        """Return the deployment of *steps* in *destination*, which holds *claim* against other deployers."""
         return Deployment(
             destination.services.functions,
             steps,
