@@ -136,8 +136,8 @@ def test_text_of_other_programs(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "Failed to download `https://pypi.org/simple/foo/` needed by bar @ file",
-        "`https://pypi.org/simple/foo/` needed by bar@2",
+        "Failed to download `https://index.example/simple/foo/` needed by bar @ file",
+        "`https://index.example/simple/foo/` needed by bar@2",
         "https://host:8080/simple needed by bar @ file",
         "https://h/simple/@scope/pkg is missing",
     ],

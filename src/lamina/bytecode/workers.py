@@ -71,7 +71,10 @@ class Worker:
         text = program.path.read_text(encoding="utf-8")
         self._seconds = bounds.seconds
         arguments = [program.argument, str(bounds.memory_bytes)]
-        life, self._life = os.pipe()
+        try:
+            life, self._life = os.pipe()
+        except OSError as error:
+            raise exhausted(error) or self.failure(error.strerror or str(error)) from error
         inherited = [life] if sys.platform == "linux" else []
         if inherited:
             text = OWN_MODULES_ONLY + _ENDS_WITH_LAMINA + text

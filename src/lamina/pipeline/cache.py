@@ -244,7 +244,9 @@ def complaint(path: Path, area: str) -> str | None:
             return _wheel_complaint(path)
         if area != _SANDBOX and (area == INTERPRETERS or path.suffix in _SEGMENTS or _DOCUMENT.fullmatch(path.name)):
             content = path.read_bytes()
-            return None if has_other_format(content, path) else content_complaint(content, path)
+            # The list of interpreters has the format in its name.
+            is_other = area != INTERPRETERS and has_other_format(content, path)
+            return None if is_other else content_complaint(content, path)
     finally:
         # A store that is read-only or belongs to another user keeps the times that the system sets.
         with suppress(OSError):

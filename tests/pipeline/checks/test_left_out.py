@@ -133,7 +133,7 @@ def test_many_secrets(tmp_path: Path) -> None:
     ((_, message),) = notes(tmp_path)
 
     assert (
-        "`certificates/0.pem`, `certificates/1.pem`, `certificates/10.pem` and 49 more; if they are secrets, remove them"
+        "`certificates/0.pem`, `certificates/1.pem`, `certificates/10.pem` and 49 more; if they are secrets, keep them out"
         in message
     )
     assert message.endswith('set `ignore = ["secret-left-out"]`; to package them, add their paths to `include`')

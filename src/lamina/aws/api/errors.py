@@ -114,7 +114,7 @@ def _not_from_aws(service: str, doing: str) -> UnreachableError:
     )
 
 
-class Answer(dict[str, Any]):
+class Structure(dict[str, Any]):
     """A structure in a response of AWS. Reading a member that is missing raises `UnreachableError`."""
 
     def __init__(self, members: Mapping[str, Any], service: str, doing: str) -> None:
@@ -165,7 +165,7 @@ class Caller:
 
     def _checked(self, value: Any, shape: Any, doing: str) -> Any:
         """
-        Return *value*, a part of a response, with each structure in it as an `Answer`.
+        Return *value*, a part of a response, with each structure in it as an `Structure`.
 
         Raises TypeError if a list, map, structure or simple value is not one. botocore checks that only in part.
         """
@@ -186,7 +186,7 @@ class Caller:
         members = {
             name: self._checked(each, known[name], doing) if name in known else each for name, each in value.items()
         }
-        return Answer(members, self._service, doing)
+        return Structure(members, self._service, doing)
 
     def read(
         self,

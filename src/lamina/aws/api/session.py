@@ -102,9 +102,10 @@ class AwsServices:
         identity = self.caller("sts")("GetCallerIdentity", doing=doing) or {}
         with parsing("sts", doing):
             # The partition is the second field of every ARN of the account: arn:aws-cn:sts::…
-            found = _IDENTITY.fullmatch(f"{identity['Account']} {identity['Arn']}")
+            number, arn = identity["Account"], identity["Arn"]
+            found = _IDENTITY.fullmatch(f"{number} {arn}")
             if found is None:
-                raise ValueError("Arn")
+                raise ValueError("not the identity of an account")
             return Account(id=found["account"], partition=found["partition"], region=self._region)
 
     @cached_property

@@ -43,8 +43,23 @@ def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...
     trees = tuple(trees)
     # Several packages can contain the same directories.
     packaged = {each.path for tree in trees for each in tree.named}
-    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_noted} - packaged)
+    unmet = [dict(tree.unmet) for tree in trees]
     found = []
+    covered: set[str] = set()
+    for entry in sorted({entry for each in unmet for entry in each}):
+        # Another package may contain what the entry matches.
+        matched = sorted({path for each in unmet for path in each.get(entry, ())} - packaged)
+        if matched and all(entry in each for each in unmet):
+            covered.update(matched)
+            found.append(
+                note(
+                    "secret-left-out",
+                    matched[0],
+                    f"`{entry}` in `include` matches only {count(len(matched), 'path')} that may contain secrets, which no pattern adds: "
+                    f"{listed(matched)}; to package {_pronoun(matched)}, {_include(service, matched, instead_of=entry)}",
+                )
+            )
+    paths = sorted({each.path for tree in trees for each in tree.ignored if each.is_noted} - packaged - covered)
     if paths:
         found.append(
             note(
@@ -54,19 +69,6 @@ def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...
                 f"{_pronoun(paths)}: {listed(paths)}; {_next_steps(service, paths)}",
             )
         )
-    unmet = [dict(tree.unmet) for tree in trees]
-    for entry in sorted({entry for each in unmet for entry in each}):
-        # Another package may contain what the entry matches.
-        matched = sorted({path for each in unmet for path in each.get(entry, ())} - packaged)
-        if matched and all(entry in each for each in unmet):
-            found.append(
-                note(
-                    "secret-left-out",
-                    matched[0],
-                    f"`{entry}` in `include` matches only {count(len(matched), 'path')} that may contain secrets, which no pattern adds: "
-                    f"{listed(matched)}; to package {_pronoun(matched)}, {_include(service, matched, instead_of=entry)}",
-                )
-            )
     return tuple(found)
 
 
