@@ -21,7 +21,7 @@ ROLE = "arn:aws:iam::000000000000:role/service"
 
 
 def test_requests_of_ten_functions(tmp_path: Path, ministack: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A new layer for ten functions takes at most 100 requests, and to find that nothing has changed at most 2 a function and 10."""
+    """A new layer for ten functions takes at most 100 requests to Lambda, and to find that nothing has changed at most 2 a function and 10."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "cache"))
     bucket = ministack.make_bucket(f"r-{tmp_path.name[-20:].strip('-_').replace('_', '-')}")
     service = make_service(tmp_path)
@@ -40,7 +40,8 @@ def test_requests_of_ten_functions(tmp_path: Path, ministack: Emulator, monkeypa
         codes = [deploy("--create", "--role", ROLE)]
         service.add("beta", "2.1", {"beta.py": "import alpha\n"})
         codes.append(deploy())
-        bumped = [each.operation for each in record.asked]
+        # S3 has no such limit.
+        bumped = [each.operation for each in record.asked if not each.operation.endswith(("Object", "Bucket"))]
         codes.append(deploy("--check"))
         unchanged = [each.operation for each in record.asked]
 

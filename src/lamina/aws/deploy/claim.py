@@ -2,8 +2,8 @@
 Let one deployer at a time change the functions of a service.
 
 The claim is an alias of the service's first function. Lambda creates an alias only if there is none of that name, so of several
-deployers exactly one gets the claim, with and without a bucket. The others wait, and then read the functions again. The description of
-the alias has the time of the latest renewal by AWS's clock. A deployer may be killed, so another one takes over a claim that is too old.
+deployers exactly one gets the claim, with and without a bucket. The others wait. Whoever has the claim reads the functions again. The
+description of the alias has the time of the latest renewal by AWS's clock. A deployer may be killed, so another one takes over a claim that is too old.
 If the first deployer was only slow, Lambda rejects its next change, because each change names the revision that it is based on.
 """
 
@@ -106,24 +106,24 @@ class Claim:
         return self._name is not None
 
     @contextmanager
-    def hold(self) -> Iterator[bool]:
+    def hold(self) -> Iterator[None]:
         """
-        Hold the claim during the ``with`` block, whose value is whether another deployer had it before.
+        Hold the claim during the ``with`` block. A plan that is older than the claim may be out of date.
 
         Raises `AwsError`, and `StoppedError` if a stop is requested while waiting.
         """
-        waited = self._wait()
+        self._wait()
         try:
-            yield waited
+            yield
         finally:
             self._release()
 
-    def _wait(self) -> bool:
+    def _wait(self) -> None:
         waited = False
         for name in self._names:
             while name in self._existing or self._functions.get(name) is not None:
                 if self.take(name):
-                    return waited
+                    return
                 # The other deployer deletes a function that it has created if a later step fails.
                 self._existing = frozenset()
                 if not waited:
@@ -131,7 +131,6 @@ class Claim:
                 waited = True
                 self._stop.check()
                 self._times.sleep(self._times.poll_seconds)
-        return waited
 
     def take(self, name: str) -> bool:
         """

@@ -103,9 +103,18 @@ class ServiceDeployment:
         return ServicePlan(deployment=self, layers=layer_steps, functions=everywhere(plan_destination, destinations))
 
     def survey(
-        self, destination: Destination, desired: Sequence[DesiredFunction], *, create: bool
+        self,
+        destination: Destination,
+        desired: Sequence[DesiredFunction],
+        *,
+        create: bool,
+        earlier: Sequence[FunctionStep] = (),
     ) -> tuple[FunctionStep, ...]:
-        """Return the plan for the *desired* functions in *destination*. Raises the errors of `lamina.aws.deploy.survey.survey`."""
+        """
+        Return the plan for the *desired* functions in *destination*. *earlier* is an earlier plan of them.
+
+        Raises the errors of `lamina.aws.deploy.survey.survey`.
+        """
         directory = self.directory_of(destination)
         directory.mkdir(parents=True, exist_ok=True)
         return survey(
@@ -116,6 +125,7 @@ class ServiceDeployment:
             create=create,
             directory=directory,
             has_bucket=destination.bucket is not None,
+            earlier=earlier,
         )
 
     def claim(self, destination: Destination, steps: Sequence[FunctionStep]) -> Claim:
@@ -206,10 +216,12 @@ class ServicePlan:
                     claim = service.claim(destination, steps)
                     # Without a change, there is nothing to claim.
                     is_change = any(step.action.is_change for step in steps)
-                    waited = stack.enter_context(claim.hold()) if is_change else False
-                if waited:
-                    # The other deployer has changed the functions since the plan.
-                    steps = service.survey(destination, desired, create=service.creation is not None)
+                    if is_change:
+                        stack.enter_context(claim.hold())
+                if is_change:
+                    # Since the plan, another deployer may have changed any of the functions, also one that the plan keeps.
+                    create = service.creation is not None
+                    steps = service.survey(destination, desired, create=create, earlier=steps)
                 deployments[destination] = service.deployment(destination, steps, claim)
                 deployments[destination].run()
 

@@ -91,16 +91,21 @@ def survey(
     create: bool,
     directory: Path,
     has_bucket: bool,
+    earlier: Sequence[FunctionStep] = (),
 ) -> tuple[FunctionStep, ...]:
     """
     Return the plan for the *desired* functions, in their order.
 
-    The old code is downloaded to *directory* if its size decides the order of updates. Raises `AwsError` if a call fails, and
+    The old code is downloaded to *directory* if its size decides the order of updates. Of a function that is as it was when the plan
+    *earlier* was made, nothing more is read. Raises `AwsError` if a call fails, and
     `DeployError` listing every problem that prevents the deployment.
     """
     steps = []
+    known = {step.action.desired.name: step.action.found for step in earlier if isinstance(step.action, UpdateFunction)}
     for each in desired:
-        found = _read_function(functions, each, config, directory, packages[each.function].path)
+        found = _read_function(
+            functions, each, config, directory, packages[each.function].path, known=known.get(each.name)
+        )
         action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
         steps.append(FunctionStep(package=packages[each.function], action=action))
     mistakes = [mistake for step in steps for mistake in _mistakes(step.action, has_bucket=has_bucket)]
@@ -145,11 +150,22 @@ def backup(directory: Path, name: str) -> Path:
 
 
 def _read_function(
-    functions: Functions, desired: DesiredFunction, config: DeployConfig, directory: Path, package: Path
+    functions: Functions,
+    desired: DesiredFunction,
+    config: DeployConfig,
+    directory: Path,
+    package: Path,
+    *,
+    known: Found | None,
 ) -> Found | None:
     latest = functions.get(desired.name)
     if latest is None:
         return None
+    if known is not None and latest == known.latest and not latest.is_managed:
+        now = functions.get(desired.name, config.alias or DEFAULT_ALIAS)
+        # The alias's revision is that of the plan, so Lambda rejects moving an alias that was moved away and back.
+        if (now and now.version) == (known.alias and known.alias.version):
+            return known
     alias, pointed = _read_alias(functions, desired, latest, config)
     code_bytes = storage = None
     old, is_replaced = package, desired.deployed_handler(latest) != latest.settings.handler
