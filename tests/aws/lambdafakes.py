@@ -193,7 +193,10 @@ class FakeFunctions:
         return self._do("PublishVersion", effect)
 
     def alias(self, name: str, alias: str) -> AliasState | None:
-        return self._do("GetAlias", lambda: self.functions[name].aliases.get(alias))
+        return self._do("GetAlias", lambda: self._aliases(name).get(alias))
+
+    def _aliases(self, name: str) -> dict[str, AliasState]:
+        return self.functions[name].aliases if name in self.functions else {}
 
     def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
         def effect() -> AliasState | None:
@@ -206,10 +209,19 @@ class FakeFunctions:
         return self._do("CreateAlias", effect)
 
     def move_alias(
-        self, name: str, alias: str, version: str, *, revision: str, description: str | None = None
+        self,
+        name: str,
+        alias: str,
+        version: str,
+        *,
+        revision: str,
+        description: str | None = None,
+        repeats: bool = True,
     ) -> AliasState | None:
         def effect() -> AliasState | None:
-            aliases = self.functions[name].aliases
+            aliases = self._aliases(name)
+            if alias not in aliases:
+                raise AwsError(f"Cannot find alias `{alias}`")
             if aliases[alias].revision != revision:
                 return None
             text = aliases[alias].description if description is None else description

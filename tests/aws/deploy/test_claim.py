@@ -14,7 +14,7 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import LATEST, Settings
 from lamina.aws.deploy.claim import CLAIM, Claim, ClaimTimes, Turns
 from lamina.aws.destination.destination import Cancellation
-from lamina.core.errors import AwsError, DeployError, StoppedError
+from lamina.core.errors import AwsError, ChangedMeanwhileError, ConfigError, DeployError, StoppedError
 from lamina.core.reporter import SILENT
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def functions() -> FakeFunctions:
 def claim_of(
     functions: FakeFunctions,
     *,
+    names: tuple[str, ...] = NAMES,
     existing: tuple[str, ...] = NAMES,
     waiting: Callable[[float], None] = lambda _: None,
     stop: Cancellation | None = None,
@@ -43,7 +44,7 @@ def claim_of(
 ) -> Claim:
     return Claim(
         functions,
-        NAMES,
+        names,
         existing=existing,
         stop=stop or Cancellation(),
         reporter=SILENT,
@@ -172,3 +173,110 @@ def test_alias_of_others(functions: FakeFunctions) -> None:
     assert "function `shop-alpha` has an alias `lamina-deploying`, which lamina needs" in str(caught.value)
     assert "aws lambda delete-alias --function-name shop-alpha --name lamina-deploying" in str(caught.value.hint)
     assert replace(functions.functions["shop-alpha"].aliases[CLAIM], revision="").description == "ours"
+
+
+def test_claim_that_was_taken_over_is_lost(functions: FakeFunctions) -> None:
+    """A deployer that was stopped for too long may change nothing more, also when its successor has already released the claim."""
+    slow = claim_of(functions)
+    with slow.hold():
+        slow.check()
+        functions.clock += VALID_SECONDS + 1
+        with claim_of(functions).hold(), pytest.raises(ChangedMeanwhileError, match="another run took over the claim"):
+            slow.check()
+        with pytest.raises(ChangedMeanwhileError):
+            slow.check()
+
+        assert slow.is_lost
+
+    after = claim_of(functions)
+    with after.hold():
+        functions.clock += VALID_SECONDS + 1
+        with claim_of(functions).hold():
+            pass
+        with pytest.raises(ChangedMeanwhileError):
+            after.check()
+
+
+def test_claim_that_nobody_took_over_is_renewed_before_a_change(functions: FakeFunctions) -> None:
+    """A deployer that was stopped for a long time goes on if it was alone."""
+    slow = claim_of(functions)
+    with slow.hold():
+        functions.clock += 10 * VALID_SECONDS
+        slow.check()
+
+        assert not claim_of(functions).take("shop-alpha")
+
+
+def test_claim_that_cannot_be_renewed(functions: FakeFunctions) -> None:
+    """An error of any kind does not end the renewals, but nothing is changed while the claim may be another's."""
+
+    def fails(operation: str) -> None:
+        if operation == "UpdateAlias":
+            asked.append(operation)
+            raise ConfigError("the credentials file is damaged")
+
+    asked: list[str] = []
+    functions.before = fails
+    claim = claim_of(functions, renew_seconds=0.001)
+    with claim.hold():
+        while len(asked) < 3:
+            time.sleep(0.001)
+        claim.check()
+        functions.clock += VALID_SECONDS
+        with pytest.raises(ConfigError):
+            claim.check()
+        functions.before = lambda _: None
+        claim.check()
+
+
+def test_deployers_that_know_other_functions_meet(functions: FakeFunctions) -> None:
+    """The claim of a deployer that does not know the first function, or knew it before it existed, is found on a later one."""
+    first = claim_of(functions, names=("shop-beta",), existing=("shop-beta",)).hold()
+    first.__enter__()
+    seen = []
+
+    def ends(_: float) -> None:
+        seen.append(claims(functions))
+        first.__exit__(None, None, None)
+
+    with claim_of(functions, waiting=ends).hold():
+        assert ["shop-alpha"] == claims(functions)
+    assert ([list(NAMES)], []) == (seen, claims(functions))
+
+
+def test_abandoned_claim_on_a_later_function(functions: FakeFunctions) -> None:
+    """A claim that is too old is deleted, so that its owner loses it."""
+    killed = claim_of(functions, names=("shop-beta",))
+    assert killed.take("shop-beta")
+    functions.clock += VALID_SECONDS + 1
+    with claim_of(functions).hold():
+        assert ["shop-alpha"] == claims(functions)
+        with pytest.raises(ChangedMeanwhileError):
+            killed.check()
+    killed._release()
+
+
+def test_function_with_the_claim_is_deleted_while_waiting(functions: FakeFunctions) -> None:
+    """A deployer that has claimed a function that another one created claims the next one when that is rolled back."""
+    other = claim_of(functions, names=("shop-beta",), existing=("shop-beta",)).hold()
+    other.__enter__()
+
+    def rolls_back(_: float) -> None:
+        del functions.functions["shop-alpha"]
+        other.__exit__(None, None, None)
+
+    claim = claim_of(functions, existing=(), waiting=rolls_back)
+    with claim.hold():
+        claim.check()
+
+        assert ["shop-beta"] == claims(functions)
+
+
+def test_conflict_without_an_alias(functions: FakeFunctions) -> None:
+    """If Lambda rejects the claim although there is no other, lamina does not wait for ever."""
+    functions.repeated = "CreateAlias"
+    functions.after = lambda operation: (
+        functions.functions["shop-alpha"].aliases.clear() if operation == "CreateAlias" else None
+    )
+    with pytest.raises(DeployError, match="when lamina creates it, and that it does not when lamina reads it"):
+        claim_of(functions).hold().__enter__()

@@ -14,7 +14,7 @@ from lamina.aws.api.signed import save
 from lamina.core.errors import DeployError, IntegrityError, UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lamina.aws.api.errors import Call
@@ -180,12 +180,19 @@ class Functions(Protocol):
         """Create *alias*, pointing to *version*. Return ``None`` if an alias of that name already exists."""
 
     def move_alias(
-        self, name: str, alias: str, version: str, *, revision: str, description: str | None = None
+        self,
+        name: str,
+        alias: str,
+        version: str,
+        *,
+        revision: str,
+        description: str | None = None,
+        repeats: bool = True,
     ) -> AliasState | None:
         """
         Point *alias* to *version* with all its traffic, with a new *description* unless it is ``None``.
 
-        Return ``None`` if the alias is no longer at *revision*.
+        Return ``None`` if the alias is no longer at *revision*. A request that fails is not repeated if *repeats* is false.
         """
 
     def delete_alias(self, name: str, alias: str) -> None:
@@ -206,9 +213,16 @@ def unversioned(arn: str) -> str:
 class LambdaFunctions:
     """The `Functions` protocol over the Lambda API."""
 
-    def __init__(self, call: Call, *, certificates: str | bool = True) -> None:
-        """Download code with the trusted *certificates* of the AWS configuration; ``True`` stands for botocore's own."""
+    def __init__(
+        self, call: Call, *, call_without_retry: Callable[[], Call] | None = None, certificates: str | bool = True
+    ) -> None:
+        """
+        Send requests through *call*, and those that are not to be repeated through the result of *call_without_retry*.
+
+        Code is downloaded with the trusted *certificates* of the AWS configuration; ``True`` stands for botocore's own.
+        """
         self._call = call
+        self._call_without_retry = call_without_retry or (lambda: call)
         self._certificates = certificates
         self._ahead_seconds = 0.0
 
@@ -218,7 +232,7 @@ class LambdaFunctions:
 
     def get(self, name: str, version: str = LATEST) -> FunctionState | None:
         """Return the state of *version* of the function *name*, or ``None`` if it does not exist. *version* may also be an alias."""
-        qualifier = {} if version == LATEST else {"Qualifier": version}
+        qualifier: dict[str, Any] = {} if version == LATEST else {"Qualifier": version}
         # GetFunctionConfiguration returns the same, but shares its low rate limit with all operations that change something.
         response = self._ask("GetFunction", f"read function `{name}`", name, _MISSING, **qualifier)
         return None if response is None else _state(name, response["Configuration"])
@@ -293,7 +307,7 @@ class LambdaFunctions:
         """
         doing = f"publish a version of function `{name}`"
         where = {"PublishTo": "LATEST_PUBLISHED"} if to == PUBLISHED else {}
-        asked = {"CodeSha256": code_sha256, "RevisionId": revision, **where}
+        asked: dict[str, Any] = {"CodeSha256": code_sha256, "RevisionId": revision, **where}
         response = self._ask("PublishVersion", doing, name, _CHANGED, **asked)
         return None if response is None else _state(name, response)
 
@@ -305,23 +319,31 @@ class LambdaFunctions:
     def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
         """Create *alias*, pointing to *version*. Return ``None`` if an alias of that name already exists."""
         doing = f"create alias `{alias}` of function `{name}`"
-        described = {"Description": description} if description else {}
+        described: dict[str, Any] = {"Description": description} if description else {}
         response = self._ask("CreateAlias", doing, name, _EXISTS, Name=alias, FunctionVersion=version, **described)
         return None if response is None else _alias(alias, response)
 
     def move_alias(
-        self, name: str, alias: str, version: str, *, revision: str, description: str | None = None
+        self,
+        name: str,
+        alias: str,
+        version: str,
+        *,
+        revision: str,
+        description: str | None = None,
+        repeats: bool = True,
     ) -> AliasState | None:
         """
         Point *alias* to *version* with all its traffic, with a new *description* unless it is ``None``.
 
-        Return ``None`` if the alias is no longer at *revision*.
+        Return ``None`` if the alias is no longer at *revision*. A request that fails is not repeated if *repeats* is false.
         """
         doing = f"move alias `{alias}` of function `{name}`"
         changes = {"FunctionVersion": version, "RevisionId": revision}
         if description is not None:
             changes["Description"] = description
-        response = self._ask("UpdateAlias", doing, name, _CHANGED, Name=alias, **changes)
+        call = self._call if repeats else self._call_without_retry()
+        response = self._ask("UpdateAlias", doing, name, _CHANGED, call=call, Name=alias, **changes)
         return None if response is None else _alias(alias, response)
 
     def delete_alias(self, name: str, alias: str) -> None:
@@ -349,9 +371,16 @@ class LambdaFunctions:
         self._ask("DeleteFunction", f"delete function `{name}`", name, _MISSING)
 
     def _ask(
-        self, operation: str, doing: str, name: str, expected: frozenset[str] = frozenset(), **parameters: Any
+        self,
+        operation: str,
+        doing: str,
+        name: str,
+        expected: frozenset[str] = frozenset(),
+        *,
+        call: Call | None = None,
+        **parameters: Any,
     ) -> dict[str, Any] | None:
-        response = self._call(operation, doing=doing, expected=expected, FunctionName=name, **parameters)
+        response = (call or self._call)(operation, doing=doing, expected=expected, FunctionName=name, **parameters)
         headers = (response or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
         if "date" in headers:
             self._ahead_seconds = parsedate_to_datetime(headers["date"]).timestamp() - time.time()

@@ -140,7 +140,11 @@ class AwsServices:
     @cached_property
     def functions(self) -> LambdaFunctions:
         """The account's Lambda functions in the region."""
-        return LambdaFunctions(self._lambda, certificates=certificates(self._session))
+        return LambdaFunctions(
+            self._lambda,
+            call_without_retry=lambda: self._lambda_without_retry,
+            certificates=certificates(self._session),
+        )
 
     @cached_property
     def inventory(self) -> AwsInventory:

@@ -4,7 +4,10 @@ Let one deployer at a time change the functions of a service.
 The claim is an alias of the service's first function. Lambda creates an alias only if there is none of that name, so of several
 deployers exactly one gets the claim, with and without a bucket. The others wait. Whoever has the claim reads the functions again. The
 description of the alias has the time of the latest renewal by AWS's clock. A deployer may be killed, so another one takes over a claim that is too old.
-If the first deployer was only slow, Lambda rejects its next change, because each change names the revision that it is based on.
+A deployer that was only slow finds that its claim is lost before its next change, and changes nothing more.
+
+The revision that a change names is always read before the claim is checked. So if another deployer takes over right after the check,
+Lambda rejects the change.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import LATEST
-from lamina.core.errors import AwsError, DeployError
+from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, LaminaError, StoppedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
@@ -40,8 +43,12 @@ class ClaimTimes:
 
     valid_seconds: float = 30.0
     """The age in seconds above which another deployer may take over a claim."""
+    sure_seconds: float = 15.0
+    """The age in seconds up to which no other deployer can take over a claim while a change that follows is carried out."""
     renew_seconds: float = 6.0
     poll_seconds: float = 1.0
+    conflicts: int = 30
+    """How often in a row Lambda may say that there is a claim when it is taken, and that there is none when it is read."""
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -70,6 +77,25 @@ class Turns:
             self._taken[number].set()
 
 
+class _Waiting:
+    """Pauses while another deployer has the claim."""
+
+    def __init__(self, stop: Cancellation, reporter: Reporter, times: ClaimTimes) -> None:
+        self._stop, self._reporter, self._times = stop, reporter, times
+        self._noted = False
+
+    def pause(self) -> None:
+        """Raise `StoppedError` if a stop is requested."""
+        if not self._noted:
+            self._reporter.note("another run is deploying functions of this service; waiting for it to finish")
+        self._noted = True
+        try:
+            self._stop.check()
+        except StoppedError as error:
+            raise StoppedError(f"{error}; no function was changed") from error
+        self._times.sleep(self._times.poll_seconds)
+
+
 class Claim:
     """The claim of one deployer to the functions of a service in one account and region."""
 
@@ -84,7 +110,7 @@ class Claim:
         times: ClaimTimes | None = None,
     ) -> None:
         """
-        Claim the functions *names*, which are all functions of the service, by the first one that exists.
+        Claim the functions *names*, which are all functions of the service that this deployer knows, by the first one that exists.
 
         *existing* are those that are known to exist; lamina looks for the others.
         """
@@ -97,13 +123,39 @@ class Claim:
         self._token = os.urandom(8).hex()
         self._name: str | None = None
         self._revision = ""
+        self._renewed_at = 0.0
+        self._conflicts = 0
         self._ended = threading.Event()
-        self._renewal = threading.Thread(target=self._renew, name="lamina-claim", daemon=True)
+        self._lost = threading.Event()
+        self._renewing = threading.Lock()
+        self._renewal: threading.Thread
 
     @property
     def is_held(self) -> bool:
-        """Whether this deployer has the claim. It has none as long as no function of the service exists."""
+        """Whether this deployer has taken the claim. It has none as long as no function of the service exists."""
         return self._name is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether another deployer has taken over the claim, or may have released it since."""
+        return self._lost.is_set()
+
+    def check(self) -> None:
+        """
+        Make sure that no other deployer can have the claim for the next few seconds. Call this before each change.
+
+        This needs a request only if the latest renewal is not recent, for example after the process was stopped. Raises
+        `ChangedMeanwhileError` if the claim is lost, and `AwsError` if it cannot be renewed.
+        """
+        if self._name is None:
+            return
+        if self._is_old() and not self.is_lost:
+            self._renew(self._name)
+        if self.is_lost:
+            raise ChangedMeanwhileError(
+                f"another run took over the claim on function `{self._name}`, because this one did not renew it in time",
+                hint="run `lamina deploy` again",
+            )
 
     @contextmanager
     def hold(self) -> Iterator[None]:
@@ -112,25 +164,49 @@ class Claim:
 
         Raises `AwsError`, and `StoppedError` if a stop is requested while waiting.
         """
-        self._wait()
         try:
+            self._wait()
             yield
         finally:
             self._release()
 
     def _wait(self) -> None:
-        waited = False
+        """
+        Take the claim on the first function that exists, then wait until no other deployer has one on a later function.
+
+        Deployers may know different functions of the service. Each waits only for later functions than its own, so no two wait for each
+        other.
+        """
+        waiting = _Waiting(self._stop, self._reporter, self._times)
+        while True:
+            self._take_first(waiting)
+            if self._name is None or not self._await_later(self._name, waiting):
+                return
+            self._renew(self._name)
+            if not self.is_lost:
+                return
+            # While this deployer waited, the other one deleted the claimed function, which it had created.
+            self._end_renewal()
+            self._name = None
+            self._lost.clear()
+
+    def _take_first(self, waiting: _Waiting) -> None:
         for name in self._names:
             while name in self._existing or self._functions.get(name) is not None:
                 if self.take(name):
                     return
                 # The other deployer deletes a function that it has created if a later step fails.
                 self._existing = frozenset()
-                if not waited:
-                    self._reporter.note("another run is deploying functions of this service; waiting for it to finish")
+                waiting.pause()
+
+    def _await_later(self, claimed: str, waiting: _Waiting) -> bool:
+        """Return whether there was a claim on a function after *claimed*. There is none now."""
+        waited = False
+        for name in self._names[self._names.index(claimed) + 1 :]:
+            while self._functions.get(name, CLAIM) is not None and not self._is_free(name):
                 waited = True
-                self._stop.check()
-                self._times.sleep(self._times.poll_seconds)
+                waiting.pause()
+        return waited
 
     def take(self, name: str) -> bool:
         """
@@ -138,12 +214,14 @@ class Claim:
 
         Raises `DeployError` if the alias is not lamina's.
         """
+        now = self._functions.now()
         claimed = self._functions.create_alias(name, CLAIM, LATEST, description=self._description())
         if claimed is None:
             claimed = self._taken_over(name)
         if claimed is None:
             return False
-        self._name, self._revision = name, claimed.revision
+        self._name, self._revision, self._renewed_at = name, claimed.revision, now
+        self._renewal = threading.Thread(target=self._keep, name="lamina-claim", daemon=True)
         self._renewal.start()
         return True
 
@@ -151,38 +229,81 @@ class Claim:
         """Return the claim if this deployer has it already, because a reply was lost, or if it is too old and so can be taken over."""
         found = self._functions.alias(name, CLAIM)
         if found is None:
+            # Another deployer may just have released it.
+            self._conflicts += 1
+            if self._conflicts > self._times.conflicts:
+                raise DeployError(
+                    f"Lambda reports that alias `{CLAIM}` of function `{name}` exists when lamina creates it, and that it does not when "
+                    "lamina reads it; nothing was changed",
+                    hint=f"check the function's state: `aws lambda get-function --function-name {name}`",
+                )
             return None
+        self._conflicts = 0
+        if self._token in found.description:
+            return found
+        return self._moved(name, found.revision) if self._is_too_old(name, found) else None
+
+    def _is_free(self, name: str) -> bool:
+        """Return whether no other deployer has a claim on the function *name*; delete one that is too old, so that its owner loses it."""
+        found = self._functions.alias(name, CLAIM)
+        if found is not None and self._is_too_old(name, found):
+            self._functions.delete_alias(name, CLAIM)
+            found = None
+        return found is None
+
+    def _is_too_old(self, name: str, found: AliasState) -> bool:
         parts = _DESCRIPTION.match(found.description)
         if parts is None:
             raise DeployError(
                 f"function `{name}` has an alias `{CLAIM}`, which lamina needs as its claim during a deployment",
                 hint=f"delete the alias: `aws lambda delete-alias --function-name {name} --name {CLAIM}`",
             )
-        if parts[1] == self._token:
-            return found
-        if self._functions.now() - int(parts[2]) <= self._times.valid_seconds:
-            return None
-        return self._renewed(name, found.revision)
+        return self._functions.now() - int(parts[2]) > self._times.valid_seconds
 
-    def _renew(self) -> None:
-        while self._name is not None and not self._ended.wait(self._times.renew_seconds):
-            # A request that fails is repeated in time: the claim is valid for several renewals.
-            with suppress(AwsError):
-                claimed = self._renewed(self._name, self._revision)
-                if claimed is None and (claimed := self._functions.alias(self._name, CLAIM)) is None:
+    def _is_old(self) -> bool:
+        return self._functions.now() - self._renewed_at > self._times.sure_seconds
+
+    def _keep(self) -> None:
+        """Renew the claim until it is released or lost."""
+        while self._name is not None and not self.is_lost and not self._ended.wait(self._times.renew_seconds):
+            # A renewal that fails is repeated in time. If none succeeds, `check` says so before the next change.
+            with suppress(LaminaError):
+                self._renew(self._name)
+
+    def _renew(self, name: str) -> None:
+        """Renew the claim, or note that it is lost. Raises `AwsError` if neither is known."""
+        with self._renewing:
+            now = self._functions.now()
+            try:
+                claimed = self._moved(name, self._revision)
+            except AwsError:
+                # The alias may no longer exist.
+                if self._functions.alias(name, CLAIM) is not None:
+                    raise
+                claimed = None
+            if claimed is None:
+                claimed = self._functions.alias(name, CLAIM)
+                if claimed is None or self._token not in claimed.description:
+                    self._lost.set()
                     return
-                self._revision = claimed.revision if self._token in claimed.description else self._revision
+            self._revision, self._renewed_at = claimed.revision, now
 
-    def _renewed(self, name: str, revision: str) -> AliasState | None:
-        return self._functions.move_alias(name, CLAIM, LATEST, revision=revision, description=self._description())
+    def _moved(self, name: str, revision: str) -> AliasState | None:
+        return self._functions.move_alias(
+            name, CLAIM, LATEST, revision=revision, description=self._description(), repeats=False
+        )
+
+    def _end_renewal(self) -> None:
+        self._ended.set()
+        self._renewal.join()
+        self._ended.clear()
 
     def _release(self) -> None:
         if self._name is None:
             return
-        self._ended.set()
-        self._renewal.join()
+        self._end_renewal()
         # If the claim remains, the next deployer only has to wait until it is too old.
-        with suppress(AwsError):
+        with suppress(LaminaError):
             found = self._functions.alias(self._name, CLAIM)
             if found is not None and self._token in found.description:
                 self._functions.delete_alias(self._name, CLAIM)

@@ -218,7 +218,7 @@ class ServicePlan:
                     is_change = any(step.action.is_change for step in steps)
                     if is_change:
                         stack.enter_context(claim.hold())
-                if is_change:
+                if claim.is_held:
                     # Since the plan, another deployer may have changed any of the functions, also one that the plan keeps.
                     create = service.creation is not None
                     steps = service.survey(destination, desired, create=create, earlier=steps)

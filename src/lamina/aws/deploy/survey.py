@@ -162,10 +162,8 @@ def _read_function(
     if latest is None:
         return None
     if known is not None and latest == known.latest and not latest.is_managed:
-        now = functions.get(desired.name, config.alias or DEFAULT_ALIAS)
-        # The alias's revision is that of the plan, so Lambda rejects moving an alias that was moved away and back.
-        if (now and now.version) == (known.alias and known.alias.version):
-            return known
+        # Lambda rejects moving the alias if its revision is no longer the known one.
+        return known
     alias, pointed = _read_alias(functions, desired, latest, config)
     code_bytes = storage = None
     old, is_replaced = package, desired.deployed_handler(latest) != latest.settings.handler
