@@ -14,6 +14,7 @@ from aws.lambdafakes import FakeFunctions, code, digest, unzipped
 from lamina.aws.api.functions import PUBLISHED, CodeStorage, Settings, Storage
 from lamina.aws.deploy import apply
 from lamina.aws.deploy.apply import Deployment, DeployOutcome, Progress
+from lamina.aws.deploy.claim import Claim, ClaimTimes
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
 from lamina.aws.deploy.plan import (
@@ -31,6 +32,7 @@ from lamina.aws.destination.bucket import Bucket
 from lamina.aws.destination.destination import Cancellation
 from lamina.aws.destination.naming import Keys
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, StoppedError, UnreachableError
+from lamina.core.reporter import SILENT
 from lamina.core.values import Package
 
 if TYPE_CHECKING:
@@ -129,13 +131,16 @@ class Shop:
         assert isinstance(action, UpdateFunction)
         return action
 
-    def deployment(self, steps: tuple[FunctionStep, ...], creation: Creation | None = None) -> Deployment:
+    def deployment(
+        self, steps: tuple[FunctionStep, ...], creation: Creation | None = None, claim: Claim | None = None
+    ) -> Deployment:
         return Deployment(
             self.lambda_,
             steps,
             directory=self.directory,
             bucket=None,
             creation=creation,
+            claim=claim,
             patience=IMPATIENT,
         )
 
@@ -717,3 +722,47 @@ def test_a_new_handler_with_new_layers(tmp_path: Path) -> None:
         shop.deployment(steps).run()
 
         assert (digest(shop.new), settings(NEW)) == shop.lambda_.serving("shop-beta", "live")
+
+
+@pytest.mark.parametrize("operation", ["UpdateFunctionConfiguration", "PublishVersion", "UpdateAlias"])
+def test_changes_nothing_more_without_the_claim(tmp_path: Path, operation: str) -> None:
+    """A deployment whose claim was taken over neither continues nor rolls back, and reports the functions that it had changed."""
+    shop = Shop(tmp_path)
+    names = [f"shop-{name}" for name in NAMES]
+    steps = shop.steps()
+    times = ClaimTimes(renew_seconds=900, sleep=lambda _: None)
+    first, second = (
+        Claim(shop.lambda_, names, existing=names, stop=Cancellation(), reporter=SILENT, times=times) for _ in range(2)
+    )
+    left: list[object] = []
+
+    def stalls(called: str) -> None:
+        if called == operation and not left:
+            left.append(called)
+            shop.lambda_.clock += times.valid_seconds + 1
+            with second.hold():
+                left.append(shop.lambda_.snapshot())
+            shop.lambda_.calls.clear()
+
+    deployment = shop.deployment(steps, claim=first)
+    with first.hold():
+        shop.lambda_.after = stalls
+        with pytest.raises(DeployError) as caught:
+            deployment.run()
+
+    changes = {each for each in shop.lambda_.calls if not each.startswith("Get")}
+    assert changes <= {"UpdateAlias"}
+    assert deployment.progress is Progress.FAILED
+    assert "some functions could not be rolled back" in str(caught.value)
+    assert "another run took over the claim" in str(caught.value)
+
+
+def test_rejected_first_change(tmp_path: Path) -> None:
+    """If Lambda rejects the first change, nothing was changed, and the deployment says so."""
+    shop = Shop(tmp_path)
+    deployment = shop.deployment(shop.steps())
+    shop.lambda_.before = refusing("UpdateFunctionConfiguration")
+    with pytest.raises(DeployError, match="nothing was changed"):
+        deployment.run()
+
+    assert deployment.progress is Progress.UNTOUCHED

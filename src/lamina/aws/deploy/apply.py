@@ -106,7 +106,7 @@ class Deployment:
                 uploader=uploader,
                 creation=creation,
                 patience=patience or Patience(),
-                stop=self._stop,
+                check=self._check,
                 reporter=reporter,
             )
             for step in steps
@@ -135,7 +135,7 @@ class Deployment:
         except BaseException as error:
             is_touched = any(each.touched for each in changes)
             self.progress = Progress.FAILED if is_touched else Progress.UNTOUCHED
-            problems = _put_back(changes)
+            problems = _put_back(changes, self._check_claim)
             if is_touched and not problems:
                 self.progress = Progress.ROLLED_BACK
             if isinstance(error, LaminaError):
@@ -174,6 +174,14 @@ class Deployment:
             )
         return [each for each in changes if each is not first]
 
+    def _check(self) -> None:
+        self._stop.check()
+        self._check_claim()
+
+    def _check_claim(self) -> None:
+        if self._claim is not None:
+            self._claim.check()
+
     def _outcome(self, step: FunctionStep) -> DeployOutcome:
         change = self._changes.get(step.action.desired.name)
         if change is None:
@@ -187,7 +195,7 @@ class Deployment:
         """Run *phase* on *changes* in parallel. After a failure, start no further change, wait for the running ones, then raise the error."""
 
         def checked(change: FunctionChange) -> None:
-            self._stop.check()
+            self._check()
             phase(change)
 
         in_parallel(checked, changes, workers=_WORKERS)
@@ -199,18 +207,20 @@ def previous_version(step: FunctionStep) -> str | None:
     return None if alias is None else alias.version
 
 
-def _put_back(changes: Sequence[FunctionChange]) -> tuple[str, ...]:
+def _put_back(changes: Sequence[FunctionChange], check: Callable[[], None]) -> tuple[str, ...]:
     """Roll the functions back, aliases first, and return one message for each rollback step that failed."""
     problems: list[str] = []
     touched = [each for each in changes if each.touched]
     for undo in (FunctionChange.put_back_alias, FunctionChange.put_back_latest):
         for change in touched:
-            # A requested stop must not interrupt the rollback.
-            change.stop = Cancellation()
+            # A requested stop must not interrupt the rollback. If the claim is lost, another deployer is responsible for the functions.
+            change.check = check
             try:
                 undo(change)
             except LaminaError as error:
                 problems.append(f"`{change.name}` could not be rolled back: {error}")
+    # Both steps of a function may fail for the same reason.
+    problems = list(dict.fromkeys(problems))
     return tuple(problems)
 
 

@@ -16,15 +16,21 @@ from lamina.aws.api.facts import waiter_seconds
 from lamina.aws.api.functions import LATEST, PUBLISHED, CodeStorage, NewFunction
 from lamina.aws.deploy.plan import CreateFunction, LatestState, UpdateFunction, states
 from lamina.aws.deploy.survey import backup
-from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, UnavailableError, UnreachableError
+from lamina.core.errors import (
+    AwsError,
+    ChangedMeanwhileError,
+    DeployError,
+    LaminaError,
+    UnavailableError,
+    UnreachableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from lamina.aws.api.functions import Functions, FunctionState
+    from lamina.aws.api.functions import AliasState, Functions, FunctionState
     from lamina.aws.deploy.code_upload import CodeUploader
-    from lamina.aws.destination.destination import Cancellation
     from lamina.core.reporter import Reporter
     from lamina.core.values import Package
 
@@ -70,9 +76,11 @@ class FunctionChange:
     uploader: CodeUploader
     creation: Creation | None
     patience: Patience
-    stop: Cancellation
+    check: Callable[[], None]
+    """Called before each change and while waiting. Raises an error if the deployment, or its rollback, must change nothing more."""
     reporter: Reporter
     touched: bool = False
+    """Whether a change was accepted, or may have been."""
     doubtful: bool = False
     """Whether the function may have been created although no reply confirmed it."""
     latest: FunctionState | None = None
@@ -86,6 +94,8 @@ class FunctionChange:
     republished: bool = False
     """Whether `PUBLISHED` was replaced."""
     alias_touched: bool = False
+    moved: AliasState | None = None
+    """The alias after this deployment moved or created it; ``None`` if no reply confirmed that."""
     sent_bytes: int = 0
 
     @property
@@ -136,6 +146,7 @@ class FunctionChange:
             memory_mb=memory,
             timeout_seconds=timeout,
         )
+        self.check()
         try:
             # "The function exists" has two causes: the first reply was lost and the SDK repeated the request, or someone else has just
             # created the function. So a rollback deletes the function only if the reply confirms that it was created.
@@ -151,7 +162,6 @@ class FunctionChange:
         planned = action.found.latest
         current = self._expect(self._rested() if planned.busy else planned, found)
         for state in following:
-            self.touched = True
             if state.code_sha256 != current.code_sha256:
                 self.sent_bytes += self.uploader.sent_bytes(self.package.path, self.storage.storage)
             current = self._go(current, state, self.package.path)
@@ -159,17 +169,26 @@ class FunctionChange:
 
     def _go(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState:
         """Change either the code (to the zip *code*) or the settings of ``$LATEST`` from *current* to *state*, and wait for completion."""
-        self.stop.check()
-        started = self._start(current, state, code)
-        if started is None:
-            found = self._settled()
-            if found is not None and LatestState.of(found) == state:
-                return found
-            started = self._start(self._expect(found, LatestState.of(current)), state, code)
+        was, self.touched = self.touched, True
+        try:
+            started = self._start(current, state, code)
+            if started is None:
+                found = self._settled()
+                if found is not None and LatestState.of(found) == state:
+                    return found
+                started = self._start(self._expect(found, LatestState.of(current)), state, code)
+        except (UnavailableError, UnreachableError):
+            raise
+        except LaminaError:
+            # An earlier request, whose reply was lost, may have been accepted.
+            found = self.functions.get(self.name)
+            self.touched = was or (found is not None and LatestState.of(found) == state)
+            raise
         return self._expect(self._settled(started=started), state)
 
     def _start(self, current: FunctionState, state: LatestState, code: Path) -> FunctionState | None:
         """Start the change, and return the state; ``None`` if ``$LATEST`` no longer has the revision of *current*."""
+        self.check()
         if (current.code_sha256, current.architecture) == (state.code_sha256, state.architecture):
             return self.functions.update_settings(self.name, state.settings, revision=current.revision)
         return self.functions.update_code(
@@ -208,6 +227,7 @@ class FunctionChange:
         """Start publishing ``$LATEST``, which must be in *state*, as a version, and return the version's state."""
         for attempt in range(_ATTEMPTS):
             revision = self._expect(self._settled(started=None if attempt else self.latest), state).revision
+            self.check()
             version = self.functions.publish_version(self.name, code_sha256=state.code_sha256, revision=revision, to=to)
             if version is not None:
                 return version
@@ -219,14 +239,15 @@ class FunctionChange:
         if alias is None or version is None:
             return
         before = self.action.found.alias if isinstance(self.action, UpdateFunction) else None
+        self.check()
         self.alias_touched = True
         self.touched = self.touched or isinstance(self.action, UpdateFunction)
         moved = None
         try:
             if before is None:
-                moved = self.functions.create_alias(self.name, alias, version)
+                moved = self.moved = self.functions.create_alias(self.name, alias, version)
             elif before.version != version:
-                moved = self.functions.move_alias(self.name, alias, version, revision=before.revision)
+                moved = self.moved = self.functions.move_alias(self.name, alias, version, revision=before.revision)
         except AwsError:
             if not self._points(alias, version):
                 raise
@@ -246,8 +267,13 @@ class FunctionChange:
         if not self.alias_touched or not isinstance(action, UpdateFunction) or action.alias is None:
             return
         before, now = action.found.alias, self.functions.alias(self.name, action.alias)
-        if now is None or now.version != self.version:
+        if (
+            now is None
+            or now.version != self.version
+            or (self.moved is not None and now.revision != self.moved.revision)
+        ):
             return
+        self.check()
         if before is None:
             self.functions.delete_alias(self.name, action.alias)
         elif before.version != now.version:
@@ -259,11 +285,19 @@ class FunctionChange:
 
         All these states are within Lambda's size limit. Raises `ChangedMeanwhileError` if someone else has changed the function.
         """
+        current = self._rested()
+        is_last = current is None or self.published is not None or self.latest is None
+        if current is not None and self.latest is not None and current.revision == self.latest.revision:
+            is_last = True
         if isinstance(self.action, CreateFunction):
+            if current is None:
+                return
+            self._expect(current if is_last else None, self.action.final)
+            self.check()
             self.functions.delete(self.name)
             return
-        chain, current = states(self.action), self._rested()
-        if current is None or LatestState.of(current) not in chain:
+        chain = states(self.action)
+        if current is None or LatestState.of(current) not in chain or not is_last:
             raise self._changed()
         for state in reversed(chain[: chain.index(LatestState.of(current))]):
             current = self._go(current, state, backup(self.directory, self.name))
@@ -300,7 +334,7 @@ class FunctionChange:
                     hint="check the function's state in the Lambda console, then run `lamina deploy` again; to wait longer, set `wait-seconds` in "
                     "`[tool.lamina.deploy]`",
                 )
-            self.stop.check()
+            self.check()
             patience.sleep(pause)
             pause = min(1.5 * pause, patience.longest_poll_seconds)
             found = self.functions.get(self.name, version)
