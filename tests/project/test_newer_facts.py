@@ -109,6 +109,33 @@ def test_new_runtime(tmp_path: Path) -> None:
         Target.of("python3.16", "arm64")
 
 
+@pytest.mark.parametrize(
+    ("words", "table", "fact"),
+    [
+        (["deploy", "--alias", "live"], "", "`live` is not a valid alias name"),
+        (["deploy"], '[tool.lamina.deploy]\nalias = "live"', "tool.lamina.deploy.alias: `live` is not a valid alias name"),
+        (["publish", "--region", "eu-west-1"], "", "`eu-west-1` is not a valid region name"),
+        (["prune", "--region", "eu-west-1"], "", "`eu-west-1` is not a valid region name"),
+        (["publish"], '[tool.lamina.publish]\nlicense = "MIT"', "tool.lamina.publish.license: the text has 3 characters"),
+    ],
+)  # fmt: skip
+def test_facts_that_check_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], table: str, fact: str
+) -> None:
+    """Options and the tables for commands are checked against newer facts, too, although they are read first."""
+    facts = (
+        _row("pattern", "alias", pattern="[0-9]")
+        + _row("pattern", "region", pattern="moon")
+        + _row("quota", "layer_license_characters", value=2)
+    )
+    root = _service(tmp_path, facts).root
+    with (root / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(table)
+
+    assert 2 == main([*words, "--project", str(root)])
+    assert fact in capsys.readouterr().err
+
+
 def test_older_rows(tmp_path: Path) -> None:
     """A row that was read before lamina's own is not used, and a note names it: the file was written for an older lamina."""
     service = config.load(_service(tmp_path, _row("quota", "layers", value=7, read=dt.date(2026, 1, 1))).root)

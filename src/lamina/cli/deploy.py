@@ -70,8 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from lamina.core.temporary import temporary_directory
 
-    _check(arguments)
     project = project_of(arguments)
+    _check(arguments)
     with Console.of(arguments) as console, temporary_directory("deploy") as directory:
         return _run(arguments, project, directory, console)
 

@@ -29,19 +29,24 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 
 def project_of(arguments: argparse.Namespace) -> Path:
     """
-    Return the directory of the service, found upwards from ``--project`` or the working directory.
+    Return the directory of the service, found upwards from ``--project`` or the working directory, and use its facts about AWS.
 
-    Raises `ConfigError` if there is none, or if there are several because the directory is the root of a workspace.
+    Raises `ConfigError` if there is none, or if there are several because the directory is the root of a workspace, and the errors of
+    `lamina.project.newer_facts.use_facts_of`.
     """
     from pathlib import Path
 
     from lamina.pipeline import workspace
     from lamina.project.file import find_project
+    from lamina.project.newer_facts import use_facts_of
 
     start = Path(arguments.project or ".")
     if (found := workspace.find(start)) is not None:
         raise _several_services(arguments, found)
-    return find_project(start)
+    project = find_project(start)
+    # Options and the tables for commands are checked against facts before the rest of the configuration is read.
+    use_facts_of(project)
+    return project
 
 
 def _several_services(arguments: argparse.Namespace, found: Workspace) -> ConfigError:
