@@ -110,6 +110,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         layers=layers,
         notes=(*notes, *(described.notes if described is not None else ())),
         inputs=(file.path, *facts, *(described.inputs if described is not None else ())),
+        runtime_inputs=_runtime_inputs(file.path, reader, options, described),
         store=team_store,
         sdk=sdk,
         local=local,
@@ -118,6 +119,16 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         others=others,
     )
     return _extended(service, options)
+
+
+def _runtime_inputs(
+    path: Path, reader: Table, options: BuildOptions, described: DescribedFunctions | None
+) -> tuple[Path, ...]:
+    if options.runtime is not None:
+        return ()
+    if described is None or "runtime" in reader or "targets" in reader:
+        return (path,)
+    return tuple(dict.fromkeys((path.parent / described.path, *described.inputs)))
 
 
 def section(project: Path, name: str, mistakes: list[tuple[str, str]]) -> tuple[str, Table]:

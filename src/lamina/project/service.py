@@ -128,6 +128,8 @@ class Service:
     layers: tuple[LayerConfig, ...]
     inputs: tuple[Path, ...]
     """The configuration files that define the service."""
+    runtime_inputs: tuple[Path, ...] = ()
+    """Those of *inputs* one of which sets the runtime; empty if an option of the command does."""
     store: str | None = None
     """The address of the team store, as ``s3://bucket/prefix``."""
     sdk: SdkPolicy = SdkPolicy.CHECK

@@ -10,6 +10,8 @@ import pytest
 
 from lamina.core.target import Target
 from lamina.pipeline.checks.runtime import check
+from lamina.project import config
+from lamina.project.options import BuildOptions
 from lamina.project.service import Function
 from pipeline.checks.made import make_service
 
@@ -119,8 +121,37 @@ def test_deprecated_can_be_ignored() -> None:
 def test_line_to_change(tmp_path: Path, name: str, line: str) -> None:
     """The warning names the line that sets the runtime, whether it is in the configuration or in a template."""
     path = tmp_path / name
-    path.write_text(f"# python3.9\n\nother = 'python3.99 python3.9.1'\n{line}\n", encoding="utf-8")
-    service = replace(make_service(), target=Target.of("python3.9", "arm64"), inputs=(path,))
+    path.write_text(f"# python3.9\ncommand = 'python3.9'\nother = 'python3.99 python3.9.1'\n{line}\n", encoding="utf-8")
+    service = replace(make_service(), target=Target.of("python3.9", "arm64"), runtime_inputs=(path,))
     [finding] = check(service, today=_TODAY)
 
     assert finding.message.endswith(f"; change it to `python3.14` in `{name}`, line 4")
+
+
+@pytest.mark.parametrize(
+    ("settings", "option", "place"),
+    [
+        ('runtime = "python3.9"', None, " in `pyproject.toml`, line 8"),
+        ('runtime = "python3.13"', "python3.9", ""),
+        ("", None, " in `template.yaml`, line 4"),
+        ("", "python3.9", ""),
+    ],
+)
+def test_file_that_sets_the_runtime(tmp_path: Path, settings: str, option: str | None, place: str) -> None:
+    """The place is in the configuration or the template, not in the file with facts, which names every runtime; an option has none."""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "app.py").touch()
+    (tmp_path / "facts.toml").write_text(
+        '[[interpreter]]\nruntime = "python3.9"\nversion = "3.9.60"\nsource = "a log"\nread = 2027-11-02\n'
+    )
+    functions = '[tool.lamina.functions]\nf = "app.handler"\n' if settings else ""
+    (tmp_path / "template.yaml").write_text(
+        "Resources:\n  F:\n    Type: AWS::Serverless::Function\n    Properties: {Runtime: python3.9, Handler: app.handler, CodeUri: src}\n"
+    )
+    (tmp_path / "pyproject.toml").write_text(
+        "# python3.9\n[tool.other]\ncommand = 'python3.9'\n\n[tool.lamina]\n"
+        f"facts = 'facts.toml'\nsource = ['src']\n{settings}\n{functions}"
+    )
+    [finding] = check(config.load(tmp_path, BuildOptions(runtime=option)), today=_TODAY)
+
+    assert finding.message.endswith(f"; change it to `python3.14`{place}")

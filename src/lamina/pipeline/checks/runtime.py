@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _SOON = dt.timedelta(days=90)
 """How long before Lambda rejects new functions a build starts to warn."""
 
+_KEYS = re.compile("runtime|targets", re.IGNORECASE)
+
 
 def check(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
     """
@@ -86,13 +88,17 @@ def _before(day: dt.date | None) -> dt.date | None:
 
 
 def _place(runtime: str, service: Service) -> str:
-    """Return the file and the line of *service* that name *runtime*, or nothing if an option of the command does."""
+    """Return the file and the line of *service* that set *runtime*, or nothing if an option of the command does."""
     name = re.compile(rf"(?<![\w.]){re.escape(runtime)}(?![\w.])")
-    for path in filter(Path.is_file, service.inputs):
-        for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), start=1):
-            if name.search(line.partition("#")[0]):
-                return f" in `{path.name}`, line {number}"
-    return ""
+    found = [
+        (path, number, line)
+        for path in filter(Path.is_file, service.runtime_inputs)
+        for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), start=1)
+        if name.search(line.partition("#")[0])
+    ]
+    # Other lines, such as the command of another tool, may name the same Python.
+    found.sort(key=lambda each: _KEYS.search(each[2]) is None)
+    return next((f" in `{path.name}`, line {number}" for path, number, _ in found), "")
 
 
 def _managed(service: Service) -> Iterator[Finding]:
