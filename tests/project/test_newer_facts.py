@@ -77,13 +77,13 @@ def test_changed_rows(tmp_path: Path) -> None:
         _row("quota", "layers", value=7)
         + _row("setting", "timeout", most=7_200)
         + _row("waiter", "FunctionUpdated", seconds=600)
-        + _row("runtime", "python3.13", deprecation=dt.date(2031, 1, 1))
+        + _row("runtime", "python3.13", deprecation=dt.date(2029, 7, 1))
     )
     before = (quotas().layers, setting("timeout").most, waiter_seconds("FunctionUpdated"))
     config.load(_service(tmp_path, facts).root)
 
     assert (7, 7_200, 600) == (quotas().layers, setting("timeout").most, waiter_seconds("FunctionUpdated"))
-    assert dt.date(2031, 1, 1) == next(each.deprecation for each in runtimes() if each.name == "python3.13")
+    assert dt.date(2029, 7, 1) == next(each.deprecation for each in runtimes() if each.name == "python3.13")
     assert sorted(runtimes(), key=lambda runtime: runtime.python) == list(runtimes())
 
     forget_facts()
@@ -136,6 +136,14 @@ def test_facts_that_check_options(
     assert fact in capsys.readouterr().err
 
 
+def test_runtime_that_is_no_longer_a_preview(tmp_path: Path) -> None:
+    """A newer row of a runtime may lack the date since which it is a preview."""
+    row = "".join(line for line in _row("runtime", "python3.15").splitlines(keepends=True) if "preview" not in line)
+    config.load(_service(tmp_path, row).root)
+
+    assert [None] == [each.preview for each in runtimes() if each.name == "python3.15"]
+
+
 def test_older_rows(tmp_path: Path) -> None:
     """A row that was read before lamina's own is not used, and a note names it: the file was written for an older lamina."""
     service = config.load(_service(tmp_path, _row("quota", "layers", value=7, read=dt.date(2026, 1, 1))).root)
@@ -158,6 +166,12 @@ def test_older_rows(tmp_path: Path) -> None:
         (_row("quota", "layers", source=""), "quota[0].source", "the string is empty"),
         (_row("quota", "layers", read="2027"), "quota[0].read", "expected a date, found a string"),
         ('[[quota]]\nname = "layers"\nvalue = 7\nread = 2027-01-01\n', "quota[0].source", "missing required key"),
+        (_row("setting", "memory").replace("most = 32768\n", ""), "setting[0].most", "missing required key"),
+        (_row("runtime", "python3.13").replace("block_update = 2029-08-31\n", ""), "runtime[0].block_update", "missing required key"),
+        (_row("setting", "memory", least=129), "setting[0].default", "128 is less than `least`, 129"),
+        (_row("setting", "memory", default=10_241), "setting[0].ordinary", "10240 is less than `default`, 10241"),
+        (_row("setting", "timeout", most=1_799), "setting[0].most", "1799 is less than `ordinary`, 1800"),
+        (_row("runtime", "python3.13", block_create=dt.date(1, 1, 1)), "runtime[0].block_create", "0001-01-01 is before `deprecation`, 2029-06-30"),
         (_row("quota", "layers") * 2, "quota[1]", "states the same fact as a row above; remove one of them"),
         (_row("setting", "timeout", default="3"), "setting[0].default", "expected an integer, found a string"),
         (_row("pattern", "alias", pattern="["), "pattern[0].pattern", "`[` is not a regular expression: unterminated character set at position 0"),

@@ -2,12 +2,13 @@
 Read the file that ``facts`` in the configuration names: facts about AWS that are newer than the installed lamina.
 
 The file has the tables of the data files in `lamina.core.facts.FILES`. Each row is checked against lamina's own rows of its table: it has
-the same keys with values of the same types. All mistakes are collected.
+the same keys with values of the same types, and limits and dates that are in order. All mistakes are collected.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import re
 import threading
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,13 @@ if TYPE_CHECKING:
 _OPEN = frozenset({"interpreter", "operation", "preinstalled", "runtime", "state"})
 # Values that code knows, so that a file can only repeat them.
 _CLOSED = frozenset({("runtime", "architectures"), ("state", "latest"), ("state", "version")})
+# Keys of lamina's own rows that a newer row may lack: a runtime is a preview only at first, and other runtimes may have no version.
+_TRANSIENT = frozenset({("preinstalled", "version"), ("runtime", "preview")})
+# Keys whose values do not decrease in this order.
+_ASCENDING = {
+    "setting": ("least", "default", "ordinary", "most"),
+    "runtime": ("deprecation", "block_create", "block_update"),
+}
 _PAIRS = frozenset({"python", "glibc"})
 _MOST_BYTES = 1_000_000
 _SHOWN = 3
@@ -158,11 +166,13 @@ def _check_rows(table: str, rows: list[dict[str, Any]], own: Sequence[facts.Row]
         # A value has the type of the same row's own one. A closed value can also be that of another row.
         same = {key: [value] for key, value in by_name.get(name, {}).items() if (table, key) not in _CLOSED}
         like = known | same
+        wanted = dict.fromkeys((*required, *(key for key in by_name.get(name, ()) if (table, key) not in _TRANSIENT)))
         found = [
             *((key, f"unknown key{did_you_mean(key, known)}") for key in row if key not in known),
-            *((key, "missing required key") for key in required if key not in row),
+            *((key, "missing required key") for key in wanted if key not in row),
             *((key, fact) for key in row if key in known and (fact := _mistake(table, key, row[key], like[key]))),
         ]
+        found += _descending(table, row) if not found else ()
         mistakes += [(f"{place}.{key}", fact) for key, fact in found]
         if not found and name not in by_name and table not in _OPEN:
             names = [each[-1] for each in by_name]
@@ -170,6 +180,15 @@ def _check_rows(table: str, rows: list[dict[str, Any]], own: Sequence[facts.Row]
         if not found and name in seen and table != "preinstalled":
             mistakes.append((place, "states the same fact as a row above; remove one of them"))
         seen.add(name)
+
+
+def _descending(table: str, row: facts.Row) -> Iterable[tuple[str, str]]:
+    """Yield a mistake for each value in *row* of *table* that is less than the one it must not be less than."""
+    keys = [key for key in _ASCENDING.get(table, ()) if key in row]
+    for lower, upper in itertools.pairwise(keys):
+        if row[upper] < row[lower]:
+            word = "before" if isinstance(row[upper], dt.date) else "less than"
+            yield upper, f"{row[upper]} is {word} `{lower}`, {row[lower]}"
 
 
 def _mistake(table: str, key: str, value: Any, known: Sequence[Any]) -> str | None:

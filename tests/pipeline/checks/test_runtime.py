@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamina.core.facts import replace_facts
 from lamina.core.target import Target
+from lamina.core.toml import read_data
 from lamina.pipeline.checks.runtime import check
 from lamina.project import config
 from lamina.project.options import BuildOptions
@@ -101,6 +103,16 @@ def test_supported(runtime: str, today: dt.date) -> None:
     found = check(replace(make_service(), target=Target.of(runtime, "arm64")), today=today)
 
     assert "runtime-deprecated" not in {finding.rule for finding in found}
+
+
+def test_earliest_dates() -> None:
+    """The first date that there is, in a file with facts, is a date in the past."""
+    row = next(row for row in read_data("runtimes.toml")["runtime"] if row["name"] == "python3.13")
+    ends = dict.fromkeys(("deprecation", "block_create", "block_update"), dt.date.min)
+    replace_facts({"runtime": [row | ends | {"read": dt.date.max}]})
+    [finding] = check(make_service(), today=_TODAY)
+
+    assert "no support since 0001-01-01, no new functions since 0001-01-01" in finding.message
 
 
 def test_deprecated_can_be_ignored() -> None:

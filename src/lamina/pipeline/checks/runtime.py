@@ -60,8 +60,8 @@ def _preview(runtime: Runtime) -> Iterator[Finding]:
 
 
 def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[Finding]:
-    begin = min((day for day in (runtime.deprecation, _before(runtime.block_create)) if day is not None), default=None)
-    if begin is None or today < begin:
+    is_over = runtime.deprecation is not None and runtime.deprecation <= today
+    if not is_over and (runtime.block_create is None or runtime.block_create - today > _SOON):
         return
     events = (
         ("support", runtime.deprecation),
@@ -69,7 +69,6 @@ def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[
         ("updates", runtime.block_update),
     )
     facts = [f"no {what} {'since' if day <= today else 'from'} {day}" for what, day in events if day is not None]
-    is_over = runtime.deprecation is not None and runtime.deprecation <= today
     newest = next(reversed(supported_runtimes(today)), None)
     change = (
         "lamina knows no newer runtime: update lamina"
@@ -81,10 +80,6 @@ def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[
         None,
         f"`{runtime.name}` is {'' if is_over else 'soon '}deprecated: {', '.join(facts)}; {change}",
     )
-
-
-def _before(day: dt.date | None) -> dt.date | None:
-    return None if day is None else day - _SOON
 
 
 def _place(runtime: str, service: Service) -> str:
