@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lamina.aws.api.errors import Caller
 from lamina.aws.api.pace import LambdaPace, Pace
 from lamina.aws.api.session import Access
 from lamina.core.errors import ThrottledError
@@ -82,16 +84,18 @@ def test_throttled_calls_are_repeated_more_slowly(throttled: int) -> None:
 
 
 def test_a_call_that_must_not_be_repeated_is_not() -> None:
-    """The caller of such an operation looks for its result first."""
+    """The caller of such an operation looks for its result first. The other calls become slower all the same."""
     asked = []
 
     def call(operation: str, **_: Any) -> dict[str, Any]:
         asked.append(operation)
         raise ThrottledError("slow down")
 
+    pace = Pace(1000)
     with pytest.raises(ThrottledError):
-        LambdaPace(Pace(1000)).limit(call, repeats=False)("PublishLayerVersion", doing="test")
+        LambdaPace(pace).limit(call, repeats=False)("PublishLayerVersion", doing="test")
     assert ["PublishLayerVersion"] == asked
+    assert pytest.approx(2 / 1000) == pace.interval
 
 
 @pytest.mark.parametrize(
@@ -121,3 +125,23 @@ def test_users_of_one_account_share_a_pace(monkeypatch: pytest.MonkeyPatch, mini
     list(services.inventory.layers())
 
     assert ["shared", "shared", "other", "shared"] == turns
+
+
+def test_throttled_calls_of_the_inventory_are_repeated(monkeypatch: pytest.MonkeyPatch, ministack: Emulator) -> None:
+    """``lamina prune`` repeats a throttled request to Lambda or CloudFormation, as the commands that publish and deploy do."""
+    asked: list[str] = []
+    call = Caller.__call__
+
+    def throttled_once(caller: Caller, operation: str, **parameters: Any) -> dict[str, Any] | None:
+        asked.append(operation)
+        if asked.count(operation) == 1:
+            raise ThrottledError("slow down")
+        return call(caller, operation, **parameters)
+
+    monkeypatch.setattr(Caller, "__call__", throttled_once)
+    monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
+    inventory = Access(region=ministack.region).connect().inventory
+    list(inventory.layers())
+    list(inventory.unsettled_stacks())
+
+    assert ["ListLayers", "ListLayers", "ListStacks", "ListStacks"] == asked[:4]

@@ -20,7 +20,6 @@ from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, UnsettledStack
 from lamina.aws.api.layers import Grant, Publication
-from lamina.aws.api.pace import Pace
 from lamina.aws.api.session import Access
 from lamina.aws.api.ssm import StoredParameters
 from lamina.aws.destination.bucket import Bucket
@@ -288,7 +287,6 @@ def test_pages(ministack: Emulator, layer: str) -> None:
     for number in range(3):
         client.update_function_configuration(FunctionName=f"{layer}-{number}", Layers=[f"{arn}:8"])
     inventory = Access(region=ministack.region).connect().inventory
-    inventory._pace = Pace(1000)
     found = survey(inventory, [layer], ONE, guards=NOTHING, now=dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
     delete_versions(inventory, found)
     left = sorted(row["Version"] for row in client.list_layer_versions(LayerName=layer)["LayerVersions"])
@@ -312,7 +310,7 @@ def test_list_without_versions() -> None:
         stubber.add_response(
             "list_versions_by_function", {"Versions": [row("1", 1), row("2", 2)]}, {"FunctionName": "f"}
         )
-        found = [each.layers for each in AwsInventory(call, call, pace=Pace(1000)).attachments()]
+        found = [each.layers for each in AwsInventory(call, call).attachments()]
 
     assert [(f"{LAYER}:2",), (f"{LAYER}:1",), (f"{LAYER}:2",)] == found
 
@@ -327,7 +325,7 @@ def test_functions_without_versions() -> None:
         rows = [{"FunctionName": each, "FunctionArn": f"{each}:$LATEST", "Version": "$LATEST"} for each in names]
         return {"Functions": rows, "Versions": rows[:1]}
 
-    assert [] == list(AwsInventory(call, call, pace=Pace(1e9)).attachments())
+    assert [] == list(AwsInventory(call, call).attachments())
     assert ["ListFunctions"] == calls
 
 
@@ -385,7 +383,7 @@ class Rollback:
 
 def test_stack_without_the_names_of_its_layers() -> None:
     """If a stack's template does not name its layers, all versions of the layers that the stack's functions use are kept."""
-    inventory = AwsInventory(Rollback(), Rollback(), pace=Pace(1e9))
+    inventory = AwsInventory(Rollback(), Rollback())
     found = survey(inventory, [NAME], ONE, guards=NOTHING, now=NOW)
 
     guarded = "a CloudFormation stack may still roll back to it"
@@ -473,7 +471,7 @@ class LargeAccount:
 def test_large_account() -> None:
     """The plan for a large account takes fewer than 1,000 calls and little memory, and the deletion two for each version."""
     caller = LargeAccount()
-    inventory = AwsInventory(caller, caller, pace=Pace(1e9))
+    inventory = AwsInventory(caller, caller)
     tracemalloc.start()
     try:
         found = survey(inventory, None, ONE, guards=caller.guards(), now=NOW)

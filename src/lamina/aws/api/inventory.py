@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lamina.aws.api.errors import pages
 from lamina.aws.api.facts import unsettled_stack_statuses
 from lamina.aws.api.layers import LambdaLayers
-from lamina.aws.api.pace import Pace
 from lamina.aws.api.signed import unzipped_bytes
 from lamina.core.errors import UnreachableError
 
@@ -98,26 +97,16 @@ def versions_in(text: str) -> tuple[str, ...]:
 class AwsInventory:
     """The `Inventory` protocol over the Lambda and CloudFormation APIs."""
 
-    def __init__(
-        self, lambda_: Call, stacks: Call, *, pace: Pace | None = None, certificates: str | bool = True
-    ) -> None:
+    def __init__(self, lambda_: Call, stacks: Call, *, certificates: str | bool = True) -> None:
         """
-        Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*. *pace* limits the rate of both.
+        Send requests to Lambda through *lambda_*, and to CloudFormation through *stacks*. Both keep to the account's rate limits.
 
         Zips are read with the trusted *certificates* of the AWS configuration; ``True`` stands for botocore's own.
         """
         self._certificates = certificates
-        self._pace = pace or Pace()
-        self._lambda = self._paced(lambda_)
-        self._stacks = self._paced(stacks)
-        self._layers = LambdaLayers(self._lambda, knows_storage=False)
-
-    def _paced(self, call: Call) -> Call:
-        def paced(operation: str, **parameters: Any) -> dict[str, Any] | None:
-            self._pace.wait()
-            return call(operation, **parameters)
-
-        return paced
+        self._lambda = lambda_
+        self._stacks = stacks
+        self._layers = LambdaLayers(lambda_, knows_storage=False)
 
     def layers(self) -> Iterator[str]:
         """Yield the names of all layers."""

@@ -80,7 +80,7 @@ class LambdaPace:
         return cls()
 
     def limit(self, call: Call, *, repeats: bool = True, sleep: Callable[[float], None] = time.sleep) -> Call:
-        """Return *call* with the rate limits. Throttled calls are repeated, unless *repeats* is false."""
+        """Return *call* with the rate limits. A throttled call slows down the others, and is repeated unless *repeats* is false."""
 
         def limited(operation: str, **parameters: Any) -> dict[str, Any] | None:
             pace = self._reads if operation == "GetFunction" else self.shared
@@ -89,9 +89,9 @@ class LambdaPace:
                 try:
                     return call(operation, **parameters)
                 except ThrottledError:
+                    pace.slow_down()
                     if not repeats or attempt == _ATTEMPTS - 1:
                         raise
-                    pace.slow_down()
                     # Jitter keeps the throttled threads from calling at the same time again.
                     sleep(_FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1))  # noqa: S311
             raise AssertionError(operation)  # pragma: no cover - the last attempt returns or raises

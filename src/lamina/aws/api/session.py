@@ -149,9 +149,8 @@ class AwsServices:
     @cached_property
     def inventory(self) -> AwsInventory:
         """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
-        trusted = certificates(self._session)
-        pace = self._pace.shared
-        return AwsInventory(Caller(self._lambda_client), self.caller("cloudformation"), pace=pace, certificates=trusted)
+        stacks = self._pace.limit(self.caller("cloudformation"))
+        return AwsInventory(self._lambda, stacks, certificates=certificates(self._session))
 
     @cached_property
     def parameters(self) -> StoredParameters:
