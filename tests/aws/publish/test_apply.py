@@ -25,6 +25,7 @@ from lamina.aws.publish.zip_source import LayerJob
 from lamina.core.errors import (
     AwsError,
     IntegrityError,
+    MissingBucketError,
     MissingPermissionError,
     PublishError,
     StoppedError,
@@ -365,20 +366,21 @@ def test_reference_needs_a_bucket_that_keeps(tmp_path: Path) -> None:
 
 
 def test_one_place_failing_does_not_stop_the_others(wanted: DesiredLayer) -> None:
-    """A failure in one region is reported, and the other regions are still published."""
+    """A failure in one region is reported with the region and its own class, and the other regions are still published."""
 
     def refuse(operation: str) -> None:
         if operation == "PublishLayerVersion":
-            raise AwsError("no")
+            raise MissingBucketError("no", hint="create it")
 
     good, bad = Cloud(), Cloud()
     places = [
         Destination(fake, bucket="artifacts", prefix="lamina/") for fake in (bad.connect(before=refuse), good.connect())
     ]
-    with pytest.raises(AwsError) as caught:
+    with pytest.raises(MissingBucketError) as caught:
         apply(survey([LayerJob(wanted)], places))
 
-    assert str(caught.value) == "no"
+    assert f"1 of 2 destinations failed\n  {places[0].services.account}: no" == str(caught.value)
+    assert "create it" == caught.value.hint
     assert len(good.live("shop-common")) == 1
 
 

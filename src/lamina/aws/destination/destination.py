@@ -116,9 +116,10 @@ def everywhere(
     """
     Run *work* as `attempt` does, and return the results by destination. Raises an error if any destination fails.
 
-    A single failure is raised unchanged. Several are raised as one `AwsError` that lists them, or as one `StoppedError` if all of them
-    are `StoppedError`. If any of several is of another type, the first failure is raised unchanged. After a keyboard interrupt, failures
-    are raised instead of the interrupt, because they are more specific.
+    The error of an only destination is raised unchanged. With several, the error lists each that failed with its account and region. It
+    has the class of a single failure; that of several is `AwsError`, or `StoppedError` if all of them are `StoppedError`, or the class
+    of the first if any is of another type. After a keyboard interrupt, failures are raised instead of the interrupt, because they are
+    more specific.
     """
     attempted = attempt(work, destinations)
     if attempted.error is not None:
@@ -145,12 +146,24 @@ def _errors(futures: Mapping[Destination, Future[_Result]]) -> dict[Destination,
 
 
 def _combined(errors: Mapping[Destination, LaminaError], total: int) -> LaminaError:
+    first = next(iter(errors.values()))
+    if total == 1:
+        return first
     ours = [error for error in errors.values() if isinstance(error, AwsError | StoppedError)]
-    if len(errors) == 1 or len(ours) < len(errors):
-        return next(iter(errors.values()))
-    kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
     lines = [f"{each.services.account}: {error}" for each, error in errors.items()]
     # Different failures have different cures.
-    hints = dict.fromkeys(error.hint for error in ours if error.hint)
+    hint = "\n".join(dict.fromkeys(error.hint for error in errors.values() if error.hint)) or None
     text = "\n  ".join((f"{len(errors)} of {total} destinations failed", *lines))
-    return kind(text, hint="\n".join(hints) or None)
+    if len(errors) == 1 or len(ours) < len(errors):
+        return _reworded(first, text, hint)
+    kind = StoppedError if all(isinstance(error, StoppedError) for error in ours) else AwsError
+    return kind(text, hint=hint)
+
+
+def _reworded(error: LaminaError, text: str, hint: str | None) -> LaminaError:
+    """Return an error of the same class as *error*, whose constructor may have other parameters."""
+    found = type(error).__new__(type(error), text)
+    found.__dict__.update(error.__dict__)
+    found.hint = hint
+    found.__cause__ = error
+    return found
