@@ -286,6 +286,16 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
     )
 
 
+@pytest.mark.parametrize("command", ["deploy", "publish"])
+def test_no_old_report_after_an_error(shop: Shop, tmp_path: Path, command: str) -> None:
+    """A run that fails before it changes anything leaves no report of an earlier run."""
+    report = tmp_path / "report.json"
+    report.write_text("{}")
+
+    assert 2 == main([command, "--project", str(shop.service.root), "--region", "europe", "--output", str(report)])
+    assert not report.exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -186,7 +186,11 @@ def test_layers_of_some_places_fail(company: Company, capsys: pytest.CaptureFixt
     codes = [company.run("deploy", "--create", "--role", ROLE, "--json")]
     deployed = json.loads(capsys.readouterr().out)
     codes.append(company.run("publish", "--json"))
-    published = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    published = json.loads(captured.out)
+    for region, words in (("eu-west-1", "unchanged, version 1"), ("us-east-1", "not published")):
+        places = ", ".join(f"{account} in {region}" for account in ACCOUNTS)
+        assert f"layer {company.name}-common, 2 places ({places}): {words}" in captured.err.splitlines()
     company.service.add("alpha", "1.1", {"alpha/__init__.py": "VALUE = 2\n"})
     company.write()
     company.line.denied = ("PutObject", "us-east-1")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 from lamina.cli.console import Console, emit, emit_json
 from lamina.cli.options import add_install_python, add_plan, add_regions, add_report_files, project_of
 from lamina.core.errors import CheckFailedError, ConfigError
+from lamina.core.frozen import replace
 from lamina.core.text import count, megabytes
 
 # The AWS modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     Return 1 if ``--check`` is given and something would change.
     """
     check_env_file(arguments, "upload_only", "dry_run", "check")
+    remove_old_report(arguments)
     from lamina.core.temporary import temporary_directory
 
     project = project_of(arguments)
@@ -151,6 +153,8 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
     outcome = apply.publish(steps, reporter=console)
     console.close()
     published = outcome.published
+    if outcome.error is not None:
+        console.say(*merged(_outcome_lines(steps, published), verbose=console.verbose))
     arns = [each.version.arn for each in published]
     deliver_outcome(
         report.document(service, outcome, [step.destination for step in steps]), arns, arguments, outcome.error
@@ -190,12 +194,31 @@ def _upload(service: str, plans: Sequence[StagePlan], arguments: argparse.Namesp
         return int(arguments.check and not all(each.upload.composed for each in plans))
     outcome = stage.stage(plans, reporter=console)
     console.close()
+    if outcome.error is not None:
+        uploads = [each.plan for each in outcome.uploads]
+        ended = [
+            replace(line, words="uploaded" if each in uploads else "not uploaded")
+            for line, each in zip(planned, plans, strict=True)
+        ]
+        console.say(*merged(ended, verbose=console.verbose))
     lines = [each.bucket.url(each.key) for each in plans]
     document = report.staged_document(service, outcome, [each.destination for each in plans])
     deliver_outcome(document, lines, arguments, outcome.error)
     sent = sum(each.sent_bytes for each in outcome.uploads)
     console.say(f"uploaded {megabytes(sent)}" if sent else "nothing to do")
     return 0
+
+
+def _outcome_lines(steps: Sequence[LayerStep], published: Sequence[Published]) -> Iterator[PlanLine]:
+    """Yield what happened to each layer of *steps*, with the version that it has now."""
+    from lamina.aws.destination.planlines import PlanLine
+
+    for step in steps:
+        done = next((each for each in published if each.step is step), None)
+        words = "not published"
+        if done is not None:
+            words = f"{'published' if done.new else 'unchanged'}, version {done.version.number}"
+        yield PlanLine(noun="layer", name=step.desired.name, place=str(step.destination.services.account), words=words)
 
 
 def deliver_outcome(
@@ -224,6 +247,17 @@ def deliver(document: dict[str, object], lines: Iterable[str], arguments: argpar
             emit(line)
     if arguments.output:
         write_json(arguments.output, document)
+
+
+def remove_old_report(arguments: argparse.Namespace) -> None:
+    """Remove the file of ``--output``, so that the report of an earlier run is not taken for that of this one. Raises `ConfigError`."""
+    path = None if arguments.output is None else Path(arguments.output)
+    # A device or pipe has no earlier report.
+    if path is not None and path.is_file():
+        try:
+            path.resolve().unlink()
+        except OSError as error:
+            raise ConfigError(f"failed to remove `{arguments.output}`: {error.strerror}") from error
 
 
 def write_json(name: str, document: dict[str, object]) -> None:
