@@ -109,7 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _apply(planned: PrunePlan, publishing: PublishConfig, console: Console) -> PrunePlan:
-    """Delete what was planned, print the layer versions that were kept after all, and return what was done."""
+    """
+    Delete what was planned, print the layer versions that were kept after all, and return what was done.
+
+    If a place fails, print what was done at each, and raise the error with the report.
+    """
     from lamina.aws.prune import apply, service
 
     done = service.delete_everywhere(planned, reporter=console)
@@ -117,6 +121,12 @@ def _apply(planned: PrunePlan, publishing: PublishConfig, console: Console) -> P
         for before, after in zip(planned.surveys[place].actions, found.actions, strict=True):
             if type(before) is not type(after):
                 console.say(_action_line(after, "keep", place))
+    if done.error is not None:
+        for place, found in done.surveys.items():
+            words = f"deleted {count(len(found.deletions), 'layer version')}"
+            console.say(f"{place.services.account}: {words}{', then failed' if place in done.errors else ''}")
+        done.error.report = done.document(applied=True)
+        raise done.error
     if done.buckets and done.arns != planned.arns:
         # Deleting spared some versions, so keep the objects that those need.
         done = replace(done, buckets=service.survey_buckets(done, publishing, reporter=console))

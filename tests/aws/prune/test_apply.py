@@ -37,7 +37,7 @@ from lamina.aws.prune.apply import (
 from lamina.aws.prune.plan import RetentionRules
 from lamina.aws.prune.present import NO_PROJECT
 from lamina.aws.prune.service import PruneScope, delete_everywhere, plan_everywhere
-from lamina.core.errors import AwsError, StoppedError, UnreachableError
+from lamina.core.errors import StoppedError, UnreachableError
 from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
@@ -189,11 +189,34 @@ def test_a_failure_in_one_account_stops_no_other() -> None:
     ]
     scope = PruneScope(names=frozenset({NAME}), project=NO_PROJECT, parameters=None)
     found = plan_everywhere(places, scope, ONE)
-    with pytest.raises(AwsError) as caught:
-        delete_everywhere(found)
+    done = delete_everywhere(found)
 
     assert [[1, 2], [2], [1, 2]] == [[each.number for each in cloud.live(NAME)] for cloud in clouds]
-    assert "2 of 3 destinations failed" == str(caught.value).splitlines()[0]
+    assert "2 of 3 destinations failed" == str(done.error).splitlines()[0]
+    assert [[], [1], []] == [[each.number for each in place.deletions] for place in done.surveys.values()]
+    document = json.loads(json.dumps(done.document(applied=True)))
+    assert ["failed", "pruned", "failed"] == [place["outcome"] for place in document["places"]]
+    assert ["keep", "keep", "keep", "delete", "keep", "keep"] == [row["action"] for row in document["layers"]]
+
+
+def test_versions_deleted_before_an_error_are_reported() -> None:
+    """If a deletion fails, the report has the versions that were deleted before it, and keeps the rest."""
+    asked: list[str] = []
+
+    def refuse(operation: str) -> None:
+        asked.append(operation)
+        if asked.count("DeleteLayerVersion") == 2:
+            raise UnreachableError("no connection")
+
+    cloud = account(1, 2, 3)
+    scope = PruneScope(names=frozenset({NAME}), project=NO_PROJECT, parameters=None)
+    done = delete_everywhere(
+        plan_everywhere([Destination(cloud.connect(before=refuse), bucket=None, prefix="")], scope, ONE)
+    )
+
+    assert "no connection" == str(done.error)
+    assert [each.number for found in done.surveys.values() for each in found.deletions] == [2]
+    assert [1, 3] == [each.number for each in cloud.live(NAME)]
 
 
 def test_a_version_that_a_parameter_names_meanwhile_stays() -> None:

@@ -171,17 +171,21 @@ def _needed(
 
 
 def delete_versions(
-    inventory: Inventory, found: PruneSurvey, *, stop: Cancellation | None = None, reporter: Reporter = SILENT
+    inventory: Inventory,
+    found: PruneSurvey,
+    *,
+    actions: list[Action] | None = None,
+    stop: Cancellation | None = None,
+    reporter: Reporter = SILENT,
 ) -> PruneSurvey:
     """
     Delete the layer versions planned in *found*, except those that by now must stay or are shared with other accounts.
 
-    Return what was done. If it fails or is stopped, the reporter receives a warning with the number of deleted versions, and a new
-    survey finds the rest. Raises `AwsError`, or `StoppedError` after a requested stop.
+    Return what was done. If it fails or is stopped, *actions* has what was done before, the reporter receives a warning with the number
+    of deleted versions, and a new survey finds the rest. Raises `AwsError`, or `StoppedError` after a requested stop.
     """
-    stop = stop or Cancellation()
+    stop, actions = stop or Cancellation(), [] if actions is None else actions
     needed = _needed(inventory, found.deletions, found.guards, reporter, stop)
-    actions: list[Action] = []
     deleted: list[LayerVersion] = []
     total = len(found.deletions)
     reporter.stage("deleting layer versions", total=total, unit="layer versions")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import Storage
-from lamina.aws.destination.destination import everywhere
+from lamina.aws.destination.destination import attempt, everywhere
 from lamina.aws.destination.naming import fill, layer_name
 from lamina.aws.prune.apply import Guards, delete_versions, kept_digests, survey, survey_objects
-from lamina.aws.prune.plan import DeleteVersion
+from lamina.aws.prune.plan import DeleteVersion, KeepVersion
 from lamina.aws.prune.present import read_project
+from lamina.aws.publish.report import place
 from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
 from lamina.project import config
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     from lamina.aws.destination.bucket import Bucket
     from lamina.aws.destination.destination import Destination
     from lamina.aws.prune.apply import PruneSurvey, UnneededObjects
-    from lamina.aws.prune.plan import RetentionRules
+    from lamina.aws.prune.plan import Action, RetentionRules
     from lamina.aws.prune.present import ProjectLayers
     from lamina.aws.publish.config import PublishConfig
+    from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
 
 _VERSION = "1"
@@ -36,6 +38,10 @@ class PrunePlan:
 
     surveys: Mapping[Destination, PruneSurvey]
     buckets: tuple[UnneededObjects, ...] = ()
+    errors: Mapping[Destination, LaminaError] = field(default_factory=dict)
+    """The errors of the destinations at which the plan was not applied completely."""
+    error: LaminaError | None = None
+    """All *errors* as one; also set after an interruption."""
 
     @property
     def arns(self) -> frozenset[str]:
@@ -70,7 +76,18 @@ class PrunePlan:
             for found in self.buckets
             for each in found.uploads
         ]
-        return {"version": _VERSION, "applied": applied, "layers": layers, "objects": objects, "uploads": uploads}
+        document = {"version": _VERSION, "applied": applied, "layers": layers, "objects": objects, "uploads": uploads}
+        return document | ({"places": self._places()} if applied else {})
+
+    def _places(self) -> list[dict[str, object]]:
+        return [
+            place(
+                each.services.account,
+                "failed" if each in self.errors else "pruned" if found.deletions else "unchanged",
+                self.errors.get(each),
+            )
+            for each, found in self.surveys.items()
+        ]
 
 
 @frozen
@@ -147,16 +164,35 @@ def plan_everywhere(
 
 def delete_everywhere(plan: PrunePlan, *, reporter: Reporter = SILENT) -> PrunePlan:
     """
-    Delete the layer versions of *plan*, and return what was done. See `delete_versions`.
+    Delete the layer versions of *plan*, and return what was done, with the errors. See `delete_versions`.
 
-    A failure in one account and region does not stop the others. Raises `AwsError`.
+    A failure in one account and region does not stop the others. After one, the result has no objects in buckets to delete.
     """
+    actions: dict[Destination, list[Action]] = {destination: [] for destination in plan.surveys}
 
-    def delete(destination: Destination) -> PruneSurvey:
-        found = plan.surveys[destination]
-        return delete_versions(destination.services.inventory, found, stop=destination.stop, reporter=reporter)
+    def delete(destination: Destination) -> None:
+        delete_versions(
+            destination.services.inventory,
+            plan.surveys[destination],
+            actions=actions[destination],
+            stop=destination.stop,
+            reporter=reporter,
+        )
 
-    return replace(plan, surveys=everywhere(delete, plan.surveys))
+    attempted = attempt(delete, plan.surveys)
+    surveys = {
+        destination: replace(found, actions=(*done, *map(_left, found.actions[len(done) :])))
+        for destination, found in plan.surveys.items()
+        for done in [actions[destination]]
+    }
+    buckets = plan.buckets if attempted.error is None else ()
+    return replace(plan, surveys=surveys, buckets=buckets, errors=attempted.errors, error=attempted.error)
+
+
+def _left(action: Action) -> Action:
+    if isinstance(action, KeepVersion):
+        return action
+    return KeepVersion(version=action.version, reason="not deleted yet, because of an error")
 
 
 def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
