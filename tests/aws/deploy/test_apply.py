@@ -700,7 +700,8 @@ def test_a_handler_of_a_layer_is_not_replaced_silently(tmp_path: Path, content: 
     assert isinstance(action, UpdateFunction)
     assert "app.handler" == action.settings.handler
     assert noted == any(
-        note.endswith(f'set `wrapper = "{present}"` in `[tool.lamina.functions.beta]`') for note in action.notes
+        note.endswith(f'set `beta = {{ handler = "app.handler", wrapper = "{present}" }}` in `[tool.lamina.functions]`')
+        for note in action.notes
     )
 
 

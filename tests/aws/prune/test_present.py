@@ -17,6 +17,7 @@ from lamina.aws.prune.present import NO_PROJECT, LockedLayer, read_project
 from lamina.aws.prune.service import read_scope
 from lamina.aws.publish import config
 from lamina.core.errors import InvalidConfigError, LockSyntaxError
+from lamina.core.reporter import Silent
 from lamina.core.target import Target
 from lamina.core.values import DirectorySource, Pin, Sha256, SourcePin
 from lamina.pipeline.build import build
@@ -132,6 +133,17 @@ def test_a_project_without_service_or_lock_file(service: Service) -> None:
     (service.root / "pyproject.toml").write_text('[project]\nname = "x"\n[tool.lamina.publish]\nbucket = "b-1"\n')
 
     assert (NO_PROJECT, NO_PROJECT) == (without_lock, read(service))
+
+
+def test_a_missing_lock_file_is_noted(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a lock file, nothing says which layer versions the project needs; the user learns of it before anything is deleted."""
+    notes: list[str] = []
+    monkeypatch.setattr(Silent, "note", lambda _, message: notes.append(message))
+    service.write()
+    (service.root / "pylock.toml").unlink()
+    read(service)
+
+    assert ["the project has no lock file, so lamina does not know which layer versions it needs now"] == notes
 
 
 def test_what_cannot_be_read_is_an_error(service: Service) -> None:

@@ -321,7 +321,7 @@ def _denied(needed: tuple[str, ...], said: str, doing: str) -> MissingPermission
         if len(missing) == 1
         else f"AWS denied permission to {doing}: at least one of {listed} is not allowed",
         actions=missing,
-        hint='allow the action in the policy of your role or user; the page "The IAM policies" of the documentation has the full policy',
+        hint='allow the action in the policy of your role or user; the page "IAM policies for lamina" of the documentation has the full policy',
     )
 
 

@@ -31,7 +31,7 @@ def wrapper_notes(
         if is_foreign:
             yield (
                 f"replaces the handler `{present}`, which is not in the function's code, so one of its layers has it; to keep it, set "
-                f'`wrapper = "{present}"` in `[tool.lamina.functions.{function}]`'
+                f'`{function} = {{ handler = "{own}", wrapper = "{present}" }}` in `[tool.lamina.functions]`'
             )
         return
     wrapper = known_wrapper(handler)

@@ -117,6 +117,7 @@ def _read_lock(
     try:
         plan = resolve(context, service)
     except LockNotFoundError:
+        context.reporter.note("the project has no lock file, so lamina does not know which layer versions it needs now")
         return frozenset(), {}
     digests: set[str] = set()
     undecided: dict[str, list[LockedLayer]] = {}
