@@ -2,7 +2,7 @@
 Let one deployer at a time change the functions of a service.
 
 The claim is an alias of the service's first function. Lambda creates an alias only if there is none of that name, so of several
-deployers exactly one gets the claim, with and without a bucket. The others wait. Whoever has the claim reads the functions again. The
+deployers exactly one gets the claim, with and without a bucket. The others wait. Anyone who has the claim reads the functions again. The
 description of the alias has the time of the latest renewal by AWS's clock. A deployer may be killed, so another one takes over a claim that is too old.
 A deployer that was only slow finds that its claim is lost before its next change, and changes nothing more.
 
