@@ -156,7 +156,7 @@ def test_some_places_fail(company: Company, tmp_path: Path, capsys: pytest.Captu
     function = f"{company.name}-hello"
 
     assert 6 == code
-    assert [(*place, "rolled back" if place[1] == "us-east-1" else "deployed") for place in PLACES] == outcomes
+    assert [(*place, "untouched" if place[1] == "us-east-1" else "deployed") for place in PLACES] == outcomes
     assert [("2", True), ("1", False)] * 2 == [
         (row["function_version"], place["error"] is None)
         for row, place in zip(report["functions"], report["places"], strict=True)
@@ -168,7 +168,7 @@ def test_some_places_fail(company: Company, tmp_path: Path, capsys: pytest.Captu
     assert report == {**json.loads(output.read_text())}
     for account in ACCOUNTS:
         assert f"function {function}, {account} in eu-west-1: deployed, version 2" in captured.err.splitlines()
-        assert f"function {function}, {account} in us-east-1: rolled back, version 1" in captured.err.splitlines()
+        assert f"function {function}, {account} in us-east-1: untouched, version 1" in captured.err.splitlines()
     assert [company.code, before] * 2 == [company.serving(*place)[0] for place in PLACES]
 
     company.line.denied = None

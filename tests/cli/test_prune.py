@@ -119,7 +119,7 @@ def test_young(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().err.splitlines()
 
     assert (0, [1, 2, 3, 4]) == (exit_code, shop.left())
-    assert "layer nothing, 000000000000 in eu-west-1: no versions found" == lines[0]
+    assert "layer nothing, 000000000000 in eu-west-1: no versions found" in lines
     assert "nothing to prune" == lines[-1]
 
 
