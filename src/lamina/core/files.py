@@ -163,6 +163,15 @@ def remove_file(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+def remove_empty_directory(path: Path) -> bool:
+    """Delete the directory *path* and return True, or return False if it is not empty, or the system refuses."""
+    try:
+        path.rmdir()
+    except OSError:
+        return False
+    return True
+
+
 def is_own_file(path: str | os.PathLike[str]) -> bool:
     """Return whether *path* is a regular file, as those that lamina creates; false for a link, and if there is none."""
     try:

@@ -38,6 +38,7 @@ from lamina.core.files import (
     open_own_file,
     open_regular,
     own_directory,
+    remove_empty_directory,
     remove_file,
     rename,
     try_lock,
@@ -228,7 +229,7 @@ class Store:
             rename(temporary, destination)
         except ForeignFileError:
             # A container runtime creates an empty directory where a file to mount is missing.
-            if not _removed_directory(destination):
+            if not remove_empty_directory(destination):
                 raise
             rename(temporary, destination)
 
@@ -374,15 +375,6 @@ def open_stored(path: Path) -> FileIO:
         if error.errno in _NOT_REGULAR:
             raise DamagedFileError(path) from error
         raise
-
-
-def _removed_directory(path: Path) -> bool:
-    """Delete the directory *path* and return true, or return false if it is not empty."""
-    try:
-        path.rmdir()
-    except OSError:
-        return False
-    return True
 
 
 def place_of(path: Path) -> str:

@@ -23,7 +23,7 @@ from lamina.archive.zip.zipformat import directory_row, end_of_directory
 from lamina.bytecode.interpreter import CACHE as INTERPRETERS
 from lamina.core import documents
 from lamina.core.errors import LaminaError
-from lamina.core.files import file_sha256, own_directory
+from lamina.core.files import file_sha256, own_directory, remove_empty_directory
 from lamina.core.reporter import SILENT
 from lamina.core.store import is_hexadecimal, place_of
 
@@ -222,16 +222,8 @@ def _remove(path: Path, store: Store) -> None:
     path.unlink(missing_ok=True)
     for directory in path.parents:
         # Another process may create a file here at any time, so let the system decide whether the directory is empty.
-        if directory == store.root or not _removed_directory(directory):
+        if directory == store.root or not remove_empty_directory(directory):
             break
-
-
-def _removed_directory(directory: Path) -> bool:
-    try:
-        directory.rmdir()
-    except OSError:
-        return False
-    return True
 
 
 def complaint(path: Path, area: str) -> str | None:
