@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "init": "create a configuration by inspecting the project",
     "build": "build layers and function packages from the lock file",
+    "check": "check artifacts, templates and your environment",
     "invoke": "run a function locally with its built layers",
     "run": "run a command in a function's environment",
     "coldstart": "measure cold starts and show what they consist of",

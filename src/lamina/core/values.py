@@ -81,6 +81,10 @@ class Finding:
     message: str
     path: str | None = None
     """The file (relative to the project), layer or function that the finding is about."""
+    file: str | None = None
+    """The file of the project to change, such as a template, relative to the project; ``None`` if none is known."""
+    line: int | None = None
+    """The line of *file*, starting with 1; ``None`` if it is unknown."""
 
 
 @frozen

@@ -19,6 +19,7 @@ from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
 from lamina.project.described import read_described
 from lamina.project.entries import read_include, read_source
+from lamina.project.external import read_allowed
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.newer_facts import use_facts
@@ -73,6 +74,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         exclude=reader.strings("exclude") or (),
     )
     ignore = reader.strings("ignore") or ()
+    allow_layers = read_allowed(reader)
     provided = reader.strings("provided") or ()
     lock = _lock(reader, project)
     team_store = _store(reader)
@@ -104,6 +106,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         groups=common.groups,
         extras=common.extras,
         ignore=ignore,
+        allow_layers=allow_layers,
         provided=provided,
         lock=lock,
         functions=functions,

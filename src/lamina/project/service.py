@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.core.target import Target
+    from lamina.project.external import AllowedLayer
 
 
 class BytecodeMode(Enum):
@@ -142,6 +143,8 @@ class Service:
     """Whether source distributions and git repositories may be built, or the normalised names of those that may."""
     notes: tuple[str, ...] = ()
     """What a build tells the user about the configuration, one sentence each."""
+    allow_layers: tuple[AllowedLayer, ...] = ()
+    """The layers by ARN that functions may have, with reasons."""
     provided: tuple[str, ...] = ()
     """Modules that exist on Lambda although neither lamina nor the runtime provides them, such as those of a file system."""
     is_named: bool = True

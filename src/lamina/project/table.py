@@ -158,6 +158,18 @@ class Table:
         value = self._get(name, "a table")
         return None if value is None else Table(value, key=self.key(name), mistakes=self._mistakes)
 
+    def tables(self, name: str) -> tuple[Table, ...] | None:
+        """Return the list of tables at *name*, each with the key ``name[number]``, from 0."""
+        value = self._get(name, "a list")
+        if value is None:
+            return None
+        if (wrong := next((item for item in value if not isinstance(item, dict)), None)) is not None:
+            self.complain(name, f"expected a list of tables, found {kind_of(wrong)} in the list")
+            return None
+        return tuple(
+            Table(item, key=self.key(f"{name}[{number}]"), mistakes=self._mistakes) for number, item in enumerate(value)
+        )
+
     def boolean_or_strings(self, name: str) -> bool | tuple[str, ...] | None:
         """Return the boolean or the list of strings at *name*."""
         if isinstance(self._values.get(name), list):

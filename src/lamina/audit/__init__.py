@@ -1,0 +1,1 @@
+"""Look into what was built, and what it is deployed with: the rules of `lamina check`."""

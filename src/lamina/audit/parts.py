@@ -1,0 +1,100 @@
+"""
+Examine the files in layers and packages once for each segment, and keep what was found in the store.
+
+A segment has the same bytes in every layer, so the same examination of it gives the same result. Nothing is unpacked to disk.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Protocol
+from zipfile import BadZipFile, ZipFile, ZipInfo
+
+from lamina.core.errors import DamagedOutputError
+from lamina.core.store import key_of
+from lamina.core.values import Layer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lamina.core.store import Store
+    from lamina.core.values import Package
+
+AREA = "examined"
+_DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
+
+
+class Examination(Protocol):
+    """Looks into single files. Its results depend on the file's path and content alone, and on *key*."""
+
+    @property
+    def key(self) -> Sequence[object]:
+        """JSON values that change with the results: the examination's name and version, and the facts that it uses."""
+
+    def wants(self, path: str) -> bool:
+        """Return whether the file *path* of the zip is to be read at all."""
+
+    def examine(self, path: str, content: bytes) -> Any:
+        """Return what was found in the file, as a JSON value; ``None`` for nothing."""
+
+
+def examined(archive: Layer | Package, examination: Examination, store: Store) -> dict[str, Any]:
+    """
+    Return what *examination* finds in *archive*, by the path in the zip, without the files in which it finds nothing.
+
+    Raises `DamagedOutputError` if the zip was damaged after it was written.
+    """
+    found: dict[str, Any] = {}
+    with _opened(archive.path) as zip_file:
+        for key, members in _parts(archive, zip_file):
+            wanted = [member for member in members if examination.wants(member.filename)]
+            if not wanted:
+                continue
+            place = store.entry(AREA, key_of(*examination.key, key), ".json")
+            known: Mapping[str, Any] | None = store.read_document(place, _found)
+            if known is None:
+                known = _examine(wanted, examination, zip_file, archive.path)
+                store.write_document(place, {"found": known})
+            found |= known
+    return found
+
+
+def _parts(archive: Layer | Package, zip_file: ZipFile) -> Iterator[tuple[str, list[ZipInfo]]]:
+    """Yield the members of each part of the zip whose content one key names: of each segment, or of the whole zip."""
+    extents = archive.extents if isinstance(archive, Layer) else ()
+    ends = list(accumulate(extent.size for extent in extents))
+    parts: dict[str, list[ZipInfo]] = {}
+    for member in zip_file.infolist():
+        number = bisect_right(ends, member.header_offset)
+        name = extents[number].segment if number < len(extents) else ""
+        parts.setdefault(name or str(archive.sha256), []).append(member)
+    yield from parts.items()
+
+
+def _examine(members: Sequence[ZipInfo], examination: Examination, zip_file: ZipFile, path: Path) -> dict[str, Any]:
+    found = {}
+    for member in members:
+        try:
+            content = zip_file.read(member)
+        except _DAMAGED as error:
+            raise DamagedOutputError(path, str(error)) from error
+        if (result := examination.examine(member.filename, content)) is not None:
+            found[member.filename] = result
+    return found
+
+
+def _opened(path: Path) -> ZipFile:
+    try:
+        return ZipFile(path)
+    except (BadZipFile, OSError) as error:
+        raise DamagedOutputError(path, str(error)) from error
+
+
+def _found(document: dict[str, Any]) -> dict[str, Any]:
+    found = document["found"]
+    if not isinstance(found, dict):
+        raise TypeError("not a table")
+    return found

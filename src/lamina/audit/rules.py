@@ -1,0 +1,34 @@
+"""Read the rules of `lamina build` and `lamina check`: their names, severities, causes and cures."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from lamina.core.frozen import frozen
+from lamina.core.toml import read_data
+from lamina.core.values import Severity
+
+
+@frozen
+class Rule:
+    """One rule, as the documentation describes it."""
+
+    name: str
+    """The stable name, which findings and ``ignore`` have."""
+    family: str
+    build: bool = False
+    """Whether ``lamina build`` checks the rule, too."""
+    severity: Severity
+    """The usual severity."""
+    ignorable: bool = False
+    """Whether ``ignore`` can hide an error of this rule. It can always hide warnings and notes."""
+    cause: str
+    """When the rule reports a finding, as Markdown for the reference."""
+    cure: str
+    """What to do, as Markdown for the reference."""
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Return every rule, in the order of the documentation."""
+    return tuple(Rule(**(row | {"severity": Severity(row["severity"])})) for row in read_data("rules.toml")["rule"])

@@ -1,0 +1,88 @@
+"""Read the ARNs of layers that lamina does not build, and decide which of them the configuration allows."""
+
+from __future__ import annotations
+
+import re
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Self
+
+from lamina.core.frozen import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lamina.project.table import Table
+
+# The pattern of LayerVersionArn and LayerArn in botocore 1.44.8, 2026-11-27, except the service's own layers (`awslayer`).
+_ARN = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):layer:(?P<name>[A-Za-z0-9_-]{1,140})"
+    r"(?::(?P<version>[0-9]{1,18}))?"
+)
+_PATTERN_PARTS = 7
+
+
+@frozen
+class LayerArn:
+    """The parts of the ARN of a layer or of a layer version."""
+
+    partition: str
+    region: str
+    account: str
+    """The account of the publisher, 12 digits."""
+    name: str
+    version: int | None = None
+    """The version number; ``None`` in the ARN of a layer."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Return the parts of the ARN *text*, or ``None`` if it is not the ARN of a layer in an account."""
+        found = _ARN.fullmatch(text)
+        if found is None:
+            return None
+        version = found["version"]
+        return cls(
+            partition=found["partition"],
+            region=found["region"],
+            account=found["account"],
+            name=found["name"],
+            version=None if version is None else int(version),
+        )
+
+
+@frozen
+class AllowedLayer:
+    """An entry of ``allow-layers``: the layers by ARN that functions of the service may have."""
+
+    pattern: str
+    """The ARN of a layer or layer version, in which ``*`` stands for any characters. Without a version it means all versions."""
+    reason: str
+
+    def covers(self, arn: str) -> bool:
+        """Return whether the layer version *arn* matches the pattern."""
+        has_version = self.pattern.count(":") >= _PATTERN_PARTS
+        return fnmatchcase(arn, self.pattern if has_version else f"{self.pattern}:*")
+
+
+def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
+    """Return the first entry of *allowed* that covers the layer version *arn*, or ``None``."""
+    return next((entry for entry in allowed if entry.covers(arn)), None)
+
+
+def read_allowed(reader: Table) -> tuple[AllowedLayer, ...]:
+    """Return the entries of ``allow-layers``, tables with ``arn`` and ``reason``, and record a mistake for each invalid one."""
+    rows = reader.tables("allow-layers") or ()
+    allowed = []
+    for table in rows:
+        pattern, reason = table.string("arn"), table.string("reason")
+        table.done()
+        for key, value in (("arn", pattern), ("reason", reason)):
+            if not value:
+                table.complain(key, "required, but missing or empty")
+        if pattern and not pattern.startswith("arn:"):
+            table.complain(
+                "arn",
+                f"`{pattern}` is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`",
+            )
+        elif pattern and reason:
+            allowed.append(AllowedLayer(pattern=pattern, reason=reason))
+    return tuple(allowed)
