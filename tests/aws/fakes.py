@@ -16,13 +16,14 @@ from lamina.aws.api.functions import Zip
 from lamina.aws.api.inventory import CodeSize
 from lamina.aws.api.layers import Grant, LayerVersion, Publication, PublishedVersion
 from lamina.aws.api.s3 import BucketState, CopySource, Listed, SentPart, Stored, Unfinished
+from lamina.aws.api.ssm import ParameterValue
 from lamina.core.errors import AwsError
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from lamina.aws.api.inventory import Attachment, UnsettledStack
+    from lamina.aws.api.inventory import Attachment, StackLayers
 
 
 class Killed(BaseException):
@@ -60,10 +61,12 @@ class Cloud:
     uploads: dict[str, tuple[str, str, float, dict[int, bytes]]] = field(default_factory=dict)
     versions: dict[str, list[Version]] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
+    earlier: dict[str, list[str]] = field(default_factory=dict)
+    """The earlier values of parameters, oldest first."""
     bucket_region: str = "eu-west-1"
     bucket_state: BucketState = field(default_factory=lambda: BucketState(versioned=False, policy=None))
     attachments: list[Attachment] = field(default_factory=list)
-    stacks: list[UnsettledStack] = field(default_factory=list)
+    stacks: list[StackLayers] = field(default_factory=list)
     functions: FakeFunctions = field(default_factory=FakeFunctions)
     clock: float = 1000.0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -245,8 +248,8 @@ class FakeInventory:
     def attachments(self) -> Iterator[Attachment]:
         yield from self.fake.do("ListFunctions", lambda: list(self.fake.cloud.attachments))  # type: ignore[misc]
 
-    def unsettled_stacks(self) -> Sequence[UnsettledStack]:
-        return self.fake.do("ListStacks", lambda: list(self.fake.cloud.stacks))  # type: ignore[return-value]
+    def stacks(self) -> Sequence[StackLayers]:
+        return self.fake.do("DescribeStacks", lambda: list(self.fake.cloud.stacks))  # type: ignore[return-value]
 
     def code_size(self, name: str, number: int) -> CodeSize | None:
         found = self.fake.layers.version(name, number)
@@ -268,15 +271,28 @@ class FakeParameters:
     def get(self, name: str) -> str | None:
         return self.fake.do("GetParameter", lambda: self.fake.cloud.parameters.get(name))  # type: ignore[return-value]
 
-    def below(self, path: str) -> Iterator[tuple[str, str]]:
-        def effect() -> list[tuple[str, str]]:
-            found = self.fake.cloud.parameters.items()
-            return [(name, value) for name, value in found if name.startswith(f"{path.rstrip('/')}/")]
+    def below(self, path: str) -> Iterator[ParameterValue]:
+        def effect() -> list[ParameterValue]:
+            found = [name for name in self.fake.cloud.parameters if name.startswith(f"{path.rstrip('/')}/")]
+            return [self._values(name)[-1] for name in found]
 
         yield from self.fake.do("GetParametersByPath", effect)  # type: ignore[misc]
 
+    def history(self, name: str) -> Iterator[ParameterValue]:
+        yield from self.fake.do("GetParameterHistory", lambda: self._values(name))  # type: ignore[misc]
+
+    def _values(self, name: str) -> list[ParameterValue]:
+        values = [*self.fake.cloud.earlier.get(name, ()), self.fake.cloud.parameters[name]]
+        return [ParameterValue(name=name, value=value, number=number) for number, value in enumerate(values, 1)]
+
     def put(self, name: str, value: str) -> None:
-        self.fake.do("PutParameter", lambda: self.fake.cloud.parameters.__setitem__(name, value))
+        def effect() -> None:
+            cloud = self.fake.cloud
+            if name in cloud.parameters:
+                cloud.earlier.setdefault(name, []).append(cloud.parameters[name])
+            cloud.parameters[name] = value
+
+        self.fake.do("PutParameter", effect)
 
 
 class FakeObjects:

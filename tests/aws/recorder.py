@@ -38,7 +38,6 @@ LOGGED = [
 ]
 STACK = "<StackName>orders</StackName><StackStatus>UPDATE_IN_PROGRESS</StackStatus><CreationTime>2026-01-01T00:00:00Z</CreationTime>"
 CANNED: dict[str, tuple[dict[str, str], object]] = {
-    "ListStacks": ({}, f"<StackSummaries><member>{STACK}</member></StackSummaries>"),
     "DescribeStacks": ({}, f"<Stacks><member>{STACK}</member></Stacks>"),
     "GetTemplate": ({}, "<TemplateBody>{}</TemplateBody>"),
     "ListStackResources": ({}, "<StackResourceSummaries></StackResourceSummaries>"),
@@ -62,10 +61,11 @@ S3_QUERIES = {
     ("DELETE", "uploadId"): "AbortMultipartUpload",
 }
 S3_PLAIN = {"HEAD": "HeadObject", "GET": "GetObject", "PUT": "PutObject", "DELETE": "DeleteObject"}
-# These actions have no resource (Service Authorization Reference, read 2026-11-23).
+# These actions have no resource (Service Authorization Reference, read 2026-11-23), or apply to all stacks, as no stack is named.
 EVERYTHING = {
     "lambda:ListFunctions",
     "lambda:ListLayers",
+    "cloudformation:DescribeStacks",
     "cloudformation:ListStacks",
     "logs:GetQueryResults",
     "xray:BatchGetTraces",

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 HELP = (
     "List unused layer versions, and delete them with --apply. lamina keeps every layer version that is recent, is shared with other accounts, "
-    "was not published by lamina, is used by any version of a function, is named by the lock file or by a parameter below `ssm-prefix`, "
-    "or may be needed by a CloudFormation stack that rolls back."
+    "was not published by lamina, is used by any version of a function, is named by the lock file, by a parameter below `ssm-prefix` or by a CloudFormation stack, "
+    "or may be needed by a stack that rolls back."
 )
 EXAMPLE = """\
 examples:

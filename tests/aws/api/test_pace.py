@@ -142,6 +142,6 @@ def test_throttled_calls_of_the_inventory_are_repeated(monkeypatch: pytest.Monke
     monkeypatch.setattr(random, "uniform", lambda *_: 0.0)
     inventory = Access(region=ministack.region).connect().inventory
     list(inventory.layers())
-    list(inventory.unsettled_stacks())
+    list(inventory.stacks())
 
-    assert ["ListLayers", "ListLayers", "ListStacks", "ListStacks"] == asked[:4]
+    assert ["ListLayers", "ListLayers", "DescribeStacks", "DescribeStacks"] == asked[:4]

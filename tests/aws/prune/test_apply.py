@@ -16,9 +16,10 @@ from botocore.stub import Stubber
 
 from aws.fakes import Cloud, Version
 from aws.lambdafakes import code
+from aws.largeaccount import LargeAccount
 from lamina.aws.api.errors import Caller
 from lamina.aws.api.functions import Zip
-from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, UnsettledStack
+from lamina.aws.api.inventory import Attachment, AwsInventory, CodeSize, StackLayers
 from lamina.aws.api.layers import Grant, Publication
 from lamina.aws.api.session import Access
 from lamina.aws.api.ssm import StoredParameters
@@ -34,15 +35,13 @@ from lamina.aws.prune.apply import (
     survey,
     survey_objects,
 )
-from lamina.aws.prune.plan import RetentionRules
+from lamina.aws.prune.plan import KeepVersion, RetentionRules
 from lamina.aws.prune.present import NO_PROJECT
 from lamina.aws.prune.service import PruneScope, delete_everywhere, plan_everywhere
 from lamina.core.errors import StoppedError, UnreachableError
 from lamina.core.reporter import Silent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from emulators import Emulator
 
 NOW = dt.datetime(2026, 11, 23, tzinfo=dt.UTC)
@@ -91,7 +90,7 @@ def test_came_into_use() -> None:
     cloud.versions[NAME][1].grants["lamina-o-abc"] = Grant(principal="o-abcdefghij")
     first = delete_versions(inventory, found)
     cloud.versions[NAME][1].grants.clear()
-    cloud.stacks = [UnsettledStack(name="shop", status="UPDATE_IN_PROGRESS", layers=frozenset({LAYER}))]
+    cloud.stacks = [StackLayers(name="shop", layers=frozenset({LAYER}))]
     second = delete_versions(inventory, found)
     cloud.stacks = []
     third = delete_versions(inventory, found)
@@ -109,7 +108,7 @@ def test_survey_only_reads() -> None:
     fake = cloud.connect()
     survey(fake.inventory, None, ONE, guards=NOTHING, now=NOW)
 
-    assert {"ListLayerVersions", "ListFunctions", "ListStacks", "GetLayerVersion", "GetLayerVersionPolicy"} == set(
+    assert {"ListLayerVersions", "ListFunctions", "DescribeStacks", "GetLayerVersion", "GetLayerVersionPolicy"} == set(
         fake.calls
     )
 
@@ -353,20 +352,77 @@ def test_functions_without_versions() -> None:
 
 
 def test_stacks(moto: Emulator, layer: str) -> None:
-    """A stack that is not in transition is not listed, and the layers in a stack's outputs are found."""
+    """The layer versions in a settled stack's parameters and outputs stay, and only those: its template is not read."""
     client = moto.client("cloudformation")
-    template = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}, "Outputs": {"Layer": {"Value": f"{LAYER}:3"}}}
-    client.create_stack(StackName=layer, TemplateBody=json.dumps(template))
+    template = {
+        "Parameters": {"Layer": {"Type": "String"}},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {"Layer": {"Value": f"{LAYER}:3"}},
+        "Metadata": {"Layer": f"{LAYER}:1"},
+    }
+    given = [{"ParameterKey": "Layer", "ParameterValue": f"{LAYER}:2"}]
+    client.create_stack(StackName=layer, TemplateBody=json.dumps(template), Parameters=given)
     inventory = Access(region=moto.region).connect().inventory
 
-    assert [] == [each for each in inventory.unsettled_stacks() if each.name == layer]
-    assert frozenset({LAYER}) == inventory._stack(layer, "").layers
+    versions = frozenset({f"{LAYER}:2", f"{LAYER}:3"})
+    assert [StackLayers(name=layer, versions=versions)] == [each for each in inventory.stacks() if each.name == layer]
+    assert frozenset({LAYER}) == inventory._unsettled(layer, "").layers
+
+
+def test_a_version_that_a_stack_names_stays() -> None:
+    """A version in a parameter or an output of a stack is kept, even if no function has it at the moment."""
+    cloud = account(1, 2, 3)
+    cloud.stacks = [StackLayers(name="shop", versions=frozenset({f"{LAYER}:1"}))]
+    found = survey(cloud.connect().inventory, [NAME], ONE, guards=NOTHING, now=NOW)
+
+    assert ([2], "named by stack `shop`") == ([each.number for each in found.deletions], found.actions[-1].reason)
+
+
+@pytest.mark.parametrize(("values", "deleted"), [(1, [4, 3, 1]), (2, [3, 1]), (5, [])])
+def test_an_earlier_value_of_a_parameter_stays(values: int, deleted: list[int]) -> None:
+    """The newest values of a parameter stay, because a rollback may set the parameter to one of them again."""
+    cloud = account(1, 2, 3, 4, 5)
+    fake = cloud.connect()
+    for number in (1, 3, 4, 2):
+        fake.parameters.put("/layers/common", f"{LAYER}:{number}")
+    guards = Guards(project=NO_PROJECT, parameters=fake.parameters, path="/layers", values=values)
+    found = survey(fake.inventory, [NAME], ONE, guards=guards, now=NOW)
+    kept = {action.version.number: action.reason for action in found.actions if isinstance(action, KeepVersion)}
+
+    assert deleted == [each.number for each in found.deletions]
+    assert "named by parameter `/layers/common`" == kept[2]
+    assert {"named by an earlier value of parameter `/layers/common`"} >= {
+        kept[each] for each in {1, 3, 4} & kept.keys()
+    }
+
+
+def test_values_of_parameters(ministack: Emulator, layer: str) -> None:
+    """The history of a parameter is read only if it has one and names a layer version; a value with a label stays whatever its age."""
+    client = ministack.client("ssm")
+    for name, values in {"a": [1, 2, 3, 4], "b": [4]}.items():
+        for number in values:
+            client.put_parameter(Name=f"/{layer}/{name}", Value=f"{LAYER}:{number}", Type="String", Overwrite=True)
+    for value in ("x", "y"):
+        client.put_parameter(Name=f"/{layer}/other", Value=value, Type="String", Overwrite=True)
+    client.label_parameter_version(Name=f"/{layer}/a", ParameterVersion=1, Labels=["production"])
+    asked: list[str] = []
+
+    def call(operation: str, **parameters: Any) -> dict[str, Any] | None:
+        asked.append(f"{operation} {parameters.get('Name', '')}".strip())
+        return Caller(client)(operation, **parameters)
+
+    guards = Guards(project=NO_PROJECT, parameters=StoredParameters(call), path=f"/{layer}", values=2)
+
+    earlier = f"an earlier value of parameter `/{layer}/a`"
+    assert {f"{LAYER}:4", f"{LAYER}:3", f"{LAYER}:1"} == guards.named(Cancellation()).keys()
+    assert earlier == guards.named(Cancellation())[f"{LAYER}:1"]
+    assert ["GetParametersByPath", f"GetParameterHistory /{layer}/a"] == asked[:2]
+    assert [] == list(StoredParameters(call).history(f"/{layer}/none"))
 
 
 ROLLBACK: dict[str, dict[str, Any]] = {
-    "ListStacks": {"StackSummaries": [{"StackName": "shop", "StackStatus": "UPDATE_ROLLBACK_IN_PROGRESS"}]},
+    "DescribeStacks": {"Stacks": [{"StackName": "shop", "StackStatus": "UPDATE_ROLLBACK_IN_PROGRESS"}]},
     "GetTemplate": {"TemplateBody": {"Layers": ["{{resolve:ssm:/layers/common}}"]}},
-    "DescribeStacks": {"Stacks": []},
     "ListStackResources": {
         "StackResourceSummaries": [
             {"ResourceType": "AWS::Lambda::Function", "PhysicalResourceId": "shop-hello"},
@@ -413,100 +469,23 @@ def test_stack_without_the_names_of_its_layers() -> None:
     assert ["used by a function", guarded, guarded] == [action.reason for action in found.actions]
 
 
-class LargeAccount:
-    """A fake `Caller` for an account with 1,000 functions of 30 versions, and 40 layers of 60 versions, in pages as AWS sends them."""
-
-    FUNCTIONS, FUNCTION_VERSIONS, LAYERS, VERSIONS, PARAMETERS = 1000, 30, 40, 60, 40
-
-    def __init__(self) -> None:
-        self.calls: Counter[str] = Counter()
-        self.shared = {"layer-3": 7}
-
-    def __call__(self, operation: str, **parameters: Any) -> dict[str, Any] | None:  # noqa: PLR0911 - one for each operation
-        self.calls[operation] += 1
-        start = int(parameters.get("Marker") or parameters.get("NextToken") or 0)
-        match operation:
-            case "ListLayers":
-                return self._page("Layers", self.LAYERS, start, lambda number: {"LayerName": f"layer-{number}"})
-            case "ListLayerVersions":
-                return self._page(
-                    "LayerVersions", self.VERSIONS, start, lambda number: self._version(parameters, number)
-                )
-            case "ListFunctions":
-                assert "ALL" == parameters["FunctionVersion"]
-                return self._page("Functions", self.FUNCTIONS * (self.FUNCTION_VERSIONS + 1), start, self._function)
-            case "ListStacks":
-                return {"StackSummaries": []}
-            case "GetParametersByPath":
-                return self._page("Parameters", self.PARAMETERS, start, self._parameter, size=10, token="NextToken")
-            case "GetLayerVersion":
-                content = {"CodeSize": 1000, "CodeSha256": ""}
-                return {"Version": 1, "LayerVersionArn": "", "Content": content}
-            case "GetLayerVersionPolicy":
-                is_shared = self.shared.get(parameters["LayerName"]) == parameters["VersionNumber"]
-                return {"Policy": '{"Statement": [{"Sid": "all"}]}'} if is_shared else None
-            case _:
-                assert "DeleteLayerVersion" == operation
-                return {}
-
-    def _page(
-        self,
-        key: str,
-        count: int,
-        start: int,
-        row: Callable[[int], dict[str, Any]],
-        *,
-        size: int = 50,
-        token: str = "NextMarker",
-    ) -> dict[str, Any]:
-        stop = min(count, start + size)
-        more = {token: str(stop)} if stop < count else {}
-        return {key: [row(number) for number in range(start, stop)], **more}
-
-    def _version(self, parameters: dict[str, Any], number: int) -> dict[str, Any]:
-        return {
-            "Version": number + 1,
-            "LayerVersionArn": f"arn:aws:lambda:eu-west-1:123456789012:layer:{parameters['LayerName']}:{number + 1}",
-            "Description": f"lamina:{digest(number)}",
-            "CreatedDate": "2026-01-01T00:00:00.000+0000",
-        }
-
-    def _function(self, number: int) -> dict[str, Any]:
-        # The last three versions of each function use the last three versions of one of the layers.
-        version = number % (self.FUNCTION_VERSIONS + 1)
-        layer = f"layer-{number % self.LAYERS}"
-        used = self.VERSIONS - version if version < 3 else 1
-        return {
-            "FunctionName": f"f{number // (self.FUNCTION_VERSIONS + 1)}",
-            "FunctionArn": f"arn:f{number}",
-            "Version": str(version) if version else "$LATEST",
-            "Layers": [{"Arn": f"arn:aws:lambda:eu-west-1:123456789012:layer:{layer}:{used}"}],
-        }
-
-    def _parameter(self, number: int) -> dict[str, Any]:
-        value = f"arn:aws:lambda:eu-west-1:123456789012:layer:layer-{number}:2"
-        return {"Name": f"/layers/service-{number}/common", "Value": value}
-
-    def guards(self) -> Guards:
-        return Guards(project=NO_PROJECT, parameters=StoredParameters(self), path="/layers")
-
-
 def test_large_account() -> None:
     """The plan for a large account takes fewer than 1,000 calls and little memory, and the deletion two for each version."""
     caller = LargeAccount()
     inventory = AwsInventory(caller, caller)
     tracemalloc.start()
     try:
-        found = survey(inventory, None, ONE, guards=caller.guards(), now=NOW)
+        found = survey(inventory, None, ONE, guards=caller.guards(values=5), now=NOW)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     planned = dict(caller.calls)
-    # One version of a layer is in a parameter, and four are in use.
-    unused = caller.LAYERS * (caller.VERSIONS - 5)
+    # Four versions of a layer are in use, one is in a parameter, and two more are among its last five values.
+    unused = caller.LAYERS * (caller.VERSIONS - 7)
 
     assert {
-        "ListLayers": 1, "ListLayerVersions": 80, "ListFunctions": 620, "ListStacks": 1, "GetParametersByPath": 4,
+        "ListLayers": 1, "ListLayerVersions": 80, "ListFunctions": 620, "DescribeStacks": 5,
+        "GetParametersByPath": 4, "GetParameterHistory": 80,
     } == planned  # fmt: skip
     assert sum(planned.values()) <= 1000
     assert (unused, False, {}) == (len(found.deletions), found.is_examined, found.sizes)

@@ -9,7 +9,7 @@ import pytest
 
 from aws.fakes import Cloud
 from lamina.aws.api.layers import LayerVersion
-from lamina.aws.destination.destination import Destination
+from lamina.aws.destination.destination import Cancellation, Destination
 from lamina.aws.destination.naming import describe
 from lamina.aws.prune.apply import survey
 from lamina.aws.prune.plan import RetentionRules
@@ -184,9 +184,9 @@ def test_parameters(service: Service, prefix: str, layers: tuple[str, ...], expe
     }
     publishing = config.load(service.root)
     scope = read_scope(service.root, publishing, layers=layers, everything=False)
-    guards = scope.guards(Destination(cloud.connect(), bucket=None, prefix=""))
+    guards = scope.guards(Destination(cloud.connect(), bucket=None, prefix=""), values=1)
 
-    assert sorted(f"{ARN}:{number}" for number in expected) == sorted(guards.named())
+    assert sorted(f"{ARN}:{number}" for number in expected) == sorted(guards.named(Cancellation()))
 
 
 def test_no_parameters_are_read_without_a_prefix(service: Service) -> None:
@@ -194,7 +194,7 @@ def test_no_parameters_are_read_without_a_prefix(service: Service) -> None:
     service.write()
     fake = Cloud().connect()
     scope = read_scope(service.root, config.load(service.root), layers=(), everything=True)
-    guards = scope.guards(Destination(fake, bucket=None, prefix=""))
+    guards = scope.guards(Destination(fake, bucket=None, prefix=""), values=1)
     survey(fake.inventory, scope.names, RetentionRules(keep=1, keep_days=0), guards=guards)
 
     assert None is scope.names

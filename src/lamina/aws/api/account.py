@@ -43,7 +43,7 @@ class Services(Protocol):
 
     @property
     def inventory(self) -> Inventory:
-        """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
+        """All layers, functions and CloudFormation stacks of the account in the region."""
 
     @property
     def parameters(self) -> Parameters:

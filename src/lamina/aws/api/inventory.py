@@ -53,15 +53,22 @@ class CodeSize:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class UnsettledStack:
-    """A CloudFormation stack that may still roll back. After a rollback, its functions use earlier layer versions again."""
+class StackLayers:
+    """The layers that a CloudFormation stack names. After a rollback, its functions use earlier layer versions again."""
 
     name: str
-    status: str
-    layers: frozenset[str]
-    """The ARNs, without version, of the layers in the stack's template, parameters, outputs and resources."""
+    versions: frozenset[str] = frozenset()
+    """The ARNs of the layer versions in the stack's parameters and outputs."""
+    layers: frozenset[str] = frozenset()
+    """
+    The ARNs, without version, of the layers in the template, parameters, outputs and resources of a stack that may still roll back.
+    They are not read for other stacks, because that takes two calls for each.
+    """
     functions: frozenset[str] = frozenset()
-    """The names of the stack's functions. Their layers may be missing in `layers` if the template uses Systems Manager parameters."""
+    """
+    The names of the functions of a stack that may still roll back. Their layers may be missing in `layers` if the template uses
+    Systems Manager parameters.
+    """
 
 
 class Inventory(Protocol):
@@ -76,8 +83,8 @@ class Inventory(Protocol):
     def attachments(self) -> Iterator[Attachment]:
         """Yield an attachment for every function version that has layers. A version may be repeated."""
 
-    def unsettled_stacks(self) -> Iterable[UnsettledStack]:
-        """Return the CloudFormation stacks that may still roll back, according to their status."""
+    def stacks(self) -> Iterable[StackLayers]:
+        """Return the layers that each CloudFormation stack names."""
 
     def code_size(self, name: str, number: int) -> CodeSize | None:
         """Return the size of a layer version, or ``None`` if the version does not exist."""
@@ -137,26 +144,34 @@ class AwsInventory:
                 for row in page["Versions"]:
                     yield from _attached(row)
 
-    def unsettled_stacks(self) -> Iterator[UnsettledStack]:
-        """Yield the CloudFormation stacks that may still roll back, according to their status."""
-        doing, statuses = "list the CloudFormation stacks that may roll back", list(unsettled_stack_statuses())
-        for page in pages(self._stacks, "ListStacks", doing=doing, StackStatusFilter=statuses):
-            for row in page["StackSummaries"]:
-                yield self._stack(str(row["StackName"]), str(row["StackStatus"]))
+    def stacks(self) -> Iterator[StackLayers]:
+        """Yield the layers that each CloudFormation stack names."""
+        # Without a name, `DescribeStacks` returns all stacks that are not deleted.
+        for page in pages(self._stacks, "DescribeStacks", doing="list the CloudFormation stacks"):
+            for row in page["Stacks"]:
+                name, text = str(row["StackName"]), json.dumps(row, default=str)
+                if str(row["StackStatus"]) in unsettled_stack_statuses():
+                    yield self._unsettled(name, text)
+                elif versions := versions_in(text):
+                    yield StackLayers(name=name, versions=frozenset(versions))
 
-    def _stack(self, stack: str, status: str) -> UnsettledStack:
-        """Find the stack's functions, and its layers in the template, parameters, outputs and physical resource IDs."""
+    def _unsettled(self, stack: str, description: str) -> StackLayers:
+        """Find the stack's functions, and its layers in the *description*, the template and the physical resource IDs."""
         doing = f"find the layers that stack `{stack}` uses"
         template = self._stacks("GetTemplate", doing=doing, StackName=stack) or {}
-        stacks = self._stacks("DescribeStacks", doing=doing, StackName=stack) or {}
-        texts = [json.dumps(template.get("TemplateBody", ""), default=str), json.dumps(stacks["Stacks"], default=str)]
+        texts = [json.dumps(template.get("TemplateBody", ""), default=str), description]
         functions: set[str] = set()
         for page in pages(self._stacks, "ListStackResources", doing=doing, StackName=stack):
             for row in page["StackResourceSummaries"]:
                 texts.append(str(row.get("PhysicalResourceId", "")))
                 functions.update(texts[-1:] if row["ResourceType"] == "AWS::Lambda::Function" else ())
         layers = frozenset(_LAYER_ARN.findall("\n".join(texts)))
-        return UnsettledStack(name=stack, status=status, layers=layers, functions=frozenset(functions))
+        return StackLayers(
+            name=stack,
+            versions=frozenset(versions_in(description)),
+            layers=layers,
+            functions=frozenset(functions),
+        )
 
     def code_size(self, name: str, number: int) -> CodeSize | None:
         """Return the size of a layer version, or ``None`` if the version does not exist."""

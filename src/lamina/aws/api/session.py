@@ -148,7 +148,7 @@ class AwsServices:
 
     @cached_property
     def inventory(self) -> AwsInventory:
-        """All layers, functions and unsettled CloudFormation stacks of the account in the region."""
+        """All layers, functions and CloudFormation stacks of the account in the region."""
         stacks = self._pace.limit(self.caller("cloudformation"))
         return AwsInventory(self._lambda, stacks, certificates=certificates(self._session))
 

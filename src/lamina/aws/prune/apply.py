@@ -44,11 +44,27 @@ class Guards:
     """The account's Systems Manager parameters; ``None`` if none has the ARN of a layer version."""
     path: str = "/"
     """The path below which the values of parameters have such ARNs."""
+    values: int = 1
+    """How many of the newest values of each parameter are read, the present one included."""
 
-    def named(self) -> dict[str, str]:
-        """Return the name of a parameter for each ARN of a layer version in the value of a parameter. Raises `AwsError`."""
-        found = () if self.parameters is None else self.parameters.below(self.path)
-        return {arn: name for name, value in found for arn in versions_in(value)}
+    def named(self, stop: Cancellation) -> dict[str, str]:
+        """
+        Return what names each layer version whose ARN is in a value of a parameter, by that ARN.
+
+        Earlier values count if they are among the newest or have a label, because somebody may set them again. They are read only for
+        parameters that name a layer version now. Raises `AwsError`, or `StoppedError` after a requested *stop*.
+        """
+        if self.parameters is None:
+            return {}
+        present = [each for each in self.parameters.below(self.path) if versions_in(each.value)]
+        named = {arn: f"parameter `{each.name}`" for each in present for arn in versions_in(each.value)}
+        for name in (each.name for each in present if each.number > 1):
+            stop.check()
+            history = sorted(self.parameters.history(name), key=lambda each: -each.number)
+            kept = [each for place, each in enumerate(history) if place < self.values or each.is_labelled]
+            for arn in (arn for each in kept for arn in versions_in(each.value)):
+                named.setdefault(arn, f"an earlier value of parameter `{name}`")
+        return named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,11 +170,13 @@ def _needed(
     named: dict[str, str] = {}
     if asked:
         reporter.stage("reading parameters")
-        named = guards.named()
+        named = guards.named(stop)
         reporter.stage("reading CloudFormation stacks")
         unsettled: set[str] = set()
-        for stack in inventory.unsettled_stacks():
+        for stack in inventory.stacks():
             stop.check()
+            for arn in stack.versions:
+                named.setdefault(arn, f"stack `{stack.name}`")
             guarded |= stack.layers
             unsettled |= stack.functions
         reporter.stage("reading functions")

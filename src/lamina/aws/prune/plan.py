@@ -65,7 +65,7 @@ class NeededVersions:
     guarded: Collection[str]
     """The ARNs, without version, of layers that a CloudFormation stack may roll back to."""
     named: Mapping[str, str]
-    """The name of a Systems Manager parameter whose value has the version's ARN, by that ARN."""
+    """The Systems Manager parameter or CloudFormation stack that names the version, by the version's ARN."""
     project: ProjectLayers
     """The layer versions that the project needs."""
 
@@ -74,7 +74,7 @@ class NeededVersions:
         if version.arn in self.used:
             return "used by a function"
         if version.arn in self.named:
-            return f"named by parameter `{self.named[version.arn]}`"
+            return f"named by {self.named[version.arn]}"
         if unversioned(version.arn) in self.guarded:
             return "a CloudFormation stack may still roll back to it"
         return self.project.reason(version)

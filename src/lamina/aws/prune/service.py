@@ -100,13 +100,13 @@ class PruneScope:
     parameters: str | None
     """The template of the path of parameters that have ARNs; ``None`` if the configuration has no ``ssm-prefix``."""
 
-    def guards(self, destination: Destination) -> Guards:
-        """Return what names layer versions at *destination*."""
+    def guards(self, destination: Destination, *, values: int) -> Guards:
+        """Return what names layer versions at *destination*, with the newest *values* of each parameter."""
         if self.parameters is None:
             return Guards(project=self.project)
         services = destination.services
         path = fill(self.parameters, services.account) or "/"
-        return Guards(project=self.project, parameters=services.parameters, path=path)
+        return Guards(project=self.project, parameters=services.parameters, path=path, values=values)
 
 
 def read_scope(
@@ -153,7 +153,7 @@ def plan_everywhere(
             destination.services.inventory,
             scope.names,
             rules,
-            guards=scope.guards(destination),
+            guards=scope.guards(destination, values=rules.keep),
             examines_all=examines_all,
             stop=destination.stop,
             reporter=reporter,
