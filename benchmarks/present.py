@@ -96,7 +96,7 @@ def _value(number: float, measure: Measure) -> str:
             return _bytes(number)
         case Measure.EXCESS:
             return _exact(number)
-        case Measure.REQUESTS | Measure.LAMBDA_REQUESTS:
+        case Measure.REQUESTS | Measure.LAMBDA_REQUESTS | Measure.CALLS:
             return f"{number:,.0f}"
 
 

@@ -133,7 +133,9 @@ def _traffic(sample: Sample) -> Traffic:
     return sample.traffic
 
 
-_COUNTED = frozenset({Measure.BYTES, Measure.DUE, Measure.EXCESS, Measure.REQUESTS, Measure.LAMBDA_REQUESTS})
+_COUNTED = frozenset(
+    {Measure.BYTES, Measure.DUE, Measure.EXCESS, Measure.REQUESTS, Measure.LAMBDA_REQUESTS, Measure.CALLS}
+)
 _ALONE = _COUNTED | {Measure.SECONDS}
 _VALUES: dict[Measure, Callable[[Sample], float]] = {
     Measure.TIMES: lambda sample: sample.seconds,
@@ -146,4 +148,5 @@ _VALUES: dict[Measure, Callable[[Sample], float]] = {
     Measure.EXCESS: lambda sample: _traffic(sample).excess_bytes,
     Measure.REQUESTS: lambda sample: _traffic(sample).requests,
     Measure.LAMBDA_REQUESTS: lambda sample: _traffic(sample).lambda_requests,
+    Measure.CALLS: lambda sample: sample.calls,
 }

@@ -65,6 +65,8 @@ class Sample:
     """The size of the result, if the row measures it."""
     traffic: Traffic | None = None
     """The traffic; ``None`` if the row does not use the slow line."""
+    calls: int = 0
+    """The API calls of the row, if it counts them itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +137,8 @@ class Measure(Enum):
     REQUESTS = "requests"
     """The number of requests that a row sends."""
     LAMBDA_REQUESTS = "requests to Lambda"
+    CALLS = "calls"
+    """The number of API calls that a row counts itself."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,6 +20,7 @@ from benchmarks.rows import (
     lines,
     locking,
     peers,
+    pruning,
     synthesizing,
     workspace,
 )
@@ -56,5 +57,6 @@ GROUPS: dict[str, Group] = {
     "peers": peers,
     "workspace": workspace,
     "deploying": deploying,
+    "pruning": pruning,
     "synthesizing": synthesizing,
 }

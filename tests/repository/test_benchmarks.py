@@ -162,6 +162,7 @@ def test_the_report_has_every_sample() -> None:
                     "peak_bytes": 1_000,
                     "result_bytes": 0,
                     "traffic": None,
+                    "calls": 0,
                 }
             ],
         }
@@ -226,7 +227,7 @@ def test_what_is_compared(measure: Measure, ratio: float) -> None:
 
 def over_a_line(sent: int, due: int | None = None) -> Sample:
     traffic = Traffic(sent_bytes=sent, received_bytes=50_000, requests=1_234, lambda_requests=567, due_bytes=due)
-    return Sample(seconds=2.0, cpu_seconds=1.0, peak_bytes=1, traffic=traffic)
+    return Sample(seconds=2.0, cpu_seconds=1.0, peak_bytes=1, traffic=traffic, calls=89)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +238,7 @@ def over_a_line(sent: int, due: int | None = None) -> Sample:
         (Measure.EXCESS, 100_000, False),
         (Measure.REQUESTS, 1_234, False),
         (Measure.LAMBDA_REQUESTS, 567, False),
+        (Measure.CALLS, 89, False),
     ],
     ids=str,
 )
