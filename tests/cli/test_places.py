@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,32 @@ def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureF
     assert [0] == codes
     assert [company.arn(*PLACES[3], 1)] == capsys.readouterr().out.split()
     assert [[1, 2], [1, 2], [1, 2], [2]] == [company.versions(*place) for place in PLACES]
+
+
+def test_some_places_cannot_be_pruned(company: Company, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a place fails, the others are pruned, and the output has what was deleted at each place. The next run deletes the rest."""
+    for version in ("1.0", "1.1"):
+        company.service.add("alpha", version, {"alpha/__init__.py": f"VALUE = {version!r}\n"})
+        company.write()
+        assert 0 == company.run("publish")
+    # The layer of the last build would be kept.
+    shutil.rmtree(company.service.root / ".lamina")
+    prune = ("prune", "--keep", "1", "--keep-days", "0", "--apply")
+    company.line.denied = ("DeleteLayerVersion", "us-east-1")
+    capsys.readouterr()
+    code = company.run(*prune)
+    captured = capsys.readouterr()
+
+    assert 6 == code
+    assert [company.arn(account, "eu-west-1", 1) for account in ACCOUNTS] == captured.out.split()
+    for account in ACCOUNTS:
+        assert f"{account} in eu-west-1: deleted 1 layer version" in captured.err.splitlines()
+        assert f"{account} in us-east-1: deleted 0 layer versions, then failed" in captured.err.splitlines()
+        assert f"  {account} in us-east-1: AWS denied permission to delete version 1 of layer" in captured.err
+    assert [[2], [1, 2]] * 2 == [company.versions(*place) for place in PLACES]
+    company.line.denied = None
+
+    assert (0, [[2]] * 4) == (company.run(*prune), [company.versions(*place) for place in PLACES])
 
 
 def test_one_place_cannot_be_deployed_to(company: Company, capsys: pytest.CaptureFixture[str]) -> None:

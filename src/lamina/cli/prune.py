@@ -40,7 +40,11 @@ PAGE = "how-to/prune.md"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina prune`` to *parser*."""
     parser.add_argument(
-        "--keep", type=_positive, default=5, metavar="N", help="keep the N newest versions of each layer (default: 5)"
+        "--keep",
+        type=_positive,
+        default=5,
+        metavar="N",
+        help="keep the N newest versions of each layer, and the last N values of parameters (default: 5)",
     )
     parser.add_argument(
         "--keep-days", type=days, default=14.0, metavar="DAYS", help="keep versions newer than DAYS days (default: 14)"
@@ -92,12 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
             console.say(*_told(found, scope.names or (), place))
         if arguments.apply:
             plan = _apply(plan, publishing, console)
-    if arguments.json:
-        emit_json(plan.document(applied=arguments.apply))
-    else:
-        for found in plan.surveys.values():
-            for version in found.deletions:
-                emit(version.arn)
+    _emit(plan, arguments)
     unread = sum(len(found.deletions) for found in plan.surveys.values() if not found.is_examined)
     if unread and not arguments.apply:
         console.note(
@@ -108,11 +107,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _emit(plan: PrunePlan, arguments: argparse.Namespace) -> None:
+    """Print the ARNs of the versions to delete, or the report, to stdout. If the plan failed, print those that were deleted, and raise."""
+    if not arguments.json:
+        for found in plan.surveys.values():
+            for version in found.deletions:
+                emit(version.arn)
+    if plan.error is not None:
+        raise plan.error
+    if arguments.json:
+        emit_json(plan.document(applied=arguments.apply))
+
+
 def _apply(planned: PrunePlan, publishing: PublishConfig, console: Console) -> PrunePlan:
     """
     Delete what was planned, print the layer versions that were kept after all, and return what was done.
 
-    If a place fails, print what was done at each, and raise the error with the report.
+    If a place fails, print what was done at each; the result has the error, with the report.
     """
     from lamina.aws.prune import apply, service
 
@@ -126,7 +137,7 @@ def _apply(planned: PrunePlan, publishing: PublishConfig, console: Console) -> P
             words = f"deleted {count(len(found.deletions), 'layer version')}"
             console.say(f"{place.services.account}: {words}{', then failed' if place in done.errors else ''}")
         done.error.report = done.document(applied=True)
-        raise done.error
+        return done
     if done.buckets and done.arns != planned.arns:
         # Deleting spared some versions, so keep the objects that those need.
         done = replace(done, buckets=service.survey_buckets(done, publishing, reporter=console))
