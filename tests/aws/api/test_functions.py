@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import uuid
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
+from aws.lambdafakes import code
 from emulators import knows_storage_mode
-from lamina.aws.api.functions import PUBLISHED, LambdaFunctions, S3Code, Storage, Zip
+from lamina.aws.api.functions import PUBLISHED, LambdaFunctions, S3Code, Storage, Zip, _code_storage
+from lamina.aws.api.session import Access
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emulators import Emulator
 
 _KEY = "arn:aws:kms:eu-west-1:123456789012:key/0f0e0d0c"
 
@@ -40,6 +48,37 @@ def test_customers_key() -> None:
 
     assert [_KEY, None] == [parameters.get("SourceKMSKeyArn") for _, parameters in model.asked]
     assert "SourceKMSKeyArn" not in model.asked[1][1]
+
+
+def test_reads_the_customers_key(ministack: Emulator, tmp_path: Path) -> None:
+    """The key that encrypts a function's code is read with the code, so that an update can name it again."""
+    functions = Access(region=ministack.region).connect().functions
+    found = []
+    for key in ({"SourceKMSKeyArn": _KEY}, {}):
+        name = f"f{uuid.uuid4().hex[:10]}"
+        ministack.client("lambda").create_function(
+            FunctionName=name,
+            Role="arn:aws:iam::000000000000:role/r",
+            Runtime="python3.13",
+            Handler="app.handler",
+            Code={"ZipFile": code("x"), **key},
+        )
+        found.append(functions.download(name, tmp_path / name).kms_key)
+
+    assert [_KEY, None] == found
+
+
+@knows_storage_mode
+def test_reads_the_storage_of_the_code() -> None:
+    """The response has an S3 object only for code that Lambda reads from a bucket."""
+    where = {"S3Bucket": "artifacts", "S3Key": "code/1.zip", "S3ObjectVersion": "v1"}
+    model = botocore.session.get_session().get_service_model("lambda")
+
+    assert where.keys() <= model.shape_for("FunctionCodeLocation").members["ResolvedS3Object"].members.keys()
+    assert [Storage.REFERENCE, Storage.COPY] == [
+        _code_storage({"Location": "https://example.com/code.zip", **more}).storage
+        for more in ({"ResolvedS3Object": where}, {})
+    ]
 
 
 @knows_storage_mode
