@@ -59,19 +59,19 @@ def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack,
     )
 
 
-def error(rule: str, path: str, message: str) -> Finding:
+def error(rule: str, path: str, message: str, *, file: str | None = None, line: int | None = None) -> Finding:
     """Return an error finding: the deployment or the function would fail, so `kept` never removes it."""
-    return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path)
+    return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path, file=file, line=line)
 
 
-def warning(rule: str, path: str | None, message: str) -> Finding:
+def warning(rule: str, path: str | None, message: str, *, file: str | None = None, line: int | None = None) -> Finding:
     """Return a warning finding, for a likely mistake."""
-    return Finding(rule=rule, severity=Severity.WARNING, message=message, path=path)
+    return Finding(rule=rule, severity=Severity.WARNING, message=message, path=path, file=file, line=line)
 
 
-def note(rule: str, path: str | None, message: str) -> Finding:
+def note(rule: str, path: str | None, message: str, *, file: str | None = None, line: int | None = None) -> Finding:
     """Return a note finding, for information that needs no action."""
-    return Finding(rule=rule, severity=Severity.NOTE, message=message, path=path)
+    return Finding(rule=rule, severity=Severity.NOTE, message=message, path=path, file=file, line=line)
 
 
 def kept(findings: Iterable[Finding], ignored: Collection[str]) -> tuple[Finding, ...]:
