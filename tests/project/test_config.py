@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.target import Target, runtimes
 from lamina.project.config import load
 from lamina.project.file import find_project
+from lamina.project.ignored import IgnoredRule
 from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode, Function, LayerConfig
 
@@ -77,7 +79,7 @@ class TestLoad:
         assert service.exclude == ("**/tests",)
         assert service.extras == ("aws",)
         assert service.groups == ()
-        assert service.ignore == ("little-headroom",)
+        assert service.ignore == (IgnoredRule(rule="little-headroom"),)
         assert service.lock is None
         assert service.inputs == (tmp_path / "pyproject.toml",)
         assert service.layers == (
@@ -709,3 +711,49 @@ def test_first_party(tmp_path: Path) -> None:
     service = load(tmp_path)
 
     assert [("shared", True), ("plain", False)] == [(layer.name, layer.first_party) for layer in service.layers]
+
+
+class TestIgnore:
+    def test_forms(self, tmp_path: Path) -> None:
+        """An entry is the name of a rule, or a table with a reason and, on request, a last day and a subject."""
+        text = MINIMAL_IGNORE.format(
+            'ignore = ["direct-upload", { rule = "missing-import", reason = "made at run time", until = 2027-01-31, path = "f" }]'
+        )
+
+        assert (
+            IgnoredRule(rule="direct-upload"),
+            IgnoredRule(rule="missing-import", reason="made at run time", until=dt.date(2027, 1, 31), path="f"),
+        ) == load(project(tmp_path, text)).ignore
+
+    @pytest.mark.parametrize(
+        ("entry", "mistake"),
+        [
+            ('{ rule = "direct-upload" }', ("[0].reason", "required, but missing or empty")),
+            ('{ reason = "x" }', ("[0].rule", "required, but missing or empty")),
+            (
+                '{ rule = "a", reason = "b", until = "2027-01-31" }',
+                ("[0].until", "expected a date, such as `2027-01-31` without quotes, found a string"),
+            ),
+            (
+                '{ rule = "a", reason = "b", until = 2027-01-31T10:00:00Z }',
+                ("[0].until", "expected a date, such as `2027-01-31` without quotes, found a time"),
+            ),
+            ('{ rule = "a", reason = "b", untill = 1 }', ("[0].untill", "unknown key (did you mean `until`?)")),
+            (
+                '1, { rule = "a", reason = "b" }',
+                ("", "expected a list of strings and tables, found an integer in the list"),
+            ),
+        ],
+    )
+    def test_mistakes(self, tmp_path: Path, entry: str, mistake: tuple[str, str]) -> None:
+        """Each mistake in a table names its key."""
+        key, fact = mistake
+
+        assert ((f"tool.lamina.ignore{key}", fact),) == mistakes(tmp_path, MINIMAL_IGNORE.format(f"ignore = [{entry}]"))
+
+
+MINIMAL_IGNORE = """
+[tool.lamina]
+runtime = "python3.13"
+{}
+"""

@@ -20,7 +20,21 @@ if TYPE_CHECKING:
 
 PACKAGE = Path(lamina.__file__).parent
 ROOMS = {
-    *("archive", "audit", "aws", "bytecode", "cdk", "cli", "coldstart", "core", "fetch", "local", "lock", "pipeline", "project"),
+    *(
+        "archive",
+        "audit",
+        "aws",
+        "bytecode",
+        "cdk",
+        "cli",
+        "coldstart",
+        "core",
+        "fetch",
+        "local",
+        "lock",
+        "pipeline",
+        "project",
+    ),
 }
 # Names in comments that are not importable modules: classes of the AWS CDK, and a library that is not used.
 FOREIGN = {"Annotations", "PythonLayerVersion", "msgspec"}

@@ -20,10 +20,10 @@ def check(inspection: Inspection) -> tuple[Finding, ...]:
     """
     from importlib import import_module
 
-    from lamina.pipeline.checks.common import kept
+    from lamina.pipeline.checks.ignoring import divided
 
     found = [finding for build in inspection.builds for finding in build.findings]
     for name in FAMILIES:
         inspection.reporter.stage(f"checking {name}")
         found += import_module(f"lamina.audit.families.{name}").check(inspection)
-    return kept(dict.fromkeys(found), inspection.service.ignore)
+    return divided(dict.fromkeys(found), inspection.service.ignore)[0]

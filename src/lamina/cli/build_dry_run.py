@@ -17,6 +17,7 @@ from lamina.fetch.provider import offline_error
 from lamina.pipeline import report
 from lamina.pipeline.checks import run as checks
 from lamina.pipeline.checks import runtime
+from lamina.pipeline.checks.ignoring import divided
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import estimate
 from lamina.pipeline.layers import LayerPlan
@@ -117,10 +118,12 @@ def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...
     if plan.reused:
         reused = {package.name: package for each in packages for package in each.reused or ()}
         ordered = [reused[function.name] for function in plan.service.functions]
-        return (*plan.findings, *checks.check(layers, ordered, plan.service, today=today))
+        found = (*plan.findings, *checks.check(layers, ordered, plan.service, today=today))
+        return divided(found, plan.service.ignore)[0]
     read = [sources for each in packages if (sources := each.sources) is not None]
     check_handlers(read, target=plan.service.target, provided=_AnyModule())
-    return (*plan.findings, *runtime.check(plan.service, today=today), *estimated_findings(plan, sizes))
+    found = (*plan.findings, *runtime.check(plan.service, today=today), *estimated_findings(plan, sizes))
+    return divided(found, plan.service.ignore)[0]
 
 
 class _AnyModule:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 from pathlib import Path
@@ -38,11 +39,13 @@ def key(name: str) -> str:
 
 
 def value(content: object) -> str:
-    """Return a string, number, boolean, list or table of these as TOML, in one line."""
+    """Return a string, number, boolean, date, list or table of these as TOML, in one line."""
     if isinstance(content, tuple | list):
         return f"[{', '.join(map(value, content))}]"
     if isinstance(content, dict):
         return f"{{ {', '.join(f'{key(name)} = {value(item)}' for name, item in content.items())} }}"
+    if isinstance(content, dt.date):
+        return content.isoformat()
     return _escaped(json.dumps(content, ensure_ascii=False))
 
 

@@ -294,6 +294,8 @@ class Build:
     reused: bool
     """Whether the previous build was up to date. In this case, lamina wrote nothing."""
     seconds: float
+    ignored: tuple[Finding, ...] = ()
+    """The findings that the configuration ignores."""
 
     def architectures(self, layer: Layer) -> tuple[str, ...]:
         """Return the architectures that *layer* works on: all architectures of the runtime if it has no native code."""

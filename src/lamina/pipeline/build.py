@@ -32,6 +32,7 @@ from lamina.pipeline import report, state
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import imports, run
 from lamina.pipeline.checks.common import listed
+from lamina.pipeline.checks.ignoring import divided
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
@@ -184,12 +185,15 @@ def _build_target(
         missing = imports.check(layers, packages, plan.service, plan.decided, trees, store=artifacts.imports)
     _remove_others(output, [*layers, *packages])
     context.reporter.stage("checking layers and packages")
+    found = (*plan.findings, *run.check(layers, packages, plan.service, today=_date(started_ns)), *missing)
+    findings, ignored = divided(found, plan.service.ignore)
     build = Build(
         service=plan.service.name,
         target=plan.service.target,
         layers=layers,
         packages=packages,
-        findings=(*plan.findings, *run.check(layers, packages, plan.service, today=_date(started_ns)), *missing),
+        findings=findings,
+        ignored=ignored,
         reused=plan.reused,
         seconds=_seconds_since(started_ns),
     )

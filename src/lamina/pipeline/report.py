@@ -49,6 +49,7 @@ def _document(build: Build, *, project: Path) -> dict[str, object]:
         "functions": [_package(package, project) for package in build.packages],
         "limits": {name: getattr(quotas(), name) for name in _LIMITS},
         "findings": [finding_document(finding) for finding in build.findings],
+        "ignored": [finding_document(finding) for finding in build.ignored],
         "reused": build.reused,
         "seconds": round(build.seconds, 3),
     }
@@ -85,7 +86,8 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
             target=Target.of(**content["target"]),
             layers=tuple(_read_layer(row, project) for row in content["layers"]),
             packages=tuple(_read_package(row, project) for row in content["functions"]),
-            findings=tuple(Finding(**(row | {"severity": Severity(row["severity"])})) for row in content["findings"]),
+            findings=tuple(map(_read_finding, content["findings"])),
+            ignored=tuple(map(_read_finding, content.get("ignored", ()))),
             reused=content["reused"],
             seconds=content["seconds"],
         )
@@ -142,6 +144,10 @@ def _package(package: Package, project: Path) -> dict[str, object]:
         "total_unzipped_bytes": package.total_unzipped_bytes,
         "console_editable": package.console_editable,
     }
+
+
+def _read_finding(row: dict[str, Any]) -> Finding:
+    return Finding(**(row | {"severity": Severity(row["severity"])}))
 
 
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:

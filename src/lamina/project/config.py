@@ -22,6 +22,7 @@ from lamina.project.entries import read_include, read_source
 from lamina.project.external import read_allowed
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.project.ignored import read_ignored
 from lamina.project.newer_facts import use_facts
 from lamina.project.options import BuildOptions
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
@@ -73,7 +74,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         extras=reader.strings("extras") or (),
         exclude=reader.strings("exclude") or (),
     )
-    ignore = reader.strings("ignore") or ()
+    ignore = read_ignored(reader)
     allow_layers = read_allowed(reader)
     provided = reader.strings("provided") or ()
     lock = _lock(reader, project)

@@ -67,8 +67,23 @@ def _by_name(table: dict[str, Any], rule: str) -> dict[str, Any]:
 
 
 def _key(key: Mapping[str, Any]) -> dict[str, Any]:
-    found = {"description": _plain(key["meaning"]), **_type(key["type"], dict(_limits(key)))}
+    kind = _list_of_tables(key) if "fields" in key else _type(key["type"], dict(_limits(key)))
+    found = {"description": _plain(key["meaning"]), **kind}
     return found | ({"default": key["default"]} if "default" in key else {})
+
+
+def _list_of_tables(key: Mapping[str, Any]) -> dict[str, Any]:
+    # The language servers of editors pass a date as a string.
+    text = {"type": "string", "minLength": 1}
+    item = {
+        "type": "object",
+        "properties": dict.fromkeys(key["fields"], text),
+        "additionalProperties": False,
+        "required": [name for name, need in key["fields"].items() if need == "required"],
+    }
+    if key["type"] == "list of strings or tables":
+        return {"type": "array", "items": {"anyOf": [text, item]}, "uniqueItems": True}
+    return {"type": "array", "items": item}
 
 
 def _type(kind: str, limits: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
     from lamina.project.external import AllowedLayer
+    from lamina.project.ignored import IgnoredRule
 
 
 class BytecodeMode(Enum):
@@ -121,8 +122,8 @@ class Service:
     exclude: tuple[str, ...]
     groups: tuple[str, ...]
     extras: tuple[str, ...]
-    ignore: tuple[str, ...]
-    """The names of rules. Their findings are suppressed."""
+    ignore: tuple[IgnoredRule, ...]
+    """The rules whose findings are hidden."""
     lock: Path | None
     """The lock file, if the configuration sets one."""
     functions: tuple[Function, ...]

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # bool comes first, because it is a subclass of int in Python.
@@ -169,6 +170,32 @@ class Table:
         return tuple(
             Table(item, key=self.key(f"{name}[{number}]"), mistakes=self._mistakes) for number, item in enumerate(value)
         )
+
+    def strings_or_tables(self, name: str) -> tuple[str | Table, ...] | None:
+        """Return the list of strings and tables at *name*, each table with the key ``name[number]``, from 0."""
+        value = self._values.get(name)
+        if not isinstance(value, list) or not any(isinstance(item, dict) for item in value):
+            return self.strings(name)
+        self._ask(name)
+        wrong = [item for item in value if not isinstance(item, str | dict)]
+        if wrong:
+            self.complain(name, f"expected a list of strings and tables, found {kind_of(wrong[0])} in the list")
+            return None
+        return tuple(
+            Table(item, key=self.key(f"{name}[{number}]"), mistakes=self._mistakes) if isinstance(item, dict) else item
+            for number, item in enumerate(value)
+        )
+
+    def date(self, name: str) -> dt.date | None:
+        """Return the date at *name*, without a time."""
+        import datetime as dt
+
+        value = self._ask(name)
+        if value is None or type(value) is dt.date:
+            return value
+        found = "a time" if isinstance(value, dt.datetime | dt.time) else kind_of(value)
+        self.complain(name, f"expected a date, such as `2027-01-31` without quotes, found {found}")
+        return None
 
     def boolean_or_strings(self, name: str) -> bool | tuple[str, ...] | None:
         """Return the boolean or the list of strings at *name*."""

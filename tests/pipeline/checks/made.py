@@ -86,7 +86,6 @@ def make_service(
     *,
     sdk: SdkPolicy = SdkPolicy.CHECK,
     runtime: str = "python3.13",
-    ignore: Sequence[str] = (),
     layers: Sequence[LayerConfig] = (),
 ) -> Service:
     """Return the configuration that the checks use."""
@@ -100,7 +99,7 @@ def make_service(
         exclude=(),
         groups=(),
         extras=(),
-        ignore=tuple(ignore),
+        ignore=(),
         lock=None,
         functions=(),
         layers=tuple(layers),

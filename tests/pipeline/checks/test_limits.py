@@ -14,7 +14,7 @@ from lamina.project.service import BytecodeMode, Service
 LIMIT = 262_144_000
 
 
-def service(*ignore: str) -> Service:
+def service() -> Service:
     return Service(
         root=Path("orders"),
         name="orders",
@@ -25,7 +25,7 @@ def service(*ignore: str) -> Service:
         exclude=(),
         groups=(),
         extras=(),
-        ignore=ignore,
+        ignore=(),
         lock=None,
         functions=(),
         layers=(),
@@ -211,25 +211,3 @@ class TestDirectUpload:
                 path="common",
             ),
         )
-
-
-class TestIgnore:
-    def test_warnings_and_notes(self) -> None:
-        """Warnings and notes can be ignored."""
-        findings = check(
-            [layer(unzipped=LIMIT, zipped=60_000_000)],
-            [package("f", 0, "common")],
-            service("little-headroom", "direct-upload"),
-            quotas(),
-        )
-
-        assert findings == ()
-
-    def test_errors(self) -> None:
-        """Errors about Lambda's limits cannot be ignored."""
-        names = [f"l{number}" for number in range(6)]
-        layers = [layer(name, LIMIT) for name in names]
-
-        findings = check(layers, [package("f", 0, *names)], service("unzipped-limit", "layer-count"), quotas())
-
-        assert rules(findings) == ["layer-count", "unzipped-limit"]

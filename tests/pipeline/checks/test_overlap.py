@@ -60,7 +60,7 @@ class TestLayers:
                 ),
                 path="f",
             ),
-        ) == check(layers, packages, make_service(ignore=["layer-conflict"]))
+        ) == check(layers, packages, make_service())
 
     def test_one_path(self, tmp_path: Path) -> None:
         """A path with different content in two layers is an error that names both distributions, and the layer that is used."""
@@ -137,13 +137,6 @@ class TestOwnModules:
             ),
             "`f`, `g`: your module `tool` hides `tool` in layer `common`; rename your module",
         ] == [finding.message for finding in check([layer], packages, make_service())]
-
-    def test_ignored(self, tmp_path: Path) -> None:
-        """A warning can be ignored by its rule, an error cannot."""
-        package = make_package(tmp_path, "f", ["types.py", "email/x.py"])
-        ignore = ["shadowed-stdlib", "hidden-module"]
-
-        assert ["hidden-module"] == [finding.rule for finding in check([], [package], make_service(ignore=ignore))]
 
 
 @pytest.mark.parametrize(

@@ -36,16 +36,15 @@ def test_refused_modules_are_named_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "ignore", "mode"),
+    ("files", "mode"),
     [
-        (COMPILED, [], BytecodeMode.ALL),
-        (["two.py"], [], BytecodeMode.NONE),
-        (["two.py"], ["uncompiled-module"], BytecodeMode.ALL),
+        (COMPILED, BytecodeMode.ALL),
+        (["two.py"], BytecodeMode.NONE),
     ],
 )
-def test_nothing_to_say(tmp_path: Path, files: list[str], ignore: list[str], mode: BytecodeMode) -> None:
-    """There is no finding on compiled modules, without bytecode, or if the rule is ignored."""
-    service = replace(make_checked(ignore=ignore), bytecode=mode)
+def test_nothing_to_say(tmp_path: Path, files: list[str], mode: BytecodeMode) -> None:
+    """There is no finding on compiled modules, and none without bytecode."""
+    service = replace(make_checked(), bytecode=mode)
 
     assert [] == list(check_packages([make_package(tmp_path, "f", files)], service))
 

@@ -24,13 +24,12 @@ _TODAY = dt.date(2026, 11, 28)
 
 
 def test_preview() -> None:
-    """A note says that a runtime is only a preview, unless the rule is ignored; other runtimes have no finding."""
+    """A note says that a runtime is only a preview; other runtimes have no finding."""
     service = replace(make_service(), target=Target.of("python3.15", "arm64"))
     [finding] = check(service, today=_TODAY)
 
     assert ("runtime-preview", "note") == (finding.rule, finding.severity.value)
     assert finding.message.startswith("`python3.15` has been a public preview since 2026-07-24: ")
-    assert () == check(replace(service, ignore=("runtime-preview",)), today=_TODAY)
     assert () == check(replace(service, target=Target.of("python3.14", "arm64")), today=_TODAY)
 
 
@@ -113,13 +112,6 @@ def test_earliest_dates() -> None:
     [finding] = check(make_service(), today=_TODAY)
 
     assert "no support since 0001-01-01, no new functions since 0001-01-01" in finding.message
-
-
-def test_deprecated_can_be_ignored() -> None:
-    """The warning is hidden if the configuration ignores its rule."""
-    service = replace(make_service(), target=Target.of("python3.9", "arm64"), ignore=("runtime-deprecated",))
-
-    assert () == check(service, today=_TODAY)
 
 
 @pytest.mark.parametrize(

@@ -218,8 +218,3 @@ class TestBundle:
             '`report`: `sdk = "bundle"` is set, but the layers do not contain `urllib3`; '
             "include the whole SDK, or remove the setting"
         ) == finding.message
-
-
-def test_ignored(tmp_path: Path) -> None:
-    """The error `sdk-mismatch` can be ignored."""
-    assert () == found(tmp_path, part("botocore"), make_service(ignore=["sdk-mismatch"]))

@@ -1,4 +1,4 @@
-"""Shared parts of the checks: findings and their filters, the layers that a function uses, and the content of a zip."""
+"""Shared parts of the checks: findings, the layers that a function uses, and the content of a zip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lamina.core.names import normalized
 from lamina.core.values import Finding, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from zipfile import ZipFile
 
@@ -60,7 +60,7 @@ def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack,
 
 
 def error(rule: str, path: str, message: str, *, file: str | None = None, line: int | None = None) -> Finding:
-    """Return an error finding: the deployment or the function would fail, so `kept` never removes it."""
+    """Return an error finding: the deployment or the function would fail."""
     return Finding(rule=rule, severity=Severity.ERROR, message=message, path=path, file=file, line=line)
 
 
@@ -72,11 +72,6 @@ def warning(rule: str, path: str | None, message: str, *, file: str | None = Non
 def note(rule: str, path: str | None, message: str, *, file: str | None = None, line: int | None = None) -> Finding:
     """Return a note finding, for information that needs no action."""
     return Finding(rule=rule, severity=Severity.NOTE, message=message, path=path, file=file, line=line)
-
-
-def kept(findings: Iterable[Finding], ignored: Collection[str]) -> tuple[Finding, ...]:
-    """Return *findings* without those of *ignored* rules; errors are always kept."""
-    return tuple(finding for finding in findings if finding.severity is Severity.ERROR or finding.rule not in ignored)
 
 
 def listed(names: Sequence[str]) -> str:

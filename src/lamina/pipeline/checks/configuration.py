@@ -28,8 +28,6 @@ def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Findin
 
     *selections* are the locked distributions of each layer, by layer name.
     """
-    if "nothing-left-out" in service.ignore:
-        return ()
     names = {
         name: [*(pin.name for pin in selection.pins), *selection.left_out] for name, selection in selections.items()
     }

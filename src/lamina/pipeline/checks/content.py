@@ -21,7 +21,7 @@ from lamina.pipeline.checks.common import View, error, listed, warning
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from lamina.core.values import Finding, Layer, Package
     from lamina.project.service import Service
@@ -40,27 +40,25 @@ _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
 _SIGNS = (b".pth", b"__editable__", b"_editable_impl_", b".egg-link", b"direct_url.json")
 
 
-def check_layers(layers: Iterable[Layer], *, ignore: Collection[str] = ()) -> tuple[Finding, ...]:
-    """Return the findings on the finished zips of *layers*, without those of the rules in *ignore*, except errors."""
+def check_layers(layers: Iterable[Layer]) -> tuple[Finding, ...]:
+    """Return the findings on the finished zips of *layers*."""
     found: list[Finding] = []
     for layer in layers:
         view = View(layer.path)
         if any(sign in view.raw for sign in _SIGNS):
-            found += check(layer.name, view.members, ignore=ignore, read=view.text)
+            found += check(layer.name, view.members, read=view.text)
     return tuple(found)
 
 
-def check(
-    layer: str, paths: Iterable[str], *, ignore: Collection[str] = (), read: Callable[[str], str] | None = None
-) -> tuple[Finding, ...]:
+def check(layer: str, paths: Iterable[str], *, read: Callable[[str], str] | None = None) -> tuple[Finding, ...]:
     """
     Return findings on the member *paths* of *layer* that have no effect on Lambda or refer to the build machine.
 
     *read* returns the text of a member; without it, only names are checked, not the content of ``.pth`` files and direct
-    URLs. Rules in *ignore* are skipped, except errors.
+    URLs.
     """
     paths = sorted(paths)
-    return (*_pointing(layer, paths, read), *(() if "pth-ignored" in ignore else _ignored(layer, paths)))
+    return (*_pointing(layer, paths, read), *_ignored(layer, paths))
 
 
 def _ignored(layer: str, paths: Iterable[str]) -> Iterator[Finding]:
@@ -113,7 +111,7 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
     Every module that compiles has a bytecode file in the package, so comparing file names is enough. Functions that share
     a package share the warning. Raises ArchiveError for a damaged zip.
     """
-    if service.bytecode is BytecodeMode.NONE or "uncompiled-module" in service.ignore:
+    if service.bytecode is BytecodeMode.NONE:
         return
     from lamina.bytecode.compiler import bytecode_path
 

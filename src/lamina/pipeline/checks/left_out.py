@@ -38,8 +38,6 @@ def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...
 
     Another note names the files that a pattern in ``include`` was probably meant to add.
     """
-    if "secret-left-out" in service.ignore:
-        return ()
     trees = tuple(trees)
     # Several packages can contain the same directories.
     packaged = {each.path for tree in trees for each in tree.named}
@@ -75,7 +73,7 @@ def secrets(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...
 def named(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
     """Return a note that names the files which *trees* only contain because *service* names them exactly, although they may be secret."""
     reasons = {each.path: each.reason for tree in trees for each in tree.named}
-    if not reasons or "secret-packaged" in service.ignore:
+    if not reasons:
         return ()
     paths = sorted(reasons)
     return (
@@ -84,7 +82,7 @@ def named(service: Service, trees: Iterable[SourceTree]) -> tuple[Finding, ...]:
             paths[0],
             f"function packages contain {count(len(paths), 'path')} that lamina leaves out by default, because `source` or "
             f"`include` names {_pronoun(paths)}: {listed(paths)} ({reasons[paths[0]]}); to hide this note, set "
-            f"`ignore = {toml.value([*service.ignore, 'secret-packaged'])}`",
+            f"`ignore = {_ignoring(service, 'secret-packaged')}`",
         ),
     )
 
@@ -95,10 +93,10 @@ def local_files(service: Service, pins: Iterable[SourcePin]) -> tuple[Finding, .
     for pin in {pin.name: pin for pin in pins}.values():
         ignored = [shown_path(path, service.root) for path in pin.left_out]
         secret = [shown_path(path, service.root) for path in pin.secrets]
-        if ignored and "local-file-left-out" not in service.ignore:
+        if ignored:
             fact = f"git ignores {count(len(ignored), 'path')} of local package `{pin.name}`"
             found.append(note("local-file-left-out", ignored[0], f"{fact}, {_not_in_wheel(service, ignored)}"))
-        if secret and "secret-left-out" not in service.ignore:
+        if secret:
             fact = f"{count(len(secret), 'path')} of local package `{pin.name}` may contain secrets"
             found.append(note("secret-left-out", secret[0], f"{fact}, {_not_in_wheel(service, secret)}"))
     return tuple(found)
@@ -110,11 +108,16 @@ def _not_in_wheel(service: Service, paths: Sequence[str]) -> str:
 
 
 def _next_steps(service: Service, paths: Sequence[str]) -> str:
-    hiding = f"`ignore = {toml.value([*service.ignore, 'secret-left-out'])}`"
+    hiding = f"`ignore = {_ignoring(service, 'secret-left-out')}`"
     return (
         f"if {'it is a secret' if len(paths) == 1 else 'they are secrets'}, keep {_pronoun(paths)} out of git; to hide this note, set {hiding}; "
         f"to package {_pronoun(paths)}, {_include(service, paths)}"
     )
+
+
+def _ignoring(service: Service, rule: str) -> str:
+    """Return what *service* ignores, and *rule*, as TOML."""
+    return toml.value([*(each.entry for each in service.ignore), rule])
 
 
 def _pronoun(paths: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from lamina.core.frozen import frozen
-from lamina.pipeline.checks.common import error, kept, listed, note, warning
+from lamina.pipeline.checks.common import error, listed, note, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -67,22 +67,23 @@ AnyPackage: TypeAlias = "Package | PackageSize"
 
 
 def check(
-    layers: Sequence[AnyLayer], packages: Sequence[AnyPackage], service: Service, quotas: Quotas
+    layers: Sequence[AnyLayer],
+    packages: Sequence[AnyPackage],
+    service: Service,  # noqa: ARG001 - its layers by ARN have limits, too
+    quotas: Quotas,
 ) -> tuple[Finding, ...]:
     """
     Return findings for each limit in *quotas* that *layers* or *packages* exceed or nearly reach.
 
-    Functions with the same size and layers share one finding on the size. Rules that *service* ignores are skipped, except
-    errors.
+    Functions with the same size and layers share one finding on the size.
     """
     by_name = {layer.name: layer for layer in layers}
-    findings = (
+    return (
         *_too_many_layers(packages, quotas),
         *_too_large_functions(by_name, packages, quotas),
         *_too_large_layers(by_name, packages, quotas),
         *_too_large_for_a_call(layers, packages, quotas),
     )
-    return kept(findings, service.ignore)
 
 
 def _too_many_layers(packages: Iterable[AnyPackage], quotas: Quotas) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.checks.common import View, error, kept, listed, owner_of, stacks, warning
+from lamina.pipeline.checks.common import View, error, listed, owner_of, stacks, warning
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     """
     Return findings on modules and files that hide others, for each function of *packages* with its *layers*.
 
-    Rules that the service ignores are skipped, except errors. Raises `DamagedOutputError` for a damaged zip.
+    Raises `DamagedOutputError` for a damaged zip.
     """
     views = {layer.name: View(layer.path) for layer in layers}
     found: list[Finding] = []
@@ -49,7 +49,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
         for first, later in combinations(stack.layers, 2):
             found += _between(stack, first, later, views)
     found += _own_modules(packages, views, service)
-    return kept(found, service.ignore)
+    return tuple(found)
 
 
 def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]) -> Iterator[Finding]:

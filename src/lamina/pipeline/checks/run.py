@@ -19,7 +19,7 @@ def check(
     layers: Sequence[Layer], packages: Sequence[Package], service: Service, *, today: dt.date
 ) -> tuple[Finding, ...]:
     """
-    Return the findings on *layers* and *packages*. Rules that *service* ignores are skipped, except most errors.
+    Return the findings on *layers* and *packages*.
 
     *today* is the date of the build, which decides whether a runtime counts as deprecated.
 
@@ -27,7 +27,7 @@ def check(
     """
     return (
         *limits.check(layers, packages, service, quotas()),
-        *content.check_layers(layers, ignore=service.ignore),
+        *content.check_layers(layers),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
         *runtime.check(service, today=today),

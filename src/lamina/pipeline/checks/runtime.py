@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.files import read_file
 from lamina.core.target import runtimes, supported_runtimes
-from lamina.pipeline.checks.common import kept, note, warning
+from lamina.pipeline.checks.common import note, warning
 from lamina.project.functions import UNITS, setting
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ _KEYS = re.compile("runtime|targets", re.IGNORECASE)
 
 def check(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
     """
-    Return the findings on the runtime and the functions of *service*, except those of rules that it ignores.
+    Return the findings on the runtime and the functions of *service*.
 
     *today* is compared with the dates of the runtime's end. No finding is an error, so no build fails because of the date.
     """
     runtime = _runtime(service.target)
-    return kept((*_preview(runtime), *_deprecated(runtime, service, today), *_managed(service)), service.ignore)
+    return (*_preview(runtime), *_deprecated(runtime, service, today), *_managed(service))
 
 
 def _runtime(target: Target) -> Runtime:

@@ -80,16 +80,11 @@ def left_out(service: Service) -> frozenset[str]:
 
 
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
-    """
-    Return findings on the SDK that the functions of *packages* import.
-
-    Rules that the service ignores are skipped. That includes the error ``sdk-mismatch``, because some functions never import
-    the mismatched part. ``sdk-bundle`` cannot be ignored; remove the ``sdk`` setting instead.
-    """
+    """Return findings on the SDK that the functions of *packages* import."""
     found = [finding for stack in stacks(layers, packages) for finding in _Seen(stack, service).findings()]
     if service.sdk is SdkPolicy.RUNTIME and layers:
         found.append(_note(service))
-    return tuple(finding for finding in found if finding.rule == "sdk-bundle" or finding.rule not in service.ignore)
+    return tuple(found)
 
 
 def _note(service: Service) -> Finding:

@@ -32,3 +32,8 @@ class Rule:
 def rules() -> tuple[Rule, ...]:
     """Return every rule, in the order of the documentation."""
     return tuple(Rule(**(row | {"severity": Severity(row["severity"])})) for row in read_data("rules.toml")["rule"])
+
+
+def find_rule(name: str) -> Rule | None:
+    """Return the rule *name*, or ``None`` if there is none."""
+    return next((rule for rule in rules() if rule.name == name), None)
