@@ -2,28 +2,112 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lamina.audit.location import Locator
+from lamina.core.frozen import frozen
+from lamina.core.values import Severity
+from lamina.pipeline.checks.common import warning
+from lamina.pipeline.checks.ignoring import hides_errors, ignoring
+from lamina.pipeline.checks.rules import find_rule, rules
+from lamina.project.table import did_you_mean
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
     from lamina.audit.inspection import Inspection
     from lamina.core.values import Finding
+    from lamina.project.ignored import IgnoredRule
 
 FAMILIES: tuple[str, ...] = ()
 """The modules of `lamina.audit.families` with a function ``check(inspection) -> Iterable[Finding]``, in the order of the report."""
 
+_ORDER = list(Severity)
 
-def check(inspection: Inspection) -> tuple[Finding, ...]:
+
+@frozen
+class IgnoredFinding:
+    """A finding that the configuration hides."""
+
+    finding: Finding
+    entry: IgnoredRule
+    """The first entry of ``ignore`` that hides it."""
+
+
+@frozen
+class CheckResult:
+    """What the rules found in one service."""
+
+    project: Path
+    configuration: str
+    """The configuration file, relative to the project."""
+    findings: tuple[Finding, ...]
+    """The findings, errors first. Each has a file."""
+    ignored: tuple[IgnoredFinding, ...]
+
+
+def check(inspection: Inspection) -> CheckResult:
     """
-    Return the findings of the builds and of every family of rules, without those that the service ignores.
+    Return the findings of the builds and of every family of rules.
 
-    Raises the errors of the families.
+    Entries of ``ignore`` whose last day has passed hide nothing. Raises the errors of the families.
     """
-    from importlib import import_module
-
-    from lamina.pipeline.checks.ignoring import divided
-
-    found = [finding for build in inspection.builds for finding in build.findings]
+    service, today = inspection.service, inspection.today
+    found = [finding for build in inspection.builds for finding in (*build.findings, *build.ignored)]
     for name in FAMILIES:
         inspection.reporter.stage(f"checking {name}")
         found += import_module(f"lamina.audit.families.{name}").check(inspection)
-    return divided(dict.fromkeys(found), inspection.service.ignore)[0]
+    found += _entries(inspection, found)
+    locator = Locator(service)
+    located = sorted(map(locator.located, dict.fromkeys(found)), key=_place)
+    entries = {finding: ignoring(finding, service.ignore, today=today) for finding in located}
+    return CheckResult(
+        project=inspection.project,
+        configuration=locator.configuration,
+        findings=tuple(finding for finding, entry in entries.items() if entry is None),
+        ignored=tuple(IgnoredFinding(finding=finding, entry=entry) for finding, entry in entries.items() if entry),
+    )
+
+
+def _place(finding: Finding) -> tuple[int, str, int, str, str]:
+    return _ORDER.index(finding.severity), finding.file or "", finding.line or 0, finding.rule, finding.message
+
+
+def _entries(inspection: Inspection, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield warnings about the entries of ``ignore`` that do not work, or no longer work, given what was *found*."""
+    for entry in inspection.service.ignore:
+        rule = find_rule(entry.rule)
+        covered = [finding for finding in found if entry.covers(finding)]
+        has_errors = any(finding.severity is Severity.ERROR for finding in covered)
+        if rule is None:
+            similar = did_you_mean(entry.rule, [each.name for each in rules()])
+            yield warning(
+                "ignore-unknown", None, f"`ignore` names the rule `{entry.rule}`, which does not exist{similar}"
+            )
+        elif entry.has_expired(inspection.today):
+            yield warning(
+                "ignore-expired",
+                None,
+                f"`ignore` hid `{entry.rule}` until {entry.until} ({entry.reason}); "
+                + (
+                    "correct its findings, or change the date"
+                    if covered
+                    else "remove the entry: there is no such finding"
+                ),
+            )
+        elif has_errors and not rule.ignorable:
+            yield warning(
+                "ignore-error",
+                None,
+                f"`ignore` names `{entry.rule}`, whose errors cannot be hidden; correct them, and remove the entry",
+            )
+        elif has_errors and entry.reason is None:
+            effect = "hides errors" if hides_errors(entry) else "hides no errors, because it is given"
+            yield warning(
+                "ignore-reason",
+                None,
+                f"`ignore` names `{entry.rule}` and {effect} without a reason; "
+                f'write `{{ rule = "{entry.rule}", reason = "…" }}` instead',
+            )

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli.options import add_build, build_options, project_of
+from lamina.cli.options import add_build, build_options
 
 if TYPE_CHECKING:
     import argparse
+    from pathlib import Path
+
+    from lamina.audit.report import Report
+    from lamina.cli.console import Console
 
 HELP = (
     "Build the service, then look into its layers and packages, its deploy descriptions and, on request, a virtual environment. "
-    "The findings have the rules of the documentation."
+    "The findings have the rules of the documentation. At the root of a workspace, check all services."
 )
 EXAMPLE = """\
 examples:
-  lamina check                             # check the artifacts and the templates
-  lamina check --venv                      # also compare the project's virtual environment with the layers
-  lamina check --base main                 # also compare sizes with those of a git revision
+  lamina check                                        # check the artifacts and the templates
+  lamina check --venv                                 # also compare `.venv` with the layers
+  lamina check --base main                            # also compare sizes with a git revision
+  lamina check --format sarif --output lamina.sarif   # write a report for code scanning
 """
-PAGE = "reference/rules.md"
+PAGE = "how-to/check.md"
+_FORMATS = ("text", "json", "sarif", "markdown", "github")
+_FAIL_ON = ("error", "warning", "note", "never")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,42 +41,125 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base", metavar="REVISION|FILE", help="compare sizes with this git revision, or this build report"
     )
+    parser.add_argument(
+        "--format",
+        choices=_FORMATS,
+        metavar="NAME",
+        help=f"report as {', '.join(_FORMATS[:-1])} or github (default: text)",
+    )
+    parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout")
+    parser.add_argument(
+        "--fail-on",
+        choices=_FAIL_ON,
+        default="error",
+        metavar="SEVERITY",
+        help="exit with 1 for findings from this severity on: error, warning, note or never (default: error)",
+    )
+    parser.add_argument("--no-build", action="store_true", help="check the last build even if the sources have changed")
     add_build(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build and check the service. Return 1 if a finding is an error."""
+    """
+    Check the service, or all services of the workspace, and show the report. Return 1 if a finding is as severe as ``--fail-on`` says.
+
+    If services of a workspace cannot be checked, return the highest exit code of their errors instead.
+    """
+    from lamina.audit.formats import render
+    from lamina.cli.console import Console, emit_visible
+    from lamina.core.values import Severity
+
+    name = _format(arguments)
+    if arguments.output is not None:
+        from lamina.cli.publish import remove_old_report
+
+        remove_old_report(arguments)
+    console = Console.of(arguments)
+    report = _check(arguments, console)
+    if arguments.output is not None:
+        from lamina.cli.publish import write_file
+
+        write_file(arguments.output, render(report, name).encode("utf-8", "backslashreplace"))
+    elif name != "text":
+        emit_visible(render(report, name))
+    # The runner of GitHub shows its commands in the same log as text.
+    if arguments.output is not None or name != "github":
+        _show(report, console)
+    least = None if arguments.fail_on == "never" else Severity(arguments.fail_on)
+    return max((int(report.fails(least)), *(each.error.exit_code for each in report.failures)))
+
+
+def _format(arguments: argparse.Namespace) -> str:
+    """Return the format of the report. ``--json`` means ``json``. Raises `ConfigError` if the two options differ."""
+    from lamina.core.errors import ConfigError
+
+    if arguments.json and arguments.format not in {None, "json"}:
+        raise ConfigError(
+            f"`--json` conflicts with `--format {arguments.format}`", hint="remove one of the two options"
+        )
+    return "json" if arguments.json else arguments.format or "text"
+
+
+def _check(arguments: argparse.Namespace, console: Console) -> Report:
     import datetime as dt
+    import time
     from pathlib import Path
 
-    from lamina.audit.check import check
-    from lamina.audit.inspection import Inspection
+    from lamina.audit.report import Report
+    from lamina.audit.services import CheckRequest, check_services
     from lamina.aws.store.team import team_store
-    from lamina.cli.console import Console, emit_json
     from lamina.cli.stopping import killable
     from lamina.core.store import Store
-    from lamina.core.values import Severity
-    from lamina.pipeline.build import build
-    from lamina.pipeline.report import finding_document
+    from lamina.pipeline import workspace
+    from lamina.project.file import find_project
 
-    project = project_of(arguments)
-    store = Store.open()
-    with Console.of(arguments) as console, killable(arguments, console):
-        result = build(project, build_options(arguments), store=store, team_store=team_store, reporter=console)
-        findings = check(
-            Inspection(
-                project=project,
-                service=result.plan.service,
-                builds=tuple(each.build for each in result.targets),
-                store=store,
-                reporter=console,
-                today=dt.datetime.now(tz=dt.UTC).date(),
-                venv=None if arguments.venv is None else Path(project, arguments.venv),
-                base=arguments.base,
-            )
+    started = time.perf_counter()
+    start = Path(arguments.project or ".")
+    found = workspace.find(start)
+    request = CheckRequest(
+        options=build_options(arguments),
+        today=dt.datetime.now(tz=dt.UTC).date(),
+        builds=not arguments.no_build,
+        venv=arguments.venv,
+        base=arguments.base,
+    )
+    _refuse_options(request.options, arguments)
+    start, services = (found.root, found.services) if found is not None else _one(find_project(start))
+    with console, killable(arguments, console):
+        results, failures = check_services(
+            services, request, store=Store.open(), team_store=team_store, reporter=console
         )
-    if arguments.json:
-        emit_json({"version": "1", "findings": [finding_document(each) for each in findings]})
-    for each in findings:
-        console.finding(each.severity.value, each.message)
-    return int(any(each.severity is Severity.ERROR for each in findings))
+    if found is None and failures:
+        raise failures[0].error
+    return Report(results, failures=failures, start=start, seconds=time.perf_counter() - started)
+
+
+def _one(project: Path) -> tuple[Path, tuple[Path, ...]]:
+    return project, (project,)
+
+
+def _refuse_options(options: object, arguments: argparse.Namespace) -> None:
+    """Raise `ConfigError` for options of builds with ``--no-build``."""
+    from lamina.core.errors import ConfigError
+    from lamina.project.options import BuildOptions
+
+    if arguments.no_build and options != BuildOptions(offline=arguments.offline):
+        raise ConfigError(
+            "`--no-build` checks the last build, so the target, groups and extras cannot be chosen",
+            hint="run `lamina check` without `--no-build`",
+        )
+
+
+def _show(report: Report, console: Console) -> None:
+    """Write the findings and a summary to stderr, with paths that a terminal can open."""
+    import os
+
+    from lamina.audit.formats.text import line, summary
+    from lamina.core.paths import relative_path
+
+    here = os.getcwd()
+    for row in report.rows:
+        console.finding(row.finding.severity.value, line(row, relative_path(report.repository / row.file, here)))
+    for failure in report.failures:
+        console.failure(failure.error, subject=report.directory(failure.project))
+    console.say(summary(report))

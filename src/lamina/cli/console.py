@@ -244,6 +244,11 @@ def emit(text: str, *, stream: TextIO | None = None, end: str = "\n") -> None:
     print(visible(text), end=end, file=stream)
 
 
+def emit_visible(text: str) -> None:
+    """Write *text*, whose names went through `visible`, to stdout as it is: `emit` would escape the commands that GitHub is to run."""
+    sys.stdout.write(text)
+
+
 def emit_json(content: object) -> None:
     """Write *content* to stdout as JSON, with all but ASCII characters escaped."""
     import json

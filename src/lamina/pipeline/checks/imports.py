@@ -28,7 +28,7 @@ from lamina.bytecode.imports.missing import Form, InsideMiss, OwnModules, find_i
 from lamina.bytecode.imports.resolve import Module
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
-from lamina.core.paths import PREFIX
+from lamina.core.paths import PREFIX, relative_path
 from lamina.core.store import key_of
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
@@ -74,7 +74,7 @@ def check(
     lock file again if something is missing.
     """
     views = {layer.name: View(layer.path) for layer in layers}
-    found: dict[str, tuple[Severity, list[str]]] = {}
+    found: dict[str, tuple[Severity, list[str], tuple[str | None, int | None]]] = {}
     for group in _groups(packages, service):
         search = _GroupSearch(group, service, views, plans, trees[group.config], store=store)
         misses = search.misses(group.functions)
@@ -86,10 +86,10 @@ def check(
         cures = ImportCures(service, group.config, plans, trees[group.config])
         for miss in misses:
             severity, text = _worded(miss, search, cures, group)
-            found.setdefault(text, (severity, []))[1].extend(search.affected(miss))
+            found.setdefault(text, (severity, [], search.place(miss)))[1].extend(search.affected(miss))
     return tuple(
-        Finding(rule=RULE, severity=severity, message=f"{listed(names)} {text}", path=names[0])
-        for text, (severity, names) in found.items()
+        Finding(rule=RULE, severity=severity, message=f"{listed(names)} {text}", path=names[0], file=file, line=line)
+        for text, (severity, names, (file, line)) in found.items()
     )
 
 
@@ -144,6 +144,7 @@ class _GroupSearch:
         self._lines: dict[str, Mapping[tuple[str, int, tuple[str, ...]], int]] = {}
         self._missed: dict[str, frozenset[str]] = {}
         """The missing modules of each function, if there are several functions and one of them misses a module."""
+        self._origins = {file.path: relative_path(file.origin, service.root) for file in tree.files} if tree else {}
         self._own = OwnModules(self._index.modules, self._code.paths())
         in_layers = _LayersPath([views[name] for name in group.layers], python)
         created = [name for maker, names in created_modules().items() if in_layers.form(maker) for name in names]
@@ -182,6 +183,13 @@ class _GroupSearch:
     def has_parent(self, miss: Miss) -> bool:
         """Return whether the package contains the parent of the missing module, so that only a part of it is missing."""
         return self._own.form(miss.module.rpartition(".")[0]) is not None
+
+    def place(self, miss: Miss) -> tuple[str | None, int | None]:
+        """Return the source of the last of the service's own modules on the way to *miss*, relative to the project, and the line."""
+        importer = miss.chain[-1]
+        own = next((each for each in reversed(miss.chain) if each.distribution == FIRST_PARTY), importer)
+        file = self._origins.get(own.path)
+        return file, self.line(miss) if file is not None and own is importer else None
 
     def line(self, miss: Miss) -> int | None:
         """Return the line of the import in the service's own module that leads to *miss*, or ``None`` if it is not found."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.files import read_file
+from lamina.core.paths import relative_path
 from lamina.core.target import runtimes, supported_runtimes
 from lamina.pipeline.checks.common import note, warning
 from lamina.project.functions import UNITS, setting
@@ -70,20 +71,23 @@ def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[
     )
     facts = [f"no {what} {'since' if day <= today else 'from'} {day}" for what, day in events if day is not None]
     newest = next(reversed(supported_runtimes(today)), None)
+    path, line = _place(runtime.name, service)
     change = (
         "lamina knows no newer runtime: update lamina"
         if newest is None
-        else f"change it to `{newest.name}`{_place(runtime.name, service)}"
+        else f"change it to `{newest.name}`" + (f" in `{path.name}`, line {line}" if path is not None else "")
     )
     yield warning(
         "runtime-deprecated",
         None,
         f"`{runtime.name}` is {'' if is_over else 'soon '}deprecated: {', '.join(facts)}; {change}",
+        file=None if path is None else relative_path(path, service.root),
+        line=line,
     )
 
 
-def _place(runtime: str, service: Service) -> str:
-    """Return the file and the line of *service* that set *runtime*, or nothing if an option of the command does."""
+def _place(runtime: str, service: Service) -> tuple[Path | None, int | None]:
+    """Return the file and the line of *service* that set *runtime*, or ``None`` twice if an option of the command does."""
     name = re.compile(rf"(?<![\w.]){re.escape(runtime)}(?![\w.])")
     found = [
         (path, number, line)
@@ -93,7 +97,7 @@ def _place(runtime: str, service: Service) -> str:
     ]
     # Other lines, such as the command of another tool, may name the same Python.
     found.sort(key=lambda each: _KEYS.search(each[2]) is None)
-    return next((f" in `{path.name}`, line {number}" for path, number, _ in found), "")
+    return next(((path, number) for path, number, _ in found), (None, None))
 
 
 def _managed(service: Service) -> Iterator[Finding]:

@@ -1,0 +1,93 @@
+"""Find the file and the line of a project to change for a finding that only names a function, a layer or a file."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lamina.core.files import read_file
+from lamina.core.frozen import replace
+from lamina.core.paths import relative_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.values import Finding
+    from lamina.project.service import Service
+
+_HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
+_TEMPLATES = frozenset({".json", ".py", ".tf", ".toml", ".ts", ".yaml", ".yml"})
+
+
+class Locator:
+    """Locates findings in the configuration and the deploy description of one service. Files are read when needed."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._functions = {function.name for function in service.functions}
+        self._layers = {layer.name for layer in service.layers}
+        self.configuration = relative_path(service.inputs[0], service.root)
+        """The configuration file, relative to the project."""
+
+    def located(self, finding: Finding) -> Finding:
+        """
+        Return *finding* with a file, and with a line if one is found.
+
+        Without a better place, that is the start of the configuration. Files are relative to the project.
+        """
+        if finding.file is not None:
+            return finding
+        file, line = self._place(finding.path)
+        return replace(finding, file=file, line=line)
+
+    def _place(self, path: str | None) -> tuple[str, int | None]:
+        root = self._service.root
+        if path is not None:
+            table = "functions" if path in self._functions else "layers" if path in self._layers else ""
+            if table and (line := self._lines.get(f"{table}.{path}")) is not None:
+                return self.configuration, line
+            if path in self._functions and (described := self._in_template(path)) is not None:
+                return described
+            if not table and (root / path).is_file():
+                return path, None
+        return self.configuration, self._lines.get("", 1)
+
+    @cached_property
+    def _lines(self) -> dict[str, int]:
+        """The line of each key in the configuration, by its dotted name below lamina's table, which has an empty name."""
+        path = self._service.inputs[0]
+        prefix = "" if path.name == "lamina.toml" else "tool.lamina"
+        table = ""
+        found: dict[str, int] = {}
+        for number, line in enumerate(_text(path).splitlines(), start=1):
+            if header := _HEADER.match(line):
+                table = header[1]
+                name = table
+            else:
+                key, is_key, _ = line.partition("=")
+                if not is_key or key.lstrip().startswith("#"):
+                    continue
+                name = f"{table}.{key.strip()}" if table else key.strip()
+            name = re.sub(r"[\"'\s]", "", name)
+            if name == prefix or (name.startswith(f"{prefix}." if prefix else "")):
+                found.setdefault(name.removeprefix(prefix).removeprefix("."), number)
+        return found
+
+    def _in_template(self, function: str) -> tuple[str, int] | None:
+        """Return the first line in the deploy description that has the name of *function*, in any case and with any separators."""
+        wanted = _folded(function)
+        for path in self._service.inputs[1:]:
+            if path.suffix in _TEMPLATES and path.is_file():
+                for number, line in enumerate(_text(path).splitlines(), start=1):
+                    if any(_folded(word) == wanted for word in re.findall(r"[\w-]+", line)):
+                        return relative_path(path, self._service.root), number
+        return None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[-_]", "", name).casefold()
+
+
+def _text(path: Path) -> str:
+    return read_file(path).decode("utf-8", "replace")

@@ -1,0 +1,236 @@
+"""`lamina check`: builds, findings, formats and exit codes of the whole command."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.cli.main import main
+from services import Service, make_service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Check = Callable[..., tuple[int, str, str]]
+
+MISSING = "import absent_module\n\n\ndef lambda_handler(event, context):\n    return event\n"
+
+
+@pytest.fixture(autouse=True)
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    return make_service(tmp_path / "repository")
+
+
+@pytest.fixture
+def check(capsys: pytest.CaptureFixture[str], service: Service, monkeypatch: pytest.MonkeyPatch) -> Check:
+    def run(*words: str) -> tuple[int, str, str]:
+        monkeypatch.chdir(service.write())
+        code = main(["check", *words])
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return run
+
+
+@pytest.fixture
+def broken(service: Service) -> Service:
+    """A service with an error in a handler."""
+    handler = service.write() / "service" / "handlers" / "hello.py"
+    handler.write_text(MISSING)
+    return service
+
+
+def findings(out: str) -> list[tuple[str, str, int | None]]:
+    return [(row["rule"], row["file"], row["line"]) for row in json.loads(out)["findings"]]
+
+
+def test_clean(check: Check) -> None:
+    """A service without findings has a summary, and exits with 0."""
+    code, out, err = check()
+
+    assert (0, "") == (code, out)
+    assert err.startswith("0 errors, 0 warnings, 0 notes (")
+
+
+def test_text(check: Check, broken: Service) -> None:
+    """A finding is one line with severity, place, message and rule; an error exits with 1. `-q` leaves only errors."""
+    code, _, err = check()
+    first, summary = err.splitlines()
+
+    assert code == 1
+    assert first.startswith("error: service/handlers/hello.py:1: `hello` cannot import `absent_module`: ")
+    assert first.endswith(" [missing-import]")
+    assert summary.startswith("1 error, 0 warnings, 0 notes (")
+
+    _, _, quiet = check("-q")
+
+    assert [first] == quiet.splitlines()
+
+
+@pytest.mark.parametrize(("least", "code"), [("error", 0), ("warning", 1), ("note", 1), ("never", 0)])
+def test_fail_on(check: Check, service: Service, least: str, code: int) -> None:
+    """`--fail-on` chooses the least severity that fails the check."""
+    service.settings["ignore"] = '["no-such-rule"]'
+
+    assert code == check("--fail-on", least)[0]
+
+
+def test_never(check: Check, broken: Service) -> None:
+    """With `never`, errors do not fail the check either."""
+    assert check("--fail-on", "never")[0] == 0
+
+
+def test_unchanged(check: Check, broken: Service) -> None:
+    """The check of an unchanged service has the findings of its last build, and builds a changed one."""
+    first = check("--json")[1]
+
+    assert [("missing-import", "service/handlers/hello.py", 1)] == findings(first) == findings(check("--json")[1])
+
+    (broken.root / "service" / "handlers" / "hello.py").write_text(MISSING.replace("import absent_module", ""))
+
+    assert [] == findings(check("--json")[1])
+
+
+def test_no_build(check: Check, broken: Service) -> None:
+    """With `--no-build`, the last build is checked although the sources have changed; without one, the check fails."""
+    code, _, err = check("--no-build")
+
+    assert (2, True) == (code, err.startswith("error: no build found in "))
+
+    check()
+    (broken.root / "service" / "handlers" / "hello.py").write_text(MISSING.replace("import absent_module", ""))
+
+    assert check("--no-build")[0] == 1
+    assert check("--no-build", "--architecture", "arm64")[0] == 2
+    assert check()[0] == 0
+
+
+@pytest.mark.parametrize("name", ["text", "json", "sarif", "markdown", "github"])
+def test_output(check: Check, broken: Service, tmp_path: Path, name: str) -> None:
+    """`--output` writes the report to a file, and the text still goes to the terminal."""
+    path = tmp_path / "report"
+    path.write_text("old")
+    code, out, err = check("--format", name, "--output", str(path))
+
+    assert (1, "") == (code, out)
+    assert "[missing-import]" in err
+    assert "missing-import" in path.read_text()
+
+
+def test_failed_build(check: Check, service: Service, tmp_path: Path) -> None:
+    """If the build fails, the check has its exit code, JSON has the error, and no earlier report is left."""
+    path = tmp_path / "report"
+    path.write_text("old")
+    service.settings["runtime"] = '"python3.1"'
+    code, out, _ = check("--json", "--output", str(path))
+
+    assert (2, False) == (code, path.exists())
+    assert json.loads(out)["error"]["kind"] == "InvalidConfigError"
+
+
+def test_json_and_format(check: Check) -> None:
+    """`--json` is `--format json`, and conflicts with another format."""
+    assert json.loads(check("--json")[1]).keys() == json.loads(check("--format", "json")[1]).keys()
+
+    code, _, err = check("--json", "--format", "sarif")
+
+    assert (2, True) == (code, err.startswith("error: `--json` conflicts with `--format sarif`"))
+
+
+class TestIgnore:
+    @pytest.mark.parametrize(
+        ("entry", "rules", "ignored"),
+        [
+            ('{ rule = "missing-import", reason = "made" }', [], 1),
+            ('{ rule = "missing-import", reason = "made", until = 2999-01-01 }', [], 1),
+            (
+                '{ rule = "missing-import", reason = "made", until = 2020-01-01 }',
+                ["missing-import", "ignore-expired"],
+                0,
+            ),
+            ('{ rule = "missing-import", reason = "made", path = "hello" }', [], 1),
+            ('{ rule = "missing-import", reason = "made", path = "service/handlers/*" }', [], 1),
+            ('{ rule = "missing-import", reason = "made", path = "other" }', ["missing-import"], 0),
+            ('"missing-import"', ["ignore-reason"], 1),
+            ('"missing-inport"', ["missing-import", "ignore-unknown"], 0),
+            ('"direct-upload"', ["missing-import"], 0),
+        ],
+    )
+    def test_entries(self, check: Check, broken: Service, entry: str, rules: list[str], ignored: int) -> None:
+        """An entry hides findings while it is valid, and a warning says why it hides none."""
+        broken.settings["ignore"] = f"[{entry}]"
+        document = json.loads(check("--json")[1])
+
+        assert rules == [row["rule"] for row in document["findings"]]
+        assert ignored == len(document["ignored"])
+
+    def test_errors(self, check: Check, service: Service) -> None:
+        """An error that cannot be hidden is shown with a warning about the entry."""
+        service.settings["ignore"] = '["unzipped-limit", { rule = "hidden-module", reason = "wanted" }]'
+        (service.write() / "email").mkdir()
+        (service.root / "email" / "x.py").touch()
+        service.settings["source"] = '["service", "email"]'
+        document = json.loads(check("--json")[1])
+
+        assert ["hidden-module", "ignore-error"] == [row["rule"] for row in document["findings"]]
+        assert "hidden-module" in document["findings"][1]["message"]
+
+    def test_reasons(self, check: Check, broken: Service) -> None:
+        """The JSON report has the reason and the last day of each ignored finding, and text counts them."""
+        broken.settings["ignore"] = '[{ rule = "missing-import", reason = "made", until = 2999-01-01 }]'
+        (row,) = json.loads(check("--json")[1])["ignored"]
+
+        assert ("made", "2999-01-01", "missing-import") == (row["reason"], row["until"], row["rule"])
+        assert check()[2].startswith("0 errors, 0 warnings, 0 notes, 1 ignored (")
+
+    def test_expired_in_a_build(self, check: Check, broken: Service) -> None:
+        """An expired entry still hides errors in a build, because a date must not make it fail."""
+        broken.settings["ignore"] = '[{ rule = "missing-import", reason = "made", until = 2020-01-01 }]'
+
+        assert check()[0] == 1
+        assert main(["build"]) == 0
+
+
+class TestWorkspace:
+    @pytest.fixture
+    def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        root = tmp_path / "monorepo"
+        (root / ".git").mkdir(parents=True)
+        for name in ("orders", "stock"):
+            service = make_service(tmp_path / name)
+            service.root = root / "services" / name
+            service.write()
+        (root / "services" / "stock" / "service" / "handlers" / "hello.py").write_text(MISSING)
+        monkeypatch.chdir(root)
+        return root
+
+    def test_all(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """At the root of a workspace, all services are checked in one report, with files relative to the repository."""
+        assert main(["check", "--json"]) == 1
+        document = json.loads(capsys.readouterr().out)
+
+        assert [
+            {"project": "services/orders", "error": None},
+            {"project": "services/stock", "error": None},
+        ] == document["services"]
+        assert ["services/stock/service/handlers/hello.py"] == [row["file"] for row in document["findings"]]
+
+    def test_failure(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A service that cannot be built is named, the others are checked, and the exit code is that of its error."""
+        (root / "services" / "orders" / "pylock.toml").write_text("=")
+        code = main(["check", "--json"])
+        out, err = capsys.readouterr()
+        document = json.loads(out)
+
+        assert (3, 1) == (code, document["summary"]["errors"])
+        assert [3, None] == [row["error"] and row["error"]["exit_code"] for row in document["services"]]
+        assert "error: services/orders: " in err
+        assert "1 error, 0 warnings, 0 notes in 2 services, 1 service not checked (" in err
