@@ -9,12 +9,14 @@ import shlex
 import tomllib
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from docs import generate
 
 import lamina
+from audit.made import HIDDEN, IMPORT, make_report
+from lamina.audit.formats import document as check_report
 from lamina.aws.deploy import config as deploying
 from lamina.aws.publish import config as publishing
 from lamina.cli.main import COMMANDS, build_parser
@@ -365,25 +367,17 @@ def test_every_field_of_the_report_is_documented(tmp_path: Path) -> None:
     assert f'the format: `"{report.VERSION}"`' in page.read_text("utf-8")
 
 
-def test_every_rule_is_documented() -> None:
-    """`rules.md` lists each rule with its severity, as the checks' docstrings do; those list every rule that a check uses."""
-    modules = [path.read_text("utf-8") for path in sorted((SOURCES / "pipeline" / "checks").glob("*.py"))]
-    listed = {
-        name: severity
-        for module in modules
-        for name, severity in re.findall(r"(?m)^``([a-z-]+)`` +(error|warning|note) ", module)
-    }
-    written = {
-        name
-        for module in modules
-        for name in re.findall(r'(?:error|warning|note|_finding)\(\s*"([a-z]+-[a-z-]+)"', module)
-    }
-    table = rows((generate.REFERENCE / "rules.md").read_text("utf-8"))
+def test_every_field_of_the_check_report_is_documented() -> None:
+    """`check-report.md` lists exactly the fields of the report, in the report's order."""
+    document: Any = check_report.document(make_report(IMPORT, ignored=(HIDDEN,)))
+    page = generate.REFERENCE / "check-report.md"
+    objects = {"Report": document, "Service": document["services"][0], "Finding": document["findings"][0]}
 
-    assert {"unzipped-limit", "layer-count", "pth-ignored"} <= written
-    assert set() == written - set(listed)
-    assert set() == {name for name in listed if not any(f'"{name}"' in module for module in modules)}
-    assert listed == {row[0].strip("`"): row[1] for row in table}
+    assert {heading: list(each) for heading, each in objects.items()} == {
+        heading: first_column(section(page, heading)) for heading in objects
+    }
+    assert [*document["findings"][0], "reason", "until"] == [*document["ignored"][0]]
+    assert f'the format: `"{check_report.VERSION}"`' in page.read_text("utf-8")
 
 
 def test_every_area_of_the_store_is_documented() -> None:

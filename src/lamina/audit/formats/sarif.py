@@ -50,7 +50,7 @@ def render(report: Report) -> str:
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
-    page = f"{PAGE}#{rule.family}"
+    page = f"{PAGE}#{rule.section}"
     return {
         "id": rule.name,
         "shortDescription": {"text": _first_sentence(_plain(rule.cause))},

@@ -27,6 +27,26 @@ class Rule:
     cure: str
     """What to do, as Markdown for the reference."""
 
+    @property
+    def section(self) -> str:
+        """The anchor of the family's section on the page of the rules."""
+        return self.family.replace(" ", "-")
+
+
+@frozen
+class RuleFamily:
+    """Rules about the same things, a section of the documentation."""
+
+    name: str
+    about: str
+    """An introduction, as Markdown for the reference."""
+
+
+@cache
+def families() -> tuple[RuleFamily, ...]:
+    """Return every family, in the order of the documentation."""
+    return tuple(RuleFamily(**row) for row in read_data("rules.toml")["family"])
+
 
 @cache
 def rules() -> tuple[Rule, ...]:
