@@ -18,7 +18,10 @@ _ARN = re.compile(
     r"arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):layer:(?P<name>[A-Za-z0-9_-]{1,140})"
     r"(?::(?P<version>[0-9]{1,18}))?"
 )
-_PATTERN_PARTS = 7
+# The same with `*` in any part. A pattern becomes a value of a policy, too, so it has no other special characters.
+_PATTERN = re.compile(
+    r"arn:[a-z*-]+:lambda:(?:[a-z0-9*-]+:[0-9*]+:layer:[A-Za-z0-9_*-]+(?::[0-9*]+)?|::awslayer:[A-Za-z0-9_*-]+)"
+)
 
 
 @frozen
@@ -59,8 +62,7 @@ class AllowedLayer:
 
     def covers(self, arn: str) -> bool:
         """Return whether the layer version *arn* matches the pattern."""
-        has_version = self.pattern.count(":") >= _PATTERN_PARTS
-        return fnmatchcase(arn, self.pattern if has_version else f"{self.pattern}:*")
+        return fnmatchcase(arn, self.pattern) or fnmatchcase(arn, f"{self.pattern}:*")
 
 
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
@@ -78,7 +80,7 @@ def read_allowed(reader: Table) -> tuple[AllowedLayer, ...]:
         for key, value in (("arn", pattern), ("reason", reason)):
             if not value:
                 table.complain(key, "required, but missing or empty")
-        if pattern and not pattern.startswith("arn:"):
+        if pattern and _PATTERN.fullmatch(pattern) is None:
             table.complain(
                 "arn",
                 f"`{pattern}` is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`",

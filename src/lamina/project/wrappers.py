@@ -33,6 +33,11 @@ def known_wrapper(handler: str) -> Wrapper | None:
     return _known().get(dotted(handler))
 
 
+def wrapper_of_vendor(vendor: str) -> Wrapper | None:
+    """Return the wrapper of the vendor called *vendor*, or ``None`` if none is known."""
+    return next((each for each in _known().values() if each.vendor == vendor), None)
+
+
 def dotted(handler: str) -> str:
     """Return *handler* as Lambda imports it: with dots in place of slashes."""
     return handler.replace("/", ".")
