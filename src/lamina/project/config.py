@@ -19,7 +19,7 @@ from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
 from lamina.project.described import read_described
 from lamina.project.entries import read_include, read_source
-from lamina.project.external import read_allowed
+from lamina.project.external import read_accounts, read_allowed
 from lamina.project.file import read
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
 from lamina.project.ignored import read_ignored
@@ -83,8 +83,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     described_mistakes: list[tuple[str, str]] = []
     table = reader if described is None else described.table(reader, described_mistakes)
     functions = read_functions(table, layers, project)
-    for command in COMMAND_SECTIONS:
-        reader.table(command)
+    sections = {command: reader.table(command) for command in COMMAND_SECTIONS}
     _check_sources_and_functions(reader, source=source, functions=functions, layers=layers, described=described)
     reader.done()
     if described is not None and described_mistakes:
@@ -108,6 +107,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         extras=common.extras,
         ignore=ignore,
         allow_layers=allow_layers,
+        accounts=read_accounts(sections["publish"]),
         provided=provided,
         lock=lock,
         functions=functions,

@@ -23,6 +23,8 @@ _PATTERN = re.compile(
     r"arn:[a-z*-]+:lambda:(?:[a-z0-9*-]+:[0-9*]+:layer:[A-Za-z0-9_*-]+(?::[0-9*]+)?|::awslayer:[A-Za-z0-9_*-]+)"
 )
 
+_ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/")
+
 
 @frozen
 class LayerArn:
@@ -68,6 +70,13 @@ class AllowedLayer:
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
     """Return the first entry of *allowed* that covers the layer version *arn*, or ``None``."""
     return next((entry for entry in allowed if entry.covers(arn)), None)
+
+
+def read_accounts(publish: Table | None) -> tuple[str, ...]:
+    """Return the accounts of the ``roles`` in the table *publish*. `lamina.aws.publish.config` checks that table."""
+    roles = publish.value("roles") if publish is not None else None
+    found = [_ROLE.match(role) for role in roles if isinstance(role, str)] if isinstance(roles, list) else []
+    return tuple(dict.fromkeys(role[1] for role in found if role is not None))
 
 
 def read_allowed(reader: Table) -> tuple[AllowedLayer, ...]:

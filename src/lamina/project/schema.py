@@ -31,6 +31,7 @@ def schema(*, pyproject: bool = False) -> dict[str, Any]:
     properties = service["properties"]
     for name in ("publish", "deploy"):
         properties[name] |= tables[name]
+    properties["allow-layers"] |= {"type": "array", "items": tables["allow-layers[]"]}
     for name, rule in _TABLES.items():
         properties[name] |= _by_name(tables[f"{name}.*"], rule)
     properties["layers"]["minProperties"] = 1

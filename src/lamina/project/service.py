@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.project.external import LayerArn, allowing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -146,10 +147,18 @@ class Service:
     """What a build tells the user about the configuration, one sentence each."""
     allow_layers: tuple[AllowedLayer, ...] = ()
     """The layers by ARN that functions may have, with reasons."""
+    accounts: tuple[str, ...] = ()
+    """The accounts that the configuration publishes to. Functions may have their layers."""
     provided: tuple[str, ...] = ()
     """Modules that exist on Lambda although neither lamina nor the runtime provides them, such as those of a file system."""
     is_named: bool = True
     """Whether *name* comes from ``pyproject.toml``. If false, *name* is the directory's name."""
+
+    def refuses(self, arn: str, *accounts: str) -> bool:
+        """Return whether the layer version *arn* is of an account other than `accounts` and *accounts*, and is not allowed."""
+        layer = LayerArn.parse(arn)
+        is_own = layer is not None and layer.account in {*self.accounts, *accounts}
+        return not is_own and allowing(arn, self.allow_layers) is None
 
     @property
     def packages(self) -> tuple[PackageConfig, ...]:
