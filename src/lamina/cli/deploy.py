@@ -113,7 +113,8 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
         # Functions are deployed for the first target only, because a function has one runtime and architecture.
         chosen = service.select(built.builds[0], arguments.function)
         deploying.check(chosen.service, [package.name for package in chosen.packages])
-        functions = config.load(project).functions
+        configured = config.load(project)
+        functions = configured.functions
         layers = desired.desired_layers(built.builds[:1], publishing)
         deployment = service.ServiceDeployment(
             build=chosen,
@@ -126,6 +127,7 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
             creation=_creation(arguments, functions),
             directory=directory / "functions",
             names=tuple(deploying.name(chosen.service, package.name) for package in built.builds[0].packages),
+            service=configured,
             reporter=console,
         )
         console.stage("comparing with AWS")

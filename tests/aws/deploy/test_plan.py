@@ -84,7 +84,7 @@ def test_nothing_to_do() -> None:
     """A function that already has the desired code and layers is kept unchanged."""
     wanted = wanted_function()
 
-    assert KeepFunction(desired=wanted, reason="unchanged") == planned(
+    assert KeepFunction(desired=wanted, reason="unchanged", layers=(NEW,)) == planned(
         wanted, found(function(code="new", layers=(NEW,)))
     )
 

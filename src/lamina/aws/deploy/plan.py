@@ -153,6 +153,8 @@ class KeepFunction:
     """What the user should know about the function, one sentence each."""
     drift: tuple[str, ...] = ()
     """The settings in which ``$LATEST`` differs from the version that callers use."""
+    layers: tuple[str, ...] = ()
+    """The ARNs of all layers of ``$LATEST``, which stay."""
     is_change: ClassVar = False
     brings_code: ClassVar = False
 
@@ -271,7 +273,8 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
         reasons.append(f"callers without a version use `{PUBLISHED}`, which is older")
     if not reasons:
         noted = (drift_note(changes, now=False),) if changes else ()
-        return KeepFunction(desired=desired, reason="unchanged", notes=(*notes, *noted), drift=changes)
+        layers = settings.layers
+        return KeepFunction(desired=desired, reason="unchanged", notes=(*notes, *noted), drift=changes, layers=layers)
     updates = order(desired, found, settings, code=bool(code), configuration=bool(configuration), limit=limit)
     return UpdateFunction(
         desired=desired,

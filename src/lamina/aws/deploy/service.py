@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.deploy.apply import Deployment, DeployOutcome, Progress, previous_version
 from lamina.aws.deploy.claim import Claim, Turns
+from lamina.aws.deploy.external import refuse_external
 from lamina.aws.deploy.function_change import Patience
 from lamina.aws.deploy.plan import CreateFunction
 from lamina.aws.deploy.report import PlaceOutcome, deployed_rows, planned_rows
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
     from lamina.core.values import Build
+    from lamina.project.service import Service
 
 
 def load(project: Path) -> tuple[PublishConfig, DeployConfig]:
@@ -82,6 +84,8 @@ class ServiceDeployment:
     """The directory for copies of the functions' old code."""
     names: tuple[str, ...] = ()
     """The names in Lambda of all functions of the service, of which `build` may have only some."""
+    service: Service | None = None
+    """The configured service, which decides whether functions may have layers of other accounts; ``None`` if they may."""
     reporter: Reporter = SILENT
 
     def plan(self, jobs: Sequence[LayerJob], destinations: Sequence[Destination], *, create: bool) -> ServicePlan:
@@ -113,11 +117,12 @@ class ServiceDeployment:
         """
         Return the plan for the *desired* functions in *destination*. *earlier* is an earlier plan of them.
 
-        Raises the errors of `lamina.aws.deploy.survey.survey`.
+        Raises the errors of `lamina.aws.deploy.survey.survey`, and `CheckFailedError` for layers of other accounts that the service's
+        configuration does not allow.
         """
         directory = self.directory_of(destination)
         directory.mkdir(parents=True, exist_ok=True)
-        return survey(
+        steps = survey(
             destination.services.functions,
             desired,
             {package.name: package for package in self.build.packages},
@@ -127,6 +132,9 @@ class ServiceDeployment:
             has_bucket=destination.bucket is not None,
             earlier=earlier,
         )
+        if self.service is not None:
+            refuse_external((step.action for step in steps), self.service, account=destination.services.account.id)
+        return steps
 
     def claim(self, destination: Destination, steps: Sequence[FunctionStep]) -> Claim:
         """Return the claim to the service's functions in *destination*, for which *steps* are planned. It is not held yet."""
