@@ -43,6 +43,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "publish": ("publish",),
     "deploy": ("deploy",),
     "prune": ("prune",),
+    "policy": ("policy", "layers"),
     "sandbox": ("sandbox", "--python", "missing", "--", "true"),
     "cache verify": ("cache", "verify"),
     "cache import": ("cache", "import", "bytecode.zip"),

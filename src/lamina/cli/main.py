@@ -38,6 +38,7 @@ COMMANDS = {
     "publish": "publish changed layers to AWS",
     "deploy": "publish layers, then update functions and aliases",
     "prune": "list unused layer versions, and delete them on request",
+    "policy": "print IAM policies that forbid layers of other accounts",
     "sandbox": "run an emulated AWS on this machine",
     "cache": "show, verify, clean or transfer the cache of builds",
     "doctor": "show what lamina uses on this machine, for bug reports",

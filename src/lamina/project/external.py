@@ -23,6 +23,9 @@ _PATTERN = re.compile(
     r"arn:[a-z*-]+:lambda:(?:[a-z0-9*-]+:[0-9*]+:layer:[A-Za-z0-9_*-]+(?::[0-9*]+)?|::awslayer:[A-Za-z0-9_*-]+)"
 )
 
+NOT_A_LAYER = "is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`"
+_VERSION_PARTS = 7
+_SERVICE = "::awslayer:"
 _ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/")
 
 
@@ -62,9 +65,15 @@ class AllowedLayer:
     """The ARN of a layer or layer version, in which ``*`` stands for any characters. Without a version it means all versions."""
     reason: str
 
+    @property
+    def value(self) -> str:
+        """The pattern of the layer versions, also in policies of AWS, where ``*`` stands for any characters, too."""
+        is_whole = self.pattern.endswith("*") or self.pattern.count(":") >= _VERSION_PARTS or _SERVICE in self.pattern
+        return self.pattern if is_whole else f"{self.pattern}:*"
+
     def covers(self, arn: str) -> bool:
         """Return whether the layer version *arn* matches the pattern."""
-        return fnmatchcase(arn, self.pattern) or fnmatchcase(arn, f"{self.pattern}:*")
+        return fnmatchcase(arn, self.value)
 
 
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
@@ -79,6 +88,11 @@ def read_accounts(publish: Table | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(role[1] for role in found if role is not None))
 
 
+def allowed_layer(pattern: str, reason: str) -> AllowedLayer | None:
+    """Return the entry that allows layers of *pattern*, or ``None`` if no ARN of a layer can match it."""
+    return None if _PATTERN.fullmatch(pattern) is None else AllowedLayer(pattern=pattern, reason=reason)
+
+
 def read_allowed(reader: Table) -> tuple[AllowedLayer, ...]:
     """Return the entries of ``allow-layers``, tables with ``arn`` and ``reason``, and record a mistake for each invalid one."""
     rows = reader.tables("allow-layers") or ()
@@ -89,11 +103,9 @@ def read_allowed(reader: Table) -> tuple[AllowedLayer, ...]:
         for key, value in (("arn", pattern), ("reason", reason)):
             if not value:
                 table.complain(key, "required, but missing or empty")
-        if pattern and _PATTERN.fullmatch(pattern) is None:
-            table.complain(
-                "arn",
-                f"`{pattern}` is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`",
-            )
-        elif pattern and reason:
-            allowed.append(AllowedLayer(pattern=pattern, reason=reason))
+        entry = allowed_layer(pattern, reason or "") if pattern else None
+        if pattern and entry is None:
+            table.complain("arn", f"`{pattern}` {NOT_A_LAYER}")
+        elif entry is not None and reason:
+            allowed.append(entry)
     return tuple(allowed)
