@@ -93,6 +93,8 @@ class PythonFunction(Function):
         self._version_with(found.layers)
         add_problems(self, answer.problems)
         add_errors(self, (*choice.errors, *found.errors, *_not_accepted(misplaced, choice.name)))
+        if answer.service is not None:
+            StackEnvironment.of(scope).check.watch_function(self, answer.service)
         if "bundling" in misplaced:
             add_warning(self, "bundling", BUNDLING)
         for rule, message in found.warnings:

@@ -9,6 +9,7 @@ from aws_cdk import Aspects, IAspect, Token
 from aws_cdk.aws_lambda import Alias, CfnFunction
 
 from lamina.cdk.annotations import add_errors
+from lamina.cdk.external import own_accounts, refusals
 from lamina.cdk.lookup import platform
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from aws_cdk import Stack
     from aws_cdk.aws_lambda import Function, LayerVersion
     from constructs import IConstruct
+
+    from lamina.project.service import Service
 
 # The architecture of a function without the property `Architectures` (AWS::Lambda::Function, 2026-11).
 _DEFAULT_ARCHITECTURE = "x86_64"
@@ -27,8 +30,9 @@ class StackCheck:
     """
     Check that no alias of lamina exists twice in a stack, and that no function has a layer for another architecture.
 
-    CloudFormation would report the former during the deployment. The latter would show only when the function fails to import. All
-    watched constructs of a stack share one check, because listing the stack's constructs is a slow call to JavaScript.
+    CloudFormation would report the former during the deployment. The latter would show only when the function fails to import. Functions
+    of lamina also have no layer of another account that their project does not allow. All watched constructs of a stack share one
+    check, because listing the stack's constructs is a slow call to JavaScript.
     """
 
     def __init__(self, stack: Stack) -> None:
@@ -36,6 +40,7 @@ class StackCheck:
         self._stack = stack
         self._aliases: dict[str, tuple[str, str]] = {}
         self._layers: dict[LayerVersion, tuple[str, str]] = {}
+        self._functions: dict[str, Service] = {}
         self._is_added = self._is_done = False
 
     def watch_alias(self, alias: Alias, function: Function, name: str) -> None:
@@ -49,16 +54,25 @@ class StackCheck:
             self._layers[layer] = (runtime, architectures[0])
             self._add_to(layer)
 
+    def watch_function(self, function: Function, service: Service) -> None:
+        """Report the layers of other accounts that *function* has, but *service* does not allow."""
+        self._functions[f"{function.node.path}/Resource"] = service
+        self._add_to(function)
+
     def visit(self, node: IConstruct) -> None:  # noqa: ARG002 - the whole stack is checked
         """Add the errors to the constructs. CDK calls this for the first watched construct and for those below it."""
         if self._is_done:
             return
         self._is_done = True
         found = self._stack.node.find_all()
-        for construct, message in (*self._repeated_aliases(found), *self._unsupported_functions(found)):
+        for construct, message in (
+            *self._repeated_aliases(found),
+            *self._unsupported_functions(found),
+            *self._external_layers(found),
+        ):
             add_errors(construct, [message])
 
-    def _add_to(self, construct: Alias | LayerVersion) -> None:
+    def _add_to(self, construct: Alias | Function | LayerVersion) -> None:
         if not self._is_added:
             self._is_added = True
             Aspects.of(construct).add(self)
@@ -100,3 +114,10 @@ class StackCheck:
                     f"hint: give the function the architecture {supported}, or change the target in `[tool.lamina]`"
                 )
                 yield each, message
+
+    def _external_layers(self, found: Sequence[IConstruct]) -> Iterator[tuple[IConstruct, str]]:
+        own = own_accounts(self._stack)
+        for each in found if self._functions else ():
+            if isinstance(each, CfnFunction) and (service := self._functions.get(each.node.path)) is not None:
+                for message in refusals(each, self._stack, service.allow_layers, {*service.accounts, *own}):
+                    yield each, message

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Self
 from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from lamina.project.table import Table
 
 # The pattern of LayerVersionArn and LayerArn in botocore 1.44.8, 2026-11-27, except the service's own layers (`awslayer`).
 _ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+):(?P<account>[0-9]{12}):layer:(?P<name>[A-Za-z0-9_-]{1,140})"
+    r"arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+|\*):(?P<account>[0-9]{12}):layer:(?P<name>[A-Za-z0-9_-]{1,140})"
     r"(?::(?P<version>[0-9]{1,18}))?"
 )
 # The same with `*` in any part. A pattern becomes a value of a policy, too, so it has no other special characters.
@@ -35,6 +35,7 @@ class LayerArn:
 
     partition: str
     region: str
+    """The region; ``*`` if only the deployment decides it."""
     account: str
     """The account of the publisher, 12 digits."""
     name: str
@@ -79,6 +80,12 @@ class AllowedLayer:
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
     """Return the first entry of *allowed* that covers the layer version *arn*, or ``None``."""
     return next((entry for entry in allowed if entry.covers(arn)), None)
+
+
+def is_refused(arn: str, allowed: Iterable[AllowedLayer], accounts: Collection[str]) -> bool:
+    """Return whether the layer version *arn* is neither *allowed* nor of one of *accounts*."""
+    layer = LayerArn.parse(arn)
+    return (layer is None or layer.account not in accounts) and allowing(arn, allowed) is None
 
 
 def read_accounts(publish: Table | None) -> tuple[str, ...]:

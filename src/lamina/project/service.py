@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
-from lamina.project.external import LayerArn, allowing
+from lamina.project.external import is_refused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -156,9 +156,7 @@ class Service:
 
     def refuses(self, arn: str, *accounts: str) -> bool:
         """Return whether the layer version *arn* is of an account other than `accounts` and *accounts*, and is not allowed."""
-        layer = LayerArn.parse(arn)
-        is_own = layer is not None and layer.account in {*self.accounts, *accounts}
-        return not is_own and allowing(arn, self.allow_layers) is None
+        return is_refused(arn, self.allow_layers, {*self.accounts, *accounts})
 
     @property
     def packages(self) -> tuple[PackageConfig, ...]:
