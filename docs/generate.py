@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - docs is not a package
 
 """
-Generate the reference pages `commands.md`, `exit-codes.md` and `secret-files.md` from the code, the tables of keys in
+Generate the reference pages `commands.md`, `exit-codes.md`, `publishers.md` and `secret-files.md` from the code, the tables of keys in
 `configuration.md`, and the rules in `rules.md`.
 
     .venv/bin/python docs/generate.py
@@ -23,6 +23,8 @@ from lamina.cli.main import COMMANDS, DOCUMENTATION, build_parser, positional_us
 from lamina.core import errors
 from lamina.core.toml import data_path
 from lamina.pipeline.checks.rules import families, rules
+from lamina.project.publishers import Content, publishers
+from lamina.project.wrappers import wrapper_of_vendor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,6 +79,16 @@ _MADE_SECTION = """\
 [1] Only `lamina check` has this rule. [2] `ignore` can hide the error.
 """
 
+_PUBLISHERS_INTRODUCTION = """\
+Read this page to find out what to lock instead of a layer of another account. lamina recognises these layers by their accounts and
+names, and its messages have the cure. [Layers of others](../how-to/external-layers.md) shows how.
+
+- **Python packages**: lock the requirements, and remove the layer.
+- **Extension**: no Python package replaces the program in the layer. Allow the layer, or copy it to your account.
+- **Both**: lock the requirements. The layer's program is missing then.
+"""
+_CONTENTS = {"python": "Python packages", "extension": "extension", "both": "both"}
+
 _KINDS_OF_NAMES = {
     "any": "Names of files and directories",
     "file": "Names of files",
@@ -97,6 +109,7 @@ def pages() -> dict[str, str]:
         "configuration.md": _configuration(),
         "exit-codes.md": _page(_exit_codes()),
         "rules.md": _rules(),
+        "publishers.md": _page(_publishers()),
         "secret-files.md": _page(_secret_files()),
     }
 
@@ -255,6 +268,32 @@ def _family(kind: type[errors.LaminaError], depth: int = 0) -> Iterator[tuple[in
 def _summary(kind: type[errors.LaminaError]) -> str:
     first = (kind.__doc__ or "").strip().partition("\n\n")[0]
     return re.sub(r"``(.+?)``", r"`\1`", " ".join(first.split()))
+
+
+def _publishers() -> Iterator[str]:
+    yield "# Publishers of layers"
+    yield _MADE
+    yield _PUBLISHERS_INTRODUCTION
+    header = ("layer", "content", "requirements", "newest versions", "what differs")
+    rows = []
+    for each in publishers():
+        requirements = ", ".join(f"`{requirement}`" for requirement in each.requirements)
+        requirements = requirements.replace("{distribution}", "DISTRIBUTION")
+        kept = " (does the same in code)" if requirements and each.kind is Content.EXTENSION else ""
+        newest = f"<{each.newest}>" if each.newest.startswith("https:") else each.newest
+        wrapper = wrapper_of_vendor(each.vendor)
+        handler = "" if wrapper is None else f"Handler `{wrapper.handler}`, which calls the one in `{wrapper.variable}`"
+        differs = ". ".join(filter(None, (handler, each.note)))
+        rows.append((each.name, _CONTENTS[each.kind.value], f"{requirements}{kept}", newest, differs))
+    yield _table(header, rows)
+    yield "## Accounts"
+    yield "An account is for every region that has no other one."
+    accounts = [
+        (each.name, "every other region" if region == "*" else region, ", ".join(f"`{account}`" for account in known))
+        for each in publishers()
+        for region, known in each.accounts.items()
+    ]
+    yield _table(("layer", "region", "accounts"), accounts)
 
 
 def _secret_files() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Test ``lamina policy layers``: the policy says what the configuration allows, and AWS would decide the same with it."""
+"""Test ``lamina policy layers``: the policy allows what the configuration allows."""
 
 from __future__ import annotations
 
