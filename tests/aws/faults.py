@@ -164,6 +164,8 @@ class Line:
     """Whether the held request is forwarded or answered after its release."""
     later: float = 0.0
     """The number of seconds that the service's clock is ahead."""
+    other: tuple[str, str] | None = None
+    """The ARN of a layer in the emulator, where functions have layers of their own account only, and the one that clients see; as long."""
     look: Callable[[str], None] = lambda _: None
     """A callback that runs after the service has handled a request, before the response is returned."""
     calls: list[Moment] = field(default_factory=list)
@@ -270,11 +272,13 @@ class Forward(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.server.host, timeout=30)
+        there, here = (each.encode() for each in self.server.line.other or ("", ""))
+        body = body.replace(here, there)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
             connection.request(self.command, self.path, body, headers)
             response = connection.getresponse()
-            content = response.read()
+            content = response.read().replace(there, here)
             if b'"Location"' in content[:20_000]:
                 # Code is also downloaded through this proxy.
                 content = content.replace(self.server.host.encode(), self.server.own.encode())

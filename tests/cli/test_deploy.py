@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from aws.faults import bad_line
 from emulators import knows_storage_mode
 from lamina.aws.api.account import Account
 from lamina.aws.publish.bucket_policy import ready_policy
@@ -88,6 +89,44 @@ def test_life_of_a_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> N
     ]
     assert (shop.code(), "2") == (shop.pointed()["CodeSha256"], shop.pointed()["Version"])
     assert [f"{shop.name}-common:1"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",), ("--check",)])
+def test_layer_of_another_account(
+    shop: Shop,
+    words: tuple[str, ...],
+    ministack: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A function with a layer of another account is neither planned nor changed, until the configuration allows the layer."""
+    shop.run("--create", "--role", ROLE)
+    content = {"ZipFile": (shop.service.root / ".lamina" / "layers" / "common.zip").read_bytes()}
+    name = f"{shop.name}-agent"
+    version = shop.lambda_.publish_layer_version(LayerName=name, Content=content)["LayerVersionArn"]
+    shop.lambda_.update_function_configuration(FunctionName=shop.function, Layers=[*shop.layers(), version])
+    layer = version.replace("000000000000", "464622532012")
+    allowed = f'[{{ arn = "arn:aws:lambda:*:464622532012:layer:{name}", reason = "an agent" }}]'
+    shop.write(HANDLER + "# changed\n")
+    before = shop.latest()["RevisionId"]
+    capsys.readouterr()
+    with bad_line(ministack.url) as line:
+        line.other = (version, layer)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", line.url)
+        refused = shop.run(*words)
+        after, message = shop.latest()["RevisionId"], capsys.readouterr().err
+        shop.service.settings["allow-layers"] = allowed
+        shop.write(HANDLER + "# changed\n")
+        accepted = shop.run(*words)
+
+    assert (1, int("--check" in words)) == (refused, accepted)
+    assert (
+        f"error: function `{shop.function}` has the layer `{layer}` of another account; build it from your lock file"
+        in message
+    )
+    assert f"allow it with `allow-layers = {allowed.replace('an agent', '…')}`" in message
+    assert before == after
+    assert version in shop.layers()
 
 
 def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
