@@ -1,0 +1,449 @@
+"""
+Find binaries that the loader of the target's runtime, or its Python, refuses.
+
+======================  ========  ======================================================================================
+rule                    severity  reported if
+======================  ========  ======================================================================================
+``wrong-architecture``  error     a binary is built for another instruction set than the target's
+``extension-suffix``    error     an extension module is built for another Python, so the target's does not see it
+``glibc-too-new``       error     a binary needs a newer version of a system library than the runtime has
+``missing-library``     error     a binary needs a library that neither the layers nor the runtime have. A warning or a note
+                                  if the runtime may have it, or if only an optional part of a wheel needs it
+``damaged-binary``      error     a library is truncated or malformed
+``foreign-binary``      warning   an extension module exists only for macOS or Windows
+``executable-stack``    warning   a library asks for an executable stack, which newer loaders and kernels refuse
+``rpath-outside``       warning   a library that you built searches a directory of the machine that built it
+======================  ========  ======================================================================================
+
+Wheels contain binaries on purpose that never run on Lambda: launchers for Windows, a helper for each instruction set, plugins for
+optional libraries. Files that nothing loads by their name are therefore not reported.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from lamina.audit import elf
+from lamina.audit.parts import examined, shares_of
+from lamina.audit.system import is_inside, system_of
+from lamina.core.frozen import frozen
+from lamina.core.target import Architecture
+from lamina.core.values import Finding, Severity
+from lamina.pipeline.checks.common import error, listed, stacks, warning
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lamina.audit.inspection import Inspection
+    from lamina.audit.system import OperatingSystem
+    from lamina.core.target import Target
+    from lamina.core.values import Build, Distribution, Layer, Package
+
+# Files that no loader opens, and that are most of the files of a layer.
+_NO_BINARIES = (
+    ".py",
+    ".pyc",
+    ".pyi",
+    ".json",
+    ".gz",
+    ".txt",
+    ".md",
+    ".rst",
+    ".html",
+    ".js",
+    ".css",
+    "/METADATA",
+    "/RECORD",
+)
+# A module such as `_speedups.cpython-313-x86_64-linux-gnu.so`: Python imports it by the name before the first dot (PEP 3149). The
+# suffix decides whether the interpreter sees it at all.
+_MODULE = re.compile(r"(?P<stem>.*/)?(?P<name>[^/.]+)\.(?P<tag>(?:cpython-|cp|pypy|abi3|graalpy)[^/]*)\.(?:so|pyd)")
+_LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
+# A wheel for every platform chooses one of its binaries by such a part of the name.
+_NAMES_ARCHITECTURE = re.compile(
+    r"x86|x64|amd64|i[36]86|arm|aarch|ppc|power|s390|riscv|mips|loong|(?<!\d)(?:32|64)(?!\d)|linux|darwin|macos|win",
+    re.IGNORECASE,
+)
+_MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64", "EM_386": "i386", "EM_ARM": "32-bit ARM"}
+_MANYLINUX = re.compile(r".*-manylinux[^-]*\.whl")
+_MUSL = re.compile(r"libc\.musl-.*|ld-musl-.*")
+_LIBPYTHON = re.compile(r"libpython(\d+)\.(\d+)t?\.so\.1\.0|libpython3\.so")
+
+
+class _Headers:
+    """Reads the headers of each binary."""
+
+    key = ("binaries", 1)
+
+    def wants(self, path: str) -> bool:
+        return not path.endswith((*_NO_BINARIES, "/"))
+
+    def wants_content(self, path: str, head: bytes) -> bool:
+        return elf.kind_of(head) is not None or _is_linux_module(path)
+
+    def examine(self, path: str, content: bytes) -> dict[str, Any] | None:
+        kind = elf.kind_of(content)
+        if kind == "ELF":
+            try:
+                return {"kind": kind, **elf.read(content)}
+            except elf.UnreadableBinaryError as damage:
+                return {"kind": kind, "damage": str(damage)}
+        if kind is None and _is_linux_module(path):
+            return {"kind": "ELF", "damage": "it is not an ELF file" if content else "it is empty"}
+        return None if kind is None or (kind == "PE" and not elf.is_pe(content)) else {"kind": kind}
+
+
+@frozen
+class _Binary:
+    """One binary in a layer or package."""
+
+    path: str
+    facts: Mapping[str, Any]
+    share: Distribution | None
+    """The distribution that the file belongs to; ``None`` for a file of the service's own code."""
+
+    @property
+    def is_elf(self) -> bool:
+        return self.facts["kind"] == "ELF" and "damage" not in self.facts
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the file comes from a wheel, and not from the service's code or a distribution that lamina built."""
+        return self.share is not None and self.share.artifact.endswith(".whl")
+
+    @property
+    def file_name(self) -> str:
+        return self.path.rpartition("/")[2]
+
+
+@frozen
+class _Place:
+    """A layer, or the package of one or more functions."""
+
+    subject: str
+    name: str
+    """The layer or function that findings are about."""
+    binaries: tuple[_Binary, ...]
+    libraries: tuple[frozenset[str], ...]
+    """The names of the libraries in it and the layers next to it: one set for each combination of layers."""
+    target: Target
+    system: OperatingSystem
+
+
+def check(inspection: Inspection) -> Iterator[Finding]:
+    """Yield the findings on the binaries in every layer and package. Raises `DamagedOutputError` for a damaged zip."""
+    for build in inspection.builds:
+        for place in _places(build, inspection):
+            for rule in _RULES:
+                yield from rule(place)
+
+
+def _places(build: Build, inspection: Inspection) -> Iterator[_Place]:
+    found = {layer.name: _binaries(layer, inspection) for layer in build.layers}
+    names = {name: _libraries(binaries) for name, binaries in found.items()}
+    system = system_of(build.target)
+
+    def place(
+        archive: Layer | Package, subject: str, own: Sequence[_Binary], beside: Iterable[Sequence[str]]
+    ) -> _Place:
+        return _Place(
+            subject=subject,
+            name=archive.name,
+            binaries=tuple(own),
+            libraries=tuple(_libraries(own).union(*(names[name] for name in each)) for each in beside),
+            target=build.target,
+            system=system,
+        )
+
+    used = [tuple(layer.name for layer in stack.layers) for stack in stacks(build.layers, build.packages)]
+    for layer in build.layers:
+        yield place(layer, f"layer `{layer.name}`", found[layer.name], [each for each in used if layer.name in each])
+    alike: dict[tuple[str, tuple[str, ...]], list[Package]] = {}
+    for package in build.packages:
+        alike.setdefault((package.sha256, package.layers), []).append(package)
+    for (_, layers), same in alike.items():
+        functions = listed([package.name for package in same])
+        yield place(same[0], f"the package of {functions}", _binaries(same[0], inspection), [layers])
+
+
+def _binaries(archive: Layer | Package, inspection: Inspection) -> tuple[_Binary, ...]:
+    found = examined(archive, _Headers(), inspection.store)
+    shares = shares_of(archive) if found else {}
+    return tuple(_Binary(path=path, facts=facts, share=shares.get(path)) for path, facts in sorted(found.items()))
+
+
+def _libraries(binaries: Iterable[_Binary]) -> frozenset[str]:
+    """Return the names by which the loader can find *binaries*: their file names, and their own names as libraries."""
+    return frozenset(
+        name for each in binaries if each.is_elf for name in (each.file_name, each.facts["soname"]) if name
+    )
+
+
+def _wrong_architecture(place: _Place) -> Iterator[Finding]:
+    elves = [each for each in place.binaries if each.is_elf]
+    right = {_directory(each) for each in elves if _fits(each, place.target)}
+    wrong = [
+        each
+        for each in elves
+        if not _fits(each, place.target)
+        and (
+            _MODULE.fullmatch(each.path)
+            or (_directory(each) not in right and not _NAMES_ARCHITECTURE.search(each.path))
+        )
+        and not _has_sibling(each, place)
+    ]
+    for share, same in _by_share(wrong):
+        machine = _MACHINES.get(same[0].facts["machine"], same[0].facts["machine"])
+        yield error(
+            "wrong-architecture",
+            place.name,
+            f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {machine}, but the target is "
+            f"{place.target.architecture}; {_build_again(share, f'for {place.target.architecture}')}",
+        )
+
+
+def _extension_suffix(place: _Place) -> Iterator[Finding]:
+    wrong = [
+        each
+        for each in place.binaries
+        if each.is_elf
+        and _fits(each, place.target)
+        and (match := _MODULE.fullmatch(each.path)) is not None
+        and not _is_seen(match["tag"], place.target)
+        and not _has_sibling(each, place)
+    ]
+    for share, same in _by_share(wrong):
+        python = ".".join(map(str, place.target.python))
+        yield error(
+            "extension-suffix",
+            place.name,
+            f"{place.subject}: Python {python} cannot import {_files(same)} of {_owner(share)}: the suffix of the name is for another "
+            f"Python or platform; {_build_again(share, f'for CPython {python}')}",
+        )
+
+
+def _glibc(place: _Place) -> Iterator[Finding]:
+    newer: dict[tuple[str | None, str], list[_Binary]] = {}
+    shares: dict[str | None, Distribution | None] = {}
+    for each in _loadable(place):
+        lacking = [
+            version
+            for library, versions in each.facts["versions"].items()
+            if not any(library in names for names in place.libraries)
+            for version in versions
+            if place.system.lacks(version)
+        ]
+        if lacking:
+            name = each.share.name if each.share else None
+            shares[name] = each.share
+            newer.setdefault((name, max(lacking, key=_natural)), []).append(each)
+    for (name, version), same in newer.items():
+        yield error(
+            "glibc-too-new",
+            place.name,
+            f"{place.subject}: {_files(same)} of {_owner(shares[name])} {'need' if len(same) > 1 else 'needs'} `{version}`, but "
+            f"`{place.target.runtime}` has at most `{place.system.highest(version)}`; "
+            f"{_build_again(shares[name], f'on {place.system.name} or an older system')}",
+        )
+
+
+def _missing(place: _Place) -> Iterator[Finding]:
+    """Yield one finding for each distribution and severity, with all libraries that it lacks."""
+    missing: dict[tuple[str | None, Severity], dict[str, list[_Binary]]] = {}
+    for each in _loadable(place):
+        for library in each.facts["needed"]:
+            if not _is_there(library, place):
+                key = each.share.name if each.share else None, _certainty(library, each, place.system)
+                missing.setdefault(key, {}).setdefault(library, []).append(each)
+    for (_, severity), libraries in missing.items():
+        same = list({each.path: each for found in libraries.values() for each in found}.values())
+        share = same[0].share
+        if any(map(_MUSL.fullmatch, libraries)):
+            cure = "they are for musl; lock a manylinux wheel, which is for glibc"
+        elif share is not None and _is_manylinux(share):
+            cure = "lock a variant for servers if there is one, leave the files out with `exclude`, or add a layer with the libraries in `lib/`"
+        else:
+            cure = f"{_build_again(share, 'with the libraries in it (`auditwheel repair`)')}, or put them into `lib/` of a layer"
+        fact = "do not have" if severity is Severity.ERROR else "may not have"
+        yield Finding(
+            rule="missing-library",
+            severity=severity,
+            path=place.name,
+            message=f"{place.subject}: {_files(same)} of {_owner(share)} {'need' if len(same) > 1 else 'needs'} {listed(list(libraries))}, "
+            f"which the layers and `{place.target.runtime}` {fact}; {cure}",
+        )
+
+
+def _certainty(library: str, binary: _Binary, system: OperatingSystem) -> Severity:
+    """
+    Return how certain it is that loading *binary* fails without *library*.
+
+    A manylinux wheel contains all libraries that it needs except those of every desktop, and those that optional plugins need.
+    """
+    if library in system.absent or _MUSL.fullmatch(library):
+        return Severity.ERROR
+    if library in system.possible:
+        return Severity.WARNING
+    return Severity.NOTE if binary.share is not None and _is_manylinux(binary.share) else Severity.ERROR
+
+
+def _is_manylinux(share: Distribution) -> bool:
+    return _MANYLINUX.fullmatch(share.artifact) is not None
+
+
+def _damaged(place: _Place) -> Iterator[Finding]:
+    broken = [each for each in place.binaries if "damage" in each.facts and _LIBRARY.fullmatch(each.file_name)]
+    for share, same in _by_share(broken):
+        yield error(
+            "damaged-binary",
+            place.name,
+            f"{place.subject}: {_files(same)} of {_owner(share)} cannot be loaded: {same[0].facts['damage']}; "
+            f"{_build_again(share, 'again')}",
+        )
+
+
+def _foreign(place: _Place) -> Iterator[Finding]:
+    foreign = [
+        each
+        for each in place.binaries
+        if each.facts["kind"] != "ELF" and _is_module(each.path) and not _has_sibling(each, place)
+    ]
+    for share, same in _by_share(foreign):
+        system = "macOS" if same[0].facts["kind"] == "Mach-O" else "Windows"
+        yield warning(
+            "foreign-binary",
+            place.name,
+            f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {system}, so Lambda cannot import "
+            f"{'them' if len(same) > 1 else 'it'}; {_build_again(share, 'for Linux')}",
+        )
+
+
+def _executable_stack(place: _Place) -> Iterator[Finding]:
+    executable = [
+        each for each in _loadable(place) if each.facts["executable_stack"] and _LIBRARY.fullmatch(each.file_name)
+    ]
+    for share, same in _by_share(executable):
+        yield warning(
+            "executable-stack",
+            place.name,
+            f"{place.subject}: {_files(same)} of {_owner(share)} {'ask' if len(same) > 1 else 'asks'} for an executable stack, which "
+            f"glibc 2.41 and hardened kernels refuse; {_build_again(share, 'with `-Wl,-z,noexecstack`')}",
+        )
+
+
+def _rpath(place: _Place) -> Iterator[Finding]:
+    outside = [
+        each
+        for each in _loadable(place)
+        if not each.is_published and any(_leads_outside(path) for path in each.facts["rpath"] + each.facts["runpath"])
+    ]
+    for share, same in _by_share(outside):
+        path = next(path for path in same[0].facts["rpath"] + same[0].facts["runpath"] if _leads_outside(path))
+        yield warning(
+            "rpath-outside",
+            place.name,
+            f"{place.subject}: {_files(same)} of {_owner(share)} {'search' if len(same) > 1 else 'searches'} `{path}` for libraries, "
+            f"which does not exist on Lambda; {_build_again(share, 'with a path that starts with `$ORIGIN`')}",
+        )
+
+
+_RULES = (
+    _wrong_architecture,
+    _extension_suffix,
+    _glibc,
+    _missing,
+    _damaged,
+    _foreign,
+    _executable_stack,
+    _rpath,
+)
+
+
+def _loadable(place: _Place) -> Iterator[_Binary]:
+    """Yield the binaries that the loader of the target can load at all; `wrong-architecture` reports the others."""
+    for each in place.binaries:
+        match = _MODULE.fullmatch(each.path)
+        if each.is_elf and _fits(each, place.target) and (match is None or _is_seen(match["tag"], place.target)):
+            yield each
+
+
+def _fits(binary: _Binary, target: Target) -> bool:
+    expected = "EM_AARCH64" if target.architecture is Architecture.ARM64 else "EM_X86_64"
+    return bool(binary.facts["machine"] == expected)
+
+
+def _is_there(library: str, place: _Place) -> bool:
+    system = place.system
+    if "/" in library or library in system.provided or all(library in names for names in place.libraries):
+        return True
+    if (match := _LIBPYTHON.fullmatch(library)) is not None:
+        return match[1] is None or (int(match[1]), int(match[2])) == place.target.python
+    return False
+
+
+def _is_seen(tag: str, target: Target) -> bool:
+    """Return whether the target's Python imports a module with *tag* in its name (``_PyImport_DynLoadFiletab`` of CPython; 2026-11)."""
+    return tag in {"abi3", f"cpython-{target.python[0]}{target.python[1]}-{target.architecture.machine}-linux-gnu"}
+
+
+def _is_module(path: str) -> bool:
+    return path.endswith((".pyd", ".so"))
+
+
+def _is_linux_module(path: str) -> bool:
+    """Return whether Python imports the file *path* on Linux, by its name. Other files with the ending may be scripts of a linker."""
+    return path.endswith(".so") and _MODULE.fullmatch(path) is not None
+
+
+def _has_sibling(binary: _Binary, place: _Place) -> bool:
+    """Return whether the directory of *binary* has the same module for the target, or for every Python in source code."""
+    stem = binary.path.removesuffix(binary.file_name) + binary.file_name.partition(".")[0] + "."
+    return any(
+        other.path.startswith(stem)
+        and other.is_elf
+        and _fits(other, place.target)
+        and ((match := _MODULE.fullmatch(other.path)) is None or _is_seen(match["tag"], place.target))
+        for other in place.binaries
+    )
+
+
+def _directory(binary: _Binary) -> str:
+    return binary.path.rpartition("/")[0]
+
+
+def _leads_outside(path: str) -> bool:
+    return path.startswith("/") and not is_inside(path.rstrip("/"))
+
+
+def _by_share(binaries: Iterable[_Binary]) -> Iterator[tuple[Distribution | None, list[_Binary]]]:
+    groups: dict[str | None, list[_Binary]] = {}
+    for each in binaries:
+        groups.setdefault(each.share.name if each.share else None, []).append(each)
+    for same in groups.values():
+        yield same[0].share, same
+
+
+def _files(binaries: Sequence[_Binary]) -> str:
+    return listed([each.path for each in binaries])
+
+
+def _owner(share: Distribution | None) -> str:
+    return "your code" if share is None else f"`{share.name}` {share.version}"
+
+
+def _are(binaries: Sequence[_Binary]) -> str:
+    return "are" if len(binaries) > 1 else "is"
+
+
+def _build_again(share: Distribution | None, how: str) -> str:
+    """Return the end of a message: whether to build the file, or the distribution, or to lock a wheel."""
+    if share is None:
+        return f"build {'the file' if how == 'again' else 'it'} {how}"
+    if share.artifact.endswith(".whl"):
+        return f"lock another version of `{share.name}`, or build it {how}"
+    return f"build `{share.name}` {how}"
+
+
+def _natural(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version))
