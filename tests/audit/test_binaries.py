@@ -249,7 +249,7 @@ def test_placeholder(tmp_path: Path) -> None:
 
 
 def test_once_for_each_segment(tmp_path: Path) -> None:
-    """What was found in a segment is kept in the store, also for other layers with the segment."""
+    """The result for a segment is kept in the store, also for other layers with the segment."""
     first = found(tmp_path, {MODULE: make_elf("arm64")})
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.json")}
     (tmp_path / "again").mkdir()

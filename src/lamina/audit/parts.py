@@ -1,5 +1,5 @@
 """
-Examine the files in layers and packages once for each segment, and keep what was found in the store.
+Examine the files in layers and packages once for each segment, and keep the results in the store.
 
 A segment has the same bytes in every layer, so the same examination of it gives the same result. Nothing is unpacked to disk.
 """
@@ -30,7 +30,7 @@ _DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
 
 
 class Examination(Protocol):
-    """Looks into single files. Its results depend on the file's path and content alone, and on *key*."""
+    """Looks into single files. Its findings depend on the file's path and content alone, and on *key*."""
 
     @property
     def key(self) -> Sequence[object]:
@@ -43,7 +43,7 @@ class Examination(Protocol):
         """Return whether the file *path* that starts with the bytes *head* is to be read to its end."""
 
     def examine(self, path: str, content: bytes) -> Any:
-        """Return what was found in the file, as a JSON value; ``None`` for nothing."""
+        """Return the result for the file, as a JSON value; ``None`` for nothing."""
 
 
 def examined(archive: Layer | Package, examination: Examination, store: Store) -> dict[str, Any]:
@@ -79,23 +79,21 @@ def _parts(archive: Layer | Package, zip_file: ZipFile) -> Iterator[tuple[str, l
     yield from parts.items()
 
 
-def shares_of(archive: Layer | Package) -> dict[str, Distribution]:
+def members_of(archive: Layer | Package) -> tuple[tuple[ZipInfo, Distribution | None], ...]:
     """
-    Return the distribution of each file in *archive* that belongs to one, by the path in the zip.
+    Return the files in *archive*, each with the distribution that it belongs to, if any.
 
     Raises `DamagedOutputError` if the zip was damaged after it was written.
     """
-    if not isinstance(archive, Layer):
-        return {}
-    by_name = {share.name: share for share in archive.distributions}
-    ends = list(accumulate(extent.size for extent in archive.extents))
-    found = {}
+    shares: list[Distribution | None] = []
+    ends: list[int] = []
+    if isinstance(archive, Layer):
+        by_name = {share.name: share for share in archive.distributions}
+        shares = [by_name.get(extent.name) for extent in archive.extents]
+        ends = list(accumulate(extent.size for extent in archive.extents))
+    shares.append(None)
     with _opened(archive.path) as zip_file:
-        for member in zip_file.infolist():
-            number = bisect_right(ends, member.header_offset)
-            if number < len(ends) and archive.extents[number].name in by_name:
-                found[member.filename] = by_name[archive.extents[number].name]
-    return found
+        return tuple((member, shares[bisect_right(ends, member.header_offset)]) for member in zip_file.infolist())
 
 
 def _examine(members: Sequence[ZipInfo], examination: Examination, zip_file: ZipFile, path: Path) -> dict[str, Any]:

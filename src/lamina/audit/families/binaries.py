@@ -25,7 +25,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit import elf
-from lamina.audit.parts import examined, shares_of
+from lamina.audit.parts import examined, members_of
 from lamina.audit.system import is_inside, system_of
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture
@@ -169,7 +169,7 @@ def _places(build: Build, inspection: Inspection) -> Iterator[_Place]:
 
 def _binaries(archive: Layer | Package, inspection: Inspection) -> tuple[_Binary, ...]:
     found = examined(archive, _Headers(), inspection.store)
-    shares = shares_of(archive) if found else {}
+    shares = {member.filename: share for member, share in members_of(archive)} if found else {}
     return tuple(_Binary(path=path, facts=facts, share=shares.get(path)) for path, facts in sorted(found.items()))
 
 

@@ -1,0 +1,305 @@
+"""
+Find content of layers and packages that should not be there, or that Python does not find on Lambda.
+
+=======================  ========  =====================================================================================
+rule                     severity  reported if
+=======================  ========  =====================================================================================
+``secret-in-artifact``   error     a file of the service's own code contains a secret
+``build-machine-path``   warning   a file of the service's own code contains the path of the project on this machine
+``missing-metadata``     warning   your code reads the metadata of a distribution that neither layers nor runtime contain
+``unreadable-mode``      error     the user that Lambda runs functions as cannot read a file
+``split-namespace``      error     a package in your code and one in a layer have the same name below a namespace, and one
+                                   hides the other
+``shared-module``        warning   a distribution in a layer hides a module of the standard library
+=======================  ========  =====================================================================================
+
+A wheel of an index is public, so it contains no secrets of yours: only your own code and local packages are searched for them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lamina.audit.parts import examined, members_of
+from lamina.audit.secrets import secrets_in
+from lamina.core.names import normalized
+from lamina.core.target import runtimes
+from lamina.core.values import Layer
+from lamina.pipeline.checks.common import View, error, listed, warning
+from lamina.pipeline.checks.stdlib import can_be_shadowed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from zipfile import ZipInfo
+
+    from lamina.audit.inspection import Inspection
+    from lamina.core.values import Build, Distribution, Finding, Package
+
+_PREFIX = "python/"
+_MANIFEST = "lamina/"
+_MOST_BYTES = 8 << 20
+"""How much of a file is searched. Larger files are data or binaries."""
+_FEWEST_PARTS = 2
+"""The number of directories from which on a path is unmistakable; `/app` is also the path of a route or of another machine."""
+_BINARY = re.compile(rb"\x00")
+_MODULE_ENDINGS = (".py", ".pyc", ".so")
+_MERGING = re.compile(r"extend_path|declare_namespace")
+"""What an ``__init__.py`` calls to include the directories of other parts of its package (`pkgutil`, `pkg_resources`)."""
+_METADATA_READERS = frozenset({"version", "metadata", "distribution", "requires", "files", "get_distribution"})
+_EVERYBODY_READS = 0o444
+_UNIX = 3
+
+
+class _OwnFiles:
+    """Searches the files of the service's own code in one zip for secrets, paths of the project, and names of distributions."""
+
+    def __init__(self, paths: Iterable[str], project: str) -> None:
+        self.paths = frozenset(paths)
+        self.project = project
+        self.pattern = re.compile(rf"(?<![\w/.-]){re.escape(project)}(?![\w-])")
+
+    @property
+    def key(self) -> Sequence[object]:
+        return ("content", 1, self.project)
+
+    def wants(self, path: str) -> bool:
+        return path in self.paths
+
+    def wants_content(self, path: str, head: bytes) -> bool:  # noqa: ARG002 - the protocol's signature
+        return _BINARY.search(head) is None
+
+    def examine(self, path: str, content: bytes) -> dict[str, Any] | None:
+        text = content[:_MOST_BYTES].decode("utf-8", "replace")
+        place = self.pattern.search(text) if self.project.count("/") >= _FEWEST_PARTS else None
+        found = {
+            "secrets": [list(each) for each in secrets_in(text)],
+            "project": None if place is None else text.count("\n", 0, place.start()) + 1,
+            "metadata": [list(each) for each in _read_metadata(text)] if path.endswith(".py") else [],
+        }
+        return found if any(found.values()) else None
+
+
+def check(inspection: Inspection) -> Iterator[Finding]:
+    """Yield the findings on the content of layers and packages. Raises `DamagedOutputError` for a damaged zip."""
+    for build in inspection.builds:
+        archives: list[tuple[Layer | Package, str]] = [(layer, f"layer `{layer.name}`") for layer in build.layers]
+        packages = {(package.sha256, package.layers): package for package in reversed(build.packages)}
+        archives += [(package, f"the package of `{package.name}`") for package in packages.values()]
+        for archive, subject in archives:
+            members = members_of(archive)
+            yield from _modes(archive, subject, members)
+            own = [member.filename for member, share in members if _is_own(member.filename, share, archive)]
+            if own:
+                yield from _own_files(archive, subject, own, build, inspection)
+            yield from _hidden_stdlib(archive, members, build)
+        for package in packages.values():
+            yield from _split(package, [layer for layer in build.layers if layer.name in package.layers])
+
+
+def _is_own(path: str, share: Distribution | None, archive: Layer | Package) -> bool:
+    """Return whether *path* is a source file or data of the service's own code, or of a local package."""
+    if path.endswith(".pyc"):
+        return False
+    if share is None:
+        return not (isinstance(archive, Layer) and path.startswith(_MANIFEST))
+    return not share.artifact.endswith((".whl", ".tar.gz", ".zip"))
+
+
+def _own_files(
+    archive: Layer | Package, subject: str, own: Sequence[str], build: Build, inspection: Inspection
+) -> Iterator[Finding]:
+    found = examined(archive, _OwnFiles(own, str(inspection.project.resolve())), inspection.store)
+    present = _distributions(archive, build)
+    unknown: dict[str, list[tuple[str, int]]] = {}
+    for path, result in sorted(found.items()):
+        file = _source_of(path, inspection.project)
+        for what, line in result["secrets"]:
+            yield error(
+                "secret-in-artifact",
+                archive.name,
+                f"{subject}: `{path}` contains {what} in line {line}; revoke it, and read it from Secrets Manager or the Parameter Store instead",
+                file=file,
+                line=line,
+            )
+        if result["project"] is not None:
+            yield warning(
+                "build-machine-path",
+                archive.name,
+                f"{subject}: `{path}` contains the path of your project on this machine in line {result['project']}, which does not exist "
+                "on Lambda; write a path that is relative to the file",
+                file=file,
+                line=result["project"],
+            )
+        for name, line in result["metadata"]:
+            if normalized(name) not in present:
+                unknown.setdefault(name, []).append((path, line))
+    for name, places in unknown.items():
+        path, line = places[0]
+        yield warning(
+            "missing-metadata",
+            archive.name,
+            f"{subject}: {listed(list(dict.fromkeys(path for path, _ in places)))} reads the metadata of `{name}`, which is not in the "
+            "layers, so `importlib.metadata` raises PackageNotFoundError; lock the distribution, or catch the error",
+            file=_source_of(path, inspection.project),
+            line=line,
+        )
+
+
+def _distributions(archive: Layer | Package, build: Build) -> frozenset[str]:
+    """Return the names of the distributions whose metadata code in *archive* finds: those of its layers and of the runtime."""
+    names = [layer.name for layer in build.layers] if archive in build.layers else list(getattr(archive, "layers", ()))
+    preinstalled = next(each for each in runtimes() if each.name == build.target.runtime).preinstalled
+    shares = chain.from_iterable(layer.distributions for layer in build.layers if layer.name in names)
+    return frozenset(chain((share.name for share in shares), (each.name for each in preinstalled)))
+
+
+def _source_of(path: str, project: Path) -> str | None:
+    """Return *path* if it is also the path of the file in the project, which it usually is."""
+    return path if Path(project, path).is_file() else None
+
+
+def _read_metadata(text: str) -> Iterator[tuple[str, int]]:
+    """Yield the names of distributions whose metadata the module *text* reads when it is imported, each with its line."""
+    if "metadata" not in text and "get_distribution" not in text:
+        return
+    try:
+        module = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        # `uncompiled-module` reports it.
+        return
+    guarded = {id(inner) for node in ast.walk(module) if isinstance(node, ast.Try) for inner in ast.walk(node)}
+    names = _metadata_names(module)
+    for node in ast.walk(module):
+        if (
+            isinstance(node, ast.Call)
+            and id(node) not in guarded
+            and ast.unparse(node.func) in names
+            and node.args
+            and isinstance(node.args[0], ast.Constant)
+            and isinstance(node.args[0].value, str)
+        ):
+            yield node.args[0].value, node.lineno
+
+
+def _metadata_names(module: ast.Module) -> frozenset[str]:
+    """Return the expressions that are functions of `importlib.metadata` or `pkg_resources` in *module*."""
+    names = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.ImportFrom) and node.module in {
+            "importlib.metadata",
+            "importlib_metadata",
+            "pkg_resources",
+        }:
+            names |= {each.asname or each.name for each in node.names if each.name in _METADATA_READERS}
+        elif isinstance(node, ast.ImportFrom) and node.module == "importlib":
+            modules = [each.asname or each.name for each in node.names if each.name == "metadata"]
+            names |= {f"{each}.{reader}" for each in modules for reader in _METADATA_READERS}
+        elif isinstance(node, ast.Import):
+            modules = [
+                each.asname or each.name
+                for each in node.names
+                if each.name in {"importlib.metadata", "importlib_metadata", "pkg_resources"}
+            ]
+            names |= {f"{each}.{reader}" for each in modules for reader in _METADATA_READERS}
+    return frozenset(names)
+
+
+def _modes(archive: Layer | Package, subject: str, members: Iterable[tuple[ZipInfo, object]]) -> Iterator[Finding]:
+    """Yield a finding for the files that others than their owner cannot read. A mode of 0 is the usual one of other programs."""
+    found = [
+        member.filename
+        for member, _ in members
+        if member.create_system == _UNIX
+        and (mode := member.external_attr >> 16 & 0o777)
+        and (mode & _EVERYBODY_READS != _EVERYBODY_READS or (member.is_dir() and mode & 0o111 != 0o111))
+    ]
+    if found:
+        yield error(
+            "unreadable-mode",
+            archive.name,
+            f"{subject}: only their owner can read {listed(found)}, but Lambda runs functions as another user; "
+            "delete the output and build it again with `lamina build`",
+        )
+
+
+def _hidden_stdlib(
+    archive: Layer | Package, members: Iterable[tuple[ZipInfo, Distribution | None]], build: Build
+) -> Iterator[Finding]:
+    """Yield a finding for each distribution among *members* with top-level modules that the standard library has, too."""
+    hidden: dict[str, set[str]] = {}
+    for member, share in members:
+        module = None if share is None else _top_level(member.filename)
+        if share is not None and module is not None and can_be_shadowed(module, build.target.python):
+            hidden.setdefault(share.name, set()).add(module)
+    for name, modules in hidden.items():
+        yield warning(
+            "shared-module",
+            archive.name,
+            f"layer `{archive.name}`: `{name}` contains {listed(sorted(modules))}, which hides the standard library's; "
+            f'do not lock `{name}` for `{build.target.runtime}`, or set `without = ["{name}"]`',
+        )
+
+
+def _top_level(path: str) -> str | None:
+    """Return the module or regular package of which *path* is the file, if it is a top-level one."""
+    path = path.removeprefix(_PREFIX)
+    top, slash, rest = path.partition("/")
+    if slash:
+        return top if rest == "__init__.py" else None
+    return top.removesuffix(".py") if top.endswith(".py") else None
+
+
+def _split(package: Package, layers: Sequence[Layer]) -> Iterator[Finding]:
+    """
+    Yield a finding for each package below a namespace of which *package* and one of *layers* have a part, if one part hides the other.
+
+    Python searches every directory of a namespace package, in the order of ``sys.path``, and takes the first regular package. Top-level
+    packages have rules of their own: `hidden-module` and `shadowed-layer`.
+    """
+    own = _tree(View(package.path), "")
+    for layer in layers:
+        view = View(layer.path)
+        if any(f"{_PREFIX}{name}/".encode() in view.raw for name in own if name):
+            yield from _hidden(package, layer, own, _tree(view, _PREFIX), view)
+
+
+def _tree(view: View, prefix: str) -> dict[str, bool]:
+    """Return the directories with modules in *view*, below *prefix*: ``True`` for a regular package."""
+    tree: dict[str, bool] = {}
+    for path in view.members:
+        if not path.startswith(prefix) or not path.endswith(_MODULE_ENDINGS) or "__pycache__" in path:
+            continue
+        *parents, name = path.removeprefix(prefix).split("/")
+        for depth in range(1, len(parents) + 1):
+            tree.setdefault("/".join(parents[:depth]), False)
+        if parents and name in {"__init__.py", "__init__.pyc"}:
+            tree["/".join(parents)] = True
+    return tree
+
+
+def _hidden(
+    package: Package, layer: Layer, own: Mapping[str, bool], theirs: Mapping[str, bool], view: View
+) -> Iterator[Finding]:
+    for path in sorted(own):
+        parents = path.split("/")[:-1]
+        above = ["/".join(parents[:depth]) for depth in range(1, len(parents) + 1)]
+        if not above or path not in theirs or any(own[each] or theirs.get(each, True) for each in above):
+            continue
+        if not (own[path] or theirs[path]):
+            continue
+        regular, init = ("your code", View(package.path)) if own[path] else (f"layer `{layer.name}`", view)
+        name = f"{path}/__init__.py" if own[path] else f"{_PREFIX}{path}/__init__.py"
+        if name in init.members and _MERGING.search(init.text(name)):
+            continue
+        module = path.replace("/", ".")
+        other = f"layer `{layer.name}`" if own[path] else "your code"
+        yield error(
+            "split-namespace",
+            package.name,
+            f"`{package.name}`: `{module}` is a package in {regular}, so Python does not find the modules of `{module}` in {other}; "
+            f"{'rename your package' if theirs[path] else 'delete one `__init__.py`, or rename your package'}",
+        )

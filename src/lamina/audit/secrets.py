@@ -1,0 +1,29 @@
+"""Recognise secrets by their form, without a guess from names. Only this module reads ``data/secrets.toml``."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import TYPE_CHECKING
+
+from lamina.core.toml import read_data
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Placeholders such as `ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` repeat a few characters. The body of a random secret of 20
+# characters or more almost never does.
+_FEWEST_CHARACTERS = 12
+
+
+def secrets_in(text: str) -> Iterator[tuple[str, int]]:
+    """Yield what each secret in *text* is, such as ``a private key``, and its line, starting with 1. The secret itself is not returned."""
+    for name, pattern in _patterns():
+        for match in pattern.finditer(text):
+            if "EXAMPLE" not in match[0] and len(set(match[0])) >= _FEWEST_CHARACTERS:
+                yield name, text.count("\n", 0, match.start()) + 1
+
+
+@cache
+def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
+    return tuple((row["name"], re.compile(row["pattern"])) for row in read_data("secrets.toml")["secret"])
