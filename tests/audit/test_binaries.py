@@ -147,6 +147,14 @@ def test_on_purpose(tmp_path: Path, files: Mapping[str, bytes]) -> None:
     assert [] == found(tmp_path, files)
 
 
+def test_pure_wheel(tmp_path: Path) -> None:
+    """A wheel for every platform works without its extension modules, such as those of debugpy for Windows."""
+    files = {"pkg/_speed.cp39-win_amd64.pyd": PE}
+
+    assert [] == found(tmp_path, files, artifact="{name}-1.0-py2.py3-none-any.whl")
+    assert ["foreign-binary"] == [finding.rule for finding in found(tmp_path, files, artifact="{name} (local)")]
+
+
 @pytest.mark.parametrize(
     ("runtime", "version", "lacks"),
     [

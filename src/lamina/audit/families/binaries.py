@@ -29,7 +29,7 @@ from lamina.audit.parts import examined, members_of
 from lamina.audit.system import is_inside, system_of
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture
-from lamina.core.values import Finding, Severity
+from lamina.core.values import Finding, Severity, is_pure
 from lamina.pipeline.checks.common import error, listed, stacks, warning
 
 if TYPE_CHECKING:
@@ -307,7 +307,11 @@ def _foreign(place: _Place) -> Iterator[Finding]:
     foreign = [
         each
         for each in place.binaries
-        if each.facts["kind"] != "ELF" and _is_module(each.path) and not _has_sibling(each, place)
+        if each.facts["kind"] != "ELF"
+        # A wheel for every platform has the same module in Python, too.
+        and not (each.share is not None and is_pure(each.share.artifact))
+        and each.path.endswith((".pyd", ".so"))
+        and not _has_sibling(each, place)
     ]
     for share, same in _by_share(foreign):
         system = "macOS" if same[0].facts["kind"] == "Mach-O" else "Windows"
@@ -385,10 +389,6 @@ def _is_there(library: str, place: _Place) -> bool:
 def _is_seen(tag: str, target: Target) -> bool:
     """Return whether the target's Python imports a module with *tag* in its name (``_PyImport_DynLoadFiletab`` of CPython; 2026-11)."""
     return tag in {"abi3", f"cpython-{target.python[0]}{target.python[1]}-{target.architecture.machine}-linux-gnu"}
-
-
-def _is_module(path: str) -> bool:
-    return path.endswith((".pyd", ".so"))
 
 
 def _is_linux_module(path: str) -> bool:
