@@ -240,8 +240,12 @@ def test_own_code(tmp_path: Path) -> None:
     """Functions that share a package share the finding on a binary of the service's code."""
     files = {"vendor/tool": make_elf("arm64")}
     packages = [package_of(tmp_path, name, files) for name in ("orders", "payments")]
+    (tmp_path / "vendor").mkdir()
+    (tmp_path / "vendor" / "tool").write_bytes(files["vendor/tool"])
 
     (finding,) = check(inspection_of(tmp_path, packages=packages))
+
+    assert "vendor/tool" == finding.file
 
     assert (
         "the package of `orders`, `payments`: `vendor/tool` of your code is built for arm64, but the target is x86_64; build it for x86_64"

@@ -22,6 +22,7 @@ optional libraries. Files that nothing loads by their name are therefore not rep
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit import elf
@@ -129,6 +130,7 @@ class _Place:
     """The names of the libraries in it and the layers next to it: one set for each combination of layers."""
     target: Target
     system: OperatingSystem
+    project: Path
 
 
 def check(inspection: Inspection) -> Iterator[Finding]:
@@ -154,6 +156,7 @@ def _places(build: Build, inspection: Inspection) -> Iterator[_Place]:
             libraries=tuple(_libraries(own).union(*(names[name] for name in each)) for each in beside),
             target=build.target,
             system=system,
+            project=inspection.project,
         )
 
     used = [tuple(layer.name for layer in stack.layers) for stack in stacks(build.layers, build.packages)]
@@ -200,6 +203,7 @@ def _wrong_architecture(place: _Place) -> Iterator[Finding]:
             place.name,
             f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {machine}, but the target is "
             f"{place.target.architecture}; {_build_again(share, f'for {place.target.architecture}')}",
+            file=_source_of(same, place),
         )
 
 
@@ -220,6 +224,7 @@ def _extension_suffix(place: _Place) -> Iterator[Finding]:
             place.name,
             f"{place.subject}: Python {python} cannot import {_files(same)} of {_owner(share)}: the suffix of the name is for another "
             f"Python or platform; {_build_again(share, f'for CPython {python}')}",
+            file=_source_of(same, place),
         )
 
 
@@ -245,6 +250,7 @@ def _glibc(place: _Place) -> Iterator[Finding]:
             f"{place.subject}: {_files(same)} of {_owner(shares[name])} {'need' if len(same) > 1 else 'needs'} `{version}`, but "
             f"`{place.target.runtime}` has at most `{place.system.highest(version)}`; "
             f"{_build_again(shares[name], f'on {place.system.name} or an older system')}",
+            file=_source_of(same, place),
         )
 
 
@@ -270,6 +276,7 @@ def _missing(place: _Place) -> Iterator[Finding]:
             rule="missing-library",
             severity=severity,
             path=place.name,
+            file=_source_of(same, place),
             message=f"{place.subject}: {_files(same)} of {_owner(share)} {'need' if len(same) > 1 else 'needs'} {listed(list(libraries))}, "
             f"which the layers and `{place.target.runtime}` {fact}; {cure}",
         )
@@ -300,6 +307,7 @@ def _damaged(place: _Place) -> Iterator[Finding]:
             place.name,
             f"{place.subject}: {_files(same)} of {_owner(share)} cannot be loaded: {same[0].facts['damage']}; "
             f"{_build_again(share, 'again')}",
+            file=_source_of(same, place),
         )
 
 
@@ -320,6 +328,7 @@ def _foreign(place: _Place) -> Iterator[Finding]:
             place.name,
             f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {system}, so Lambda cannot import "
             f"{'them' if len(same) > 1 else 'it'}; {_build_again(share, 'for Linux')}",
+            file=_source_of(same, place),
         )
 
 
@@ -333,6 +342,7 @@ def _executable_stack(place: _Place) -> Iterator[Finding]:
             place.name,
             f"{place.subject}: {_files(same)} of {_owner(share)} {'ask' if len(same) > 1 else 'asks'} for an executable stack, which "
             f"glibc 2.41 and hardened kernels refuse; {_build_again(share, 'with `-Wl,-z,noexecstack`')}",
+            file=_source_of(same, place),
         )
 
 
@@ -349,6 +359,7 @@ def _rpath(place: _Place) -> Iterator[Finding]:
             place.name,
             f"{place.subject}: {_files(same)} of {_owner(share)} {'search' if len(same) > 1 else 'searches'} `{path}` for libraries, "
             f"which does not exist on Lambda; {_build_again(share, 'with a path that starts with `$ORIGIN`')}",
+            file=_source_of(same, place),
         )
 
 
@@ -422,6 +433,13 @@ def _by_share(binaries: Iterable[_Binary]) -> Iterator[tuple[Distribution | None
         groups.setdefault(each.share.name if each.share else None, []).append(each)
     for same in groups.values():
         yield same[0].share, same
+
+
+def _source_of(binaries: Sequence[_Binary], place: _Place) -> str | None:
+    """Return the first of *binaries* that is also a file of the project, which those of the service's own code usually are."""
+    return next(
+        (each.path for each in binaries if each.share is None and Path(place.project, each.path).is_file()), None
+    )
 
 
 def _files(binaries: Sequence[_Binary]) -> str:

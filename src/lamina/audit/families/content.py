@@ -29,7 +29,7 @@ from lamina.audit.secrets import secrets_in
 from lamina.core.names import normalized
 from lamina.core.target import runtimes
 from lamina.core.values import Layer
-from lamina.pipeline.checks.common import View, error, listed, warning
+from lamina.pipeline.checks.common import View, error, listed, owner_of, warning
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _own_files(
     archive: Layer | Package, subject: str, own: Sequence[str], build: Build, inspection: Inspection
 ) -> Iterator[Finding]:
     found = examined(archive, _OwnFiles(own, str(inspection.project.resolve())), inspection.store)
-    present = _distributions(archive, build)
+    present = _distributions(archive, own, build)
     unknown: dict[str, list[tuple[str, int]]] = {}
     for path, result in sorted(found.items()):
         file = _source_of(path, inspection.project)
@@ -149,12 +149,13 @@ def _own_files(
         )
 
 
-def _distributions(archive: Layer | Package, build: Build) -> frozenset[str]:
-    """Return the names of the distributions whose metadata code in *archive* finds: those of its layers and of the runtime."""
+def _distributions(archive: Layer | Package, own: Iterable[str], build: Build) -> frozenset[str]:
+    """Return the names of the distributions whose metadata the files *own* in *archive* find: there, in its layers and in the runtime."""
     names = [layer.name for layer in build.layers] if archive in build.layers else list(getattr(archive, "layers", ()))
     preinstalled = next(each for each in runtimes() if each.name == build.target.runtime).preinstalled
     shares = chain.from_iterable(layer.distributions for layer in build.layers if layer.name in names)
-    return frozenset(chain((share.name for share in shares), (each.name for each in preinstalled)))
+    local = (owner_of(path) for path in own if path.endswith(".dist-info/METADATA"))
+    return frozenset(chain((share.name for share in shares), (each.name for each in preinstalled), local))
 
 
 def _source_of(path: str, project: Path) -> str | None:
