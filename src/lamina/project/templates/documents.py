@@ -2,7 +2,7 @@
 Parse YAML and JSON documents that may be hostile, and remember where their keys are.
 
 YAML is read as a stream of events, without recursion and without constructing objects for tags. An alias is not expanded:
-the same value appears at both places, so a small document stays small. JSON is parsed by `json`; the lines of its keys are
+the same value appears at both places, so a small document stays small. JSON is parsed by `json`; the lines of its values are
 searched only on request.
 """
 
@@ -29,7 +29,7 @@ _MERGE = "<<"
 _MOST_CONTAINERS = 500_000
 _MOST_COMMAS = 2_000_000
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_MOST_MISSES = 10
+_SPACES = re.compile(r"[ \t\n\r]*")
 _YAML = "tag:yaml.org,2002:"
 # The tags of YAML 1.1's schema (https://yaml.org/type/, read 2026-11-28).
 _STANDARD = frozenset(
@@ -53,57 +53,79 @@ class Mapping(dict[str, Any]):
         self.lines: dict[str, int] = {}
 
 
+class Items(list[Any]):
+    """A list of a YAML document, with the line of each item."""
+
+    __slots__ = ("lines",)
+
+    def __init__(self) -> None:
+        """Create an empty list."""
+        super().__init__()
+        self.lines: list[int] = []
+
+
 class Document:
     """A parsed YAML or JSON file: nested mappings with string keys, lists and scalars."""
 
     def __init__(self, file: str, value: Any, text: str | None = None) -> None:
-        """Wrap *value*, the content of *file*. *text* is the source of a JSON document, in which keys are searched."""
+        """Wrap *value*, the content of *file*. *text* is the source of a JSON document, in which places are searched."""
         self.file = file
         self.value = value
         self._text = text
-        # The end and the line of each key that was found in the text, and the last of them below each parent.
-        self._found: dict[tuple[str, ...], tuple[int, int]] = {(): (0, 1)}
-        self._last: dict[tuple[str, ...], tuple[int, int]] = {}
-        self._misses = 0
+        # The position and the line of each member of the objects and lists that were asked for.
+        self._members: dict[tuple[str | int, ...], dict[str | int, tuple[int, int]]] = {}
 
-    def origin(self, *keys: str) -> Origin:
-        """Return the place of the value at the path *keys*, or of the closest parent whose place is known."""
+    def origin(self, *keys: str | int) -> Origin:
+        """
+        Return the place of the value at the path *keys*, or of the closest parent whose place is known.
+
+        A number is the index of an item in a list.
+        """
         return Origin(file=self.file, line=self._line_in_text(keys) if self._text is not None else self._line(keys))
 
-    def _line(self, keys: tuple[str, ...]) -> int | None:
+    def _line(self, keys: tuple[str | int, ...]) -> int | None:
         value, line = self.value, None
         for key in keys:
-            if not isinstance(value, Mapping) or key not in value:
+            if isinstance(value, Mapping) and key in value:
+                line, value = value.lines.get(str(key), line), value[str(key)]
+            elif isinstance(value, Items) and isinstance(key, int) and key < len(value):
+                line, value = value.lines[key], value[key]
+            else:
                 break
-            line, value = value.lines.get(key, line), value[key]
         return line
 
-    def _line_in_text(self, keys: tuple[str, ...]) -> int | None:
-        line = None
-        for end in range(1, len(keys) + 1):
-            path = keys[:end]
-            # Keys are mostly asked for in the document's order: the search starts at the last sibling that was found.
-            starts = (self._last.get(path[:-1]), self._found[path[:-1]])
-            found = self._found.get(path) or next(
-                filter(None, (self._search(path[-1], start) for start in starts)), None
-            )
-            # A key that is not found this way, for example because it is written with escapes, has no line.
-            if found is None:
+    def _line_in_text(self, keys: tuple[str | int, ...]) -> int | None:
+        position, line = 0, None
+        for end, key in enumerate(keys):
+            parent = keys[:end]
+            if parent not in self._members:
+                self._members[parent] = dict(self._read_members(position, line or 1))
+            if key not in self._members[parent]:
                 break
-            self._found[path] = self._last[path[:-1]] = found
-            line = found[1]
+            position, line = self._members[parent][key]
         return line
 
-    def _search(self, key: str, start: tuple[int, int] | None) -> tuple[int, int] | None:
-        if start is None or self._text is None or self._misses > _MOST_MISSES:
-            return None
-        position, line = start
-        found = re.compile(re.escape(json.dumps(key)) + r"\s*:").search(self._text, position)
-        if found is None:
-            # Each miss has searched the rest of the document.
-            self._misses += 1
-            return None
-        return found.end(), line + self._text.count("\n", position, found.start())
+    def _read_members(self, position: int, line: int) -> Iterator[tuple[str | int, tuple[int, int]]]:
+        """Yield the members of the object or list at *position* on *line*: each with the position of its value, and its line."""
+        text = self._text or ""
+        decoder, start, index = json.JSONDecoder(), _after_spaces(text, position), 0
+        is_object = text.startswith("{", start)
+        if not is_object and not text.startswith("[", start):
+            return
+        line += text.count("\n", position, start)
+        position = _after_spaces(text, start + 1)
+        while text[position] not in "]}":
+            line += text.count("\n", start, position)
+            start, key = position, index
+            if is_object:
+                key, position = decoder.raw_decode(text, position)
+                position = _after_spaces(text, _after_spaces(text, position) + 1)
+            yield key, (position, line)
+            end = decoder.raw_decode(text, position)[1]
+            index += 1
+            # After the last member, this is the closing bracket, and otherwise the next member.
+            end = _after_spaces(text, end)
+            position = _after_spaces(text, end + 1) if text[end] == "," else end
 
 
 def load(path: str, files: TemplateFiles, *, tag: Callable[[str, Any], Any] | None = None) -> Document:
@@ -182,7 +204,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent) and result is not None:
                 raise self._error("expected a single document", line)
             if isinstance(event, yaml.SequenceStartEvent | yaml.MappingStartEvent):
-                self._open(event, Mapping(line) if isinstance(event, yaml.MappingStartEvent) else [], line)
+                self._open(event, Mapping(line) if isinstance(event, yaml.MappingStartEvent) else Items(), line)
                 continue
             if isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
                 collection = self._stack.pop()
@@ -217,6 +239,7 @@ class _Builder:
     def _add(self, collection: _Collection, value: Any, line: int) -> None:
         if isinstance(collection.value, list):
             collection.value.append(value)
+            collection.value.lines.append(line)
         elif collection.key is None:
             if isinstance(value, list | dict):
                 raise self._error("a key is a list or a mapping", line)
@@ -289,6 +312,11 @@ class _Scalars:
             return self._constructor.construct_object(self._node(tag, event.value))
         except (ArithmeticError, LookupError, ValueError):
             return event.value
+
+
+def _after_spaces(text: str, position: int) -> int:
+    found = _SPACES.match(text, position)
+    return position if found is None else found.end()
 
 
 def _key(value: Any) -> str:
