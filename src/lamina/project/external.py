@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 
 # The pattern of LayerVersionArn and LayerArn in botocore 1.44.8, 2026-11-27, except the service's own layers (`awslayer`).
 _ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*):lambda:(?P<region>[a-z0-9-]+|\*):(?P<account>[0-9]{12}):layer:(?P<name>[A-Za-z0-9_-]{1,140})"
-    r"(?::(?P<version>[0-9]{1,18}))?"
+    r"arn:(?P<partition>aws[a-z-]*|\*):lambda:(?P<region>[a-z0-9-]+|\*):(?P<account>[0-9]{12}):layer:"
+    r"(?P<name>[A-Za-z0-9_-]{1,140})(?::(?P<version>[0-9]{1,18}|\*))?"
 )
 # The same with `*` in any part. A pattern becomes a value of a policy, too, so it has no other special characters.
 _PATTERN = re.compile(
     r"arn:[a-z*-]+:lambda:(?:[a-z0-9*-]+:[0-9*]+:layer:[A-Za-z0-9_*-]+(?::[0-9*]+)?|::awslayer:[A-Za-z0-9_*-]+)"
 )
+
+OWN_ACCOUNT = "${AWS::AccountId}"
+"""What stands for the account of the deployment in the ARNs of deploy descriptions, as in CloudFormation."""
+# CloudFormation's names of the parts that only the deployment knows, as `lamina init` once wrote them to `layer-arns`.
+_PSEUDO = re.compile(r"\$\{AWS::(?:Partition|Region)\}")
+_ACCOUNT, _NAME = 4, 6
 
 NOT_A_LAYER = "is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`"
 _VERSION_PARTS = 7
@@ -31,7 +37,7 @@ _ROLE = re.compile(r"arn:[a-z-]+:iam::([0-9]{12}):role/")
 
 @frozen
 class LayerArn:
-    """The parts of the ARN of a layer or of a layer version."""
+    """The parts of the ARN of a layer or of a layer version. ``*`` stands for a partition or region that only the deployment knows."""
 
     partition: str
     region: str
@@ -40,12 +46,12 @@ class LayerArn:
     """The account of the publisher, 12 digits."""
     name: str
     version: int | None = None
-    """The version number; ``None`` in the ARN of a layer."""
+    """The version number; ``None`` in the ARN of a layer, and if only the deployment knows it."""
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
         """Return the parts of the ARN *text*, or ``None`` if it is not the ARN of a layer in an account."""
-        found = _ARN.fullmatch(text)
+        found = _ARN.fullmatch(_PSEUDO.sub("*", text))
         if found is None:
             return None
         version = found["version"]
@@ -54,7 +60,7 @@ class LayerArn:
             region=found["region"],
             account=found["account"],
             name=found["name"],
-            version=None if version is None else int(version),
+            version=None if version is None or version == "*" else int(version),
         )
 
 
@@ -73,8 +79,32 @@ class AllowedLayer:
         return self.pattern if is_whole else f"{self.pattern}:*"
 
     def covers(self, arn: str) -> bool:
-        """Return whether the layer version *arn* matches the pattern."""
-        return fnmatchcase(arn, self.value)
+        """
+        Return whether the layer version *arn* matches the pattern.
+
+        A partition, region or version ``*`` in *arn*, which only the deployment knows, matches everything. An unknown account or
+        name matches only a pattern for all of them.
+        """
+        known = _PSEUDO.sub("*", arn)
+        parts, wanted = known.split(":"), self.value.split(":")
+        if "*" not in known or len(parts) < len(wanted):
+            return fnmatchcase(arn, self.value)
+        # A pattern that ends with `*` can leave out the version.
+        wanted += ["*"] * (len(parts) - len(wanted))
+        return all(
+            (part == "*" and number not in {_ACCOUNT, _NAME}) or fnmatchcase(part, each)
+            for number, (part, each) in enumerate(zip(parts, wanted, strict=True))
+        )
+
+
+def is_layer_version(text: str) -> bool:
+    """Return whether *text* is the ARN of a layer version, in which ``*`` and `OWN_ACCOUNT` stand for what the deployment decides."""
+    return text.startswith("arn:") and ":layer:" in text and text.replace(OWN_ACCOUNT, "").count(":") == _VERSION_PARTS
+
+
+def is_own(arn: str) -> bool:
+    """Return whether the layer *arn* is in the account of the deployment, whichever that is."""
+    return f":{OWN_ACCOUNT}:layer:" in arn
 
 
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
@@ -85,7 +115,8 @@ def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
 def is_refused(arn: str, allowed: Iterable[AllowedLayer], accounts: Collection[str]) -> bool:
     """Return whether the layer version *arn* is neither *allowed* nor of one of *accounts*."""
     layer = LayerArn.parse(arn)
-    return (layer is None or layer.account not in accounts) and allowing(arn, allowed) is None
+    is_known = is_own(arn) or (layer is not None and layer.account in accounts)
+    return not is_known and allowing(arn, allowed) is None
 
 
 def read_accounts(publish: Table | None) -> tuple[str, ...]:

@@ -55,8 +55,8 @@ class Publisher:
     """What to know before the requirements take the layer's place, as Markdown."""
 
     def accounts_in(self, region: str) -> tuple[str, ...]:
-        """Return the publisher's accounts in *region*; empty if none is known."""
-        return self.accounts.get(region, self.accounts.get(_ELSEWHERE, ()))
+        """Return the publisher's accounts in *region*; empty if none is known, or if the region is not (``*``)."""
+        return () if region == _ELSEWHERE else self.accounts.get(region, self.accounts.get(_ELSEWHERE, ()))
 
     def locked(self, layer: str) -> tuple[str, ...]:
         """Return the requirements to lock instead of the layer named *layer*."""

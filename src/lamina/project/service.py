@@ -63,7 +63,12 @@ class Function:
     source: tuple[str, ...] | None = None
     """The function's own sources, in the form of `Service.source`; ``None`` if it uses those of the service."""
     layer_arns: tuple[str, ...] = ()
-    """The ARNs of layers that the function also has. lamina does not build them and cannot read them."""
+    """
+    The ARNs of layer versions that the function also has, in their order.
+
+    In those that a deploy description names, ``*`` stands for each part that only the deployment knows, such as the region,
+    and `lamina.project.external.OWN_ACCOUNT` for the account of the deployment.
+    """
     wrapper: str | None = None
     """
     The handler that Lambda calls in place of *handler*, such as that of a monitoring vendor's layer; empty for none.

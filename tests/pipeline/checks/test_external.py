@@ -107,3 +107,31 @@ def test_pattern_that_matches_no_layer(tmp_path: Path, pattern: str) -> None:
 
     with pytest.raises(InvalidConfigError, match="is not the ARN of a layer, or a pattern such as"):
         find(tmp_path, f'allow-layers = [{{ arn = "{pattern}", reason = "x" }}]\n')
+
+
+UNKNOWN_REGION = POWERTOOLS.replace(":aws:", ":*:").replace("eu-west-1", "*")
+
+
+@pytest.mark.parametrize(
+    ("arn", "pattern", "refused"),
+    [
+        (UNKNOWN_REGION, POWERTOOLS, False),
+        (UNKNOWN_REGION, POWERTOOLS.replace(":27", ""), False),
+        (UNKNOWN_REGION, POWERTOOLS.replace(":27", ":26"), True),
+        (UNKNOWN_REGION, "arn:aws:lambda:us-east-1:017000801446:layer:AWSLambdaPowertools*", False),
+        (UNKNOWN_REGION, "arn:aws:lambda:*:464622532012:layer:*", True),
+        (POWERTOOLS.replace("eu-west-1", "${AWS::Region}"), POWERTOOLS, False),
+        (POWERTOOLS.replace(":27", ":*"), POWERTOOLS, False),
+        (POWERTOOLS.replace("x86_64:27", "*:27"), POWERTOOLS, True),
+        (POWERTOOLS.replace("x86_64:27", "*:27"), "arn:aws:lambda:*:017000801446:layer:*", False),
+        (POWERTOOLS.replace("017000801446", "*"), POWERTOOLS, True),
+        (OWN.replace("123456789012", "${AWS::AccountId}"), POWERTOOLS, False),
+    ],
+)
+def test_layers_that_depend_on_the_deployment(tmp_path: Path, arn: str, pattern: str, refused: bool) -> None:
+    """An unknown region or version matches each pattern, an unknown account or name none; the own account needs no entry."""
+    allow = f'allow-layers = [{{ arn = "{pattern}", reason = "for the test" }}]'
+
+    found = find(tmp_path, f'{allow}\n[functions]\na = {{ handler = "main.f", layer-arns = ["{arn}"] }}\n')
+
+    assert [refused] == [bool(found)]
