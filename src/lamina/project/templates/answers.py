@@ -18,9 +18,12 @@ from lamina.core.store import key_of
 from lamina.project.snapshot import Snapshot
 from lamina.project.templates.files import JSON_BYTES, TemplateFiles
 from lamina.project.templates.types import (
+    Deployed,
+    LayerExport,
     LayerReference,
     Origin,
     Skipped,
+    Stated,
     Template,
     TemplateAnswer,
     TemplateFunction,
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.find import Description
 
 _AREA = "templates"
-_FORMAT = 3
+_FORMAT = 4
 
 READERS: Final[Mapping[str, tuple[str, str]]] = {
     "cloudformation": ("cloudformation.reader", "read"),
@@ -178,6 +181,8 @@ def _template(row: Any) -> Template:
         includes=tuple(row["includes"]),
         functions=tuple(_function(each) for each in row["functions"]),
         layers=tuple(TemplateLayer(**_placed(each)) for each in row["layers"]),
+        deployed=tuple(_deployed(each) for each in row["deployed"]),
+        exports=tuple(LayerExport(**_placed(each)) for each in row["exports"]),
         skipped=tuple(Skipped(**_placed(each)) for each in row["skipped"]),
         translations=tuple(
             Translation(
@@ -198,6 +203,15 @@ def _function(row: Any) -> TemplateFunction:
             "layers": tuple(LayerReference(**each) for each in row["layers"]),
             "unknown": tuple(UnknownSetting(**each) for each in row["unknown"]),
         }
+    )
+
+
+def _deployed(row: Any) -> Deployed:
+    several = ("runtimes", "architectures", "layers", "imports")
+    return Deployed(
+        **_placed(row)
+        | {name: tuple(Stated(**_placed(each)) for each in row[name]) for name in several}
+        | {"unknown": tuple(UnknownSetting(**each) for each in row["unknown"])}
     )
 
 

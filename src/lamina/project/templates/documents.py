@@ -237,7 +237,7 @@ class _Builder:
         return value
 
     def _add(self, collection: _Collection, value: Any, line: int) -> None:
-        if isinstance(collection.value, list):
+        if isinstance(collection.value, Items):
             collection.value.append(value)
             collection.value.lines.append(line)
         elif collection.key is None:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
+from lamina.project.external import is_layer_version
 from lamina.project.templates.types import LayerReference, UnknownSetting
 
 if TYPE_CHECKING:
@@ -23,6 +24,14 @@ class Unknown:
     """A value that the description does not decide, or that lamina does not evaluate."""
 
     reason: str
+
+
+@frozen
+class UnknownPart(Unknown):
+    """A text of which the description does not decide all parts."""
+
+    pattern: str
+    """The text, with ``*`` for each unknown part."""
 
 
 class FunctionSettings:
@@ -95,13 +104,15 @@ class FunctionSettings:
         if len(items) > _MOST_LAYERS:
             self.mark_unknown("layers", f"more than {_MOST_LAYERS} layers")
             return ()
-        found = [self._layer(refer(item)) for item in items]
+        found = [self.layer(refer(item)) for item in items]
         return tuple(layer for layer in found if layer is not None)
 
-    def _layer(self, value: Any) -> LayerReference | None:
+    def layer(self, value: Any) -> LayerReference | None:
+        """Return the layer that *value* is, or whose ARN it is."""
         if value is None or isinstance(value, LayerReference):
             return value
-        layer = LayerReference(name=value) if isinstance(value, str) else None
+        name = value.pattern if isinstance(value, UnknownPart) and is_layer_version(value.pattern) else value
+        layer = LayerReference(name=name) if isinstance(name, str) else None
         if layer is not None and layer.is_arn:
             return layer
         self._reject("layers", "the ARN of a layer", value)

@@ -55,7 +55,12 @@ class LayerReference:
     """A layer that a function uses: one that the same description creates, or one with an ARN."""
 
     name: str
-    """The name of the layer in the description, or the ARN."""
+    """
+    The name of the layer in the description, or the ARN.
+
+    ``*`` stands for a part of the ARN that only the deployment decides, and `lamina.project.external.OWN_ACCOUNT` for the
+    account of the deployment.
+    """
 
     @property
     def is_arn(self) -> bool:
@@ -116,6 +121,55 @@ class TemplateLayer:
 
 
 @frozen
+class Stated:
+    """A value of the description, and the place that states it."""
+
+    value: str
+    origin: Origin
+
+
+@frozen
+class Deployed:
+    """A Python function or a layer as the description deploys it, also one that lamina does not build. `lamina check` compares it."""
+
+    name: str
+    """The name of the function or layer in the description, as *layers* names it."""
+    origin: Origin
+    is_layer: bool = False
+    construct: str | None = None
+    """The path of the construct, if the AWS CDK made the description."""
+    handler: str | None = None
+    content: str | None = None
+    """The zip, directory or file that is deployed, relative to the project; ``None`` if it is unknown."""
+    runtimes: tuple[Stated, ...] = ()
+    """The function's runtime, or the runtimes that the layer declares."""
+    architectures: tuple[Stated, ...] = ()
+    """The function's architecture, or those that the layer declares; empty if none is set."""
+    layers: tuple[Stated, ...] = ()
+    """The function's layers in their order: names of layers of the description, and ARNs as `LayerReference` has them."""
+    imports: tuple[Stated, ...] = ()
+    """The names of the exports of other stacks that the function's layers are imported from, with ``*`` for unknown parts."""
+    unknown: tuple[UnknownSetting, ...] = ()
+    """Why the runtime, the architecture or a layer is unknown."""
+
+    @property
+    def label(self) -> str:
+        """The name for messages."""
+        return self.construct or self.name
+
+
+@frozen
+class LayerExport:
+    """An output of a stack that exports the ARN of one of its layers to other stacks."""
+
+    name: str
+    """The name of the export, with ``*`` for unknown parts."""
+    layer: str
+    """The name of the layer in the description."""
+    origin: Origin
+
+
+@frozen
 class Skipped:
     """Something that lamina does not take over, with the reason."""
 
@@ -153,6 +207,9 @@ class Template:
     translations: tuple[Translation, ...] = ()
     includes: tuple[str, ...] = ()
     """The nested templates and the directories of local modules that this description includes, relative to the project."""
+    deployed: tuple[Deployed, ...] = ()
+    """The Python functions and the layers as they are deployed, also those that lamina does not build."""
+    exports: tuple[LayerExport, ...] = ()
 
 
 @frozen

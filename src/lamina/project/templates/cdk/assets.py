@@ -41,7 +41,7 @@ class AssetSources:
         """
         if isinstance(handler, Unknown):
             return Unknown(reason=f"the handler is unknown: {handler.reason}")
-        path = self._located(asset, directory)
+        path = self.located(asset, directory)
         if path is None:
             return Unknown(reason=f"the asset `{shown(asset)}` does not exist; run `cdk synth` again")
         if self._files.is_directory(path) and not f"{path}/".startswith(f"{self._output}/"):
@@ -52,7 +52,8 @@ class AssetSources:
             self._found[key] = self._match(path, key[1])
         return self._found[key]
 
-    def _located(self, asset: str, directory: str) -> str | None:
+    def located(self, asset: str, directory: str) -> str | None:
+        """Return the path of *asset*, relative to *directory* or absolute as a template writes it; ``None`` if it does not exist."""
         # An absolute path may have been written on another machine.
         name = asset.replace("\\", "/").rstrip("/").rpartition("/")[2]
         written = (self._files.join(directory, asset), self._files.join(self._output, name))

@@ -19,12 +19,15 @@ from lamina.project.templates.cloudformation.reader import (
     CODE,
     CONTENT,
     Source,
+    deployed_function,
+    deployed_layer,
+    exports,
     local,
     read_function,
 )
 from lamina.project.templates.cloudformation.stacks import Stacks
 from lamina.project.templates.documents import load
-from lamina.project.templates.settings import shown
+from lamina.project.templates.settings import Unknown, shown
 from lamina.project.templates.types import (
     Origin,
     Skipped,
@@ -96,6 +99,25 @@ def read(path: str, files: TemplateFiles) -> Template:
             skipped.append(replace(result, name=shown(_name(resource, 1))))
         else:
             functions.append((resource, result))
+    deployments = [
+        *(
+            deployed_function(
+                each, each.name, layer_names, content=_asset_path(each, sources), construct=_shown_path(each)
+            )
+            for each in stacks.resources
+            if each.kind in CODE and _added(each) is None
+        ),
+        *(
+            deployed_layer(
+                each,
+                layer_names[(*each.stack, each.name)],
+                content=_asset_path(each, sources),
+                construct=_shown_path(each),
+            )
+            for each in stacks.resources
+            if (*each.stack, each.name) in layer_names
+        ),
+    ]
     named = _qualified([(resource, _identity(resource, function)) for resource, function in functions])
     return Template(
         tool=Tool.CDK,
@@ -109,6 +131,8 @@ def read(path: str, files: TemplateFiles) -> Template:
         layers=layers,
         # The stacks of several stages repeat what they skip.
         skipped=tuple({(each.name, each.reason): each for each in reversed(skipped)}.values())[::-1],
+        deployed=tuple(filter(None, deployments)),
+        exports=exports(stacks, layer_names),
     )
 
 
@@ -178,6 +202,17 @@ def _asset(resource: StackResource) -> str:
     code = resource.properties.get(CODE.get(resource.kind) or CONTENT.get(resource.kind, ""))
     key = section({"code": code}, "code").get("S3Key")
     return str(next((each for each in (written, key) if isinstance(each, str)), "")).rpartition("/")[2]
+
+
+def _asset_path(resource: StackResource, sources: AssetSources) -> Source:
+    """Return the path of the asset with the content of *resource*."""
+    asset = resource.metadata.get("aws:asset:path") or f"asset.{_asset(resource).removesuffix('.zip')}"
+    path = sources.located(asset, resource.directory) if isinstance(asset, str) else None
+    return Unknown(reason="the content is not an asset of the app") if path is None else path
+
+
+def _shown_path(resource: StackResource) -> str:
+    return shown("/".join(_path(resource)))
 
 
 def _name(resource: StackResource, parts: int) -> str:

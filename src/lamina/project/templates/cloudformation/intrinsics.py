@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
-from lamina.project.templates.settings import Unknown, shown
+from lamina.project.external import OWN_ACCOUNT
+from lamina.project.templates.settings import Unknown, UnknownPart, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,32 +101,28 @@ class Evaluator:
         self._evaluation = evaluation
         self._stack = stack
         self._given = given
-        self._known: dict[tuple[int, bool], tuple[Any, Any]] = {}
+        self._known: dict[int, tuple[Any, Any]] = {}
         evaluation.stacks[stack] = self
         for output in section(root, "Outputs").values():
             name = section(output, "Export").get("Name")
             if isinstance(name, str):
                 evaluation.exports.setdefault(name, (self, output.get("Value")))
 
-    def resolve(self, node: Any, *, keep: bool = False) -> Any:
-        """
-        Return *node* with its outermost function evaluated; the members of lists and mappings stay as they are.
-
-        *keep* leaves pseudo parameters such as ``${AWS::Region}`` in strings, instead of returning `Unknown`.
-        """
+    def resolve(self, node: Any) -> Any:
+        """Return *node* with its outermost function evaluated; the members of lists and mappings stay as they are."""
         name = function_name(node)
         if name is None:
             return node
-        key = (id(node), keep)
+        key = id(node)
         if key not in self._known:
             # The node is stored too, so that its id is not used again.
             self._known[key] = (node, Unknown(reason="the value refers to itself"))
-            self._known[key] = (node, self._evaluate(name, node[name], keep=keep))
+            self._known[key] = (node, self._evaluate(name, node[name]))
         return self._known[key][1]
 
-    def text(self, node: Any, *, keep: bool = False) -> str | Unknown:
+    def text(self, node: Any) -> str | Unknown:
         """Return the string that *node* evaluates to."""
-        value = self.resolve(node, keep=keep)
+        value = self.resolve(node)
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, str | Unknown):
@@ -150,7 +147,7 @@ class Evaluator:
         """Return the value of the output *name*."""
         return self.resolve(section(section(self._root, "Outputs"), name).get("Value"))
 
-    def _evaluate(self, name: str, argument: Any, *, keep: bool) -> Any:
+    def _evaluate(self, name: str, argument: Any) -> Any:
         function = self._functions.get(name)
         if function is None:
             return Unknown(reason=f"`{shown(name)}` is evaluated during the deployment")
@@ -159,17 +156,18 @@ class Evaluator:
             return Unknown(reason="the value is nested too deeply")
         evaluation.depth += 1
         try:
-            return function(self, argument, keep=keep)
+            return function(self, argument)
         finally:
             evaluation.depth -= 1
 
-    def _ref(self, name: Any, *, keep: bool) -> Any:
+    def _ref(self, name: Any) -> Any:
         if not isinstance(name, str):
             return Unknown(reason="`Ref` does not name a parameter or a resource")
         if name == "AWS::NoValue":
             return NO_VALUE
         if name.startswith("AWS::"):
-            return f"${{{name}}}" if keep else Unknown(reason=f"`{shown(name)}` is known only during the deployment")
+            reason = f"`{shown(name)}` is known only during the deployment"
+            return UnknownPart(reason=reason, pattern=OWN_ACCOUNT if name == "AWS::AccountId" else "*")
         parameters = section(self._root, "Parameters")
         if name in parameters:
             return self._parameter(name, parameters[name])
@@ -203,16 +201,16 @@ class Evaluator:
         why = f": {value.reason}" if isinstance(value, Unknown) else ""
         return Unknown(reason=f"condition `{shown(str(name))}` is undecided{why}")
 
-    def _named_condition(self, name: Any, **_: bool) -> Any:
+    def _named_condition(self, name: Any) -> Any:
         return self.condition(name)
 
-    def _if(self, argument: Any, *, keep: bool) -> Any:
+    def _if(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 3:
             return _invalid("Fn::If")
         condition = self.condition(argument[0])
-        return condition if isinstance(condition, Unknown) else self.resolve(argument[2 - condition], keep=keep)
+        return condition if isinstance(condition, Unknown) else self.resolve(argument[2 - condition])
 
-    def _equals(self, argument: Any, **_: bool) -> Any:
+    def _equals(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:
             return _invalid("Fn::Equals")
         left, right = self.text(argument[0]), self.text(argument[1])
@@ -229,38 +227,41 @@ class Evaluator:
             return not decisive
         return next((value for value in values if isinstance(value, Unknown)), _invalid(name))
 
-    def _and(self, argument: Any, **_: bool) -> Any:
+    def _and(self, argument: Any) -> Any:
         return self._any(argument, decisive=False, name="Fn::And")
 
-    def _or(self, argument: Any, **_: bool) -> Any:
+    def _or(self, argument: Any) -> Any:
         return self._any(argument, decisive=True, name="Fn::Or")
 
-    def _not(self, argument: Any, **_: bool) -> Any:
+    def _not(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 1:
             return _invalid("Fn::Not")
         value = self.resolve(argument[0])
         return not value if isinstance(value, bool) else value if isinstance(value, Unknown) else _invalid("Fn::Not")
 
-    def _join(self, argument: Any, *, keep: bool) -> Any:
+    def _join(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2 or not isinstance(argument[0], str):
             return _invalid("Fn::Join")
         items = self.items(argument[1])
-        return items if isinstance(items, Unknown) else self._concatenate(items, argument[0], keep=keep)
+        return items if isinstance(items, Unknown) else self._concatenate(items, argument[0])
 
-    def _concatenate(self, nodes: list[Any], delimiter: str, *, keep: bool) -> str | Unknown:
+    def _concatenate(self, nodes: list[Any], delimiter: str) -> str | Unknown:
         pieces, length = [], 0
+        unknown: Unknown | None = None
         for node in nodes:
-            piece = self.text(node, keep=keep)
+            piece = self.text(node)
             if isinstance(piece, Unknown):
-                return piece
+                unknown = unknown or piece
+                piece = piece.pattern if isinstance(piece, UnknownPart) else "*"
             length += len(piece) + len(delimiter)
             if length > _LONGEST:
                 return Unknown(reason="the value is longer than 1 MB")
             pieces.append(piece)
         self._evaluation.spend(length)
-        return delimiter.join(pieces)
+        text = delimiter.join(pieces)
+        return text if unknown is None else UnknownPart(reason=unknown.reason, pattern=text)
 
-    def _select(self, argument: Any, *, keep: bool) -> Any:
+    def _select(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:
             return _invalid("Fn::Select")
         index, items = self.text(argument[0]), self.items(argument[1])
@@ -268,18 +269,18 @@ class Evaluator:
             return index if isinstance(index, Unknown) else items
         if not re.fullmatch("[0-9]{1,6}", index) or int(index) >= len(items):
             return _invalid("Fn::Select")
-        return self.resolve(items[int(index)], keep=keep)
+        return self.resolve(items[int(index)])
 
-    def _split(self, argument: Any, *, keep: bool) -> Any:
+    def _split(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2 or not argument[0] or not isinstance(argument[0], str):
             return _invalid("Fn::Split")
-        text = self.text(argument[1], keep=keep)
+        text = self.text(argument[1])
         if isinstance(text, Unknown):
             return text
         self._evaluation.spend(len(text))
         return text.split(argument[0], _MOST_PIECES)
 
-    def _find_in_map(self, argument: Any, *, keep: bool) -> Any:
+    def _find_in_map(self, argument: Any) -> Any:
         if not isinstance(argument, list) or not 3 <= len(argument) <= 4:
             return _invalid("Fn::FindInMap")
         keys = [self.text(each) for each in argument[:3]]
@@ -293,9 +294,9 @@ class Evaluator:
             value = argument[3].get("DefaultValue")
         if value is None:
             return Unknown(reason=f"mapping `{shown('.'.join(map(str, keys)))}` does not exist")
-        return self.resolve(value, keep=keep)
+        return self.resolve(value)
 
-    def _sub(self, argument: Any, *, keep: bool) -> Any:
+    def _sub(self, argument: Any) -> Any:
         template, variables = argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
         if not isinstance(template, str) or not isinstance(variables, dict):
             return _invalid("Fn::Sub")
@@ -310,15 +311,15 @@ class Evaluator:
             elif name in variables:
                 pieces.append(variables[name])
             else:
-                pieces.append(self._variable(name, keep=keep))
+                pieces.append(self._variable(name))
         self._evaluation.spend(len(template) + len(pieces))
-        return self._concatenate([*pieces, template[end:]], "", keep=keep)
+        return self._concatenate([*pieces, template[end:]], "")
 
-    def _variable(self, name: str, *, keep: bool) -> Any:
+    def _variable(self, name: str) -> Any:
         resource, dot, attribute = name.partition(".")
-        return self._get_attribute([resource, attribute]) if dot else self._ref(name, keep=keep)
+        return self._get_attribute([resource, attribute]) if dot else self._ref(name)
 
-    def _get_attribute(self, argument: Any, **_: bool) -> Any:
+    def _get_attribute(self, argument: Any) -> Any:
         parts = argument.split(".", 1) if isinstance(argument, str) else argument
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             return _invalid("Fn::GetAtt")
@@ -331,14 +332,14 @@ class Evaluator:
             return Unknown(reason=f"`{shown(name)}` is not a resource of the template")
         return ResourceReference(stack=self._stack, name=name)
 
-    def _import_value(self, argument: Any, *, keep: bool) -> Any:
+    def _import_value(self, argument: Any) -> Any:
         name = self.text(argument)
         if isinstance(name, Unknown):
             return name
         if name not in self._evaluation.exports:
             return Unknown(reason=f"`{shown(name)}` is imported from another stack")
         evaluator, node = self._evaluation.exports[name]
-        return evaluator.resolve(node, keep=keep)
+        return evaluator.resolve(node)
 
     _functions: ClassVar[dict[str, Callable[..., Any]]] = {
         "Condition": _named_condition,

@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
-from lamina.project.templates.cloudformation.intrinsics import NO_VALUE, ResourceReference, function_name
+from lamina.project.templates.cloudformation.intrinsics import (
+    NO_VALUE,
+    ResourceReference,
+    function_name,
+    section,
+)
 from lamina.project.templates.cloudformation.stacks import Stacks
-from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
+from lamina.project.templates.deployed import deployed
+from lamina.project.templates.settings import FunctionSettings, Unknown, UnknownPart, not_python, shown
 from lamina.project.templates.types import (
+    Deployed,
+    LayerExport,
     LayerReference,
     Skipped,
+    Stated,
     Template,
     TemplateFunction,
     TemplateLayer,
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.cloudformation.intrinsics import Evaluator
     from lamina.project.templates.cloudformation.stacks import StackResource
     from lamina.project.templates.files import TemplateFiles
+    from lamina.project.templates.types import Origin
 
 # https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/transform-aws-serverless.html (2026-11-28)
 _SAM = "AWS::Serverless-2016-10-31"
@@ -35,6 +45,13 @@ CODE = {"AWS::Serverless::Function": "CodeUri", "AWS::Lambda::Function": "Code"}
 """The resource types of functions, and the property with the code."""
 CONTENT = {"AWS::Serverless::LayerVersion": "ContentUri", "AWS::Lambda::LayerVersion": "Content"}
 """The resource types of layers, and the property with the content."""
+
+
+_PROPERTY = {"runtime": "Runtime", "architecture": "Architectures"}
+_IMPORT = "Fn::ImportValue"
+_MOST_TEXTS = 50
+# A layer without content is not that of its template's directory.
+_NOWHERE: Any = {}
 
 
 @frozen
@@ -68,6 +85,18 @@ def read(path: str, files: TemplateFiles) -> Template:
         ),
         *(_layer(each, layer_names[key], files) for each, key in keyed if key in layer_names),
     ]
+    functions = [
+        deployed_function(each, function_names[key], layer_names, content=local(each, _written_code(each), files))
+        for each, key in keyed
+        if key in function_names
+    ]
+    layers = [
+        deployed_layer(
+            each, layer_names[key], content=local(each, each.properties.get(CONTENT[each.kind], _NOWHERE), files)
+        )
+        for each, key in keyed
+        if key in layer_names
+    ]
     return Template(
         tool=Tool.SAM if _SAM in stacks.transforms else Tool.CLOUDFORMATION,
         path=path,
@@ -76,6 +105,8 @@ def read(path: str, files: TemplateFiles) -> Template:
         skipped=(*stacks.skipped, *(each for each in results if isinstance(each, Skipped))),
         translations=_translations(resources),
         includes=tuple(dict.fromkeys(stacks.included)),
+        deployed=tuple(filter(None, (*functions, *layers))),
+        exports=exports(stacks, layer_names),
     )
 
 
@@ -112,6 +143,95 @@ def read_function(
         layers=settings.layers(written.items("Layers"), lambda node: _reference(node, resource.evaluator, layers)),
         unknown=settings.unknown,
     )
+
+
+def deployed_function(
+    resource: StackResource,
+    name: str,
+    layers: Mapping[tuple[str, ...], str],
+    *,
+    content: Source,
+    construct: str | None = None,
+) -> Deployed | None:
+    """Return the function *resource* as it is deployed, or ``None`` if it has no layers or is not for Python."""
+    written = _Properties(resource)
+    if written.value("PackageType") == "Image" or written.value("ImageUri") is not None:
+        return None
+    items = written.items("Layers")
+    origins = _item_origins(resource, "Layers", len(items) if isinstance(items, list) else 1)
+    imports = [
+        Stated(value=export, origin=origin)
+        for node, origin in zip(items if isinstance(items, list) else (), origins, strict=False)
+        if (export := _import_name(node, resource.evaluator)) is not None
+    ]
+    return deployed(
+        name,
+        {"runtime": written.text("Runtime"), "architecture": written.architectures(), "layers": items},
+        lambda setting, index: origins[index] if setting == "layers" else _place(resource, _PROPERTY[setting]),
+        origin=resource.origin(),
+        refer=lambda node: _reference(node, resource.evaluator, layers),
+        handler=written.text("Handler"),
+        content=content,
+        construct=construct,
+        imports=tuple(imports),
+    )
+
+
+def deployed_layer(
+    resource: StackResource, name: str, *, content: Source, construct: str | None = None
+) -> Deployed | None:
+    """Return the layer *resource* as it is deployed, or ``None`` if it is not for Python."""
+    keys = {"runtime": "CompatibleRuntimes", "architecture": "CompatibleArchitectures"}
+    return deployed(
+        name,
+        {setting: _texts(resource, key) for setting, key in keys.items()},
+        lambda setting, index: resource.origin("Properties", keys[setting], index),
+        origin=resource.origin(),
+        content=content,
+        construct=construct,
+    )
+
+
+def _texts(resource: StackResource, key: str) -> list[str | Unknown]:
+    written = resource.evaluator.resolve(resource.properties.get(key))
+    return [resource.evaluator.text(each) for each in written[:_MOST_TEXTS]] if isinstance(written, list) else []
+
+
+def exports(stacks: Stacks, layers: Mapping[tuple[str, ...], str]) -> tuple[LayerExport, ...]:
+    """Return the outputs that export the ARN of one of *layers*, the names of the layers by stack and logical ID."""
+    found = []
+    for output in stacks.outputs:
+        value = output.evaluator.resolve(output.written.get("Value"))
+        layer = layers.get((*value.stack, value.name)) if isinstance(value, ResourceReference) else None
+        name = _pattern(output.evaluator.text(section(output.written, "Export").get("Name")))
+        if layer is not None:
+            found.append(LayerExport(name=name, layer=layer, origin=output.origin))
+    return tuple(found)
+
+
+def _import_name(node: Any, evaluator: Evaluator) -> str | None:
+    """Return the name of the export that *node* imports, with ``*`` for unknown parts, or ``None`` if it imports none."""
+    return _pattern(evaluator.text(node[_IMPORT])) if function_name(node) == _IMPORT else None
+
+
+def _pattern(text: str | Unknown) -> str:
+    return text if isinstance(text, str) else text.pattern if isinstance(text, UnknownPart) else "*"
+
+
+def _place(resource: StackResource, key: str) -> Origin:
+    """Return the place of the property *key* of a function, which can be in ``Globals``."""
+    if key not in resource.properties and key in _inherited(resource):
+        return resource.document.origin("Globals", "Function", key)
+    return resource.origin("Properties", key)
+
+
+def _item_origins(resource: StackResource, key: str, count: int) -> list[Origin]:
+    """Return the place of each of the *count* items of the list *key*, which SAM may have merged with one in ``Globals``."""
+    own, inherited = resource.properties.get(key), _inherited(resource).get(key)
+    shared = range(len(inherited)) if isinstance(inherited, list) and isinstance(own, list | None) else ()
+    origins = [resource.document.origin("Globals", "Function", key, index) for index in shared]
+    origins += [resource.origin("Properties", key, index) for index in range(len(own) if isinstance(own, list) else 0)]
+    return origins if len(origins) == count else [_place(resource, key)] * count
 
 
 def _unsupported(written: _Properties, source: Source) -> str | None:
@@ -157,7 +277,7 @@ class _Properties:
 
 def _reference(node: Any, evaluator: Evaluator, layers: Mapping[tuple[str, ...], str]) -> Any:
     """Return the layer that *node* refers to, or its value."""
-    value = evaluator.resolve(node, keep=True)
+    value = evaluator.resolve(node)
     if value is NO_VALUE:
         return None
     if isinstance(value, ResourceReference) and (*value.stack, value.name) in layers:
@@ -167,14 +287,17 @@ def _reference(node: Any, evaluator: Evaluator, layers: Mapping[tuple[str, ...],
 
 def properties(resource: StackResource) -> Mapping[str, Any]:
     """Return the properties of *resource*, with those in ``Globals`` where SAM adds them."""
-    ignored = resource.ignored_globals
-    if resource.kind != "AWS::Serverless::Function" or not resource.globals or ignored == "*":
-        return resource.properties
-    inherited = {
-        key: value for key, value in resource.globals.items() if not (isinstance(ignored, list) and key in ignored)
-    }
-    merged: Mapping[str, Any] = _merged(inherited, resource.properties, depth=3)
+    inherited = _inherited(resource)
+    merged: Mapping[str, Any] = _merged(inherited, resource.properties, depth=3) if inherited else resource.properties
     return merged
+
+
+def _inherited(resource: StackResource) -> Mapping[str, Any]:
+    """Return the properties in ``Globals`` that SAM adds to *resource*."""
+    ignored = resource.ignored_globals
+    if resource.kind != "AWS::Serverless::Function" or ignored == "*":
+        return {}
+    return {key: value for key, value in resource.globals.items() if not (isinstance(ignored, list) and key in ignored)}
 
 
 def _merged(inherited: Any, own: Any, *, depth: int) -> Any:
@@ -199,7 +322,11 @@ def _merged(inherited: Any, own: Any, *, depth: int) -> Any:
 
 
 def _code(resource: StackResource, files: TemplateFiles) -> Source:
-    return _existing(local(resource, properties(resource).get(CODE[resource.kind]), files), files)
+    return _existing(local(resource, _written_code(resource), files), files)
+
+
+def _written_code(resource: StackResource) -> Any:
+    return properties(resource).get(CODE[resource.kind])
 
 
 def local(resource: StackResource, written: Any, files: TemplateFiles) -> Source:

@@ -58,9 +58,19 @@ class StackResource:
     path: tuple[str, ...]
     """The keys that lead to the resource in *document*."""
 
-    def origin(self, *keys: str) -> Origin:
+    def origin(self, *keys: str | int) -> Origin:
         """Return the place of the resource, or of the value at the path *keys* in it."""
         return self.document.origin(*self.path, *keys)
+
+
+@frozen
+class StackOutput:
+    """An output of a template that other stacks can import."""
+
+    written: Mapping[str, Any]
+    """The output, with ``Value`` and ``Export``."""
+    evaluator: Evaluator
+    origin: Origin
 
 
 class Stacks:
@@ -69,6 +79,7 @@ class Stacks:
     def __init__(self, path: str, files: TemplateFiles) -> None:
         """Start without resources. *path* is the main file, which errors name."""
         self.resources: list[StackResource] = []
+        self.outputs: list[StackOutput] = []
         self.skipped: list[Skipped] = []
         self.transforms: tuple[str, ...] = ()
         self.included: list[str] = []
@@ -105,6 +116,11 @@ class Stacks:
         common = section(section(document.value, "Globals"), "Function")
         if "Fn::Transform" in document.value:
             self._skip("Fn::Transform", "the included template is not read", document.origin("Fn::Transform"))
+        for name, written in section(document.value, "Outputs").items():
+            if section(written, "Export"):
+                self.outputs.append(
+                    StackOutput(written=written, evaluator=evaluator, origin=document.origin("Outputs", name))
+                )
         for path, name, body in self._expanded(document, evaluator):
             if not isinstance(body, dict) or not isinstance(body.get("Type"), str):
                 continue

@@ -10,13 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
-from lamina.project.templates.cloudformation.intrinsics import expand_tag
+from lamina.project.templates.cloudformation.intrinsics import Evaluation, Evaluator, expand_tag, function_name
+from lamina.project.templates.deployed import deployed
 from lamina.project.templates.serverless.plugins import python_requirements, translate
 from lamina.project.templates.serverless.variables import Variables
 from lamina.project.templates.settings import FunctionSettings, Unknown, kind, mismatch, not_python, shown
 from lamina.project.templates.types import (
+    Deployed,
     LayerReference,
     Skipped,
+    Stated,
     Template,
     TemplateFunction,
     TemplateLayer,
@@ -25,13 +28,15 @@ from lamina.project.templates.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lamina.project.templates.files import TemplateFiles
     from lamina.project.templates.types import Origin
 
 _MOST_FUNCTIONS = 10_000
 _MOST_VALUES = 500
+_DEEPEST = 3
+_TEXTS = ("Fn::Join", "Fn::Sub")
 _MOST_PATTERNS = 100_000
 # The layer that serverless-python-requirements creates (its lib/layer.js, read 2026-11-28).
 _REQUIREMENTS_LAYER = "pythonRequirements"
@@ -67,13 +72,23 @@ class _Service:
             skipped = Skipped(name="provider", reason=reason, origin=self._variables.origin(self._top, "provider"))
             return Template(tool=Tool.SERVERLESS, path=self._path, skipped=(skipped,))
         layers = tuple(self._layers())
-        functions = [self._function(name, *entry) for name, entry in self._entries("functions").items()]
+        entries = self._entries("functions")
+        functions = [self._function(name, *entry) for name, entry in entries.items()]
         found = list(translate(self._variables, self._place))
         return Template(
             tool=Tool.SERVERLESS,
             path=self._path,
             functions=tuple(function for function in functions if function),
             layers=layers,
+            deployed=tuple(
+                filter(
+                    None,
+                    (
+                        *(self._deployed_function(name, *entry) for name, entry in entries.items()),
+                        *(self._deployed_layer(layer) for layer in layers),
+                    ),
+                )
+            ),
             skipped=(*self._skipped, *(each for each in found if isinstance(each, Skipped))),
             translations=tuple(each for each in found if isinstance(each, Translation)),
         )
@@ -140,6 +155,55 @@ class _Service:
             unknown=settings.unknown,
         )
 
+    def _deployed_function(self, name: str, written: Any, origin: Origin) -> Deployed | None:
+        body = self._variables.value(written)
+        values = {key: self._inherited(body, key) for key in ("runtime", "architecture", "layers")}
+        is_image = self._variables.get(body, "image") is not None
+        if not isinstance(body, dict) or is_image or values["runtime"] is None:
+            return None
+
+        def place(setting: str, index: int) -> Origin:
+            item = self._variables.item_origin(values[setting], index)
+            container = body if self._variables.get(body, setting) is not None else self._provider
+            return item or (self._variables.origin(container, setting) if container is not None else origin)
+
+        artifacts = (self._variables.get(each, "artifact") for each in self._packages(body))
+        artifact = next((each for each in artifacts if each is not None), ".")
+        return deployed(
+            name,
+            values,
+            place,
+            origin=origin,
+            refer=self._layer,
+            handler=self._variables.get(body, "handler"),
+            content=self._place(artifact) if isinstance(artifact, str) else None,
+            imports=tuple(self._imports(values["layers"], place)),
+        )
+
+    def _imports(self, layers: Any, place: Callable[[str, int], Origin]) -> Iterator[Stated]:
+        for index, written in enumerate(layers if isinstance(layers, list) else ()):
+            node = self._variables.value(written)
+            if function_name(node) == "Fn::ImportValue":
+                name = self._evaluated(node["Fn::ImportValue"])
+                yield Stated(
+                    value=name if isinstance(name, str) else getattr(name, "pattern", "*"),
+                    origin=place("layers", index),
+                )
+
+    def _deployed_layer(self, layer: TemplateLayer) -> Deployed | None:
+        written, origin = self._entries("layers").get(layer.name, (None, layer.origin))
+        keys = {"runtime": "compatibleRuntimes", "architecture": "compatibleArchitectures"}
+        values = {setting: self._variables.get(written, key) for setting, key in keys.items()}
+
+        def place(setting: str, index: int) -> Origin:
+            return self._variables.item_origin(values[setting], index) or self._variables.origin(written, keys[setting])
+
+        return deployed(layer.name, values, place, origin=origin, content=layer.source)
+
+    def _packages(self, body: Any) -> Iterator[dict[str, Any]]:
+        """Yield the settings of the function's package, and those of the service."""
+        yield from filter(_is_mapping, (self._variables.get(body, "package"), self._package))
+
     def _inherited(self, body: Any, key: str) -> Any:
         """Return the function's setting *key*, or that of the provider."""
         own = self._variables.get(body, key)
@@ -148,6 +212,8 @@ class _Service:
     def _layer(self, written: Any) -> Any:
         """Return the layer of the service that *written* refers to, or the value of *written*."""
         value = self._variables.value(written)
+        if isinstance(value, str) or function_name(value) in _TEXTS:
+            return self._evaluated(value)
         if not isinstance(value, dict):
             return value
         reference = self._variables.get(value, "Ref")
@@ -156,6 +222,21 @@ class _Service:
         if reference not in self._layer_names:
             return Unknown(reason=f"`layers` has no layer with the logical ID `{shown(reference)}`")
         return LayerReference(name=self._layer_names[reference])
+
+    def _evaluated(self, written: Any) -> Any:
+        """Return the text that CloudFormation makes of *written*, a text or a call of one of its functions."""
+        value = self._plain(written)
+        node = {"Fn::Sub": value} if isinstance(value, str) and "${AWS::" in value else value
+        return Evaluator({}, Evaluation(self._path), stack=(), given={}).text(node)
+
+    def _plain(self, written: Any, depth: int = 0) -> Any:
+        """Return *written* with the values of all variables in it."""
+        value = self._variables.value(written)
+        if depth > _DEEPEST or not isinstance(value, dict | list):
+            return value
+        if isinstance(value, list):
+            return [self._plain(each, depth + 1) for each in value[:_MOST_VALUES]]
+        return {key: self._plain(value[key], depth + 1) for key in list(value)[:_MOST_VALUES]}
 
     def _why_skipped(self, body: Any) -> str | None:
         """Return why lamina cannot build the function, or ``None``."""
@@ -171,8 +252,8 @@ class _Service:
     def _why_no_code(self, body: Any) -> str | None:
         if self._variables.get(body, "handler") is None:
             return "the function has no handler"
-        for package in (self._variables.get(body, "package"), self._package):
-            artifact = self._variables.get(package, "artifact") if isinstance(package, dict) else None
+        for package in self._packages(body):
+            artifact = self._variables.get(package, "artifact")
             if artifact is not None:
                 named = f" `{shown(artifact)}`" if isinstance(artifact, str) else ""
                 return f"code is a prebuilt package{named}"
@@ -231,6 +312,10 @@ class _Service:
         written = (self._variables.value(each) for each in values)
         found = (settings.text("patterns", each) for each in written if each not in (None, ""))
         return [each for each in found if each is not None]
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _layer_id(name: str) -> str:

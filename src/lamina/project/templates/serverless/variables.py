@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
-from lamina.project.templates.documents import Document, Mapping, load
-from lamina.project.templates.settings import Unknown, kind, mismatch, shown
+from lamina.project.external import OWN_ACCOUNT
+from lamina.project.templates.documents import Document, Items, Mapping, load
+from lamina.project.templates.settings import Unknown, UnknownPart, kind, mismatch, shown
 from lamina.project.templates.types import Origin
 
 if TYPE_CHECKING:
@@ -115,6 +116,12 @@ class Variables:
         self._searches -= 1
         return document.origin(*keys, key) if self._searches >= 0 else Origin(file=document.file)
 
+    def item_origin(self, items: Any, index: int) -> Origin | None:
+        """Return the place of the item *index* of the list *items* of one of the files; ``None`` for another value."""
+        if not isinstance(items, Items) or index >= len(items):
+            return None
+        return Origin(file=self._places[id(items)][0].file, line=items.lines[index])
+
     def _load(self, path: str) -> Document:
         if path.endswith(".json"):
             # JSON is searched for the line of each function, so the limit is that of YAML.
@@ -139,17 +146,19 @@ class Variables:
             return found[0] if isinstance(found[0], str) else self._variable(found[0])
         texts: list[str] = []
         most = min(_LONGEST, self._characters)
+        unknown: Unknown | None = None
         for piece in found:
             text = piece if isinstance(piece, str) else _text(self._variable(piece))
             if isinstance(text, Unknown):
-                return text
+                unknown = unknown or text
+                text = text.pattern if isinstance(text, UnknownPart) else "*"
             most -= len(text)
             if most < 0:
                 return Unknown(reason="the text with all variables replaced is too long")
             texts.append(text)
         joined = "".join(texts)
         self._characters -= len(joined)
-        return joined
+        return joined if unknown is None else UnknownPart(reason=unknown.reason, pattern=joined)
 
     def _variable(self, sources: tuple[_Address, ...]) -> Any:
         """Return the value of the first of *sources* that has one."""
@@ -197,7 +206,9 @@ class Variables:
             case "strToBool":
                 value = _boolean(parameter)
             case _:
-                value = Unknown(reason=f"the deployment decides `{source}:{shown(address)}`")
+                reason = f"the deployment decides `{source}:{shown(address)}`"
+                pattern = OWN_ACCOUNT if (source, address) == ("aws", "accountId") else "*"
+                value = UnknownPart(reason=reason, pattern=pattern)
         return value
 
     def _self(self, address: str) -> Any:

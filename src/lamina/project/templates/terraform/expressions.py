@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
-from lamina.project.templates.settings import Unknown, shown
+from lamina.project.external import OWN_ACCOUNT
+from lamina.project.templates.settings import Unknown, UnknownPart, shown
 from lamina.project.templates.terraform.functions import MOST, MOST_CHARACTERS, call
 from lamina.project.templates.terraform.hcl import parse_template, trees, unescape, word
 
@@ -138,13 +139,18 @@ class HclEvaluator:
         if len(pieces) == 1 and not isinstance(pieces[0], str):
             return self._piece(pieces[0])
         result: list[str] = []
+        unknown: Unknown | None = None
         for piece in pieces:
             value = unescape(piece) if isinstance(piece, str) else _text(self._piece(piece))
             if isinstance(value, Unknown):
-                return value
+                unknown = unknown or value
+                value = _pattern(value)
             self._budget.spend(text=len(value))
             result.append(value)
-        return _limited("".join(result))
+        text = _limited("".join(result))
+        return (
+            text if unknown is None or isinstance(text, Unknown) else UnknownPart(reason=unknown.reason, pattern=text)
+        )
 
     def _piece(self, piece: Any) -> Any:
         if piece.data == "interpolation":
@@ -380,6 +386,15 @@ def _text(value: Any) -> Any:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if _is_number(value) else Unknown(reason="the value is not a string")
+
+
+def _pattern(value: Unknown) -> str:
+    """Return what takes the place of *value* in a text."""
+    if isinstance(value, UnknownPart):
+        return value.pattern
+    path = value.path if isinstance(value, UnknownReference) else ()
+    is_account = path[:2] == ("data", "aws_caller_identity") and path[-1] in {"account_id", "id"}
+    return OWN_ACCOUNT if is_account else "*"
 
 
 def _equality(sign: str, left: Any, right: Any) -> Any:

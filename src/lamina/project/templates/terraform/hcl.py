@@ -145,6 +145,13 @@ def trees(tree: Tree[Any]) -> list[Tree[Any]]:
     return [each for each in tree.children if not isinstance(each, str) and each.data != "new_line_or_comment"]
 
 
+def tuple_items(tree: Any) -> list[Tree[Any]]:
+    """Return the items of the expression *tree* if it is a list; nothing for another expression, or a value of a JSON file."""
+    while getattr(tree, "data", None) == "expr_term" and len(trees(tree)) == 1:
+        tree = trees(tree)[0]
+    return trees(tree) if getattr(tree, "data", None) == "tuple" else []
+
+
 def word(tree: Tree[Any]) -> str:
     """Return the text of an identifier or keyword, or of a string without interpolations."""
     if tree.data == "string":

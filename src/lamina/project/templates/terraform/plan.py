@@ -11,9 +11,11 @@ import posixpath
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import TemplateError
+from lamina.project.templates.deployed import deployed
 from lamina.project.templates.documents import load
 from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
 from lamina.project.templates.types import (
+    Deployed,
     Origin,
     Skipped,
     Template,
@@ -62,6 +64,7 @@ def read_plan(path: str, files: TemplateFiles) -> Template:
         path=path,
         functions=tuple(plan.functions),
         layers=tuple(plan.layers),
+        deployed=tuple(plan.deployed),
         skipped=tuple(plan.skipped),
     )
 
@@ -92,6 +95,7 @@ class _Plan:
     def __init__(self, path: str, files: TemplateFiles) -> None:
         self.functions: list[TemplateFunction] = []
         self.layers: list[TemplateLayer] = []
+        self.deployed: list[Deployed] = []
         self.skipped: list[Skipped] = []
         self._directory, self._files = posixpath.dirname(path) or ".", files
         self._origin = Origin(file=path)
@@ -110,10 +114,32 @@ class _Plan:
         """Add *resource* if it is a function or a layer."""
         kind, values = resource.get("type"), resource["values"]
         if kind == "aws_lambda_function":
+            self._deploy(_address(resource), values, refer=_planned)
             self._function(_address(resource), values)
         elif kind == "aws_lambda_layer_version":
             source = self._local(values.get("filename"))
+            self._deploy(_address(resource), values)
             self.layers.append(TemplateLayer(name=_address(resource), origin=self._origin, source=source))
+
+    def _deploy(self, name: str, values: dict[str, Any], *, refer: Callable[[Any], Any] | None = None) -> None:
+        """Record what the function or layer *values* deploys, unless it is an image or not for Python."""
+        prefix = "compatible_" if refer is None else ""
+        runtime = values.get("compatible_runtimes" if refer is None else "runtime")
+        found = deployed(
+            name,
+            {
+                "runtime": runtime,
+                "architecture": values.get(f"{prefix}architectures"),
+                "layers": _planned(values.get("layers")) if refer is not None else None,
+            },
+            lambda setting, index: self._origin,  # noqa: ARG005 - the format has no lines
+            origin=self._origin,
+            refer=refer,
+            handler=values.get("handler"),
+            content=self._local(values.get("filename")),
+        )
+        if found is not None and values.get("package_type") != "Image":
+            self.deployed.append(found)
 
     def _function(self, name: str, values: dict[str, Any]) -> None:
         reason = unsupported(values.get)

@@ -15,11 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen, replace
 from lamina.core.toml import read_data
+from lamina.project.templates.deployed import deployed
 from lamina.project.templates.settings import FunctionSettings, Unknown, not_python, shown
 from lamina.project.templates.terraform.expressions import UnknownReference
+from lamina.project.templates.terraform.hcl import tuple_items
 from lamina.project.templates.terraform.module import Configuration, Instance, TerraformModule, root_module
 from lamina.project.templates.terraform.plan import unsupported
 from lamina.project.templates.types import (
+    Deployed,
     LayerReference,
     Origin,
     Skipped,
@@ -31,13 +34,15 @@ from lamina.project.templates.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from lamina.project.templates.files import TemplateFiles
     from lamina.project.templates.terraform.hcl import Block, Body
 
 _SOURCE = re.compile(r'\bsource\s*=\s*"([^"\n]*)"')
 _REQUIREMENTS = "source_path.pip_requirements"
+_FUNCTION = {"runtime": "runtime", "architecture": "architectures", "layers": "layers"}
+_LAYER = {"runtime": "compatible_runtimes", "architecture": "compatible_architectures"}
 _REFERENCE_KINDS = {"aws_lambda_layer_version": "arn", "module": "lambda_layer_arn"}
 
 
@@ -62,6 +67,7 @@ def read(path: str, files: TemplateFiles) -> Template:
         layers=tuple(found.layers),
         skipped=(*found.skipped, *skipped),
         translations=tuple(dict.fromkeys(found.translations)),
+        deployed=tuple(found.deployed),
         includes=tuple(each for each in configuration.directories if each != path),
     )
 
@@ -88,6 +94,7 @@ class _Found:
     def __init__(self) -> None:
         self.functions: list[tuple[_Label, TemplateFunction]] = []
         self.layers: list[TemplateLayer] = []
+        self.deployed: list[Deployed] = []
         self.skipped: list[Skipped] = []
         self.translations: list[Translation] = []
 
@@ -168,6 +175,7 @@ class _Reader:
             short = label.short if len(found.functions) == 1 else long
             self._found.functions.append((_Label(short=short, long=long), function))
         self._found.layers += found.layers
+        self._found.deployed += found.deployed
         self._found.skipped += [replace(each, name=f"{label.long}-{each.name}") for each in found.skipped]
         self._found.translations += found.translations
 
@@ -194,6 +202,7 @@ class _Reader:
         more: tuple[str, ...] = (),
     ) -> None:
         source, patterns = code
+        self._deploy(label, arguments, _FUNCTION, refer=_layer)
         function = TemplateFunction(
             name=label.long,
             origin=arguments.origin,
@@ -213,7 +222,30 @@ class _Reader:
 
     def _layer(self, label: _Label, arguments: _Arguments) -> None:
         source, _ = self._code(arguments, FunctionSettings(), zips=True)
+        self._deploy(label, arguments, _LAYER)
         self._found.layers.append(TemplateLayer(name=self._full(label), origin=arguments.origin, source=source))
+
+    def _deploy(
+        self,
+        label: _Label,
+        arguments: _Arguments,
+        names: Mapping[str, str],
+        *,
+        refer: Callable[[Any], Any] | None = None,
+    ) -> None:
+        """Record what the function or layer *arguments* deploys. *names* has the arguments of its settings."""
+        packages = (arguments.get(name) for name in ("filename", "local_existing_package"))
+        package = next((each for each in packages if isinstance(each, str)), None)
+        found = deployed(
+            self._full(label),
+            {setting: arguments.get(name) for setting, name in names.items()},
+            lambda setting, index: arguments.origin_of(names[setting], index),
+            origin=arguments.origin,
+            refer=refer,
+            handler=arguments.get("handler"),
+            content=None if package is None else self._local_path(package),
+        )
+        self._found.deployed += [] if found is None else [found]
 
     def _full(self, label: _Label) -> str:
         return f"{self._module.name}-{label.long}" if self._module.name else label.long
@@ -299,6 +331,7 @@ class _Reader:
         self._found.translations += translations
         if arguments.get("create_layer") is True:
             source, _ = self._sources(paths, FunctionSettings(), "")
+            self._deploy(label, arguments, _LAYER)
             self._found.layers.append(TemplateLayer(name=self._full(label), origin=arguments.origin, source=source))
         if arguments.get("create_function") is False or arguments.get("create_layer") is True:
             return
@@ -363,10 +396,14 @@ class _Arguments:
             self._values[name] = None if attribute is None else self.instance.evaluator.value(attribute.expression)
         return self._values[name]
 
-    def origin_of(self, name: str) -> Origin:
-        """Return the place of the argument *name*."""
+    def origin_of(self, name: str, index: int = 0) -> Origin:
+        """Return the place of the argument *name*, or of the item *index* if it is a list."""
         attribute = self.body.attributes.get(name)
-        return self.origin if attribute is None or attribute.line is None else replace(self.origin, line=attribute.line)
+        if attribute is None or attribute.line is None:
+            return self.origin
+        items = tuple_items(attribute.expression)
+        below = items[index].meta.line - attribute.expression.meta.line if index < len(items) else 0
+        return replace(self.origin, line=attribute.line + below)
 
 
 @cache
