@@ -418,6 +418,52 @@ class TestDiff:
         assert capsys.readouterr().err.startswith(f"error: no service in `{root}` is configured\n")
 
 
+class TestLayersOfOthers:
+    """Layers of other accounts that a template has when lamina is set up are allowed; later ones are refused."""
+
+    TRACING = "arn:aws:lambda:${AWS::Region}:464622532012:layer:Datadog-Extension:80"
+    OWN = "arn:aws:lambda:eu-west-1:${AWS::AccountId}:layer:own:1"
+    OTHER = "arn:aws:lambda:eu-west-1:123456789012:layer:other:2"
+
+    def layers(self, *arns: str) -> str:
+        return function("A", Layers=[{"Fn::Sub": arn} for arn in arns])
+
+    def test_first_build(self, tmp_path: Path) -> None:
+        """Every version of a layer is allowed, with a reason; the deployment's own account needs no entry."""
+        template = sam(self.layers(self.TRACING, self.OWN), function("B", Layers=[self.OTHER]))
+        root = grow(tmp_path, {**FILES, "template.yaml": template})
+
+        assert main(["init", "-q", "--project", str(root)]) == 0
+        assert main(["build", "-q", "--project", str(root)]) == 0
+        service = load(root)
+
+        assert [(each.pattern, each.reason) for each in service.allow_layers] == [
+            ("arn:aws:lambda:*:464622532012:layer:Datadog-Extension", "in template.yaml when lamina was set up"),
+            ("arn:aws:lambda:eu-west-1:123456789012:layer:other", "in template.yaml when lamina was set up"),
+        ]
+        assert [each.layer_arns for each in service.functions] == [
+            (self.TRACING.replace("${AWS::Region}", "*"), self.OWN),
+            (self.OTHER,),
+        ]
+
+    def test_later_layer(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """`--diff` shows a layer that the template has got since, with its place, and a new version is no difference."""
+        root = grow(tmp_path, {**FILES, "template.yaml": sam(self.layers(self.TRACING))})
+        assert main(["init", "-q", "--project", str(root)]) == 0
+        grow(root, {"template.yaml": sam(self.layers(self.TRACING.replace(":80", ":81"), self.OWN, self.OTHER))})
+        capsys.readouterr()
+
+        assert main(["init", "--diff", "--project", str(root)]) == 1
+        assert capsys.readouterr().out == f"lamina.toml\n  + allow-layers: {self.OTHER} (template.yaml:4)\n"
+
+    def test_without_functions(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """A build that takes the functions from the template refuses a layer that is not allowed, with the template's line."""
+        files = {**FILES, "template.yaml": sam(self.layers(self.TRACING)), "lamina.toml": ""}
+
+        assert main(["build", "--project", str(grow(tmp_path, files))]) == 1
+        assert "`arn:aws:lambda:*:464622532012:layer:Datadog-Extension:80` (Datadog" in capsys.readouterr().err
+
+
 class TestWithoutFunctions:
     """Builds of services whose functions only the template lists."""
 

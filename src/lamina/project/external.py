@@ -27,7 +27,7 @@ OWN_ACCOUNT = "${AWS::AccountId}"
 """What stands for the account of the deployment in the ARNs of deploy descriptions, as in CloudFormation."""
 # CloudFormation's names of the parts that only the deployment knows, as `lamina init` once wrote them to `layer-arns`.
 _PSEUDO = re.compile(r"\$\{AWS::(?:Partition|Region)\}")
-_ACCOUNT, _NAME = 4, 6
+_NAME = 6
 
 NOT_A_LAYER = "is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`"
 _VERSION_PARTS = 7
@@ -82,8 +82,8 @@ class AllowedLayer:
         """
         Return whether the layer version *arn* matches the pattern.
 
-        A partition, region or version ``*`` in *arn*, which only the deployment knows, matches everything. An unknown account or
-        name matches only a pattern for all of them.
+        A partition, region or version ``*`` in *arn*, which only the deployment knows, matches everything. An unknown name
+        matches only a pattern for all names.
         """
         known = _PSEUDO.sub("*", arn)
         parts, wanted = known.split(":"), self.value.split(":")
@@ -92,7 +92,7 @@ class AllowedLayer:
         # A pattern that ends with `*` can leave out the version.
         wanted += ["*"] * (len(parts) - len(wanted))
         return all(
-            (part == "*" and number not in {_ACCOUNT, _NAME}) or fnmatchcase(part, each)
+            (part == "*" and number != _NAME) or fnmatchcase(part, each)
             for number, (part, each) in enumerate(zip(parts, wanted, strict=True))
         )
 
@@ -102,9 +102,10 @@ def is_layer_version(text: str) -> bool:
     return text.startswith("arn:") and ":layer:" in text and text.replace(OWN_ACCOUNT, "").count(":") == _VERSION_PARTS
 
 
-def is_own(arn: str) -> bool:
-    """Return whether the layer *arn* is in the account of the deployment, whichever that is."""
-    return f":{OWN_ACCOUNT}:layer:" in arn
+def may_be_own(arn: str) -> bool:
+    """Return whether the layer *arn* is in the account of the deployment, or in one that only the deployment knows."""
+    account = arn.partition(":layer:")[0].rpartition(":")[2]
+    return "*" in account or f":{OWN_ACCOUNT}:layer:" in arn
 
 
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
@@ -115,7 +116,7 @@ def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:
 def is_refused(arn: str, allowed: Iterable[AllowedLayer], accounts: Collection[str]) -> bool:
     """Return whether the layer version *arn* is neither *allowed* nor of one of *accounts*."""
     layer = LayerArn.parse(arn)
-    is_known = is_own(arn) or (layer is not None and layer.account in accounts)
+    is_known = may_be_own(arn) or (layer is not None and layer.account in accounts)
     return not is_known and allowing(arn, allowed) is None
 
 

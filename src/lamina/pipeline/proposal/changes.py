@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lamina.project.external import AllowedLayer, allowing, may_be_own
 from lamina.project.functions import setting
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def _changes(values: Mapping[str, Any], proposed: ProposedService, skipped: Coll
         before = values.get(name, decision.value)
         if decision.is_described and "targets" not in values and before != decision.value:
             yield f"~ {name}: {before} → {decision.value} ({decision.reason})"
+    yield from _new_layers(values, proposed)
     functions = values.get("functions")
     if not isinstance(functions, dict):
         # The builds read the functions from the template.
@@ -44,6 +46,17 @@ def _changes(values: Mapping[str, Any], proposed: ProposedService, skipped: Coll
     names = {*skipped, *(function.name for function in described)}
     if described:
         yield from (f"- {name} = {row.get('handler')}" for name, row in known.items() if name not in names)
+
+
+def _new_layers(values: Mapping[str, Any], proposed: ProposedService) -> Iterator[str]:
+    """Yield a line for each layer of another account in a template that the configuration does not allow."""
+    written = values.get("allow-layers")
+    patterns = [each.get("arn") for each in written if isinstance(each, dict)] if isinstance(written, list) else []
+    allowed = [AllowedLayer(pattern=each, reason="") for each in patterns if isinstance(each, str)]
+    origins = {arn: function.origin for function in reversed(proposed.functions) for arn in function.arns}
+    for arn, origin in reversed(origins.items()):
+        if not may_be_own(arn) and allowing(arn, allowed) is None:
+            yield f"+ allow-layers: {arn} ({origin})"
 
 
 def _settings(row: Mapping[str, Any], proposed: ProposedFunction) -> Iterator[tuple[str, object, object]]:

@@ -19,6 +19,7 @@ from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
+from lamina.project.external import allowed_layer, may_be_own
 from lamina.project.file import configures
 from lamina.project.functions import setting
 from lamina.project.members import configured as configured_members
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
     from lamina.project.discovery import Handler
+    from lamina.project.external import AllowedLayer
     from lamina.project.templates.types import TemplateFunction, Translation
 
 _PYPROJECT = "pyproject.toml"
@@ -221,6 +223,7 @@ def _service(
             functions=tuple(functions),
             lock=lock,
             settings=_settings(translations),
+            allow_layers=_allowed(functions),
             notes=tuple(_notes(group, functions)),
         ),
         skipped,
@@ -334,6 +337,17 @@ def _settings(translations: Iterable[Translation]) -> tuple[tuple[str, object], 
             elif known is None and key not in _DECIDED:
                 settings[key] = tuple(value) if isinstance(value, list) else value
     return tuple(settings.items())
+
+
+def _allowed(functions: Iterable[ProposedFunction]) -> tuple[AllowedLayer, ...]:
+    """Return the entries that allow the layers of other accounts that *functions* already have, in every version."""
+    found: dict[str, AllowedLayer] = {}
+    for function in functions:
+        for arn in function.arns:
+            entry = allowed_layer(arn.rpartition(":")[0], f"in {function.origin.file} when lamina was set up")
+            if entry is not None and not may_be_own(arn):
+                found.setdefault(entry.pattern, entry)
+    return tuple(found.values())
 
 
 def _notes(group: ServiceGroup, functions: Sequence[ProposedFunction]) -> list[str]:

@@ -31,6 +31,9 @@ def service_text(service: ProposedService) -> str:
         lines.append(f"lock = {toml.value(service.lock.configured)}")
     if service.source:
         lines.append(f"source = {toml.value(service.source)}")
+    if service.allow_layers:
+        entries = ({"arn": each.pattern, "reason": each.reason} for each in service.allow_layers)
+        lines += ["allow-layers = [", *(f"  {toml.value(each)}," for each in entries), "]"]
     # A table can be written only once: its keys are here, or below its header.
     tables = _has_layers(service)
     lines += [

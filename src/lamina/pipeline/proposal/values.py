@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
     from lamina.pipeline.proposal.runtime import Decision
+    from lamina.project.external import AllowedLayer
     from lamina.project.templates.types import Origin, Skipped, Translation
 
 
@@ -31,7 +32,7 @@ class ProposedFunction:
     extras: tuple[str, ...] = ()
     """The dependency groups and extras that are named like the function."""
     arns: tuple[str, ...] = ()
-    """The ARNs of layers that the template attaches."""
+    """The ARNs of layers that the template attaches, as `Function.layer_arns` has them."""
     is_described: bool = True
     """Whether a template describes the function. Otherwise it was found in the sources."""
 
@@ -65,6 +66,8 @@ class ProposedService:
     lock: ProposedLock
     settings: tuple[tuple[str, object], ...] = ()
     """Further keys of ``[tool.lamina]`` that translate settings of other tools."""
+    allow_layers: tuple[AllowedLayer, ...] = ()
+    """The layers of other accounts that the template attaches."""
     notes: tuple[str, ...] = ()
     """What the user should know about this service, one sentence each."""
 
