@@ -18,7 +18,7 @@ from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from packaging.markers import Environment
     from packaging.tags import Tag
@@ -239,6 +239,11 @@ def supported_runtimes(today: dt.date) -> tuple[Runtime, ...]:
     )
 
 
+def retired_runtimes() -> Mapping[str, dt.date]:
+    """Return the dates when AWS ended the support of the runtimes that lamina does not support, by name."""
+    return {row["name"]: row["deprecation"] for row in _data()["retired"]}
+
+
 @fact
 def _data() -> dict[str, Any]:
     return read_facts("runtimes.toml")
@@ -262,7 +267,7 @@ def _runtime(name: str) -> Runtime:
     known = {runtime.name: runtime for runtime in runtimes()}
     if name in known:
         return known[name]
-    retired = {row["name"]: row["deprecation"] for row in _data()["retired"]}
+    retired = retired_runtimes()
     meant = _runtime_spelling(name)
     if name in retired or meant in retired:
         raise ConfigError(

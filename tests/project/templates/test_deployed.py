@@ -21,7 +21,7 @@ ARN = "arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:7"
 
 def read(tmp_path: Path, kind: str, path: str, files: dict[str, str]) -> Template:
     """Return what the description *path* says, read twice: the second time from the store."""
-    root, store = tmp_path / "project", Store.open(tmp_path / "store")
+    root, store = tmp_path / "project", Store.open()
     for name, text in files.items():
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)

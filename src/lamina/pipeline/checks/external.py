@@ -37,12 +37,17 @@ def check(service: Service) -> tuple[Finding, ...]:
 
 
 def _refusal(arn: str, functions: Sequence[str], service: Service) -> Finding:
-    file, line = next(_places(arn, service), (None, None))
+    file, line = next(places(arn, service), (None, None))
+    return refusal(arn, functions, file=file, line=line)
+
+
+def refusal(arn: str, functions: Sequence[str], *, file: str | None, line: int | None) -> Finding:
+    """Return the error for the layer *arn* that *functions* have, and that *line* of *file* names."""
     fact = f"{listed(functions)}: the layer {described(arn)} is of another account"
     return error(RULE, functions[0], f"{fact}; {cure(arn)}", file=file, line=line)
 
 
-def _places(arn: str, service: Service) -> Iterator[tuple[str, int]]:
+def places(arn: str, service: Service) -> Iterator[tuple[str, int]]:
     """Yield the files of *service*, relative to its root, and the lines with the layer *arn*: those with the whole ARN first."""
     layer = LayerArn.parse(arn)
     for text in (arn, *((f":{layer.account}:layer:{layer.name}",) if layer is not None else ())):

@@ -60,16 +60,24 @@ def _preview(runtime: Runtime) -> Iterator[Finding]:
         )
 
 
-def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[Finding]:
+def why_deprecated(runtime: Runtime, today: dt.date) -> str | None:
+    """Return the dates of *runtime*'s end as a clause for messages; ``None`` unless it is over or near."""
     is_over = runtime.deprecation is not None and runtime.deprecation <= today
     if not is_over and (runtime.block_create is None or runtime.block_create - today > _SOON):
-        return
+        return None
     events = (
         ("support", runtime.deprecation),
         ("new functions", runtime.block_create),
         ("updates", runtime.block_update),
     )
     facts = [f"no {what} {'since' if day <= today else 'from'} {day}" for what, day in events if day is not None]
+    return f"`{runtime.name}` is {'' if is_over else 'soon '}deprecated: {', '.join(facts)}"
+
+
+def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[Finding]:
+    fact = why_deprecated(runtime, today)
+    if fact is None:
+        return
     newest = next(reversed(supported_runtimes(today)), None)
     path, line = _place(runtime.name, service)
     change = (
@@ -80,7 +88,7 @@ def _deprecated(runtime: Runtime, service: Service, today: dt.date) -> Iterator[
     yield warning(
         "runtime-deprecated",
         None,
-        f"`{runtime.name}` is {'' if is_over else 'soon '}deprecated: {', '.join(facts)}; {change}",
+        f"{fact}; {change}",
         file=None if path is None else relative_path(path, service.root),
         line=line,
     )

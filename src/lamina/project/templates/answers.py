@@ -76,11 +76,25 @@ def ask_all(
     descriptions: Iterable[Description], root: Path, store: Store, *, searched: bool
 ) -> tuple[tuple[TemplateAnswer, ...], tuple[Skipped, ...]]:
     """
-    Return what *descriptions* say, without those that another one includes, and those that are invalid.
+    Return what `ask_each` does. The code of an own layer is added to the functions that use it.
 
-    *descriptions* are in the order of their depth, which saves reading modules and nested templates twice. The code of an own
-    layer is added to the functions that use it. Raises `TemplateError` if a description is invalid, unless they were *searched*
-    and another one has functions.
+    Raises `TemplateError` if a description is invalid, unless they were *searched* and another one has functions.
+    """
+    answers, failures = ask_each(descriptions, root, store)
+    kept = [_with_layer_code(answer, root) for answer in answers]
+    if failures and not (searched and any(answer.template.functions for answer in kept)):
+        raise failures[0][1]
+    skipped = [Skipped(name=path, reason=str(error), origin=Origin(file=path)) for path, error in failures]
+    return tuple(kept), tuple(skipped)
+
+
+def ask_each(
+    descriptions: Iterable[Description], root: Path, store: Store
+) -> tuple[tuple[TemplateAnswer, ...], tuple[tuple[str, TemplateError], ...]]:
+    """
+    Return what *descriptions* say, without those that another one includes, and the paths and errors of those that are invalid.
+
+    *descriptions* are in the order of their depth, which saves reading modules and nested templates twice.
     """
     answers: dict[str, TemplateAnswer] = {}
     failures: list[tuple[str, TemplateError]] = []
@@ -95,11 +109,7 @@ def ask_all(
             continue
         answers[description.path] = answer
         included |= {*answer.template.includes} - {description.path}
-    kept = [_with_layer_code(answer, root) for path, answer in answers.items() if path not in included]
-    if failures and not (searched and any(answer.template.functions for answer in kept)):
-        raise failures[0][1]
-    skipped = [Skipped(name=path, reason=str(error), origin=Origin(file=path)) for path, error in failures]
-    return tuple(kept), tuple(skipped)
+    return tuple(answer for path, answer in answers.items() if path not in included), tuple(failures)
 
 
 def _with_layer_code(answer: TemplateAnswer, root: Path) -> TemplateAnswer:

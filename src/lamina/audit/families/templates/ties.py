@@ -1,0 +1,105 @@
+"""Find what lamina builds for a function or layer of a deploy description."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from lamina.core.files import file_sha256
+from lamina.core.frozen import frozen
+from lamina.core.names import valid_function_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from lamina.audit.families.templates.descriptions import ReadDescription
+    from lamina.audit.inspection import Inspection
+    from lamina.core.values import Build, Layer, Package
+    from lamina.project.templates.types import Deployed
+
+_QUALIFIED = 2
+"""How many dots a handler has at least that names its function in a whole repository, such as ``orders.create.handler``."""
+
+
+@frozen
+class Fitting:
+    """A runtime and the architectures on which something that lamina builds works."""
+
+    runtime: str
+    architectures: tuple[str, ...]
+
+
+def fitting_function(function: Deployed, description: ReadDescription, inspection: Inspection) -> tuple[Fitting, ...]:
+    """
+    Return on what the function works, once for each target; nothing if lamina does not build it.
+
+    A function that deploys a zip of lamina's is that of one target. Otherwise the name or the handler tells, and each target
+    counts.
+    """
+    exact = list(_exact(function, description, inspection))
+    if exact:
+        return tuple(dict.fromkeys(exact))
+    return tuple(
+        dict.fromkeys(
+            _fitting(build, _layers(build, package.layers))
+            for build in inspection.builds
+            for package in build.packages
+            if _is_named(function, package)
+        )
+    )
+
+
+def fitting_layer(layer: Deployed, description: ReadDescription, inspection: Inspection) -> Fitting | None:
+    """Return on what the layer of *description* works, or ``None`` if lamina does not build it."""
+    found = built_layers(layer, description, inspection)
+    return next((_fitting(build, [own]) for build, own in found), None)
+
+
+def built_layers(
+    layer: Deployed | None, description: ReadDescription, inspection: Inspection
+) -> Iterator[tuple[Build, Layer]]:
+    """Yield the layers that lamina builds with the content of *layer*, each with its build."""
+    path = description.path(layer)
+    for build in inspection.builds if path is not None else ():
+        for own in build.layers:
+            if path is not None and _is_copy(path, own.path, own.zipped_bytes, own.sha256):
+                yield build, own
+
+
+def _exact(function: Deployed, description: ReadDescription, inspection: Inspection) -> Iterator[Fitting]:
+    path = description.path(function)
+    for build in inspection.builds:
+        for package in build.packages:
+            if path is not None and _is_copy(path, package.path, package.zipped_bytes, package.sha256):
+                yield _fitting(build, _layers(build, package.layers))
+    for stated in function.layers:
+        for build, own in built_layers(description.layer(stated.value), description, inspection):
+            yield _fitting(build, [own])
+
+
+def _fitting(build: Build, layers: Sequence[Layer]) -> Fitting:
+    offered = build.target.offered_architectures
+    common = tuple(each for each in offered if all(each in build.architectures(layer) for layer in layers))
+    return Fitting(runtime=build.target.runtime, architectures=common)
+
+
+def _layers(build: Build, names: Iterable[str]) -> list[Layer]:
+    return [layer for layer in build.layers if layer.name in names]
+
+
+def _is_named(function: Deployed, package: Package) -> bool:
+    """Return whether *function* has the name of *package*, or its handler if that is distinctive."""
+    names = {function.name, valid_function_name(function.name)}
+    if function.construct is not None:
+        names.add(re.sub(r"[^A-Za-z0-9_-]", "", function.construct.rpartition("/")[2]))
+    is_distinctive = package.handler.replace("/", ".").count(".") >= _QUALIFIED
+    return package.name in names or (is_distinctive and function.handler == package.handler)
+
+
+def _is_copy(path: Path, output: Path, size: int, sha256: str | None) -> bool:
+    """Return whether the file *path* is the zip *output* that lamina wrote, or a copy of it."""
+    if os.path.realpath(path) == os.path.realpath(output):
+        return True
+    return path.is_file() and path.stat().st_size == size and file_sha256(path) == sha256

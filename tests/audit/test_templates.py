@@ -1,0 +1,417 @@
+"""What deploy descriptions deploy is compared with what lamina builds, and each finding has the line to change."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from lamina.audit.families.templates import check
+from lamina.audit.inspection import Inspection
+from lamina.core.reporter import Silent
+from lamina.core.store import Store
+from lamina.core.values import Severity
+from lamina.pipeline.build import build
+from lamina.project import config
+from lamina.project.options import BuildOptions
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.values import Build, Finding
+
+TODAY = dt.date(2026, 11, 28)
+POWERTOOLS = "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:27"
+EXTENSION = "arn:aws:lambda:eu-west-1:464622532012:layer:Datadog-Extension:80"
+
+
+class Built(NamedTuple):
+    """A service with one function and a native layer, as it was built once for all tests."""
+
+    root: Path
+    build: Build
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """Build the service. Its layer works on x86_64 only."""
+    directory = tmp_path_factory.mktemp("built")
+    service = make_service(directory)
+    service.add("native", "1", {"native/__init__.py": ""}, tag="cp313-cp313-manylinux_2_28_x86_64")
+    root = service.write()
+    result = build(root, BuildOptions(), store=Store.open(directory / "store"), reporter=Silent())
+    return Built(root, result.targets[0].build)
+
+
+class Checker:
+    """Checks descriptions in copies of the built service."""
+
+    def __init__(self, built: Built, directory: Path) -> None:
+        self._built, self._directory, self._number = built, directory, 0
+
+    def __call__(
+        self, files: dict[str, str], configuration: str = "", *, functions: str = "", above: bool = False
+    ) -> list[Finding]:
+        """
+        Return the findings on *files*.
+
+        *configuration* and *functions* are added to the tables with these names. *above* puts the files into the directory above.
+        """
+        self._number += 1
+        repository = self._directory / str(self._number)
+        (repository / ".git").mkdir(parents=True)
+        root = repository / "service"
+        shutil.copytree(self._built.root, root)
+        pyproject = root / "pyproject.toml"
+        text = pyproject.read_text().replace("[tool.lamina]\n", f"[tool.lamina]\n{configuration}\n")
+        pyproject.write_text(text + functions)
+        for name, text in files.items():
+            path = (repository if above else root) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        store = Store.open()
+        return list(
+            check(
+                Inspection(
+                    project=root,
+                    service=config.load(root, store=store),
+                    builds=(self._built.build,),
+                    store=store,
+                    reporter=Silent(),
+                    today=TODAY,
+                )
+            )
+        )
+
+
+@pytest.fixture
+def checked(built: Built, tmp_path: Path) -> Checker:
+    return Checker(built, tmp_path)
+
+
+def sam(*properties: str, layer: str = "") -> str:
+    """Return a template with the function `hello`, its *properties*, and the layer that lamina builds with lines of its own."""
+    lines = "".join(f"      {line}\n" for line in properties)
+    return f"""\
+Transform: AWS::Serverless-2016-10-31
+Resources:
+  Common:
+    Type: AWS::Serverless::LayerVersion
+    Properties:
+      ContentUri: .lamina/layers/common.zip
+{layer}  Hello:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: .lamina/functions/hello.zip
+      Handler: service.handlers.hello.lambda_handler
+{lines}"""
+
+
+GOOD = ("Runtime: python3.13", "Layers: [!Ref Common]")
+
+
+def rows(findings: list[Finding]) -> list[tuple[str, str, str | None, int | None]]:
+    return [(each.rule, each.severity.value, each.file, each.line) for each in findings]
+
+
+def test_nothing_to_find(checked: Checker) -> None:
+    """A description that agrees with the build has no findings, and neither has a project without one."""
+    assert [] == checked({"template.yaml": sam(*GOOD, "Architectures: [x86_64]")})
+    assert [] == checked({"template.yaml": sam(*GOOD)})
+    assert [] == checked({})
+
+
+class TestTargets:
+    """Runtimes and architectures."""
+
+    def test_runtime(self, checked: Checker) -> None:
+        """A function with another runtime than its package is an error at the line of the runtime."""
+        [finding] = checked({"template.yaml": sam("Runtime: python3.12", "Layers: [!Ref Common]")})
+
+        assert [("template-runtime", "error", "template.yaml", 12)] == rows([finding])
+        assert finding.message == (
+            "`Hello`: the runtime is `python3.12`, but lamina builds for `python3.13`; change one of the two"
+        )
+
+    def test_runtime_in_globals(self, checked: Checker) -> None:
+        """Functions with the same cause share a finding. A function with the configured name or handler is compared, too."""
+        template = """\
+Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function:
+    Runtime: python3.12
+Resources:
+  hello: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: app.main}}
+  Named:
+    Type: AWS::Serverless::Function
+    Properties: {CodeUri: other/, Handler: service.handlers.hello.lambda_handler}
+  Foreign: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: app.main}}
+"""
+        [finding] = checked({"template.yaml": template})
+
+        assert ("template-runtime", "template.yaml", 4) == (finding.rule, finding.file, finding.line)
+        assert finding.message.startswith("`hello`, `Named`: ")
+
+    def test_architecture(self, checked: Checker) -> None:
+        """Another architecture is an error if the layer has native code."""
+        [finding] = checked({"template.yaml": sam(*GOOD, "Architectures:", "  - arm64")})
+
+        assert [("template-architecture", "error", "template.yaml", 14)] == rows([finding])
+        assert "the architecture is `arm64`, but lamina's layers have native code for `x86_64`" in finding.message
+
+    def test_layer(self, checked: Checker) -> None:
+        """A layer that does not declare what it was built for is a warning."""
+        layer = "      CompatibleRuntimes: [python3.12]\n      CompatibleArchitectures:\n        - arm64\n"
+
+        found = checked({"template.yaml": sam(*GOOD, layer=layer)})
+
+        assert rows(found) == [
+            ("template-runtime", "warning", "template.yaml", 7),
+            ("template-architecture", "warning", "template.yaml", 9),
+        ]
+        assert [] == checked(
+            {"template.yaml": sam(*GOOD, layer=layer.replace("3.12", "3.13").replace("arm64", "x86_64"))}
+        )
+
+    def test_deprecated(self, checked: Checker) -> None:
+        """A runtime whose end is near or past is a warning, never an error. It can be one that lamina does not know any more."""
+        text = "".join(
+            f"  F{name[-1]}: {{Type: AWS::Lambda::Function, Properties: {{Runtime: {name}, Code: old, Handler: old.main}}}}\n"
+            for name in ("python3.8", "python3.9", "python3.14")
+        )
+
+        found = checked({"template.yaml": f"Resources:\n{text}"})
+
+        assert rows(found) == [
+            ("template-runtime-deprecated", "warning", "template.yaml", 2),
+            ("template-runtime-deprecated", "warning", "template.yaml", 3),
+        ]
+        assert (
+            "`F8`: `python3.8` is deprecated: no support since 2024-10-14; change it to `python3.14`"
+            == found[0].message
+        )
+        assert "no new functions from 2027-02-01" in found[1].message
+
+    def test_above(self, checked: Checker) -> None:
+        """A description above the service is checked for the functions with the service's code only."""
+        template = sam("Runtime: python3.12").replace(".lamina", "service/.lamina")
+        template += (
+            f"  Other: {{Type: AWS::Serverless::Function, Properties: {{CodeUri: web, Layers: [{EXTENSION}]}}}}\n"
+        )
+
+        found = checked({"template.yaml": template}, above=True)
+
+        assert rows(found) == [("template-runtime", "error", "../template.yaml", 12)]
+
+
+SERVERLESS = f"""\
+service: greeter
+provider:
+  name: aws
+  runtime: python3.13
+functions:
+  hello:
+    handler: service.handlers.hello.lambda_handler
+    layers:
+      - {EXTENSION}
+"""
+TERRAFORM = f"""\
+resource "aws_lambda_function" "hello" {{
+  function_name = "hello"
+  filename      = ".lamina/functions/hello.zip"
+  handler       = "service.handlers.hello.lambda_handler"
+  runtime       = "python3.13"
+  layers = [
+    "{EXTENSION}",
+  ]
+}}
+"""
+
+
+def cdk(*layers: object, **more: object) -> dict[str, str]:
+    """Return the files of a CDK app with the function `hello`, which has *layers*; *more* are further parts of the template."""
+    function = {
+        "Type": "AWS::Lambda::Function",
+        "Properties": {
+            "Code": {"S3Bucket": "b", "S3Key": "0b.zip"},
+            "Handler": "service.handlers.hello.lambda_handler",
+            "Layers": layers,
+            "Runtime": "python3.13",
+        },
+        "Metadata": {"aws:cdk:path": "Orders/hello/Resource"},
+    }
+    stack = {"Resources": {"hello1": function}, **more}
+    properties = {"templateFile": "Orders.template.json"}
+    return {
+        "cdk.json": "{}",
+        "cdk.out/manifest.json": json.dumps(
+            {"artifacts": {"Orders": {"type": "aws:cloudformation:stack", "properties": properties}}}
+        ),
+        "cdk.out/Orders.template.json": json.dumps(stack, indent=1),
+    }
+
+
+class TestExternal:
+    """Layers of other accounts."""
+
+    @pytest.mark.parametrize(
+        ("files", "file", "line"),
+        [
+            ({"template.yaml": sam("Runtime: python3.13", "Layers:", f"  - {EXTENSION}")}, "template.yaml", 14),
+            ({"serverless.yml": SERVERLESS}, "serverless.yml", 9),
+            ({"main.tf": TERRAFORM}, "main.tf", 7),
+            (cdk(EXTENSION), "cdk.out/Orders.template.json", 12),
+        ],
+        ids=["sam", "serverless", "terraform", "cdk"],
+    )
+    def test_every_tool(self, checked: Checker, files: dict[str, str], file: str, line: int) -> None:
+        """The finding has the line of the ARN, and the cure: the entry that allows it."""
+        [finding] = checked(files)
+
+        assert [("external-layer", "error", file, line)] == rows([finding])
+        name = "Orders/hello" if "cdk.json" in files else "Hello" if "template.yaml" in files else "hello"
+        assert finding.message.startswith(
+            f"`{name}`: the layer `{EXTENSION}` (Datadog Lambda Extension) is of another account; "
+        )
+        assert EXTENSION in files[file].splitlines()[line - 1]
+        allow = f'allow-layers = [{{ arn = "{EXTENSION.removesuffix(":80")}", reason = "traces" }}]'
+        assert [] == checked(files, allow)
+
+    def test_parts_that_the_deployment_decides(self, checked: Checker) -> None:
+        """Only account and name need to be known. A layer of the deployment's own account is not of others."""
+        template = sam(
+            "Runtime: python3.13",
+            "Layers:",
+            "  - !Sub arn:${AWS::Partition}:lambda:${AWS::Region}:464622532012:layer:Datadog-Extension:${Version}",
+            "  - !Sub arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:layer:other:3",
+        )
+
+        [finding] = checked({"template.yaml": template})
+
+        assert [("external-layer", "error", "template.yaml", 14)] == rows([finding])
+        assert (
+            '`allow-layers = [{ arn = "arn:*:lambda:*:464622532012:layer:Datadog-Extension", reason' in finding.message
+        )
+
+    def test_functions_that_lamina_does_not_build(self, checked: Checker) -> None:
+        """Other Python functions are checked, those in other languages are not."""
+        function = "  {}: {{Type: AWS::Lambda::Function, Properties: {{Runtime: {}, Code: x, Layers: [{}]}}}}\n"
+        template = (
+            "Resources:\n"
+            + function.format("A", "python3.14", EXTENSION)
+            + function.format("B", "nodejs22.x", POWERTOOLS)
+        )
+
+        assert rows(checked({"template.yaml": template})) == [("external-layer", "error", "template.yaml", 2)]
+
+    def test_layers_of_the_configuration(self, checked: Checker) -> None:
+        """The build has the finding on a layer that a configured function has, so it is not repeated."""
+        functions = f'other = {{ handler = "service.handlers.hello.lambda_handler", layer-arns = ["{EXTENSION}"] }}\n'
+        template = sam("Runtime: python3.13", f"Layers: [{EXTENSION}]")
+
+        assert [] == checked({"template.yaml": template}, functions=functions)
+
+    def test_replaceable(self, checked: Checker) -> None:
+        """An allowed layer that requirements can replace is a note, whether a description or the configuration names it."""
+        allow = f'allow-layers = [{{ arn = "{POWERTOOLS}", reason = "set up" }}, {{ arn = "{EXTENSION}", reason = "traces" }}]'
+        template = sam("Runtime: python3.13", "Layers:", f"  - {POWERTOOLS}", f"  - {EXTENSION}")
+
+        [finding] = checked({"template.yaml": template}, allow)
+
+        assert [("replaceable-layer", "note", "template.yaml", 14)] == rows([finding])
+        assert "could be left behind: lock `aws-lambda-powertools[all]` instead" in finding.message
+
+    @pytest.mark.parametrize("prefix", ["${AWS::AccountId}", "123456789012"])
+    def test_pinned(self, checked: Checker, prefix: str) -> None:
+        """A version of the layer that the service publishes is a warning."""
+        arn = f"arn:aws:lambda:eu-west-1:{prefix}:layer:greeter-common"
+
+        [finding] = checked({"template.yaml": sam("Runtime: python3.13", f'Layers: [!Sub "{arn}:17"]')})
+
+        assert [("pinned-layer-version", "warning", "template.yaml", 13)] == rows([finding])
+        assert "version 17 of the service's own layer `greeter-common`" in finding.message
+        assert [] == checked({"template.yaml": sam("Runtime: python3.13", f'Layers: [!Sub "{arn}:${{Version}}"]')})
+
+
+class TestSharing:
+    """Layers that hide each other, or that stacks share."""
+
+    def test_shadow(self, checked: Checker) -> None:
+        """The modules of a directory and a zip are compared, wherever in the layer Python finds them."""
+        other = "  Other: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: other}}\n"
+        template = sam("Runtime: python3.13", "Layers:", "  - !Ref Common", "  - !Ref Other") + other
+        site = "other/python/lib/python3.13/site-packages"
+
+        [finding] = checked({"template.yaml": template, f"{site}/native/__init__.py": "", f"{site}/own.py": ""})
+
+        assert [("layers-shadow", "warning", "template.yaml", 15)] == rows([finding])
+        assert "the layers `Common` and `Other` both have `native`, and the files of `Other` replace" in finding.message
+        assert [] == checked({"template.yaml": template, f"{site}/own.py": "", f"{site}/native-1.dist-info/RECORD": ""})
+
+    @pytest.mark.parametrize("name", ["orders-common", '!Sub "${AWS::StackName}-common"'])
+    def test_export(self, checked: Checker, name: str) -> None:
+        """An exported layer is a warning, with the functions of other stacks that import it."""
+        template = sam(*GOOD) + f"Outputs:\n  Layer:\n    Value: !Ref Common\n    Export: {{Name: {name}}}\n"
+        other = """\
+Resources:
+  Report:
+    Type: AWS::Lambda::Function
+    Properties:
+      Runtime: python3.13
+      Code: src
+      Layers:
+        - !ImportValue orders-common
+"""
+        [finding] = checked({"template.yaml": template, "other/template.yaml": other})
+
+        assert [("exported-layer", "warning", "template.yaml", 15)] == rows([finding])
+        assert "which `Report` imports; CloudFormation cannot update an export" in finding.message
+
+        [alone] = checked({"other/template.yaml": other})
+
+        assert [("exported-layer", "warning", "other/template.yaml", 8)] == rows([alone])
+
+    def test_export_of_the_cdk(self, checked: Checker) -> None:
+        """A CDK app exports a layer of one stack that a function of another stack has."""
+        files = cdk({"Fn::ImportValue": "Shared:ExportsOutputRefCommon"})
+
+        [finding] = checked(files)
+
+        assert [("exported-layer", "warning", "cdk.out/Orders.template.json", 12)] == rows([finding])
+        assert finding.message.startswith("`Orders/hello`: ")
+
+
+class TestUnchecked:
+    """What cannot be checked is said."""
+
+    def test_invalid(self, checked: Checker) -> None:
+        """An invalid file does not stop the check of the others."""
+        files = {
+            "template.yaml": sam("Runtime: python3.12"),
+            "other/template.yaml": "Resources: [AWS::Lambda::Function\n",
+        }
+
+        found = checked(files)
+
+        assert [(each.rule, each.severity, each.file) for each in found] == [
+            ("unchecked-template", Severity.WARNING, "other/template.yaml"),
+            ("template-runtime", Severity.ERROR, "template.yaml"),
+        ]
+
+    @pytest.mark.parametrize("name", ["serverless.ts", "cdk.json"])
+    def test_programs(self, checked: Checker, name: str) -> None:
+        """A program, and a CDK app that has not been synthesized, are notes."""
+        assert rows(checked({name: "{}"})) == [("unchecked-template", "note", name, None)]
+
+    def test_unknown_layers(self, checked: Checker) -> None:
+        """A layer that only the deployment knows is a note."""
+        template = sam("Runtime: python3.13", "Layers: [!Ref Arn]") + "Parameters: {Arn: {Type: String}}\n"
+
+        [finding] = checked({"template.yaml": template})
+
+        assert [("unchecked-template", "note", "template.yaml", 7)] == rows([finding])
+        assert finding.message == "`Hello`: not all layers are checked: parameter `Arn` has no default"
