@@ -1,0 +1,141 @@
+"""Explain by the lock file and the configuration why an environment rightly has more or fewer distributions than the layers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import LaminaError
+from lamina.core.frozen import frozen
+from lamina.core.names import normalized
+from lamina.core.target import Target, runtimes
+from lamina.lock import formats, names
+from lamina.lock.markers import holds
+from lamina.lock.types import IndexFile
+from lamina.pipeline.checks import sdk
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from packaging.markers import Environment
+
+    from lamina.audit.venv import InstalledDistribution
+    from lamina.lock.types import LockFile
+    from lamina.project.service import LayerConfig, Service
+
+_CREATORS = frozenset({"pip", "setuptools", "wheel"})
+"""What programs that create environments install into them."""
+
+
+class Explanation:
+    """What the lock file and the configuration of a service say about distributions."""
+
+    def __init__(self, service: Service, target: Target) -> None:
+        """Find the lock file of *service*. Raises the errors of `lamina.lock.formats.find`."""
+        self.lock_file: LockFile = formats.find(service.root, service.lock, target=target)
+        self._service = service
+        self._target = target
+
+    def of_extra(self, distribution: InstalledDistribution, installed: Iterable[InstalledDistribution]) -> str | None:
+        """
+        Return why *distribution*, one of *installed*, may be in the environment and not in the layers.
+
+        Return ``None`` if nothing explains it. Raises `ConfigError` if ``pyproject.toml`` is invalid.
+        """
+        name, service = distribution.name, self._service
+        if name in sdk.left_out(service) or name in self._preinstalled:
+            return "the runtime has it"
+        if any(name in layer.without for layer in service.layers):
+            return "left out by `without`"
+        if distribution.is_editable or (service.is_named and name == normalized(service.name)):
+            return "your own code"
+        if name in names.locked_names(self.lock_file):
+            return "locked, but not for the layers"
+        if name in self._for_development(installed):
+            return "for a dependency group or extra"
+        return "of the program that made the environment" if name in _CREATORS else None
+
+    def applying(self, layer: LayerConfig, python: tuple[int, int] | None) -> frozenset[str] | None:
+        """
+        Return the names that the lock selects for *layer* in an environment of *python* on this machine, by its markers.
+
+        Return ``None`` if the lock does not support such an environment.
+        """
+        here = _here(self._target, python)
+        try:
+            lock = formats.read(
+                self.lock_file,
+                target=here,
+                groups=layer.groups,
+                extras=layer.extras,
+                without=layer.without,
+                index=_AnyFile(),
+            )
+        except LaminaError:
+            # The lock was read for the runtime. What it says of an environment that it does not support explains nothing.
+            return None
+        return frozenset(
+            str(package.name)
+            for package in lock.pylock.packages
+            if holds(package.marker, lock.extras, here.markers, lock.groups)
+        )
+
+    @cached_property
+    def _preinstalled(self) -> frozenset[str]:
+        runtime = next(each for each in runtimes() if each.name == self._target.runtime)
+        return frozenset(each.name for each in runtime.preinstalled)
+
+    def _for_development(self, installed: Iterable[InstalledDistribution]) -> frozenset[str]:
+        """Return the names that groups and extras of the project require, and those that these require in turn."""
+        requires = {each.name: each.requires for each in installed}
+        found: set[str] = set()
+        waiting = list(names.grouped_names(self.lock_file))
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                found.add(name)
+                waiting += requires.get(name, ())
+        return frozenset(found)
+
+
+@frozen
+class _EnvironmentTarget(Target):
+    """A target with the markers of an environment on this machine."""
+
+    environment: Environment
+
+    @property
+    def markers(self) -> Environment:
+        """The marker variables of the environment."""
+        return self.environment
+
+
+def _here(target: Target, python: tuple[int, int] | None) -> Target:
+    """Return *target* with the markers of an environment of *python* on this machine."""
+    from packaging.markers import default_environment
+
+    python = target.python if python is None else python
+    minor = f"{python[0]}.{python[1]}"
+    known = next((each.python_full_version for each in runtimes() if each.python == python), f"{minor}.0")
+    environment = default_environment()
+    environment["python_version"] = minor
+    environment["python_full_version"] = environment["implementation_version"] = known
+    return _EnvironmentTarget(
+        runtime=target.runtime,
+        architecture=target.architecture,
+        python=python,
+        glibc=target.glibc,
+        environment=environment,
+    )
+
+
+class _AnyFile:
+    """An index without network access, for locks that need one to name their files: which file it names does not matter."""
+
+    def files(
+        self, name: str, version: str, hashes: Collection[str], _index_url: str | None, *, target: Target
+    ) -> Sequence[IndexFile]:
+        """Return one wheel for every platform."""
+        del target
+        filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+        return [IndexFile(filename=filename, url=f"https://index.invalid/{filename}", sha256=each) for each in hashes]
