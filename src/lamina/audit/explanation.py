@@ -5,17 +5,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import LaminaError
+from lamina.core.errors import LockError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
 from lamina.core.target import Target, runtimes
 from lamina.lock import formats, names
-from lamina.lock.markers import holds
-from lamina.lock.types import IndexFile
+from lamina.lock.offers import selected_names
 from lamina.pipeline.checks import sdk
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable
 
     from packaging.markers import Environment
 
@@ -63,22 +62,10 @@ class Explanation:
         """
         here = _here(self._target, python)
         try:
-            lock = formats.read(
-                self.lock_file,
-                target=here,
-                groups=layer.groups,
-                extras=layer.extras,
-                without=layer.without,
-                index=_AnyFile(),
-            )
-        except LaminaError:
+            return selected_names(self.lock_file, here, groups=layer.groups, extras=layer.extras)
+        except LockError:
             # The lock was read for the runtime. What it says of an environment that it does not support explains nothing.
             return None
-        return frozenset(
-            str(package.name)
-            for package in lock.pylock.packages
-            if holds(package.marker, lock.extras, here.markers, lock.groups)
-        )
 
     @cached_property
     def _preinstalled(self) -> frozenset[str]:
@@ -127,15 +114,3 @@ def _here(target: Target, python: tuple[int, int] | None) -> Target:
         glibc=target.glibc,
         environment=environment,
     )
-
-
-class _AnyFile:
-    """An index without network access, for locks that need one to name their files: which file it names does not matter."""
-
-    def files(
-        self, name: str, version: str, hashes: Collection[str], _index_url: str | None, *, target: Target
-    ) -> Sequence[IndexFile]:
-        """Return one wheel for every platform."""
-        del target
-        filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
-        return [IndexFile(filename=filename, url=f"https://index.invalid/{filename}", sha256=each) for each in hashes]

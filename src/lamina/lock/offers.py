@@ -45,15 +45,20 @@ def offers(lock_file: LockFile, target: Target) -> Iterator[Offer]:
             for name in names:
                 chosen = {"groups": (), "extras": (), kind: (name,)}
                 try:
-                    yield Offer(kind=kind, name=name, distributions=_distributions(lock_file, target, **chosen))
+                    yield Offer(kind=kind, name=name, distributions=selected_names(lock_file, target, **chosen))
                 except LockError:
                     # A group for another Python version, or one without hashes, is no help.
                     continue
 
 
-def _distributions(
+def selected_names(
     lock_file: LockFile, target: Target, *, groups: Collection[str], extras: Collection[str]
 ) -> frozenset[str]:
+    """
+    Return the normalised names of the distributions that *lock_file* selects for *target*, whether or not it has their files.
+
+    Queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
+    """
     lock = formats.read(lock_file, target=target, groups=groups, extras=extras, index=_AnyFile())
     return frozenset(
         normalized(package.name)
