@@ -270,12 +270,16 @@ def _other(arguments: argparse.Namespace, base: Sequence[Subject], stack: ExitSt
             )
         return directory
     from lamina.aws.store.team import team_store
-    from lamina.coldstart.variants import at_revision
     from lamina.pipeline.last_build import last_options
+    from lamina.pipeline.revision import RevisionOption, at_revision
 
     project = base[0].environment.scratch.parents[2]
+    asked = RevisionOption(
+        name="--compare", other="directory", alternative="the directory of a built project", metavar="DIR"
+    )
+    options = last_options(project)
     return stack.enter_context(
-        at_revision(project, arguments.compare, last_options(project), team_store=team_store, reporter=console)
+        at_revision(project, arguments.compare, options, asked=asked, team_store=team_store, reporter=console)
     )
 
 

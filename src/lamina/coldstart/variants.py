@@ -1,4 +1,4 @@
-"""Prepare the functions to measure and their variants: without a distribution, from another build, or at another git revision."""
+"""Prepare the functions to measure, of any build, and their variants without a distribution."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
-from lamina.core.errors import ConfigError, StartError
+from lamina.core.errors import ConfigError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
-from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.local.artifacts import function_of
 from lamina.local.environment import Mode, prepare
@@ -25,11 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from lamina.coldstart.measure import Measurement
-    from lamina.core.reporter import Reporter
     from lamina.local.artifacts import Artifacts
     from lamina.local.provided import LocalWheels
-    from lamina.pipeline.context import TeamStore
-    from lamina.project.options import BuildOptions
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
 
@@ -150,75 +146,6 @@ def _roots(paths: set[str]) -> tuple[str, ...]:
 def _ancestors(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:length]) for length in range(1, len(parts))]
-
-
-@contextmanager
-def at_revision(
-    project: Path, revision: str, options: BuildOptions, *, team_store: TeamStore, reporter: Reporter
-) -> Iterator[Path]:
-    """
-    Check out *revision* of the git repository of *project* in a temporary directory, and build the project there with *options*.
-
-    Provide the project's directory in the checkout, which is deleted on exit.
-
-    Raises `ConfigError` if git is not installed, *project* is not in a git repository, *revision* does not exist, or *revision* does not
-    contain the project's directory. Also raises what `lamina.pipeline.build.build` raises.
-    """
-    from lamina.pipeline.build import build
-
-    top, prefix = _git(project, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
-    commit = _commit(project, revision)
-    try:
-        with temporary_directory("revision") as directory:
-            tree = directory / "tree"
-            # The repository's hooks must not run for a temporary checkout.
-            _git(
-                Path(top), "-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", "--quiet", str(tree), commit
-            )
-            service = tree / prefix
-            if not service.is_dir():
-                raise ConfigError(
-                    f"directory `{prefix}` does not exist in revision `{revision}`",
-                    hint="compare with a revision that contains this directory",
-                )
-            build(service, options, team_store=team_store, reporter=reporter)
-            yield service
-    finally:
-        _git(Path(top), "worktree", "prune")
-
-
-def _commit(project: Path, revision: str) -> str:
-    """Return the commit of *revision*. Raises `ConfigError` if there is none, as in a CI job that fetches only one branch."""
-    try:
-        return _git(project, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
-    except ConfigError as error:
-        remote = f"origin/{revision}"
-        if _git(project, "branch", "--remotes", "--list", remote).strip():
-            hint = f"compare with the remote branch: `--compare {remote}`"
-        elif _git(project, "remote").strip():
-            hint = f"fetch it: `git fetch --depth 1 origin {revision}`, then pass `--compare FETCH_HEAD`"
-        else:
-            hint = "list the branches: `git branch --all`"
-        raise ConfigError(
-            f"revision `{revision}` does not exist, nor does a directory with this name", hint=hint
-        ) from error
-
-
-def _git(directory: Path, *arguments: str) -> str:
-    try:
-        done = run(["git", *arguments], environment=os.environ, directory=directory, separate_errors=True)
-    except StartError as error:
-        raise ConfigError(
-            "comparing with a revision requires `git`",
-            hint="install `git`, or compare with a built project: `--compare DIR`",
-        ) from error
-    if done.code:
-        said = (done.errors.decode("utf-8", "replace").strip().splitlines() or ["no error message"])[-1]
-        raise ConfigError(
-            f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",
-            hint="pass a revision of the project's repository, such as `--compare main`, or the directory of a built project",
-        )
-    return os.fsdecode(done.output)
 
 
 def needed_by(measurement: Measurement) -> tuple[str, ...]:
