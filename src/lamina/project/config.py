@@ -17,6 +17,7 @@ from lamina.core.names import normalized
 from lamina.core.store import Store
 from lamina.core.target import Architecture, Target, runtimes
 from lamina.project import members
+from lamina.project.budgets import read_budget
 from lamina.project.described import read_described
 from lamina.project.entries import read_include, read_source
 from lamina.project.external import read_accounts, read_allowed
@@ -76,6 +77,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     )
     ignore = read_ignored(reader)
     allow_layers = read_allowed(reader)
+    budget = read_budget(reader)
     provided = reader.strings("provided") or ()
     lock = _lock(reader, project)
     team_store = _store(reader)
@@ -108,6 +110,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         ignore=ignore,
         allow_layers=allow_layers,
         accounts=read_accounts(sections["publish"]),
+        budget=budget,
         provided=provided,
         lock=lock,
         functions=functions,

@@ -13,6 +13,7 @@ from lamina.core import toml
 from lamina.core.facts import fact, read_facts
 from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
+from lamina.project.budgets import read_budget
 from lamina.project.entries import read_source
 from lamina.project.service import Function, LayerConfig
 from lamina.project.table import Table, did_you_mean
@@ -74,8 +75,11 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
         minus = _minus(table, name, list(tables))
         without = tuple(normalized(entry) for entry in table.strings("without") or ())
         first_party = table.boolean("first-party") or False
+        budget = read_budget(table)
         table.done()
-        layers.append(replace(common, name=name, minus=minus, without=without, first_party=first_party, **own))
+        layers.append(
+            replace(common, name=name, minus=minus, without=without, first_party=first_party, budget=budget, **own)
+        )
     if "layers" in reader and not list(tables):
         reader.complain("layers", f"the table is empty; remove it to build one layer named `{DEFAULT_LAYER}`")
     _check_circles(tables, layers)
@@ -169,6 +173,7 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project
         source=source,
         layer_arns=_layer_arns(table),
         wrapper=read_wrapper(table),
+        budget=read_budget(table),
     )
     table.done()
     return function

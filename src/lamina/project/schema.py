@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.target import Architecture, runtimes
 from lamina.core.toml import read_data
+from lamina.project.budgets import PATTERNS
 from lamina.project.functions import name_pattern, setting
 
 if TYPE_CHECKING:
@@ -95,8 +96,13 @@ def _type(kind: str, limits: dict[str, Any]) -> dict[str, Any]:
             return {"type": "array", "items": {"minLength": 1, **text}, "uniqueItems": True}
         case "table of strings":
             return {"type": "object", "additionalProperties": text}
-        case "string or table":
-            return {"anyOf": [text, {"type": "object", "additionalProperties": text}]}
+        case "string or table" | "integer or string":
+            other = (
+                {"type": "object", "additionalProperties": text}
+                if "table" in kind
+                else {"type": "integer", "minimum": 0}
+            )
+            return {"anyOf": [text, other]}
         case "boolean or list of strings":
             return {"anyOf": [{"type": "boolean"}, _type("list of strings", limits)]}
         case "table":
@@ -118,6 +124,8 @@ def _limits(key: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield "pattern", f"^{name_pattern('handler')}$"
         case "wrapper", _:
             yield "pattern", f"^({name_pattern('handler')})?$"
+        case name, "integer or string":
+            yield "pattern", PATTERNS[name]
         case _, "integer" if "least" in key:
             yield "minimum", key["least"]
             yield "maximum", key["most"]

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.project.budgets import Budget, NO_BUDGET
 from lamina.project.external import is_refused
 
 if TYPE_CHECKING:
@@ -76,6 +77,9 @@ class Function:
     ``None`` if the function does not configure it.
     """
 
+    budget: Budget = NO_BUDGET
+    """The limits for the function with all its layers; a missing one is that of the service."""
+
     @property
     def module(self) -> str:
         """The dotted name of the handler's module, which Lambda imports."""
@@ -106,6 +110,8 @@ class LayerConfig:
     """The normalised names of distributions to leave out."""
     first_party: bool = False
     """Whether the layer contains the service's own code: the files of `Service.source`."""
+    budget: Budget = NO_BUDGET
+    """The limits for the layer."""
 
 
 @frozen
@@ -154,6 +160,8 @@ class Service:
     """The layers by ARN that functions may have, with reasons."""
     accounts: tuple[str, ...] = ()
     """The accounts that the configuration publishes to. Functions may have their layers."""
+    budget: Budget = NO_BUDGET
+    """The limits for each function with all its layers, and for each layer that no function uses."""
     provided: tuple[str, ...] = ()
     """Modules that exist on Lambda although neither lamina nor the runtime provides them, such as those of a file system."""
     is_named: bool = True

@@ -117,6 +117,11 @@ class Table:
         value: int | None = self._get(name, "an integer")
         return value
 
+    def integer_or_string(self, name: str) -> int | str | None:
+        """Return the integer or the string at *name*, for keys where a string can have a unit."""
+        value = self._get(name, "an integer", "a string")
+        return self.string(name) if isinstance(value, str) else value
+
     def one_of(self, name: str, values: Sequence[str]) -> str | None:
         """Return the string at *name*, which is one of *values*."""
         value = self.string(name)
