@@ -7,6 +7,7 @@ Fields may be added within a version. No field is removed or changes its meaning
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.documents import INVALID, open_sealed, read_bounded, seal
@@ -78,24 +79,10 @@ def read(project: Path, output: str = OUTPUT_DIRECTORY) -> Build:
         raise ConfigError(f"no build found in `{project}`", hint="run `lamina build`")
     try:
         content = open_sealed(sealed, f"{output}/{BUILD_NAME}")
-        if content["version"] != VERSION:
-            raise _unreadable(path)
         use_facts_of(project)
-        build = Build(
-            service=content["service"],
-            target=Target.of(**content["target"]),
-            layers=tuple(_read_layer(row, project) for row in content["layers"]),
-            packages=tuple(_read_package(row, project) for row in content["functions"]),
-            findings=tuple(map(_read_finding, content["findings"])),
-            ignored=tuple(map(_read_finding, content.get("ignored", ()))),
-            reused=content["reused"],
-            seconds=content["seconds"],
-        )
+        return _build(content, project)
     except INVALID as error:
         raise _unreadable(path) from error
-    if not {name for package in build.packages for name in package.layers} <= {layer.name for layer in build.layers}:
-        raise _unreadable(path)
-    return build
 
 
 def read_all(project: Path) -> tuple[Build, ...]:
@@ -103,6 +90,41 @@ def read_all(project: Path) -> tuple[Build, ...]:
     others = sorted((project / OUTPUT_DIRECTORY).glob(f"python*/{BUILD_NAME}"))
     places = (OUTPUT_DIRECTORY, *(f"{OUTPUT_DIRECTORY}/{path.parent.name}" for path in others))
     return tuple(read(project, place) for place in places)
+
+
+def read_file(path: Path, project: Path) -> tuple[Build, ...]:
+    """
+    Return the build for each target in the report *path* of *project*, which may be of another machine, the first target first.
+
+    Nothing proves that lamina wrote it. Raises ConfigError if it is missing, unreadable or has another format version.
+    """
+    content = read_bounded(path)
+    if content is None:
+        raise ConfigError(f"`{path}` does not exist or is not readable", hint="write it: `lamina build --json > FILE`")
+    try:
+        document = json.loads(content)
+        return tuple(_build(each, project) for each in (document, *document.get("other_targets", ())))
+    except INVALID as error:
+        raise _unreadable(path) from error
+
+
+def _build(content: dict[str, Any], project: Path) -> Build:
+    """Return the build that *content* describes. Raises one of `INVALID` if it does not."""
+    if content["version"] != VERSION:
+        raise ValueError("another format version")
+    build = Build(
+        service=content["service"],
+        target=Target.of(**content["target"]),
+        layers=tuple(_read_layer(row, project) for row in content["layers"]),
+        packages=tuple(_read_package(row, project) for row in content["functions"]),
+        findings=tuple(map(_read_finding, content["findings"])),
+        ignored=tuple(map(_read_finding, content.get("ignored", ()))),
+        reused=content["reused"],
+        seconds=content["seconds"],
+    )
+    if not {name for package in build.packages for name in package.layers} <= {layer.name for layer in build.layers}:
+        raise ValueError("a function has an unknown layer")
+    return build
 
 
 def _unreadable(path: Path) -> ConfigError:

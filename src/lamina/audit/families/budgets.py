@@ -1,0 +1,219 @@
+"""
+Compare the sizes of functions and layers with the budgets of the configuration, and with another build.
+
+===============  ========  ==============================================================================
+rule             severity  reported if
+===============  ========  ==============================================================================
+``over-budget``  error     a function with all its layers, or a layer, is larger than ``max-unzipped``
+``grew``         error     it grew by more than ``max-growth``; a note if it grew by less, or has no limit
+===============  ========  ==============================================================================
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from lamina.core.files import read_file
+from lamina.core.frozen import frozen
+from lamina.core.paths import relative_path
+from lamina.pipeline import report
+from lamina.pipeline.checks.common import error, listed, note
+from lamina.project.budgets import NO_BUDGET, Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from lamina.audit.inspection import Inspection
+    from lamina.core.values import Build, Distribution, Finding, Layer
+    from lamina.project.service import Service
+
+_Limit = TypeVar("_Limit")
+_SHOWN = 3
+_CODE = "own code"
+
+
+def check(inspection: Inspection) -> Iterable[Finding]:
+    """
+    Return the sizes over budget, and with a base in *inspection* what grew since then.
+
+    Raises `ConfigError` if the base is neither a git revision nor a readable build report, and the errors of building it.
+    """
+    service, asked = inspection.service, inspection.base
+    bases = () if asked is None else _base_builds(asked, inspection)
+    findings: dict[Finding, None] = {}
+    for build in inspection.builds:
+        base = next((each for each in bases if each.target == build.target), next(iter(bases), None))
+        for subject in _subjects(build, base, service):
+            findings |= dict.fromkeys([*_over(subject, service), *_grown(subject, asked or "", service)])
+    return findings
+
+
+def _base_builds(base: str, inspection: Inspection) -> tuple[Build, ...]:
+    """Return the builds in the report *base*, or those of the project at the git revision *base*."""
+    if Path(base).is_file():
+        return report.read_file(Path(base), inspection.project)
+    from lamina.aws.store.team import team_store
+    from lamina.pipeline.last_build import last_options
+    from lamina.pipeline.revision import RevisionOption, at_revision
+
+    with at_revision(
+        inspection.project,
+        base,
+        last_options(inspection.project),
+        asked=RevisionOption(name="--base", other="file", alternative="a build report", metavar="FILE"),
+        team_store=team_store,
+        reporter=inspection.reporter,
+        store=inspection.store,
+    ) as directory:
+        return report.read_all(directory)
+
+
+@frozen
+class _Size:
+    """What a function with all its layers, or a layer, consists of. Sizes are in bytes, unzipped."""
+
+    layers: tuple[Layer, ...]
+    code_bytes: int = 0
+    """The size of a function's own code."""
+
+    @property
+    def total(self) -> int:
+        """The whole size."""
+        return self.code_bytes + sum(layer.unzipped_bytes for layer in self.layers)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """The size of each distribution with its bytecode, by name, and that of the rest, which is own code."""
+        found: dict[str, int] = {}
+        for each in self._distributions:
+            found[each.name] = found.get(each.name, 0) + each.unzipped_bytes + each.bytecode_bytes
+        return found | {_CODE: self.total - sum(found.values())}
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of the distributions, by name."""
+        return {each.name: each.version for each in self._distributions}
+
+    @property
+    def _distributions(self) -> Iterator[Distribution]:
+        return (each for layer in self.layers for each in layer.distributions)
+
+
+def _of_functions(build: Build) -> dict[str, _Size]:
+    layers = {layer.name: layer for layer in build.layers}
+    return {
+        package.name: _Size(layers=tuple(layers[name] for name in package.layers), code_bytes=package.unzipped_bytes)
+        for package in build.packages
+    }
+
+
+def _of_layers(build: Build) -> dict[str, _Size]:
+    return {layer.name: _Size(layers=(layer,)) for layer in build.layers}
+
+
+@frozen
+class _Subject:
+    """Functions of the same size, or a layer, with their budget."""
+
+    names: tuple[str, ...]
+    is_layer: bool
+    size: _Size
+    before: _Size | None
+    """The size in the base; ``None`` if there is no base, or if the base does not have it."""
+    budget: Budget
+    has_note: bool
+    """Whether growth within the budget is worth a note. That of a layer that functions have is in their notes."""
+
+    @property
+    def shown(self) -> str:
+        """The start of a message."""
+        return f"layer {listed(self.names)}" if self.is_layer else listed(self.names)
+
+
+def _subjects(build: Build, base: Build | None, service: Service) -> Iterator[_Subject]:
+    before = {} if base is None else _of_functions(base)
+    own = {function.name: function.budget for function in service.functions}
+    alike: dict[tuple[_Size, _Size | None, Budget], list[str]] = {}
+    for name, size in _of_functions(build).items():
+        budget = Budget(
+            max_unzipped=_first(own[name].max_unzipped, service.budget.max_unzipped),
+            max_growth=_first(own[name].max_growth, service.budget.max_growth),
+        )
+        alike.setdefault((size, before.get(name), budget), []).append(name)
+    for (size, old, budget), names in alike.items():
+        yield _Subject(names=tuple(names), is_layer=False, size=size, before=old, budget=budget, has_note=True)
+    before = {} if base is None else _of_layers(base)
+    used = {name for package in build.packages for name in package.layers}
+    budgets = {layer.name: layer.budget for layer in service.layers}
+    for name, size in _of_layers(build).items():
+        unused = service.budget if name not in used else NO_BUDGET
+        budget = Budget(
+            max_unzipped=_first(budgets[name].max_unzipped, unused.max_unzipped),
+            max_growth=_first(budgets[name].max_growth, unused.max_growth),
+        )
+        yield _Subject(
+            names=(name,), is_layer=True, size=size, before=before.get(name), budget=budget, has_note=name not in used
+        )
+
+
+def _first(own: _Limit | None, other: _Limit | None) -> _Limit | None:
+    return other if own is None else own
+
+
+def _over(subject: _Subject, service: Service) -> Iterator[Finding]:
+    limit, total = subject.budget.max_unzipped, subject.size.total
+    if limit is not None and total > limit:
+        largest = sorted(subject.size.parts.items(), key=lambda part: (-part[1], part[0]))[:_SHOWN]
+        parts = ", ".join(f"{_part(name)} {size:,}" for name, size in largest)
+        yield _error(
+            "over-budget",
+            "max-unzipped",
+            subject,
+            f"{subject.shown}: {total:,} bytes unzipped, {total - limit:,} over the budget of {limit:,} bytes; largest "
+            f"parts: {parts}",
+            service,
+        )
+
+
+def _grown(subject: _Subject, base: str, service: Service) -> Iterator[Finding]:
+    before, growth = subject.before, subject.budget.max_growth
+    if before is None or (more := subject.size.total - before.total) <= 0:
+        return
+    share = f" ({more / before.total:.1%})" if before.total else ""
+    fact = f"{subject.shown}: grew by {more:,} bytes{share} to {subject.size.total:,} bytes unzipped since `{base}`"
+    what = ", ".join(_growing(before, subject.size))
+    if growth is not None and subject.size.total > growth.limit(before.total):
+        message = f"{fact}, more than the budget of {growth}: {what}"
+        yield _error("grew", "max-growth", subject, message, service)
+    elif subject.has_note:
+        yield note("grew", subject.names[0], f"{fact}: {what}")
+
+
+def _growing(before: _Size, after: _Size) -> Iterator[str]:
+    """Yield the parts that grew most, each with its versions and the number of bytes."""
+    old, new = before.parts, after.parts
+    more = {name: size - old.get(name, 0) for name, size in new.items() if size > old.get(name, 0)}
+    largest = sorted(more.items(), key=lambda part: (-part[1], part[0]))
+    for name, size in largest[:_SHOWN]:
+        versions = [each[name] for each in (before.versions, after.versions) if name in each]
+        yield " ".join([_part(name), *([" → ".join(dict.fromkeys(versions))] if versions else []), f"+{size:,}"])
+    if len(largest) > _SHOWN:
+        yield f"{len(largest) - _SHOWN} more +{sum(size for _, size in largest[_SHOWN:]):,}"
+
+
+def _part(name: str) -> str:
+    return name if name == _CODE else f"`{name}`"
+
+
+def _error(rule: str, key: str, subject: _Subject, message: str, service: Service) -> Finding:
+    """Return an error with the line of the configuration that sets the budget, if only one line has *key*."""
+    path = service.inputs[0]
+    lines = [
+        number
+        for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), start=1)
+        if re.search(rf"\b{key}\b", line.partition("#")[0])
+    ]
+    file, line = relative_path(path, service.root), lines[0] if len(lines) == 1 else None
+    return error(rule, subject.names[0], message, file=file, line=line)

@@ -1,0 +1,193 @@
+"""Tests of the budgets for sizes, and of the comparison with a git revision or a build report."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lamina.audit.families import budgets
+from lamina.audit.inspection import Inspection
+from lamina.core.errors import ConfigError
+from lamina.core.reporter import SILENT
+from lamina.core.store import Store
+from lamina.core.values import Severity
+from lamina.pipeline.build import build
+from lamina.project.options import BuildOptions
+from services import HANDLER, Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.core.values import Finding
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """Return a service with two functions, the second of which is twice as large."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    made = Service(root=tmp_path / "project", wheels=tmp_path / "wheels")
+    made.functions = {"hello": "service.handlers.hello.lambda_handler", "large": "large.app.lambda_handler"}
+    made.sources["large"] = '["large"]'
+    made.add("alpha", "1.0", {"alpha.py": "x = 1\n" * 1000})
+    made.add("beta", "1.0", {"beta.py": "x = 1\n" * 100})
+    (made.root / "large").mkdir(parents=True)
+    (made.root / "large/app.py").write_text(HANDLER + "# x\n" * 1000)
+    return made
+
+
+def _check(service: Service, *, base: str | None = None) -> list[Finding]:
+    project = service.write()
+    store = Store(project.parent / "store")
+    result = build(project, BuildOptions(), store=store)
+    return list(
+        budgets.check(
+            Inspection(
+                project=project,
+                service=result.plan.service,
+                builds=tuple(each.build for each in result.targets),
+                store=store,
+                reporter=SILENT,
+                today=dt.date(2026, 11, 28),
+                base=base,
+            )
+        )
+    )
+
+
+def _size(service: Service, name: str) -> int:
+    """Return the size of the function *name*, or of the layer, in bytes."""
+    report = json.loads((service.root / ".lamina/build.json").read_bytes())
+    sizes = {row["name"]: row["total_unzipped_bytes"] for row in report["functions"]}
+    return int((sizes | {row["name"]: row["unzipped_bytes"] for row in report["layers"]})[name])
+
+
+def test_over_budget(service: Service) -> None:
+    """The budget of the service is that of each function with its layers, at the line that sets it."""
+    service.settings["max-unzipped"] = "9000"
+    [finding] = _check(service)
+    large = _size(service, "large")
+    text = (service.root / "pyproject.toml").read_text().splitlines()
+
+    assert ("over-budget", Severity.ERROR, "large", "pyproject.toml") == (
+        finding.rule,
+        finding.severity,
+        finding.path,
+        finding.file,
+    )
+    assert finding.message.startswith(
+        f"`large`: {large:,} bytes unzipped, {large - 9000:,} over the budget of 9,000 bytes; largest parts: `alpha` 6,"
+    )
+    assert finding.line is not None
+    assert text[finding.line - 1] == "max-unzipped = 9000"
+    service.settings["max-unzipped"] = str(large)
+    assert [] == _check(service)
+
+
+def test_each_level(service: Service) -> None:
+    """A function's budget replaces that of the service, and a layer has its own."""
+    service.settings |= {"max-unzipped": '"1 B"', "layers": '{ common = { max-unzipped = "1 kB" } }'}
+    service.more = {"hello": "max-unzipped = 1000000", "large": "max-growth = 1"}
+    found = [(each.message.split(":")[0], each.line) for each in _check(service)]
+
+    assert [("`large`", None), ("layer `common`", None)] == found
+
+
+def test_growth_since_a_report(service: Service, tmp_path: Path) -> None:
+    """What grew is named with its versions and bytes: a note without a budget, an error beyond it."""
+    assert [] == _check(service)
+    base = tmp_path / "before.json"
+    base.write_bytes((service.root / ".lamina/build.json").read_bytes())
+    before = _size(service, "hello")
+    service.add("alpha", "1.1", {"alpha.py": "x = 1\n" * 1500})
+    service.add("gamma", "2.0", {"gamma.py": "x = 1\n" * 100})
+    noted = _check(service, base=str(base))
+    more = _size(service, "hello") - before
+    service.settings["max-growth"] = '"10 %"'
+    service.more["hello"] = 'max-growth = "1 MB"'
+    refused = _check(service, base=str(base))
+
+    assert [Severity.NOTE, Severity.NOTE] == [each.severity for each in noted]
+    start = f"`hello`: grew by {more:,} bytes ({more / before:.1%}) to {before + more:,} bytes unzipped since `{base}`"
+    assert noted[0].message.startswith(f"{start}: `alpha` 1.0 → 1.1 +3,0")
+    assert "`gamma` 2.0 +" in noted[0].message
+    assert [("hello", Severity.NOTE), ("large", Severity.ERROR)] == [(each.path, each.severity) for each in refused]
+    assert ", more than the budget of 10 %: `alpha` 1.0 → 1.1 +" in refused[1].message
+
+
+def test_growth_since_a_revision(service: Service) -> None:
+    """A revision is built from its own lock; the checkout and the repository's hooks leave nothing behind."""
+    project = service.write()
+
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.com", "-c", "commit.gpgsign=false"]
+        command = ["git", "-C", str(project), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-q", "-m", "Start")
+    hook = project / ".git/hooks/post-checkout"
+    hook.write_text(f"#!/bin/sh\ntouch '{project.parent}/ran'\n")
+    hook.chmod(0o755)
+    service.settings["max-growth"] = "0"
+    service.add("alpha", "1.1", {"alpha.py": "x = 1\n" * 1500})
+    found = _check(service, base="HEAD")
+    service.add("alpha", "1.2", {"alpha.py": "x = 1\n"})
+
+    assert [("hello", Severity.ERROR), ("large", Severity.ERROR)] == [(each.path, each.severity) for each in found]
+    assert "since `HEAD`, more than the budget of 0 bytes: `alpha` 1.0 → 1.1 +" in found[0].message
+    assert [] == _check(service, base="HEAD")
+    assert 1 == len(git("worktree", "list").splitlines())
+    assert not (project.parent / "ran").exists()
+
+
+def test_what_is_new(service: Service, tmp_path: Path) -> None:
+    """A function and a layer that the base does not have cannot have grown."""
+    functions = service.functions
+    service.functions = {"hello": functions["hello"]}
+    _check(service)
+    base = tmp_path / "before.json"
+    base.write_bytes((service.root / ".lamina/build.json").read_bytes())
+    service.functions, service.settings["max-growth"] = functions, "0"
+
+    assert [] == _check(service, base=str(base))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        '{"version": "1"}',
+        '{"version": "2"}',
+        "[" * 100_000,
+        '{"version": "1", "service": "x", "target": {"runtime": 1}}',
+    ],
+)
+def test_no_report(service: Service, tmp_path: Path, content: str) -> None:
+    """A file that is no report of a build is an error, and so is a name that is neither a file nor a revision."""
+    base = tmp_path / "before.json"
+    base.write_text(content)
+
+    with pytest.raises(ConfigError, match="is not a readable build report"):
+        _check(service, base=str(base))
+
+
+def test_no_revision(service: Service) -> None:
+    """A name that is neither a file nor a revision is an error that says so."""
+    subprocess.run(["git", "init", "-q", str(service.write())], check=True)
+
+    with pytest.raises(ConfigError) as caught:
+        _check(service, base="no-such")
+
+    assert (
+        "revision `no-such` does not exist, nor does a file with this name",
+        "list the branches: `git branch --all`",
+    ) == (
+        str(caught.value),
+        caught.value.hint,
+    )
