@@ -281,7 +281,7 @@ def test_no_environment(desk: Desk) -> None:
     with pytest.raises(ConfigError) as caught:
         desk.check(desk.venv.parent)
 
-    assert "is not a virtual environment" in str(caught.value)
+    assert "it has no `site-packages`" in str(caught.value)
 
 
 def test_environment_of_the_workspace(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """
-Read what is installed in a virtual environment or conda environment, without running its Python.
+Read what is installed in an environment of Python, such as a virtual environment or one of conda, without running its Python.
 
 Nothing is written, and only regular files of a limited size are read. What the files say is not trusted: a path in a RECORD that
 leads out of the environment's ``site-packages`` is ignored.
@@ -24,7 +24,7 @@ from lamina.core.errors import ConfigError
 from lamina.core.files import open_regular, read_file
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
-from lamina.core.paths import flaw
+from lamina.core.paths import flaw, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -77,13 +77,13 @@ class InstalledEnvironment:
         """The directory of the environment."""
         self._settings = _text(path / "pyvenv.cfg")
         self.is_conda = (path / "conda-meta").is_dir()
-        found = _libraries(path) if self._settings or self.is_conda else []
+        found = _libraries(path)
         if not found:
             raise ConfigError(
-                f"`{path}` is not a virtual environment",
+                f"`{printable(str(path))}` is not an environment of Python: it has no `site-packages`",
                 hint="create one with your package manager, such as `uv sync`, or pass its directory: `--venv PATH`",
             )
-        self.site_packages = found[0]
+        self.site_packages = found[-1]
         """The directory of the installed modules."""
 
     @cached_property
@@ -188,9 +188,10 @@ def record_rows(content: bytes) -> dict[str, RecordRow]:
 
 
 def _libraries(path: Path) -> list[Path]:
-    """Return the ``site-packages`` directories of the environment *path*, that of Windows first."""
-    found = [path / "Lib" / "site-packages", *sorted((path / "lib").glob("python3*/site-packages"))]
-    return [each for each in found if each.is_dir()]
+    """Return the ``site-packages`` directories of the environment *path*, that of the latest Python last."""
+    found = [each for each in (path / "lib").glob("python3*/site-packages") if _LIBRARY.fullmatch(each.parent.name)]
+    found.sort(key=lambda each: [int(number) for number in re.findall(r"\d+", each.parent.name)])
+    return [each for each in (path / "Lib" / "site-packages", *found) if each.is_dir()]
 
 
 def _record(path: Path) -> dict[str, RecordRow] | None:
