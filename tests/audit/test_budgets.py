@@ -96,6 +96,15 @@ def test_each_level(service: Service) -> None:
     assert [("`large`", None), ("layer `common`", None)] == found
 
 
+def test_several_targets(service: Service) -> None:
+    """With several targets, each message has its target, because the sizes differ."""
+    del service.settings["runtime"], service.settings["architecture"]
+    service.settings |= {"targets": '["python3.13-arm64", "python3.12-x86_64"]', "max-unzipped": "9000"}
+
+    found = [each.message.split(":")[0] for each in _check(service)]
+    assert ["`large` for python3.13 on arm64", "`large` for python3.12 on x86_64"] == found
+
+
 def test_growth_since_a_report(service: Service, tmp_path: Path) -> None:
     """What grew is named with its versions and bytes: a note without a budget, an error beyond it."""
     assert [] == _check(service)

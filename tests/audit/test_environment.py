@@ -238,20 +238,45 @@ def test_configuration(desk: Desk) -> None:
     desk.install(
         make_wheel(make, "greeter", "1"), **{"direct_url.json": '{"url": "file:///x", "dir_info": {"editable": true}}'}
     )
-    desk.install(make_wheel(make, "checker", "1", requires=["helper>=1 ; python_version > '3'"]))
-    desk.install(make_wheel(make, "helper", "1"))
+    desk.install(make_wheel(make, "checker", "1", requires=["helper[x]>=1", "unasked ; extra == 'y'", "?"]))
+    desk.install(make_wheel(make, "helper", "1", requires=["of-extra ; extra == 'x'"]))
+    desk.install(make_wheel(make, "of-extra", "1"))
+    desk.install(make_wheel(make, "unasked", "1"))
     desk.service.settings["include"] = '[]\n[dependency-groups]\ndev = ["checker"]\n'
 
     assert [
         (
+            "environment-extra",
+            (
+                "`unasked` is in `.venv`, but neither in the layers nor in the lock file, so code that imports it works only "
+                "here; lock it, or uninstall it"
+            ),
+        ),
+        (
             "environment-explained",
             (
                 "`.venv` differs from the layers as expected: files left out by `exclude`: `alpha`; the runtime has it: `boto3`; for "
-                "a dependency group or extra: `checker`, `helper`; your own code: `greeter`; left out by `without`: `large`; of "
+                "a dependency group or extra: `checker`, `helper`, `of-extra`; your own code: `greeter`; left out by `without`: `large`; of "
                 "the program that made the environment: `pip`"
             ),
-        )
+        ),
     ] == desk.messages()
+
+
+def test_conda(desk: Desk) -> None:
+    """What conda installed is not from a wheel, so only its version is compared."""
+    alpha = desk.service.add("alpha", "1.0")
+    desk.service.add("beta", "1.1")
+    desk.create()
+    (desk.venv / "pyvenv.cfg").unlink()
+    (desk.venv / "conda-meta").mkdir()
+    desk.install(alpha, INSTALLER="conda\n")
+    desk.install(make_wheel(desk.service.wheels, "beta", "1.0"), INSTALLER="conda\n")
+    (desk.site / "alpha/__init__.py").write_text("patched\n")
+    (desk.site / "of_conda.py").touch()
+
+    found = [(each.rule, each.path) for each in desk.check()]
+    assert [("environment-version", "beta"), ("environment-explained", os.path.relpath(desk.venv))] == found
 
 
 def test_hostile_files(desk: Desk) -> None:

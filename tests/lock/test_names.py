@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.lock.formats import find
-from lamina.lock.names import grouped_names, locked_names
+from lamina.lock.names import locked_names, optional_requirements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,11 +34,11 @@ def test_names(name: str, content: str, tmp_path: Path) -> None:
 
 
 def test_groups(tmp_path: Path) -> None:
-    """The names in groups and extras are those of the project that is locked."""
+    """The requirements of groups and extras are those of the project that is locked."""
     (tmp_path / "requirements.txt").touch()
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "shop"\ndependencies = ["alpha"]\n[project.optional-dependencies]\nfast = ["Beta.two>=1"]\n'
         '[dependency-groups]\ndev = ["gamma", { include-group = "more" }]\nmore = ["delta[x]; python_version < \'3\'"]\n'
     )
 
-    assert {"beta-two", "gamma", "delta"} == grouped_names(find(tmp_path))
+    assert {"Beta.two", "gamma", "delta"} == {each.name for each in optional_requirements(find(tmp_path))}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from lamina.core.errors import LockError
 from lamina.core.frozen import frozen
@@ -14,9 +14,10 @@ from lamina.lock.offers import selected_names
 from lamina.pipeline.checks import sdk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from packaging.markers import Environment
+    from packaging.requirements import Requirement
 
     from lamina.audit.venv import InstalledDistribution
     from lamina.lock.types import LockFile
@@ -27,13 +28,18 @@ _CREATORS = frozenset({"pip", "setuptools", "wheel"})
 
 
 class Explanation:
-    """What the lock file and the configuration of a service say about distributions."""
+    """What the lock file and the configuration of a service say about distributions in an environment of this machine."""
 
-    def __init__(self, service: Service, target: Target) -> None:
-        """Find the lock file of *service*. Raises the errors of `lamina.lock.formats.find`."""
+    def __init__(self, service: Service, target: Target, python: tuple[int, int] | None) -> None:
+        """
+        Find the lock file of *service*. *python* is the minor version of the environment (default: that of *target*).
+
+        Raises the errors of `lamina.lock.formats.find`.
+        """
         self.lock_file: LockFile = formats.find(service.root, service.lock, target=target)
         self._service = service
         self._target = target
+        self._here = _here(target, python)
 
     def of_extra(self, distribution: InstalledDistribution, installed: Iterable[InstalledDistribution]) -> str | None:
         """
@@ -54,15 +60,14 @@ class Explanation:
             return "for a dependency group or extra"
         return "of the program that made the environment" if name in _CREATORS else None
 
-    def applying(self, layer: LayerConfig, python: tuple[int, int] | None) -> frozenset[str] | None:
+    def applying(self, layer: LayerConfig) -> frozenset[str] | None:
         """
-        Return the names that the lock selects for *layer* in an environment of *python* on this machine, by its markers.
+        Return the names that the lock selects for *layer* in the environment, by its markers.
 
         Return ``None`` if the lock does not support such an environment.
         """
-        here = _here(self._target, python)
         try:
-            return selected_names(self.lock_file, here, groups=layer.groups, extras=layer.extras)
+            return selected_names(self.lock_file, self._here, groups=layer.groups, extras=layer.extras)
         except LockError:
             # The lock was read for the runtime. What it says of an environment that it does not support explains nothing.
             return None
@@ -74,15 +79,33 @@ class Explanation:
 
     def _for_development(self, installed: Iterable[InstalledDistribution]) -> frozenset[str]:
         """Return the names that groups and extras of the project require, and those that these require in turn."""
-        requires = {each.name: each.requires for each in installed}
-        found: set[str] = set()
-        waiting = list(names.grouped_names(self.lock_file))
+        requires = {each.name: [*_requirements(each)] for each in installed}
+        found: set[tuple[str, str]] = set()
+        waiting = list(names.optional_requirements(self.lock_file))
         while waiting:
-            name = waiting.pop()
-            if name not in found:
-                found.add(name)
-                waiting += requires.get(name, ())
-        return frozenset(found)
+            requirement = waiting.pop()
+            name = normalized(requirement.name)
+            for extra in ("", *requirement.extras):
+                if (name, extra) not in found:
+                    found.add((name, extra))
+                    waiting += [each for each in requires.get(name, ()) if self._applies(each, extra)]
+        return frozenset(name for name, _ in found)
+
+    def _applies(self, requirement: Requirement, extra: str) -> bool:
+        marker = requirement.marker
+        return marker is None or marker.evaluate({**cast("dict[str, str]", self._here.markers), "extra": extra})
+
+
+def _requirements(distribution: InstalledDistribution) -> Iterator[Requirement]:
+    """Yield the valid requirements of *distribution*."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in distribution.requires:
+        try:
+            yield Requirement(text)
+        except InvalidRequirement:
+            # An old distribution, which installers accept nevertheless, or a hostile one. It explains nothing.
+            continue
 
 
 @frozen

@@ -37,7 +37,7 @@ _SYSTEM = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILI
 _LIBRARY = re.compile(r"python(\d+)\.(\d+)t?")
 _CONDA_PYTHON = re.compile(r"python-(\d+)\.(\d+)\.[^-]+-[^-]+\.json")
 _METADATA_BYTES = 4 << 20
-_RECORD_BYTES = 32 << 20
+_RECORD_BYTES = 16 << 20
 _PIECE_BYTES = 1 << 20
 _CODE = (".py", ".so", ".pyd", ".pth")
 _OF_CREATORS = frozenset({"_virtualenv.py", "_virtualenv.pth"})
@@ -58,7 +58,7 @@ class InstalledDistribution:
     record: Mapping[str, RecordRow] | None
     """The files in ``site-packages``, by path; ``None`` if the distribution has no RECORD."""
     requires: tuple[str, ...] = ()
-    """The normalised names of the distributions that it requires, with any marker."""
+    """Its requirements, as in its metadata: not all are valid, and not all apply."""
     installer: str = ""
     """The program that installed it, such as ``pip``; empty if it is unknown."""
     is_editable: bool = False
@@ -162,13 +162,12 @@ class InstalledEnvironment:
         name, version = (headers.get("name") or [name])[0], (headers.get("version") or [version])[0]
         if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
             return None
-        required = [_NAME.match(requirement) for requirement in headers.get("requires-dist", ())]
         return InstalledDistribution(
             name=normalized(name),
             version=version,
             metadata=entry,
             record=_record(directory / "RECORD"),
-            requires=tuple(normalized(found[0]) for found in required if found),
+            requires=tuple(headers.get("requires-dist", ())),
             installer=_text(directory / "INSTALLER").strip(),
             is_editable=_is_editable(directory / "direct_url.json"),
         )

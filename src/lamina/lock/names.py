@@ -15,6 +15,8 @@ from lamina.lock.requirementsfile import parse
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from packaging.requirements import Requirement
+
     from lamina.lock.types import LockFile
 
 
@@ -27,15 +29,15 @@ def locked_names(lock_file: LockFile) -> frozenset[str]:
     return frozenset(map(canonicalize_name, _names(lock_file)))
 
 
-def grouped_names(lock_file: LockFile) -> frozenset[str]:
+def optional_requirements(lock_file: LockFile) -> tuple[Requirement, ...]:
     """
-    Return the normalised names that the groups and extras of the project of *lock_file* require, without their dependencies.
+    Return the requirements of all groups and extras of the project of *lock_file*.
 
     Raises the errors of `lamina.lock.pyproject.load`.
     """
     manifest = pyproject.load(lock_file.pyproject)
     lists = (*manifest.groups.values(), *(manifest.extras or {}).values())
-    return frozenset(canonicalize_name(requirement.name) for requirements in lists for requirement in requirements)
+    return tuple(requirement for requirements in lists for requirement in requirements)
 
 
 def _names(lock_file: LockFile) -> Iterator[str]:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _Limit = TypeVar("_Limit")
 _SHOWN = 3
+_WORTH_SHOWING = 0.01
+"""The least share of the growth of a part that a message names."""
 _CODE = "own code"
 
 
@@ -45,7 +47,8 @@ def check(inspection: Inspection) -> Iterable[Finding]:
     findings: dict[Finding, None] = {}
     for build in inspection.builds:
         base = next((each for each in bases if each.target == build.target), next(iter(bases), None))
-        for subject in _subjects(build, base, service):
+        target = f" for {build.target}" if len(inspection.builds) > 1 else ""
+        for subject in _subjects(build, base, service, target):
             findings |= dict.fromkeys([*_over(subject, service), *_grown(subject, asked or "", service)])
     return findings
 
@@ -123,16 +126,18 @@ class _Subject:
     before: _Size | None
     """The size in the base; ``None`` if there is no base, or if the base does not have it."""
     budget: Budget
+    target: str
+    """The target, for messages about services with several; otherwise empty."""
     has_note: bool
     """Whether growth within the budget is worth a note. That of a layer that functions have is in their notes."""
 
     @property
     def shown(self) -> str:
         """The start of a message."""
-        return f"layer {listed(self.names)}" if self.is_layer else listed(self.names)
+        return ("layer " if self.is_layer else "") + listed(self.names) + self.target
 
 
-def _subjects(build: Build, base: Build | None, service: Service) -> Iterator[_Subject]:
+def _subjects(build: Build, base: Build | None, service: Service, target: str) -> Iterator[_Subject]:
     before = {} if base is None else _of_functions(base)
     own = {function.name: function.budget for function in service.functions}
     alike: dict[tuple[_Size, _Size | None, Budget], list[str]] = {}
@@ -143,7 +148,9 @@ def _subjects(build: Build, base: Build | None, service: Service) -> Iterator[_S
         )
         alike.setdefault((size, before.get(name), budget), []).append(name)
     for (size, old, budget), names in alike.items():
-        yield _Subject(names=tuple(names), is_layer=False, size=size, before=old, budget=budget, has_note=True)
+        yield _Subject(
+            names=tuple(names), is_layer=False, size=size, before=old, budget=budget, target=target, has_note=True
+        )
     before = {} if base is None else _of_layers(base)
     used = {name for package in build.packages for name in package.layers}
     budgets = {layer.name: layer.budget for layer in service.layers}
@@ -154,7 +161,13 @@ def _subjects(build: Build, base: Build | None, service: Service) -> Iterator[_S
             max_growth=_first(budgets[name].max_growth, unused.max_growth),
         )
         yield _Subject(
-            names=(name,), is_layer=True, size=size, before=before.get(name), budget=budget, has_note=name not in used
+            names=(name,),
+            is_layer=True,
+            size=size,
+            before=before.get(name),
+            budget=budget,
+            target=target,
+            has_note=name not in used,
         )
 
 
@@ -196,11 +209,12 @@ def _growing(before: _Size, after: _Size) -> Iterator[str]:
     old, new = before.parts, after.parts
     more = {name: size - old.get(name, 0) for name, size in new.items() if size > old.get(name, 0)}
     largest = sorted(more.items(), key=lambda part: (-part[1], part[0]))
-    for name, size in largest[:_SHOWN]:
+    shown = [part for part in largest[:_SHOWN] if part[1] >= sum(more.values()) * _WORTH_SHOWING]
+    for name, size in shown:
         versions = [each[name] for each in (before.versions, after.versions) if name in each]
         yield " ".join([_part(name), *([" → ".join(dict.fromkeys(versions))] if versions else []), f"+{size:,}"])
-    if len(largest) > _SHOWN:
-        yield f"{len(largest) - _SHOWN} more +{sum(size for _, size in largest[_SHOWN:]):,}"
+    if rest := largest[len(shown) :]:
+        yield f"{len(rest)} more +{sum(size for _, size in rest):,}"
 
 
 def _part(name: str) -> str:

@@ -116,7 +116,7 @@ class _Comparison:
         self._environment = environment
         self._shown = printable(from_here(environment.path))
         self._build = _fitting(inspection.builds, environment)
-        self._explanation = Explanation(self._service, self._build.target)
+        self._explanation = Explanation(self._service, self._build.target, environment.python)
         self._expected: dict[str, list[_Expected]] = {}
         for layer in self._build.layers:
             for each in _of_layer(layer, self._service, inspection):
@@ -216,7 +216,7 @@ class _Comparison:
         names = dict.fromkeys(each.distribution.name for each in missing)
         for layer in self._service.layers:
             own = {each.distribution.name for each in missing if each.layer == layer.name}
-            applying = self._explanation.applying(layer, self._environment.python) if own else None
+            applying = self._explanation.applying(layer) if own else None
             if applying is not None:
                 for name in own - applying:
                     self._explain("not for this platform or Python, by markers", name)
