@@ -26,6 +26,7 @@ from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers,
 from lamina.project.ignored import read_ignored
 from lamina.project.newer_facts import use_facts
 from lamina.project.options import BuildOptions
+from lamina.project.pinned import LOCK_NAME, read_pins
 from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
 from lamina.project.table import Table, unusable
 
@@ -96,6 +97,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         )
     if mistakes or target is None:
         raise InvalidConfigError(file=file.path.name, mistakes=mistakes)
+    has_arns = any(function.layer_arns for function in functions)
     service = Service(
         root=project,
         name=file.project_name or project.absolute().name,
@@ -111,12 +113,18 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         allow_layers=allow_layers,
         accounts=read_accounts(sections["publish"]),
         budget=budget,
+        pinned=read_pins(project) if has_arns else (),
         provided=provided,
         lock=lock,
         functions=functions,
         layers=layers,
         notes=(*notes, *(described.notes if described is not None else ())),
-        inputs=(file.path, *facts, *(described.inputs if described is not None else ())),
+        inputs=(
+            file.path,
+            *facts,
+            *(described.inputs if described is not None else ()),
+            *((project / LOCK_NAME,) if has_arns else ()),
+        ),
         runtime_inputs=_runtime_inputs(file.path, reader, options, described),
         store=team_store,
         sdk=sdk,

@@ -10,11 +10,13 @@ from lamina.project.budgets import Budget, NO_BUDGET
 from lamina.project.external import is_refused
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from lamina.core.target import Target
     from lamina.project.external import AllowedLayer
     from lamina.project.ignored import IgnoredRule
+    from lamina.project.pinned import PinnedLayer
 
 
 class BytecodeMode(Enum):
@@ -68,7 +70,8 @@ class Function:
     The ARNs of layer versions that the function also has, in their order.
 
     In those that a deploy description names, ``*`` stands for each part that only the deployment knows, such as the region,
-    and `lamina.project.external.OWN_ACCOUNT` for the account of the deployment.
+    and `lamina.project.external.OWN_ACCOUNT` for the account of the deployment. lamina does not build
+    these layers; see `Service.pinned`.
     """
     wrapper: str | None = None
     """
@@ -162,6 +165,8 @@ class Service:
     """The accounts that the configuration publishes to. Functions may have their layers."""
     budget: Budget = NO_BUDGET
     """The limits for each function with all its layers, and for each layer that no function uses."""
+    pinned: tuple[PinnedLayer, ...] = ()
+    """What is known of the layers by ARN that functions have; without the ARNs that are not pinned yet."""
     provided: tuple[str, ...] = ()
     """Modules that exist on Lambda although neither lamina nor the runtime provides them, such as those of a file system."""
     is_named: bool = True
@@ -170,6 +175,11 @@ class Service:
     def refuses(self, arn: str, *accounts: str) -> bool:
         """Return whether the layer version *arn* is of an account other than `accounts` and *accounts*, and is not allowed."""
         return is_refused(arn, self.allow_layers, {*self.accounts, *accounts})
+
+    def pins_of(self, arns: Iterable[str]) -> tuple[PinnedLayer, ...]:
+        """Return what is known of the layers *arns*, in their order, without those that are not pinned."""
+        pins = {pin.arn: pin for pin in self.pinned}
+        return tuple(pins[arn] for arn in arns if arn in pins)
 
     @property
     def packages(self) -> tuple[PackageConfig, ...]:
