@@ -32,6 +32,7 @@ COMMANDS = {
     "init": "create a configuration by inspecting the project",
     "build": "build layers and function packages from the lock file",
     "check": "check artifacts, templates and your environment",
+    "pin": "pin the layers by ARN that lamina does not build",
     "invoke": "run a function locally with its built layers",
     "run": "run a command in a function's environment",
     "coldstart": "measure cold starts and show what they consist of",

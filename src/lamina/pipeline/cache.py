@@ -26,6 +26,7 @@ from lamina.core.errors import LaminaError
 from lamina.core.files import file_sha256, own_directory, remove_empty_directory
 from lamina.core.reporter import SILENT
 from lamina.core.store import is_hexadecimal, place_of
+from lamina.project.pinned import EXTERNAL_AREA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ _FOREIGN = "uv"
 # Files of programs that lamina installed.
 _SANDBOX = "sandbox"
 # Only files have names that end like this.
-_FILES = frozenset({".json", ".pack", ".seg"})
+_FILES = frozenset({".json", ".pack", ".seg", ".zip"})
 # The beginning of the name of a download whose hash is not known.
 _BY_URL = "url-"
 # A file's key is the hexadecimal digits of a SHA-256. Its first two are the name of its directory.
@@ -93,9 +94,9 @@ def measure(store: Store) -> tuple[Area, ...]:
 
 def verify(store: Store, *, reporter: Reporter = SILENT) -> tuple[Damage, ...]:
     """
-    Check every wheel, segment and JSON file in *store*, delete the damaged ones, and return them.
+    Check every wheel, pinned layer, segment and JSON file in *store*, delete the damaged ones, and return them.
 
-    A wheel's SHA-256 must match the one in its path. A segment's CRC-32 and central directory must match its entries. A JSON file
+    The SHA-256 of a wheel, and of the zip of a pinned layer, must match the one in its path. A segment's CRC-32 and central directory must match its entries. A JSON file
     must be the document that lamina wrote to its path. Files that another version of lamina wrote in another format are unused, not damaged.
     Unfinished downloads are skipped, because resuming a download checks its hash; so is uv's cache. The files' access and
     modification times are preserved.
@@ -233,7 +234,9 @@ def complaint(path: Path, area: str) -> str | None:
         return None if area == _SANDBOX else "it is not a regular file"
     try:
         if area == _WHEELS:
-            return _wheel_complaint(path)
+            return _hash_complaint(path, path.parent.name)
+        if area == EXTERNAL_AREA:
+            return _hash_complaint(path, path.stem)
         if area != _SANDBOX and (area == INTERPRETERS or path.suffix in _SEGMENTS or _DOCUMENT.fullmatch(path.name)):
             content = path.read_bytes()
             # The list of interpreters has the format in its name.
@@ -262,9 +265,9 @@ def content_complaint(content: bytes, path: Path) -> str | None:
         return f"unreadable: {error}"
 
 
-def _wheel_complaint(path: Path) -> str | None:
+def _hash_complaint(path: Path, expected: str) -> str | None:
     actual = file_sha256(path)
-    return None if actual == path.parent.name else f"its SHA-256 is {actual}, expected {path.parent.name}"
+    return None if actual == expected else f"its SHA-256 is {actual}, expected {expected}"
 
 
 def _segment_complaint(content: bytes, path: Path) -> str | None:

@@ -13,6 +13,7 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.connection import CONNECT_SECONDS, READ_SECONDS, certificates, check_endpoint
 from lamina.aws.api.credentials import CredentialProvider, find_credentials, renewing
 from lamina.aws.api.errors import Caller, failed, parsing, whole
+from lamina.aws.api.external import ExternalLayers
 from lamina.aws.api.functions import LambdaFunctions
 from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
@@ -118,6 +119,11 @@ class AwsServices:
             call_without_retry=lambda: self._lambda_without_retry,
             knows_storage="S3ObjectStorageMode" in content.members,
         )
+
+    @cached_property
+    def external_layers(self) -> ExternalLayers:
+        """The layer versions of all accounts in the region."""
+        return ExternalLayers(self._lambda, certificates=certificates(self._session))
 
     @cached_property
     def _lambda_client(self) -> Any:

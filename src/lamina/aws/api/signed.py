@@ -34,14 +34,17 @@ def save(location: str, destination: Path, *, certificates: str | bool, doing: s
     Raises `UnreachableError`.
     """
     digest = hashlib.sha256()
-    with (
-        _response(location, {}, certificates=certificates, doing=doing) as response,
-        destination.open("wb") as file,
-    ):
-        for piece in response.raw.stream(_PIECE_BYTES):
+    with destination.open("wb") as file:
+        for piece in pieces(location, certificates=certificates, doing=doing):
             digest.update(piece)
             file.write(piece)
     return base64.b64encode(digest.digest()).decode("ascii")
+
+
+def pieces(location: str, *, certificates: str | bool, doing: str) -> Iterator[bytes]:
+    """Yield the content of the signed address *location* in pieces. Raises `UnreachableError`."""
+    with _response(location, {}, certificates=certificates, doing=doing) as response:
+        yield from response.raw.stream(_PIECE_BYTES)
 
 
 def unzipped_bytes(location: str, size: int, *, certificates: str | bool, doing: str) -> int | None:

@@ -1,0 +1,90 @@
+"""``lamina pin``: pin the layers by ARN that lamina does not build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamina.project.pinned import PinnedLayer
+
+HELP = (
+    "Download the layers in `layer-arns` of your functions, and record their hash, size and modules in `lamina-layers.lock`. "
+    "Builds and checks then know what these layers contain, without AWS, and `lamina invoke` uses them. "
+    "A layer that is pinned already is not downloaded again."
+)
+EXAMPLE = """\
+examples:
+  lamina pin                # pin new layers, and remove the pins of layers that no function has
+  lamina pin arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:7    # compare one with AWS
+"""
+PAGE = "reference/pinned-layers.md"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``lamina pin`` to *parser*."""
+    parser.add_argument(
+        "arns",
+        nargs="*",
+        metavar="ARN",
+        help="pin only this layer version; if it is pinned, compare it with AWS (default: all that are not pinned)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Pin the layers and print what they contain."""
+    from lamina.aws.external.pin import pin_layers
+    from lamina.cli.console import Console, emit_json
+    from lamina.cli.options import project_of
+    from lamina.core.store import Store
+    from lamina.project.config import load
+    from lamina.project.pinned import LOCK_NAME
+
+    project = project_of(arguments)
+    store = Store.open()
+    with Console.of(arguments) as console, store.in_use(console):
+        done = pin_layers(load(project, store=store), arguments.arns, store, reporter=console)
+    if arguments.json:
+        emit_json(
+            {
+                "version": "1",
+                "file": LOCK_NAME,
+                "layers": [pin.document() | {"added": pin.arn in done.added} for pin in done.pins],
+                "removed": list(done.removed),
+                "skipped": list(done.skipped),
+            }
+        )
+        return 0
+    for arn in done.skipped:
+        console.note(f"`{arn}` is not pinned: AWS offers no download of it")
+    for arn in done.removed:
+        console.say(f"removed {arn}: no function has it")
+    for pin in done.pins:
+        if pin.arn in done.added:
+            console.say(f"pinned {pin.arn}", *(f"  {line}" for line in _described(pin)))
+        elif pin.arn in arguments.arns:
+            console.say(f"unchanged {pin.arn}: AWS has the pinned content")
+    if not done.pins:
+        console.say("no function has a layer by ARN that can be pinned")
+    elif done.added or done.removed:
+        console.say("wrote `lamina-layers.lock`; commit it")
+    elif not arguments.arns:
+        console.say("nothing to do: `lamina-layers.lock` has all layers by ARN")
+    return 0
+
+
+def _described(pin: PinnedLayer) -> list[str]:
+    from lamina.core.text import count, megabytes
+    from lamina.pipeline.checks.common import listed
+
+    contents = pin.contents
+    modules = [*contents.modules, *(module for _, names in contents.site_modules for module in names)]
+    lines = [f"{megabytes(pin.code_size)} zipped, {megabytes(contents.unzipped_bytes)} unzipped"]
+    if modules:
+        lines.append(f"{count(len(modules), 'module')}: {listed(modules)}")
+    if contents.extensions:
+        lines.append(f"{count(len(contents.extensions), 'extension')}: {listed(contents.extensions)}")
+    if pin.license is not None:
+        lines.append(f"licence: {pin.license}")
+    return lines

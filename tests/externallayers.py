@@ -1,0 +1,140 @@
+"""A server on loopback that answers `GetLayerVersionByArn` for the layers of all accounts, and serves their zips."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+ARN = "arn:aws:lambda:eu-west-1:017000801446:layer:tools-python313:7"
+OTHER = "arn:aws:lambda:us-east-1:464622532012:layer:Datadog-Extension:103"
+SIGNATURE = "X-Amz-Signature=0123456789abcdef"
+
+
+def layer_zip(files: Mapping[str, str | bytes]) -> bytes:
+    """Return a zip of *files* with a fixed time."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in files.items():
+            row = zipfile.ZipInfo(path)
+            row.external_attr = 0o100755 << 16
+            archive.writestr(row, data)
+    return content.getvalue()
+
+
+def base64_sha256(content: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(content).digest()).decode()
+
+
+class LayerServer(ThreadingHTTPServer):
+    """Answers for the layers in `zips`. Tests change what it says."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.zips: dict[str, bytes] = {}
+        """The zip of each layer version, by ARN."""
+        self.sent: dict[str, bytes] = {}
+        """What is sent in place of a zip, by ARN."""
+        self.says: dict[str, Any] = {}
+        """Other members of the responses."""
+        self.denied: dict[str, str] = {}
+        """The end of the text with which a request is denied, by ARN."""
+        self.asked: list[tuple[str, str]] = []
+        """The region for which each request was signed, and the ARN."""
+        self.downloads: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: LayerServer
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        if address.path.startswith("/zips/"):
+            arn = unquote(address.path.removeprefix("/zips/"))
+            assert address.query == SIGNATURE
+            self.server.downloads.append(arn)
+            self._send(200, self.server.sent.get(arn, self.server.zips[arn]))
+            return
+        query = parse_qs(address.query)
+        assert (address.path, query["find"]) == ("/2018-10-31/layers", ["LayerVersion"])
+        (arn,) = query["Arn"]
+        scope = re.search(r"Credential=[^/]+/\d+/([^/]+)/", self.headers["Authorization"])
+        assert scope is not None
+        self.server.asked.append((scope[1], arn))
+        if arn in self.server.denied:
+            text = "User: arn:aws:iam::123456789012:user/u is not authorized to perform: lambda:GetLayerVersion on resource: "
+            self._refuse(403, "AccessDeniedException", text + arn + self.server.denied[arn])
+        elif arn not in self.server.zips:
+            self._refuse(404, "ResourceNotFoundException", "The resource you requested does not exist.")
+        else:
+            self._send(200, json.dumps(self._version(arn)).encode())
+
+    def _version(self, arn: str) -> dict[str, Any]:
+        content = self.server.zips[arn]
+        return {
+            "Content": {
+                "Location": f"{self.server.url}/zips/{arn}?{SIGNATURE}",
+                "CodeSha256": base64_sha256(content),
+                "CodeSize": len(content),
+            },
+            "LayerVersionArn": arn,
+            "Version": int(arn.rpartition(":")[2]),
+            "CreatedDate": "2026-11-01T00:00:00.000+0000",
+        } | self.server.says
+
+    def _refuse(self, status: int, code: str, text: str) -> None:
+        self.send_response(status)
+        content = json.dumps({"Message": text, "Type": "User"}).encode()
+        self.send_header("x-amzn-ErrorType", code)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _send(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture
+def layer_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[LayerServer]:
+    """Start a server of layers, which AWS's clients use."""
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, os.devnull)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-test")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with LayerServer() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield server
