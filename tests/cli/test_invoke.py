@@ -269,7 +269,7 @@ def test_env_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_missing_wrapper(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrapper that only a layer of another account contains is not run, and a warning says so."""
     assert 0 == main(["invoke", "orders", "--env", "AWS_LAMBDA_EXEC_WRAPPER=/opt/otel-instrument"])
-    expected = "warning: `AWS_LAMBDA_EXEC_WRAPPER` is not run: `/opt/otel-instrument` is in none of the layers that lamina built\n"
+    expected = "warning: `AWS_LAMBDA_EXEC_WRAPPER` is not run: `/opt/otel-instrument` is in none of the function's layers that lamina has\n"
     assert expected in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console, emit, emit_json, table_width
-from lamina.cli.invoke import open_build, read_event, variables, warn_of_wrapper
+from lamina.cli.invoke import external_source, open_build, read_event, variables, warn_of_wrapper
 from lamina.cli.options import add_environment
 from lamina.core.errors import ConfigError
 from lamina.core.text import count, table, visible
@@ -199,6 +199,7 @@ def _environment_options(arguments: argparse.Namespace, project: Path, console: 
         mode=Mode(arguments.mode),
         additional=variables(arguments),
         wheels=LocalWheels(project, offline=arguments.offline, reporter=console),
+        external=external_source(arguments, project, console),
     )
 
 

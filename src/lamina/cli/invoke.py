@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Sequence
 
+    from lamina.core.reporter import Reporter
     from lamina.local.artifacts import Artifacts
     from lamina.local.debugger import Debugger
-    from lamina.local.environment import FunctionEnvironment
+    from lamina.local.environment import ExternalSource, FunctionEnvironment
     from lamina.local.invoke import InvocationResult
     from lamina.project.options import BuildOptions
 
@@ -148,8 +149,8 @@ def warn_of_wrapper(environments: Iterable[FunctionEnvironment], console: Consol
     for path in dict.fromkeys(each.wrapper for each in environments if not each.has_wrapper):
         if path is not None:
             console.warn(
-                f"`AWS_LAMBDA_EXEC_WRAPPER` is not run: `{path}` is in none of the layers that lamina built",
-                hint="ignore this if a layer of another account contains the wrapper; otherwise correct the path",
+                f"`AWS_LAMBDA_EXEC_WRAPPER` is not run: `{path}` is in none of the function's layers that lamina has",
+                hint="if a layer by ARN contains the wrapper, pin the layer: `lamina pin`; otherwise correct the path",
             )
 
 
@@ -242,9 +243,17 @@ def find_environment(
             mode=Mode(arguments.mode),
             additional=variables(arguments),
             wheels=LocalWheels(artifacts.project, offline=arguments.offline, reporter=console),
+            external=external_source(arguments, artifacts.project, console),
             debugged=debugged,
             code=code,
         )
+
+
+def external_source(arguments: argparse.Namespace, project: Path, reporter: Reporter) -> ExternalSource:
+    """Return the source of the layers by ARN of the functions in *project*, which are downloaded unless ``--offline`` is given."""
+    from lamina.aws.external.zips import ExternalDownloads
+
+    return ExternalDownloads(project, offline=arguments.offline, reporter=reporter)
 
 
 def variables(arguments: argparse.Namespace) -> dict[str, str]:

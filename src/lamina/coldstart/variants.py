@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from lamina.coldstart.measure import Measurement
     from lamina.local.artifacts import Artifacts
+    from lamina.local.environment import ExternalSource
     from lamina.local.provided import LocalWheels
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
@@ -39,6 +40,8 @@ class EnvironmentOptions:
     """Environment variables to set in addition to the configured ones."""
     wheels: LocalWheels | None = None
     """Provides the SDK of the runtime; ``None`` for a runtime without it."""
+    external: ExternalSource | None = None
+    """Provides the layers by ARN; ``None`` for functions without them."""
 
 
 _PLAIN = EnvironmentOptions()
@@ -68,6 +71,7 @@ def subjects(
             home=found[0].environment.home if found else None,
             additional=options.additional,
             wheels=options.wheels,
+            external=options.external,
         )
         if environment.layer not in owners:
             owners[environment.layer] = Owners(environment.layer)

@@ -18,7 +18,7 @@ import uuid
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamina.bytecode import interpreter as interpreters
 from lamina.core.documents import INVALID
@@ -270,6 +270,13 @@ class FunctionEnvironment:
         }
 
 
+class ExternalSource(Protocol):
+    """Provides the layers of functions that lamina does not build."""
+
+    def zips(self, arns: Sequence[str]) -> Sequence[unpack.Archive]:
+        """Return the zips of the layers *arns*, as far as they are pinned, in their order."""
+
+
 def prepare(
     artifacts: Artifacts,
     built: Package,
@@ -279,6 +286,7 @@ def prepare(
     home: Home | None = None,
     additional: Mapping[str, str] | None = None,
     wheels: LocalWheels | None = None,
+    external: ExternalSource | None = None,
     debugged: bool = False,
     code: Sequence[bytes] = (),
 ) -> FunctionEnvironment:
@@ -287,11 +295,12 @@ def prepare(
 
     If *home* is ``None``, lamina searches for an interpreter of the target's version. The unpacked files stay in ``.lamina/local``
     of the project, and are reused. *wheels* provides the runtime's SDK if the function's code or other *code* imports it, and the debugger
-    if the function is to be *debugged*; without *wheels*, the runtime has only its client.
+    if the function is to be *debugged*; without *wheels*, the runtime has only its client. *external* provides the layers by ARN, over which
+    the service's own layers are unpacked, in the order in which `lamina deploy` attaches them; without it, the function runs without them.
 
     Raises `InvokeError` if this machine cannot run the layers' compiled code, or if no interpreter is found or it does not work. Raises
     `ConfigError` if the user specified an unsuitable interpreter, and `MissingExtraError` if the runtime client is not installed.
-    Also raises what `unpack.unpack` and `LocalWheels.debugger` raise.
+    Also raises what `unpack.unpack`, `LocalWheels.debugger` and *external* raise.
     """
     _check_machine(artifacts)
     cache = artifacts.project.resolve() / ".lamina" / "local"
@@ -300,7 +309,8 @@ def prepare(
         own_directory(cache.parents[1], f".lamina/local/{name}")
     target = artifacts.build.target
     home = home or home_of(_interpreter(target))
-    layer = unpack.unpack(artifacts.layers(built), cache / "trees")
+    others = () if external is None else external.zips(function.layer_arns)
+    layer = unpack.unpack((*others, *artifacts.layers(built)), cache / "trees")
     package = unpack.unpack((built,), cache / "trees")
     provided: tuple[Wheel, ...] = ()
     if wheels is not None:

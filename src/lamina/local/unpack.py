@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamina.core.errors import (
     CorruptArchiveError,
@@ -34,14 +34,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-    from lamina.core.values import Layer, Package
-
 _CHUNK = 1 << 20
 # A directory that has not been used for this long is deleted when another one is created.
 _UNUSED_SECONDS = 14 * 86_400
 
 
-def unpack(archives: Sequence[Layer | Package], cache: Path) -> Path:
+class Archive(Protocol):
+    """A zip on disk whose content is known: a `Layer`, a `Package`, or the zip of a pinned layer by ARN."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 that the file must have, in lower-case hexadecimal."""
+
+
+def unpack(archives: Sequence[Archive], cache: Path) -> Path:
     """
     Unpack *archives* in order into one directory inside *cache*, and return the directory.
 
@@ -111,7 +121,7 @@ def remove_unused(cache: Path) -> None:
                     remove_file(beside)
 
 
-def _extract(archive: Layer | Package, directory: Path) -> None:
+def _extract(archive: Archive, directory: Path) -> None:
     with archive.path.open("rb") as stream:
         actual = hashlib.file_digest(stream, "sha256").hexdigest()
         if actual != archive.sha256:
