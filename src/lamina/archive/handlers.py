@@ -21,16 +21,19 @@ if TYPE_CHECKING:
 _SHOWN = 8
 
 
-def check_handlers(packages: Iterable[PackageSources], *, target: Target, provided: Container[str] = ()) -> None:
+def check_handlers(
+    packages: Iterable[PackageSources], *, target: Target, provided: Container[str] = (), external: Container[str] = ()
+) -> None:
     """
     Check that each of *packages* contains the modules of its functions' handlers, and that these define the handlers.
 
-    *provided* contains the names of the top-level modules in the layers. If the handler's module is in a layer only, or is an
-    extension module, the handler is not checked. Syntax errors are ignored if the running Python is older than the Python of
+    *provided* contains the names of the top-level modules in the layers, and *external* those in layers that lamina does not build.
+    If the handler's module is in a layer only, or is an extension module, the handler is not checked; a vendor's wrapper in an external
+    layer is a mistake, because lamina would not find the imports of the function's own handler. Syntax errors are ignored if the running Python is older than the Python of
     *target*.
     Raises `PackageError` that lists every function whose handler is missing or whose module is not valid Python.
     """
-    problems = [problem for package in packages for problem in _problems(package, target, provided)]
+    problems = [problem for package in packages for problem in _problems(package, target, provided, external)]
     if problems:
         listed = problems[0] if len(problems) == 1 else "\n  ".join((f"{len(problems)} functions", *problems))
         raise PackageError(
@@ -39,7 +42,9 @@ def check_handlers(packages: Iterable[PackageSources], *, target: Target, provid
         )
 
 
-def _problems(package: PackageSources, target: Target, provided: Container[str]) -> Iterator[str]:
+def _problems(
+    package: PackageSources, target: Target, provided: Container[str], external: Container[str]
+) -> Iterator[str]:
     files = {file.path: file for file in package.tree.files}
     for function in package.config.functions:
         module, _, name = function.handler.rpartition(".")
@@ -55,6 +60,8 @@ def _problems(package: PackageSources, target: Target, provided: Container[str])
                 f"`{wrapper.handler}` is the wrapper of {wrapper.vendor}; set `handler` to the function's own handler, "
                 f'and `wrapper = "{wrapper.handler}"`'
             )
+        elif base.split("/")[0] in external:
+            continue
         else:
             problem = _missing(base, name, package.tree)
         if problem is not None:

@@ -79,7 +79,7 @@ def packages(
     """
     Return the package of each of *functions*. Each zip is in *directory* and has the content of *packed*.
 
-    *layer_bytes* maps the name of each layer to its unzipped size in bytes.
+    *layer_bytes* maps the name of each layer, and the ARN of each pinned layer, to its unzipped size in bytes.
     """
     console_bytes = quotas().console_bytes
 
@@ -93,11 +93,19 @@ def packages(
             unzipped_bytes=packed.unzipped_bytes,
             files=packed.files,
             layers=function.layers,
-            total_unzipped_bytes=packed.unzipped_bytes + sum(layer_bytes[layer] for layer in function.layers),
+            total_unzipped_bytes=packed.unzipped_bytes + unzipped_layers(function, layer_bytes),
             console_editable=packed.zipped_bytes <= console_bytes,
+            layer_arns=function.layer_arns,
         )
 
     return tuple(package(function) for function in functions)
+
+
+def unzipped_layers(function: Function, layer_bytes: Mapping[str, int]) -> int:
+    """Return the unzipped size in bytes of the layers of *function*. A layer by ARN that is not in *layer_bytes* is not counted."""
+    return sum(layer_bytes[name] for name in function.layers) + sum(
+        layer_bytes.get(arn, 0) for arn in function.layer_arns
+    )
 
 
 class _Hashed:

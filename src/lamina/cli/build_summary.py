@@ -121,7 +121,7 @@ def _functions(
             else f"  largest function with layers: {largest['name']}, {megabytes(used)} unzipped, "
             f"{megabytes(used - limit)} above the limit of {megabytes(limit)}"
         )
-        yield f"  layers of this function: {len(largest['layers'])} of {limits['layers']}"
+        yield f"  layers of this function: {len(largest['layers']) + len(largest.get('layer_arns', ()))} of {limits['layers']}"
 
 
 def _sharing(functions: int, zips: int, size: str) -> str:

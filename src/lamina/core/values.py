@@ -272,9 +272,11 @@ class Package:
     files: int
     layers: tuple[str, ...]
     total_unzipped_bytes: int
-    """The size of the function and all its layers in bytes, unzipped."""
+    """The size of the function and all its layers in bytes, unzipped. A layer by ARN counts if it is pinned."""
     console_editable: bool
     """Whether the zip is small enough for the Lambda console's editor."""
+    layer_arns: tuple[str, ...] = ()
+    """The ARNs of layers that the function also has, and that lamina does not build."""
 
     @property
     def code_sha256(self) -> str:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.archive.handlers import check_handlers
-from lamina.archive.package import pack, packages
+from lamina.archive.package import pack, packages, unzipped_layers
 from lamina.bytecode.segment import RECIPE, compile_sources
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import PREFIX
@@ -106,11 +106,12 @@ def pack_functions(
     Raises PackageError, the errors of `compile_sources`, and those of writing a zip.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
+    layer_bytes |= {pin.arn: pin.contents.unzipped_bytes for pin in service.pinned}
     new = all_sources(plan for plan in plans if plan.reused is None)
     if new is None:
         raise ValueError("the package plan has no sources to pack")
     # Check all packages before the first is written, so that one error lists every handler that is missing.
-    check_handlers(new, target=service.target, provided=_Provided(layers))
+    check_handlers(new, target=service.target, provided=_Provided(layers), external=_external_modules(service))
     made = list(_reused(plans, layer_bytes))
     for sources in new:
         extra = compile_sources(service.bytecode, sources.tree, toolchain, store)
@@ -126,8 +127,8 @@ def _reused(plans: Iterable[PackagePlan], layer_bytes: Mapping[str, int]) -> Ite
         if plan.reused is None:
             continue
         for function, package in zip(plan.config.functions, plan.reused, strict=True):
-            total = package.unzipped_bytes + sum(layer_bytes[name] for name in function.layers)
-            yield replace(package, layers=function.layers, total_unzipped_bytes=total)
+            total = package.unzipped_bytes + unzipped_layers(function, layer_bytes)
+            yield replace(package, layers=function.layers, layer_arns=function.layer_arns, total_unzipped_bytes=total)
 
 
 def _key(service: Service, config: PackageConfig, sources: str) -> str:
@@ -149,3 +150,9 @@ class _Provided:
     def _modules(self) -> frozenset[str]:
         paths = [path for layer in self._layers for path in View(layer.path).members if path.startswith(PREFIX)]
         return frozenset(path.removeprefix(PREFIX).partition("/")[0].removesuffix(".py") for path in paths)
+
+
+def _external_modules(service: Service) -> frozenset[str]:
+    """Return the names of the top-level modules in the pinned layers by ARN."""
+    modules = [name for pin in service.pinned for name in pin.contents.modules_for(service.target.python)]
+    return frozenset(name.partition(".")[0] for name in modules)

@@ -75,7 +75,13 @@ def estimated_findings(plan: TargetPlan, estimates: Iterable[Estimate]) -> tuple
         for each in estimates
     ]
     packages = [
-        limits.PackageSize(name=function.name, layers=function.layers, zipped_bytes=0, unzipped_bytes=0)
+        limits.PackageSize(
+            name=function.name,
+            layers=function.layers,
+            layer_arns=function.layer_arns,
+            zipped_bytes=0,
+            unzipped_bytes=0,
+        )
         for function in plan.service.functions
     ]
     findings = limits.check(sizes, packages, plan.service, quotas())

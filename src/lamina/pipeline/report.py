@@ -163,6 +163,7 @@ def _package(package: Package, project: Path) -> dict[str, object]:
         "unzipped_bytes": package.unzipped_bytes,
         "files": package.files,
         "layers": list(package.layers),
+        "layer_arns": list(package.layer_arns),
         "total_unzipped_bytes": package.total_unzipped_bytes,
         "console_editable": package.console_editable,
     }
@@ -184,4 +185,5 @@ def _read_layer(row: dict[str, Any], project: Path) -> Layer:
 
 def _read_package(row: dict[str, Any], project: Path) -> Package:
     values = {key: value for key, value in row.items() if key != "code_sha256"}
-    return Package(**(values | {"path": project / row["path"], "layers": tuple(row["layers"])}))
+    lists = {name: tuple(row.get(name, ())) for name in ("layers", "layer_arns")}
+    return Package(**(values | lists | {"path": project / row["path"]}))

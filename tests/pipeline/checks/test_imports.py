@@ -349,7 +349,7 @@ def test_other_sources_of_modules(service: Service, store: Store) -> None:
     assert finding.severity is Severity.NOTE
     assert finding.message == (
         "`f` imports `aws_lambda_powertools`: `main` → `aws_lambda_powertools` (`main.py`, line 1); "
-        f"lamina cannot read `{arn}`, which may contain it"
+        f"lamina does not know what `{arn}` contains; to find out, run `lamina pin`"
     )
 
     service.settings["provided"] = '["aws_lambda_powertools"]'

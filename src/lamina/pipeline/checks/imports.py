@@ -8,8 +8,8 @@ runs no code. Inside distributions it follows imports only as far as they have b
 rule                severity  reported if
 ==================  ========  ========================================================================================
 ``missing-import``  error     a handler's module, or a module that it imports, imports a module that nothing provides; a
-                              warning if the import is in a function or under a condition, and a note if a layer of another
-                              ARN, which lamina cannot read, may provide it
+                              warning if the import is in a function or under a condition, and a note if a layer by ARN that
+                              is not pinned may provide it
 ==================  ========  ========================================================================================
 """
 
@@ -34,6 +34,7 @@ from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
 from lamina.pipeline.checks.modules import created_modules, preinstalled_modules
 from lamina.pipeline.checks.stdlib import is_standard
+from lamina.project.pinned import is_pinnable
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -147,13 +148,17 @@ class _GroupSearch:
         self._origins = {file.path: relative_path(file.origin, service.root) for file in tree.files} if tree else {}
         self._own = OwnModules(self._index.modules, self._code.paths())
         in_layers = _LayersPath([views[name] for name in group.layers], python)
+        pins = service.pins_of(group.arns)
+        self.unread = tuple(arn for arn in group.arns if arn not in {pin.arn for pin in pins})
+        """The layers by ARN whose modules are unknown, because they are not pinned."""
+        provided = sorted({*service.provided, *(name for pin in pins for name in pin.contents.modules_for(python))})
         created = [name for maker, names in created_modules().items() if in_layers.form(maker) for name in names]
-        more = {*preinstalled_modules(service.target), *service.provided, *created}
+        more = {*preinstalled_modules(service.target), *provided, *created}
         self._others = (in_layers, _RuntimePath(python, more))
         indexed = used if service.bytecode is BytecodeMode.REACHABLE else []
         # What else decides whether a distribution finds a module.
         tops = sorted({path.partition("/")[0] for path in self._code.paths()})
-        world = [service.target.runtime, sorted(service.provided), tops]
+        world = [service.target.runtime, provided, tops]
         self._inside = _IndexedModules(indexed, world, store, python)
 
     def misses(self, functions: Iterable[Function]) -> tuple[Miss, ...]:
@@ -365,10 +370,11 @@ def _worded(miss: Miss, search: _GroupSearch, cures: ImportCures, group: _Group)
             f"{verb} {name}: {chain} ({place}); `{importer.name}` has too few parent packages for a relative import: "
             f"import `{miss.module}` without dots"
         )
-    if group.arns:
+    if search.unread:
+        cure = "; to find out, run `lamina pin`" if any(map(is_pinnable, search.unread)) else ""
         return (
             Severity.NOTE,
-            f"imports `{miss.module}`: {chain} ({place}); lamina cannot read {listed(group.arns)}, which may contain it",
+            f"imports `{miss.module}`: {chain} ({place}); lamina does not know what {listed(search.unread)} contains{cure}",
         )
     cure = cures.cure(miss, group.layers, is_own=search.has_parent(miss))
     return severity, f"{verb} `{miss.module}`: {chain} ({place}); {cure}"

@@ -60,6 +60,7 @@ class PackageSize:
     zipped_bytes: int
     unzipped_bytes: int
     layers: tuple[str, ...]
+    layer_arns: tuple[str, ...] = ()
 
 
 AnyLayer: TypeAlias = "Layer | LayerSize"
@@ -69,18 +70,20 @@ AnyPackage: TypeAlias = "Package | PackageSize"
 def check(
     layers: Sequence[AnyLayer],
     packages: Sequence[AnyPackage],
-    service: Service,  # noqa: ARG001 - its layers by ARN have limits, too
+    service: Service,
     quotas: Quotas,
 ) -> tuple[Finding, ...]:
     """
     Return findings for each limit in *quotas* that *layers* or *packages* exceed or nearly reach.
 
-    Functions with the same size and layers share one finding on the size.
+    Functions with the same size and layers share one finding on the size. The layers by ARN of *service* count, too; the size of one
+    that is not pinned is unknown, and counts as 0.
     """
     by_name = {layer.name: layer for layer in layers}
+    external = {pin.arn: pin.contents.unzipped_bytes for pin in service.pinned}
     return (
         *_too_many_layers(packages, quotas),
-        *_too_large_functions(by_name, packages, quotas),
+        *_too_large_functions(by_name, packages, external, quotas),
         *_too_large_layers(by_name, packages, quotas),
         *_too_large_for_a_call(layers, packages, quotas),
     )
@@ -88,24 +91,30 @@ def check(
 
 def _too_many_layers(packages: Iterable[AnyPackage], quotas: Quotas) -> Iterator[Finding]:
     for package in packages:
-        if len(package.layers) > quotas.layers:
-            names = ", ".join(f"`{name}`" for name in package.layers)
+        found = (*package.layers, *package.layer_arns)
+        if len(found) > quotas.layers:
+            names = ", ".join(f"`{name}`" for name in found)
             yield error(
                 "layer-count",
                 package.name,
-                f"`{package.name}` has {len(package.layers)} layers, but Lambda allows at most {quotas.layers}: {names}",
+                f"`{package.name}` has {len(found)} layers, but Lambda allows at most {quotas.layers}: {names}",
             )
 
 
 def _too_large_functions(
-    layers: Mapping[str, AnyLayer], packages: Iterable[AnyPackage], quotas: Quotas
+    layers: Mapping[str, AnyLayer],
+    packages: Iterable[AnyPackage],
+    external: Mapping[str, int],
+    quotas: Quotas,
 ) -> Iterator[Finding]:
-    alike: dict[tuple[int, tuple[str, ...]], list[str]] = {}
+    """Yield findings on the sizes of functions. *external* are the sizes in bytes of the pinned layers, by ARN."""
+    alike: dict[tuple[int, tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for package in packages:
-        alike.setdefault((package.unzipped_bytes, package.layers), []).append(package.name)
-    for (own, names), functions in alike.items():
+        alike.setdefault((package.unzipped_bytes, package.layers, package.layer_arns), []).append(package.name)
+    for (own, names, others), functions in alike.items():
         chosen = [layers[name] for name in names]
         parts = [("code", own), *((f"layer `{layer.name}`", layer.unzipped_bytes) for layer in chosen)]
+        parts += [(f"layer `{arn}`", external[arn]) for arn in others if arn in external]
         total = sum(size for _, size in parts)
         sum_of = " + ".join(f"{part} {size:,}" for part, size in parts)
         yield from _over_limit(listed(functions), functions[0], total, quotas, f" ({sum_of}){_largest(chosen)}")

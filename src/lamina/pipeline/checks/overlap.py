@@ -10,7 +10,8 @@ rule                 severity  reported if
 ===================  ========  ======================================================================================
 ``layer-conflict``   error     two layers of a function differ in a distribution's version, or in a file
 ``hidden-module``    error     a layer or the standard library hides a function's directory without ``__init__.py``
-``layer-overlap``    warning   two layers of a function contain the same distribution, from the same file
+``layer-overlap``    warning   two layers of a function contain the same distribution, from the same file, or a pinned layer by
+                               ARN has a module of another layer
 ``shadowed-layer``   warning   a module of the function hides a module of one of its layers
 ``shadowed-stdlib``  warning   a module of the function hides a module of the standard library
 ===================  ========  ======================================================================================
@@ -18,6 +19,7 @@ rule                 severity  reported if
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from lamina.core.values import Distribution, Finding, Layer, Package
     from lamina.pipeline.checks.common import Stack
+    from lamina.project.pinned import PinnedLayer
     from lamina.project.service import Service
 
 _PREFIX = "python/"
@@ -48,6 +51,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     for stack in stacks(layers, packages):
         for first, later in combinations(stack.layers, 2):
             found += _between(stack, first, later, views)
+    found += _with_external(packages, views, service)
     found += _own_modules(packages, views, service)
     return tuple(found)
 
@@ -134,12 +138,36 @@ def _owners(view: View) -> dict[str, str]:
     return owners
 
 
+def _with_external(packages: Iterable[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
+    """Yield a finding for each pinned layer by ARN that has modules of a layer of the same function. Functions share it."""
+    functions: dict[tuple[PinnedLayer, str], list[str]] = {}
+    for package in packages:
+        for pin in service.pins_of(package.layer_arns):
+            for layer in package.layers:
+                functions.setdefault((pin, layer), []).append(package.name)
+    for (pin, layer), names in functions.items():
+        modules = sorted(pin.contents.modules_for(service.target.python))
+        if both := [module for module in modules if _has_module(views[layer].raw, module)]:
+            yield warning(
+                "layer-overlap",
+                names[0],
+                f"{listed(names)}: layers `{layer}` and `{pin.arn}` both contain {listed(both)}, and Python imports only one of the two, or a "
+                f"mixture of both; remove the ARN from `layer-arns`, or leave the distributions out of `{layer}` with `without`",
+            )
+
+
+def _has_module(directory: bytes, module: str) -> bool:
+    """Return whether the zip with the central *directory* contains the dotted name *module*."""
+    path = re.escape(f"{_PREFIX}{module.replace('.', '/')}".encode())
+    return re.search(path + rb"(?:/|\.(?:[\w-]+\.)*(?:so|pyc?)(?![a-z]))", directory) is not None
+
+
 def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
     """Yield findings on the functions' own top-level modules. Functions with the same code and layers share a finding."""
-    alike: dict[tuple[str, tuple[str, ...]], list[Package]] = {}
+    alike: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Package]] = {}
     for package in packages:
-        alike.setdefault((package.sha256, package.layers), []).append(package)
-    for (_, layers), same in alike.items():
+        alike.setdefault((package.sha256, package.layers, package.layer_arns), []).append(package)
+    for (_, layers, arns), same in alike.items():
         modules = _top_level(View(same[0].path))
         names = [package.name for package in same]
         for module, is_regular in modules.items():
@@ -147,6 +175,8 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
                 yield _against_stdlib(module, names, is_regular=is_regular)
             for layer in layers:
                 yield from _against_layer(module, names, layer, views[layer], is_regular=is_regular)
+            for pin in service.pins_of(arns):
+                yield from _against_pin(module, names, pin, service.target.python, is_regular=is_regular)
 
 
 def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
@@ -168,10 +198,28 @@ def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *,
         # Two directories without `__init__.py` form one namespace package (PEP 420), so neither hides the other.
         return
     if is_regular:
-        fact = f"{listed(names)}: your module `{module}` hides `{module}` in layer `{layer}`; rename your module"
-        yield warning("shadowed-layer", names[0], fact)
+        yield _shadowed(module, names, layer)
     else:
         yield _hidden(module, names, f"the package `{module}` of layer `{layer}`")
+
+
+def _against_pin(
+    module: str, names: Sequence[str], pin: PinnedLayer, python: tuple[int, int], *, is_regular: bool
+) -> Iterator[Finding]:
+    theirs = pin.contents.modules_for(python)
+    if module in theirs:
+        yield (
+            _shadowed(module, names, pin.arn)
+            if is_regular
+            else _hidden(module, names, f"the package `{module}` of layer `{pin.arn}`")
+        )
+    elif is_regular and any(each.startswith(f"{module}.") for each in theirs):
+        yield _shadowed(module, names, pin.arn)
+
+
+def _shadowed(module: str, names: Sequence[str], layer: str) -> Finding:
+    fact = f"{listed(names)}: your module `{module}` hides `{module}` in layer `{layer}`; rename your module"
+    return warning("shadowed-layer", names[0], fact)
 
 
 def _hidden(module: str, names: Sequence[str], other: str) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.core.target import quotas
-from lamina.pipeline.checks import content, external, limits, overlap, runtime, sdk
+from lamina.pipeline.checks import content, external, limits, overlap, pins, runtime, sdk
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -32,5 +32,6 @@ def check(
         *sdk.check(layers, packages, service),
         *runtime.check(service, today=today),
         *external.check(service),
+        *pins.check(service),
         *content.check_packages(packages, service),
     )
