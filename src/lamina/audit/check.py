@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding
     from lamina.project.ignored import IgnoredRule
 
-FAMILIES: tuple[str, ...] = ("binaries", "content", "templates", "environment", "budgets")
+FAMILIES: tuple[str, ...] = ("binaries", "content", "templates", "environment", "budgets", "external_layers")
 """The modules of `lamina.audit.families` with a function ``check(inspection) -> Iterable[Finding]``, in the order of the report."""
 
 _ORDER = list(Severity)

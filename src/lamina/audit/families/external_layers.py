@@ -1,0 +1,78 @@
+"""
+Compare the pins of layers by ARN with the configuration and with the zips in the store.
+
+==========================  ========  ==================================================================================
+rule                        severity  reported if
+==========================  ========  ==================================================================================
+``external-layer-changed``  error     a pin does not say what the pinned zip contains
+``unused-pin``              warning   no function has a pinned layer any more
+==========================  ========  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.archive.external import read_contents
+from lamina.aws.external.zips import stored_zip
+from lamina.core.errors import ArchiveError
+from lamina.core.files import read_file
+from lamina.pipeline.checks.common import error, warning
+from lamina.project.pinned import LOCK_NAME, read_pins
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamina.audit.inspection import Inspection
+    from lamina.core.values import Finding
+    from lamina.project.pinned import PinnedLayer
+
+
+def check(inspection: Inspection) -> Iterator[Finding]:
+    """Yield findings on the pinned layers of the service. Raises `ConfigError` if the file of the pins is invalid."""
+    pins = read_pins(inspection.project)
+    if not pins:
+        return
+    lines = _lines(inspection)
+    used: dict[str, str] = {}
+    for function in inspection.service.functions:
+        for arn in function.layer_arns:
+            used.setdefault(arn, function.name)
+    for pin in pins:
+        line = lines.get(pin.arn)
+        if pin.arn not in used:
+            yield warning(
+                "unused-pin",
+                None,
+                f"no function has the pinned layer `{pin.arn}`; run `lamina pin`",
+                file=LOCK_NAME,
+                line=line,
+            )
+        elif (fact := _changed(pin, inspection)) is not None:
+            yield error(
+                "external-layer-changed",
+                used[pin.arn],
+                f"`{used[pin.arn]}`: {fact}; restore `lamina-layers.lock` from version control, or delete the entry and run `lamina pin`",
+                file=LOCK_NAME,
+                line=line,
+            )
+
+
+def _changed(pin: PinnedLayer, inspection: Inspection) -> str | None:
+    """Return how the zip of *pin* in the store differs from what the pin says; ``None`` if it does not, or if the store lacks it."""
+    if (path := stored_zip(inspection.store, pin)) is None:
+        return None
+    try:
+        contents = read_contents(path, name=pin.arn)
+    except ArchiveError as problem:
+        return f"the zip of layer `{pin.arn}` is unsafe: {problem}"
+    if contents == pin.contents and path.stat().st_size == pin.code_size:
+        return None
+    return f"the entry of layer `{pin.arn}` does not describe its zip"
+
+
+def _lines(inspection: Inspection) -> dict[str, int]:
+    """Return the line of each pinned layer in the file, by ARN."""
+    text = read_file(inspection.project / LOCK_NAME).decode("utf-8-sig")
+    rows = (line.partition("=") for line in text.splitlines())
+    return {value.strip().strip('"'): number for number, (key, _, value) in enumerate(rows, 1) if key.strip() == "arn"}
