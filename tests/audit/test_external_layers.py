@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from externallayers import ARN, OTHER, layer_zip
+from externallayers import ARN, OTHER, layer_server, layer_zip
 from lamina.archive.external import read_contents
 from lamina.audit.check import check
 from lamina.audit.inspection import Inspection
+from lamina.cli.main import main
 from lamina.core.frozen import replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
@@ -26,7 +27,10 @@ from services import make_service
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from externallayers import LayerServer
     from services import Service
+
+__all__ = ["layer_server"]
 
 TOOLS = layer_zip({"python/tools.py": "", "extensions/agent": ""})
 
@@ -58,7 +62,7 @@ def stored(store: Store, content: bytes, arn: str = ARN) -> PinnedLayer:
     )
 
 
-def find(service: Service, store: Store) -> list[Finding]:
+def find(service: Service, store: Store, *, aws: bool = False) -> list[Finding]:
     result = build(service.write(), BuildOptions(offline=True), store=store)
     inspection = Inspection(
         project=service.root,
@@ -67,8 +71,9 @@ def find(service: Service, store: Store) -> list[Finding]:
         store=store,
         reporter=SILENT,
         today=dt.date(2026, 11, 28),
+        aws=aws,
     )
-    return list(check(inspection))
+    return list(check(inspection).findings)
 
 
 def test_a_pin_without_a_function(service: Service, store: Store) -> None:
@@ -130,3 +135,29 @@ def test_a_missing_pin_is_a_finding_of_the_build(service: Service, store: Store)
     """Without a pin, `check` reports what the build reports."""
     (finding,) = find(service, store)
     assert finding.rule == "layer-not-pinned"
+
+
+def test_what_aws_has(service: Service, store: Store, layer_server: LayerServer) -> None:
+    """With `--aws`, a version that AWS does not have, or has with another hash, is an error; without, nothing is asked."""
+    pin = stored(store, TOOLS)
+    write_pins(service.write(), [pin])
+    assert find(service, store) == []
+    assert layer_server.asked == []
+
+    (finding,) = find(service, store, aws=True)
+    assert ("external-layer-gone", LOCK_NAME, 5) == (finding.rule, finding.file, finding.line)
+    layer_server.zips[ARN] = layer_zip({"python/other.py": ""})
+    (finding,) = find(service, store, aws=True)
+    assert ("external-layer-changed", Severity.ERROR) == (finding.rule, finding.severity)
+    assert "a layer version never changes" in finding.message
+    layer_server.zips[ARN] = TOOLS
+    assert find(service, store, aws=True) == []
+    assert [("eu-west-1", ARN)] * 3 == layer_server.asked
+
+
+def test_an_invalid_file_is_an_error_of_the_check(service: Service) -> None:
+    """A file that cannot be read stops the check with its mistakes."""
+    (service.write() / LOCK_NAME).write_text("version = 1\n[[layer]]\narn = 1\n")
+
+    assert main(["check", "--project", str(service.root)]) == 2
+    assert main(["check", "--project", str(service.root), "--aws", "--offline"]) == 2

@@ -33,3 +33,5 @@ class Inspection:
     """The virtual environment to compare the layers with; ``None`` for no comparison."""
     base: str | None = None
     """The build report or git revision to compare sizes with; ``None`` for no comparison."""
+    aws: bool = False
+    """Whether to ask AWS about the pinned layers."""

@@ -42,6 +42,8 @@ class CheckRequest:
     """The virtual environment to compare the layers with, relative to each project; ``None`` for no comparison."""
     base: str | None = None
     """The build report or git revision to compare sizes with; ``None`` for no comparison."""
+    aws: bool = False
+    """Whether to ask AWS about the pinned layers."""
 
 
 def check_services(
@@ -127,5 +129,6 @@ def _check(
                 today=request.today,
                 venv=None if request.venv is None else project / request.venv,
                 base=request.base,
+                aws=request.aws,
             )
         )

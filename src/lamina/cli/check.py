@@ -42,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--base", metavar="REVISION|FILE", help="compare sizes with this git revision, or this build report"
     )
     parser.add_argument(
+        "--aws", action="store_true", help="also ask AWS whether the pinned layers still exist and are unchanged"
+    )
+    parser.add_argument(
         "--format",
         choices=_FORMATS,
         metavar="NAME",
@@ -122,6 +125,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> Report:
         builds=not arguments.no_build,
         venv=arguments.venv,
         base=arguments.base,
+        aws=arguments.aws,
     )
     _refuse_options(request.options, arguments)
     start, services = (found.root, found.services) if found is not None else _one(find_project(start))
@@ -139,10 +143,12 @@ def _one(project: Path) -> tuple[Path, tuple[Path, ...]]:
 
 
 def _refuse_options(options: object, arguments: argparse.Namespace) -> None:
-    """Raise `ConfigError` for options of builds with ``--no-build``."""
+    """Raise `ConfigError` for options of builds with ``--no-build``, and for ``--aws`` with ``--offline``."""
     from lamina.core.errors import ConfigError
     from lamina.project.options import BuildOptions
 
+    if arguments.aws and arguments.offline:
+        raise ConfigError("`--aws` conflicts with `--offline`", hint="remove one of the two options")
     if arguments.no_build and options != BuildOptions(offline=arguments.offline):
         raise ConfigError(
             "`--no-build` checks the last build, so the target, groups and extras cannot be chosen",

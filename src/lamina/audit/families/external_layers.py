@@ -1,10 +1,11 @@
 """
-Compare the pins of layers by ARN with the configuration and with the zips in the store.
+Compare the pins of layers by ARN with the configuration, with the zips in the store and, on request, with AWS.
 
 ==========================  ========  ==================================================================================
 rule                        severity  reported if
 ==========================  ========  ==================================================================================
-``external-layer-changed``  error     a pin does not say what the pinned zip contains
+``external-layer-changed``  error     a pin does not say what the zip in the store contains, or AWS has another zip
+``external-layer-gone``     error     AWS no longer has a pinned layer version, or its publisher no longer shares it
 ``unused-pin``              warning   no function has a pinned layer any more
 ==========================  ========  ==================================================================================
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.archive.external import read_contents
-from lamina.aws.external.zips import stored_zip
+from lamina.aws.external.zips import ExternalRegions, pin_difference, stored_zip
 from lamina.core.errors import ArchiveError
 from lamina.core.files import read_file
 from lamina.pipeline.checks.common import error, warning
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.audit.inspection import Inspection
+    from lamina.aws.api.external import ExternalVersion
     from lamina.core.values import Finding
     from lamina.project.pinned import PinnedLayer
 
 
 def check(inspection: Inspection) -> Iterator[Finding]:
-    """Yield findings on the pinned layers of the service. Raises `ConfigError` if the file of the pins is invalid."""
+    """Yield findings on the pinned layers of the service. Raises `ConfigError` if the file of the pins is invalid, and `AwsError`."""
     pins = read_pins(inspection.project)
     if not pins:
         return
-    lines = _lines(inspection)
+    lines, regions = _lines(inspection), ExternalRegions()
     used: dict[str, str] = {}
     for function in inspection.service.functions:
         for arn in function.layer_arns:
@@ -56,6 +58,29 @@ def check(inspection: Inspection) -> Iterator[Finding]:
                 file=LOCK_NAME,
                 line=line,
             )
+        elif inspection.aws:
+            yield from _in_aws(pin, regions.of(pin.arn).version(pin.arn), function=used[pin.arn], line=line)
+
+
+def _in_aws(pin: PinnedLayer, version: ExternalVersion | None, *, function: str, line: int | None) -> Iterator[Finding]:
+    """Yield a finding if *version*, what AWS has, is not the layer of *pin*."""
+    if version is None:
+        yield error(
+            "external-layer-gone",
+            function,
+            f"`{function}`: the version of layer `{pin.arn}` was deleted, or its publisher does not share it with your account any more, so "
+            "the function cannot be changed; set a newer version in `layer-arns`, then run `lamina pin`",
+            file=LOCK_NAME,
+            line=line,
+        )
+    elif (difference := pin_difference(pin, version)) is not None:
+        yield error(
+            "external-layer-changed",
+            function,
+            f"`{function}`: {difference}; a layer version never changes, so restore `lamina-layers.lock` from version control",
+            file=LOCK_NAME,
+            line=line,
+        )
 
 
 def _changed(pin: PinnedLayer, inspection: Inspection) -> str | None:
