@@ -155,12 +155,13 @@ def test_files_for_pipelines(shop: Shop, tmp_path: Path, capsys: pytest.CaptureF
     planned = json.loads(output.read_text())
     codes.append(shop.run("--create", "--role", ROLE, "--output", str(output), "--env-file", str(variables)))
     (arn,) = capsys.readouterr().out.split()[-1:]
+    written = variables.read_text()
     codes.append(shop.run("--check", "--env-file", str(variables)))
 
     assert [0, 0, 2] == codes
     assert ["create"] == [row["action"] for row in planned["functions"]]
     assert [("deployed", None)] == [(row["outcome"], row["error"]) for row in json.loads(output.read_text())["places"]]
-    assert f"LAMINA_LAYER_COMMON={arn}\n" == variables.read_text()
+    assert f"LAMINA_LAYER_COMMON={arn}\n" == written
     assert "`--env-file` is not allowed with `--check`, which publishes no versions" in capsys.readouterr().err
 
 
@@ -326,13 +327,17 @@ def test_names_that_lambda_refuses(shop: Shop, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("command", ["deploy", "publish"])
-def test_no_old_report_after_an_error(shop: Shop, tmp_path: Path, command: str) -> None:
-    """A run that fails before it changes anything leaves no report of an earlier run."""
-    report = tmp_path / "report.json"
+@pytest.mark.parametrize("mistake", [["--region", "europe"], ["--check"]], ids=["region", "usage"])
+def test_no_old_files_after_an_error(shop: Shop, tmp_path: Path, command: str, mistake: list[str]) -> None:
+    """A run that fails before it changes anything leaves no report and no ARNs of an earlier run."""
+    report, arns = tmp_path / "report.json", tmp_path / "layers.env"
     report.write_text("{}")
+    arns.write_text("LAMINA_LAYER_COMMON=arn:…:7\n")
+    words = [command, "--project", str(shop.service.root), *mistake, "--output", str(report), "--env-file", str(arns)]
 
-    assert 2 == main([command, "--project", str(shop.service.root), "--region", "europe", "--output", str(report)])
+    assert 2 == main(words)
     assert not report.exists()
+    assert not arns.exists()
 
 
 @pytest.mark.parametrize(

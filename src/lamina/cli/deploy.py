@@ -14,7 +14,7 @@ from lamina.cli.publish import (
     deliver,
     deliver_outcome,
     layer_lines,
-    remove_old_report,
+    remove_old_files,
     uploaded,
     write_file,
 )
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from lamina.core.temporary import temporary_directory
 
-    remove_old_report(arguments)
+    remove_old_files(arguments)
     project = project_of(arguments)
     _check(arguments)
     with Console.of(arguments) as console, temporary_directory("deploy") as directory:

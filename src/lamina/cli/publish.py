@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     Return 1 if ``--check`` is given and something would change.
     """
+    remove_old_files(arguments)
     check_env_file(arguments, "upload_only", "dry_run", "check")
-    remove_old_report(arguments)
     from lamina.core.temporary import temporary_directory
 
     project = project_of(arguments)
@@ -249,15 +249,15 @@ def deliver(document: dict[str, object], lines: Iterable[str], arguments: argpar
         write_json(arguments.output, document)
 
 
-def remove_old_report(arguments: argparse.Namespace) -> None:
-    """Remove the file of ``--output``, so that the report of an earlier run is not taken for that of this one. Raises `ConfigError`."""
-    path = None if arguments.output is None else Path(arguments.output)
-    # A device or pipe has no earlier report.
-    if path is not None and path.is_file():
-        try:
-            path.resolve().unlink()
-        except OSError as error:
-            raise ConfigError(f"failed to remove `{arguments.output}`: {error.strerror}") from error
+def remove_old_files(arguments: argparse.Namespace) -> None:
+    """Remove the files of ``--output`` and ``--env-file``, so that those of an earlier run are not taken for this one's. Raises `ConfigError`."""
+    for name in (arguments.output, arguments.env_file):
+        # A device or pipe has no earlier content.
+        if name is not None and Path(name).is_file():
+            try:
+                Path(name).resolve().unlink()
+            except OSError as error:
+                raise ConfigError(f"failed to remove `{name}`: {error.strerror}") from error
 
 
 def write_json(name: str, document: dict[str, object]) -> None:
