@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from emulators import Emulator
 
+OWN_ALIAS = "`lamina-deploying` is the alias that lamina creates and deletes during a deployment"
 ROLE = "arn:aws:iam::000000000000:role/service"
 
 
@@ -213,6 +214,7 @@ def test_changes_by_hand(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ('alias = "lamina-deploying"', f"alias: {OWN_ALIAS}: use another name"),
         ("wait-seconds = 0", "wait-seconds: 0 seconds is out of range; use 1 to 86,400 seconds"),
         ('wrapper = "a b"', "wrapper: `a b` contains a space, which Lambda does not allow in a handler"),
     ],
@@ -347,6 +349,7 @@ def test_no_old_files_after_an_error(shop: Shop, tmp_path: Path, command: str, m
         (["--create", "--role", "admin"], "`admin` is not the ARN of an IAM role"),
         (["--region", "europe", "--region", ""], "`europe` and `` are not valid region names"),
         (["--alias", "7"], "`7` is not a valid alias name"),
+        (["--alias", "lamina-deploying"], OWN_ALIAS),
         (
             ["--function", "helo", "--function", "x"],
             "the service has no function `helo` (did you mean `hello`?) and no function `x`",

@@ -80,6 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     from lamina.aws.api.facts import fits
+    from lamina.aws.deploy.config import alias_mistake
 
     check_env_file(arguments, "dry_run", "check", "migrate")
     if arguments.create != bool(arguments.role):
@@ -91,11 +92,10 @@ def _check(arguments: argparse.Namespace) -> None:
             f"`{arguments.role}` is not the ARN of an IAM role",
             hint="use an ARN such as `arn:aws:iam::123456789012:role/service`",
         )
-    if arguments.alias and not fits("alias", arguments.alias):
-        raise ConfigError(
-            f"`{arguments.alias}` is not a valid alias name",
-            hint="use letters, digits, `-` and `_`, but not only digits",
-        )
+    mistake = alias_mistake(arguments.alias) if arguments.alias else None
+    if mistake is not None:
+        fact, _, hint = mistake.partition(": ")
+        raise ConfigError(fact, hint=hint)
 
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.facts import fits
+from lamina.aws.deploy.claim import CLAIM
 from lamina.aws.publish.config import template
 from lamina.core.errors import DeployError, InvalidConfigError
 from lamina.project import config
@@ -83,12 +84,20 @@ def _function_name(table: Table) -> str:
     return value
 
 
+def alias_mistake(name: str) -> str | None:
+    """Return why functions cannot have an alias *name* for their callers, or ``None`` if they can."""
+    if not fits("alias", name):
+        return f"`{name}` is not a valid alias name: use letters, digits, `-` and `_`, but not only digits"
+    if name == CLAIM:
+        return f"`{name}` is the alias that lamina creates and deletes during a deployment: use another name"
+    return None
+
+
 def _alias(table: Table) -> str | None:
     value = table.string("alias")
-    if value is not None and not fits("alias", value):
-        table.complain(
-            "alias", f"`{value}` is not a valid alias name: use letters, digits, `-` and `_`, but not only digits"
-        )
+    mistake = None if value is None else alias_mistake(value)
+    if mistake is not None:
+        table.complain("alias", mistake)
     return value
 
 
