@@ -132,7 +132,8 @@ class FakeFunctions:
             number = held.aliases[version].version if version in held.aliases else version
             if number != LATEST:
                 found = held.versions.get(number)
-                return None if found is None else replace(found, busy=held.pending_versions)
+                unfinished = "its state is `Pending`" if held.pending_versions else ""
+                return None if found is None else replace(found, busy=held.pending_versions, unfinished=unfinished)
             held.busy_polls = max(0, held.busy_polls - 1)
             return replace(held.state, busy=held.busy_polls > 0)
 

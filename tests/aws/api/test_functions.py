@@ -174,3 +174,20 @@ def test_environment_that_aws_hides() -> None:
     assert [({}, True), ({"A": "1"}, False)] == [
         (each.environment, each.has_hidden_environment) for each in (hidden, shown) if each is not None
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"State": "Pending", "StateReason": "The function is being created."}, "its state is `Pending`: The function is being created."),
+        ({"State": "Deactivating"}, "its state is `Deactivating`"),
+        ({"State": "Active", "LastUpdateStatus": "InProgress"}, "its last update is `InProgress`"),
+        ({"State": "Active", "LastUpdateStatus": "Successful"}, ""),
+    ],
+)  # fmt: skip
+def test_unfinished_change(answer: dict[str, str], words: str) -> None:
+    """What Lambda reports of a change in progress is kept for the error that names it."""
+    found = LambdaFunctions(Model(**answer)).get("orders")
+
+    assert found is not None
+    assert words == found.unfinished

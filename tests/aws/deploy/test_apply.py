@@ -348,7 +348,9 @@ def test_waits_for_a_version_as_long_as_aws_does(tmp_path: Path) -> None:
 
     with pytest.raises(DeployError) as caught:
         deploy(26 * 60 + 30)
-    assert "Lambda is still preparing version 2 of function `shop-beta` after 1,560 s" in str(caught.value)
+    assert "Lambda is still preparing version 2 of function `shop-beta` after 1,560 s: its state is `Pending`" in str(
+        caught.value
+    )
     assert before == shop.lambda_.snapshot()
 
     assert 20 * 60 == pytest.approx(deploy(20 * 60).now, abs=6)

@@ -97,6 +97,8 @@ class FunctionState:
     """Whether the function runs on Lambda Managed Instances. Callers without a version then use `PUBLISHED`, not `LATEST`."""
     busy: bool = False
     """Whether Lambda is still applying an earlier change."""
+    unfinished: str = ""
+    """What Lambda reports of a change that it is still applying: the state and, if there is one, the reason."""
     failure: str | None = None
     """The reason why the last change failed, or ``None`` if it did not fail."""
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -439,11 +441,22 @@ def _state(name: str, response: dict[str, Any]) -> FunctionState:
         is_image=response.get("PackageType") == "Image",
         is_managed=bool(response.get("CapacityProviderConfig")),
         busy=response.get("LastUpdateStatus") == "InProgress" or outcome == "waiting",
+        unfinished=_unfinished(response, state),
         failure=str(reason) if failed else None,
         environment=dict((response.get("Environment") or {}).get("Variables") or {}),
         others=_others(response),
         has_hidden_environment=bool((response.get("Environment") or {}).get("Error")),
     )
+
+
+def _unfinished(response: dict[str, Any], state: str) -> str:
+    if response.get("LastUpdateStatus") == "InProgress":
+        words, reason = "its last update is `InProgress`", response.get("LastUpdateStatusReason")
+    elif state != "Active":
+        words, reason = f"its state is `{state}`", response.get("StateReason")
+    else:
+        return ""
+    return f"{words}: {reason}" if reason else words
 
 
 def _others(response: dict[str, Any]) -> dict[str, str]:

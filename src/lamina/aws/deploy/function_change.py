@@ -328,9 +328,9 @@ class FunctionChange:
         found = started or self.functions.get(self.name, version)
         while found is not None and found.busy:
             if patience.clock() > deadline:
+                doing = "changing" if version == LATEST else f"preparing version {version} of"
                 raise DeployError(
-                    f"Lambda is still {'changing' if version == LATEST else f'preparing version {version} of'} "
-                    f"function `{self.name}` after {limit:,.0f} s",
+                    f"Lambda is still {doing} function `{self.name}` after {limit:,.0f} s: {found.unfinished}",
                     hint="check the function's state in the Lambda console, then run `lamina deploy` again; to wait longer, set `wait-seconds` in "
                     "`[tool.lamina.deploy]`",
                 )
