@@ -201,6 +201,8 @@ class FakeFunctions:
 
     def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
         def effect() -> AliasState | None:
+            if name not in self.functions:
+                raise AwsError(f"Function not found: {name}")
             aliases = self.functions[name].aliases
             if alias in aliases:
                 return None
@@ -232,7 +234,7 @@ class FakeFunctions:
         return self._do("UpdateAlias", effect)
 
     def delete_alias(self, name: str, alias: str) -> None:
-        self._do("DeleteAlias", lambda: self.functions[name].aliases.pop(alias, None))
+        self._do("DeleteAlias", lambda: self._aliases(name).pop(alias, None))
 
     def create(self, function: NewFunction) -> bool:
         def effect() -> bool:

@@ -20,8 +20,11 @@ from lamina.core.reporter import SILENT
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from lamina.aws.api.functions import AliasState
+
 NAMES = ("shop-alpha", "shop-beta")
 ACCOUNT = "123456789012"
+SETTINGS = Settings(layers=(), handler="app.handler", runtime="python3.13")
 VALID_SECONDS = ClaimTimes().valid_seconds
 
 
@@ -29,7 +32,7 @@ VALID_SECONDS = ClaimTimes().valid_seconds
 def functions() -> FakeFunctions:
     fake = FakeFunctions()
     for name in NAMES:
-        fake.hold(name, code("old"), Settings(layers=(), handler="app.handler", runtime="python3.13"))
+        fake.hold(name, code("old"), SETTINGS)
     return fake
 
 
@@ -65,7 +68,7 @@ def test_one_at_a_time(functions: FakeFunctions) -> None:
     with claim_of(functions, waiting=lambda _: seen.append([])).hold():
         pass
 
-    assert (False, ["shop-alpha"]) == (second, held)
+    assert (False, list(NAMES)) == (second, held)
     assert ([], []) == (seen, claims(functions))
 
 
@@ -81,7 +84,7 @@ def test_waits_for_the_other_deployer(functions: FakeFunctions) -> None:
     with claim_of(functions, waiting=ends).hold():
         held = claims(functions)
 
-    assert (["shop-alpha"], []) == (held, claims(functions))
+    assert (list(NAMES), []) == (held, claims(functions))
 
 
 def test_deployers_of_other_functions_of_the_service_meet(functions: FakeFunctions) -> None:
@@ -121,7 +124,7 @@ def test_the_killed_deployers_successor_keeps_its_claim(functions: FakeFunctions
     with claim_of(functions).hold():
         slow._release()
 
-        assert ["shop-alpha"] == claims(functions)
+        assert list(NAMES) == claims(functions)
 
 
 def test_a_working_deployer_renews_its_claim(functions: FakeFunctions) -> None:
@@ -139,7 +142,7 @@ def test_claim_whose_reply_is_lost(functions: FakeFunctions) -> None:
     """If the SDK repeats the request for the claim, the deployer recognises its own claim."""
     functions.repeated = "CreateAlias"
     with claim_of(functions, waiting=lambda _: pytest.fail("waits for itself")).hold():
-        assert ["shop-alpha"] == claims(functions)
+        assert list(NAMES) == claims(functions)
     assert [] == claims(functions)
 
 
@@ -240,20 +243,126 @@ def test_deployers_that_know_other_functions_meet(functions: FakeFunctions) -> N
         first.__exit__(None, None, None)
 
     with claim_of(functions, waiting=ends).hold():
-        assert ["shop-alpha"] == claims(functions)
+        assert list(NAMES) == claims(functions)
     assert ([list(NAMES)], []) == (seen, claims(functions))
 
 
-def test_abandoned_claim_on_a_later_function(functions: FakeFunctions) -> None:
-    """A claim that is too old is deleted, so that its owner loses it."""
-    killed = claim_of(functions, names=("shop-beta",))
-    assert killed.take("shop-beta")
-    functions.clock += VALID_SECONDS + 1
+def must_wait(functions: FakeFunctions, names: tuple[str, ...]) -> bool:
+    """Return whether a deployer that knows *names* has to wait for its claim, and stop it."""
+    stop = Cancellation()
+    try:
+        with claim_of(functions, names=names, existing=names, waiting=lambda _: stop.request(), stop=stop).hold():
+            return False
+    except StoppedError:
+        return True
+
+
+@pytest.mark.parametrize("known", [("shop-beta",), ("shop-aleph", "shop-beta"), ("shop-alpha", "shop-gamma")])
+def test_deployers_that_know_other_functions_meet_at_one_end(functions: FakeFunctions, known: tuple[str, ...]) -> None:
+    """Whichever of two deployers is the earlier one, the other one waits if both know the first or the last function."""
+    for name in ("shop-aleph", "shop-gamma"):
+        functions.hold(name, code("old"), SETTINGS)
+    for earlier, later in ((NAMES, known), (known, NAMES)):
+        with claim_of(functions, names=earlier, existing=earlier).hold():
+            assert must_wait(functions, later)
+
+        assert [] == claims(functions)
+
+
+def test_function_that_appears_while_waiting(functions: FakeFunctions) -> None:
+    """A deployer that waited claims the first function that exists then, so that later deployers meet it there."""
+    del functions.functions["shop-alpha"]
+    other = claim_of(functions, existing=("shop-beta",)).hold()
+    other.__enter__()
+
+    def creates(_: float) -> None:
+        functions.hold("shop-alpha", code("new"), SETTINGS)
+        other.__exit__(None, None, None)
+
+    with claim_of(functions, existing=("shop-beta",), waiting=creates).hold():
+        assert sorted(claims(functions)) == list(NAMES)
+
+
+def test_known_function_that_was_deleted(functions: FakeFunctions) -> None:
+    """A function of the plan may be gone, because the deployer that created it has rolled back."""
+    del functions.functions["shop-alpha"]
     with claim_of(functions).hold():
+        assert ["shop-beta"] == claims(functions)
+
+
+class Slow(FakeFunctions):
+    """Functions that Lambda is still creating: it rejects aliases of them as a conflict."""
+
+    def create_alias(self, name: str, alias: str, version: str, *, description: str = "") -> AliasState | None:
+        if self.functions[name].busy_polls:
+            return None
+        return super().create_alias(name, alias, version, description=description)
+
+
+def test_waits_while_the_function_is_created() -> None:
+    """Lambda rejects an alias of a function that it is still creating, for however long that takes."""
+    functions = Slow()
+    functions.hold("shop-alpha", code("new"), SETTINGS)
+    functions.functions["shop-alpha"].busy_polls = 2 * ClaimTimes().conflicts
+    waited: list[float] = []
+    with claim_of(functions, existing=("shop-alpha",), waiting=waited.append).hold():
         assert ["shop-alpha"] == claims(functions)
+    assert len(waited) > ClaimTimes().conflicts
+
+
+def abandoned(functions: FakeFunctions, name: str) -> Claim:
+    """Return a claim on the function *name* that is too old."""
+    killed = claim_of(functions, names=(name,))
+    assert killed.take(name)
+    functions.clock += VALID_SECONDS + 1
+    return killed
+
+
+def test_abandoned_claim_on_a_later_function(functions: FakeFunctions) -> None:
+    """A claim between the ends that is too old is deleted, so that its owner loses it."""
+    functions.hold("shop-aster", code("old"), SETTINGS)
+    killed = abandoned(functions, "shop-aster")
+    names = ("shop-alpha", "shop-aster", "shop-beta")
+    with claim_of(functions, names=names, existing=names).hold():
+        assert list(NAMES) == claims(functions)
         with pytest.raises(ChangedMeanwhileError):
             killed.check()
     killed._release()
+
+
+def test_old_claim_that_is_renewed_after_all(functions: FakeFunctions) -> None:
+    """A claim that its slow owner renews while another deployer is about to delete it stays."""
+    functions.hold("shop-aster", code("old"), SETTINGS)
+    slow = abandoned(functions, "shop-aster")
+    names = ("shop-alpha", "shop-aster", "shop-beta")
+    stop = Cancellation()
+    waiting = claim_of(functions, names=names, existing=names, waiting=lambda _: stop.request(), stop=stop)
+
+    def renews(operation: str) -> None:
+        if operation == "UpdateAlias":
+            functions.before = lambda _: None
+            slow.check()
+
+    functions.before = renews
+    with pytest.raises(StoppedError):
+        waiting.hold().__enter__()
+    slow.check()
+
+    assert ["shop-aster"] == claims(functions)
+    slow._release()
+
+
+def test_lost_claim_is_not_released(functions: FakeFunctions) -> None:
+    """A deployer whose claim is old makes sure that it is still its own before it deletes it."""
+    slow = claim_of(functions)
+    with slow.hold():
+        functions.clock += VALID_SECONDS + 1
+        successor = claim_of(functions).hold()
+        successor.__enter__()
+
+    assert list(NAMES) == claims(functions)
+    successor.__exit__(None, None, None)
+    assert [] == claims(functions)
 
 
 def test_function_with_the_claim_is_deleted_while_waiting(functions: FakeFunctions) -> None:

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+
+
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,39 +18,49 @@ from aws.fakes import Cloud
 from aws.lambdafakes import code, digest, unzipped
 from lamina.aws.api.functions import Settings, Zip
 from lamina.aws.deploy.apply import Progress
+from lamina.aws.deploy.claim import ClaimTimes
 from lamina.aws.deploy.config import DeployConfig
-from lamina.aws.deploy.service import ServiceDeployment
+from lamina.aws.deploy.function_change import Creation, Patience
+from lamina.aws.deploy.service import ServiceDeployment, ServicePlan
 from lamina.aws.destination.destination import Destination
 from lamina.core.errors import CheckFailedError
+
+
+from lamina.core.errors import AwsError, StoppedError
 from lamina.core.target import Target
 from lamina.core.values import Build, Package
 from lamina.project.external import AllowedLayer
 from pipeline.checks.made import make_service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+ROLE = "arn:aws:iam::123456789012:role/service"
 SETTINGS = Settings(layers=(), handler="app.handler", runtime="python3.13")
 DATADOG = "arn:aws:lambda:eu-west-1:464622532012:layer:Datadog-Extension:80"
 TOOLS = "arn:aws:lambda:eu-west-1:999999999999:layer:tools:3"
 OLD, NEW, THEIRS = code("old"), code("new"), code("theirs")
 
 
-def deployment(directory: Path, *names: str) -> ServiceDeployment:
-    """Return the deployment of functions *names*, without layers."""
+def deployment(
+    directory: Path, *names: str, content: bytes = NEW, create: bool = False, known: tuple[str, ...] = ()
+) -> ServiceDeployment:
+    """Return the deployment of functions *names*, without layers; *known* are the names of all, if there are more."""
+    directory.mkdir(exist_ok=True)
     path = directory / "new.zip"
-    path.write_bytes(NEW)
+    path.write_bytes(content)
     packages = tuple(
         Package(
             name=name,
             handler="app.handler",
             path=path,
-            sha256=hashlib.sha256(NEW).hexdigest(),
-            zipped_bytes=len(NEW),
-            unzipped_bytes=unzipped(NEW),
+            sha256=hashlib.sha256(content).hexdigest(),
+            zipped_bytes=len(content),
+            unzipped_bytes=unzipped(content),
             files=1,
             layers=(),
-            total_unzipped_bytes=unzipped(NEW),
+            total_unzipped_bytes=unzipped(content),
             console_editable=True,
         )
         for name in names
@@ -62,9 +78,11 @@ def deployment(directory: Path, *names: str) -> ServiceDeployment:
         build=build,
         layers=(),
         config=DeployConfig(),
-        creation=None,
+        creation=Creation(role=ROLE) if create else None,
         directory=directory,
-        names=tuple(f"shop-{name}" for name in names),
+        names=tuple(f"shop-{name}" for name in known or names),
+        claim_times=ClaimTimes(poll_seconds=0.005),
+        patience=Patience(poll_seconds=0.01),
     )
 
 
@@ -127,3 +145,122 @@ def test_layers_of_other_accounts(tmp_path: Path, content: bytes) -> None:
 
     plan = refusing(tmp_path, DATADOG, "arn:aws:lambda:*:999999999999:layer:*").plan((), [destination], create=False)
     assert (content == OLD) == plan.is_change
+
+
+ALL = ("alpha", "beta", "gamma")
+
+
+@pytest.mark.parametrize(
+    "others", [ALL, ("beta", "gamma"), ("alpha", "beta"), ("beta", "delta"), ("gamma",)], ids="-".join
+)
+def test_two_deployers_create_the_functions_at_once(tmp_path: Path, others: tuple[str, ...]) -> None:
+    """If no function exists, one deployer waits for the other, also if they create different ones, and then deploys on top."""
+    cloud = Cloud()
+    destinations = [Destination(cloud.connect(), bucket=None, prefix="") for _ in range(2)]
+    plans = [
+        deployment(tmp_path / name, *names, content=content, create=True).plan((), [destination], create=True)
+        for name, names, content, destination in zip(
+            ("one", "other"), (ALL, others), (NEW, THEIRS), destinations, strict=True
+        )
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(ServicePlan.apply, plans))
+
+    assert [None, None] == [outcome.error for outcome in outcomes]
+    found = {name: held.state.code_sha256 for name, held in cloud.functions.functions.items()}
+    assert {f"shop-{name}" for name in (*ALL, *others)} == set(found)
+    assert len({found[f"shop-{name}"] for name in set(ALL) & set(others)}) == 1
+    assert {digest(NEW)} >= {found[f"shop-{name}"] for name in set(ALL) - set(others)}
+    assert not any(held.aliases for held in cloud.functions.functions.values())
+
+
+def test_functions_that_another_deployer_has_created_since_the_plan(tmp_path: Path) -> None:
+    """A plan that only creates functions is made again if one of them exists in the meantime."""
+    cloud = Cloud()
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha", "beta", create=True).plan((), [destination], create=True)
+    cloud.functions.hold("shop-beta", THEIRS, SETTINGS)
+    (place,) = plan.apply().places
+
+    assert (None, Progress.DEPLOYED) == (place.error, place.progress)
+    assert {digest(NEW)} == {held.state.code_sha256 for held in cloud.functions.functions.values()}
+
+
+def test_failed_creation_of_the_first_function(tmp_path: Path) -> None:
+    """If the first function is created but a later one is not, nothing is left of either."""
+    cloud = Cloud()
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha", "beta", create=True).plan((), [destination], create=True)
+
+    def refuse(operation: str) -> None:
+        if operation == "CreateFunction" and cloud.functions.functions:
+            raise AwsError("no")
+
+    cloud.functions.before = refuse
+    (place,) = plan.apply().places
+
+    assert "no; all functions and aliases were rolled back" == str(place.error)
+    assert (Progress.ROLLED_BACK, {}) == (place.progress, cloud.functions.functions)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[Callable[[], None]]:
+    """A function that interrupts the main thread as Ctrl-C does, also if the tests run in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+
+
+def is_stopped(destination: Destination) -> bool:
+    try:
+        destination.stop.check()
+    except StoppedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (
+            "PublishVersion",
+            "UpdateFunctionCode",
+            "interrupted again during the rollback; these functions may have new code or layers: `shop-alpha`, `shop-beta`",
+        ),
+        ("GetFunction", "GetFunction", "interrupted again; no function is half deployed"),
+    ],
+)
+def test_interrupted_twice(tmp_path: Path, ctrl_c: Callable[[], None], first: str, second: str, message: str) -> None:
+    """A second Ctrl-C does not wait for the rollback. The error names the functions that may be half deployed, and how to go on."""
+    cloud, goes_on = Cloud(), threading.Event()
+    for name in ("shop-alpha", "shop-beta"):
+        cloud.functions.hold(name, OLD, SETTINGS, alias="live")
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha", "beta").plan((), [destination], create=False)
+    pressed: list[str] = []
+
+    def press(called: str) -> None:
+        if not pressed and called == first:
+            pressed.append(called)
+            time.sleep(0.05)  # until the main thread waits
+            ctrl_c()
+            while not is_stopped(destination):
+                time.sleep(0.01)
+        if len(pressed) == 1 and called == second:
+            pressed.append(called)
+            ctrl_c()
+            goes_on.wait(20)
+
+    cloud.functions.before = press
+    outcome = plan.apply()
+    goes_on.set()
+    for thread in threading.enumerate():
+        if thread.name.startswith("lamina-place"):
+            thread.join()
+
+    assert [first, second] == pressed
+    assert isinstance(outcome.error, StoppedError)
+    assert message == str(outcome.error)
+    (place,) = outcome.places
+    assert (place.progress is Progress.FAILED) == ("these functions" in message)
+    assert (outcome.error.hint == "finish the deployment: `lamina deploy`") == ("these functions" in message)

@@ -8,8 +8,10 @@ the next phase starts. Before the first phase, the code to be replaced is saved.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from lamina.aws.deploy.code_upload import CodeUploader
@@ -22,7 +24,7 @@ from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from lamina.aws.api.functions import Functions
@@ -82,11 +84,11 @@ class Deployment:
         Prepare the changes without making any.
 
         *directory* receives the zips of the functions' old code; code that it already contains is not downloaded again. Zips larger
-        than *direct_bytes* (by default Lambda's limit for an API call) go through *bucket*. *claim* keeps other deployers away; if
-        it is not held yet, because no function of the service exists, it is taken with the first function. *stop* is checked between
-        two steps; a stop request rolls all functions back.
+        than *direct_bytes* (by default Lambda's limit for an API call) go through *bucket*. *claim* keeps other deployers away. *stop* is
+        checked between two steps; a stop request rolls all functions back.
         """
         self.progress = Progress.UNTOUCHED
+        self._begun: FunctionChange | None = None
         self._steps = steps
         self._claim = claim
         self._stop = stop or Cancellation()
@@ -121,58 +123,116 @@ class Deployment:
         failure, rolls all functions back, then raises `DeployError`, or `StoppedError` if a stop was requested. The message lists each
         function that could not be rolled back.
         """
-        changes = list(self._changes.values())
-        if changes:
-            self._reporter.stage("deploying functions", total=len(changes))
-        try:
+        changes = self._sorted_changes
+        if self._begun is None:
             self._prepare(changes)
-        except StoppedError as error:
-            raise StoppedError(f"{error}; no function was changed") from error
-        try:
-            self._each(FunctionChange.change_latest, self._begin(changes))
+        with self._undone():
+            if self._begun is None:
+                self._each(FunctionChange.create, changes, workers=1)
+            self._each(FunctionChange.change_latest, (each for each in changes if each is not self._begun))
             for phase in _LATER_PHASES:
                 self._each(phase, changes)
-        except BaseException as error:
-            is_touched = any(each.touched for each in changes)
-            self.progress = Progress.FAILED if is_touched else Progress.UNTOUCHED
-            problems = _put_back(changes, self._check_claim)
-            if is_touched and not problems:
-                self.progress = Progress.ROLLED_BACK
-            if isinstance(error, LaminaError):
-                raise _undone(error, problems, changes) from error
-            raise
         self.progress = Progress.DEPLOYED
         return self.outcomes()
 
+    def begin(self, claim: Claim) -> bool:
+        """
+        Create the first function, take *claim* with it, and create the others. Call this before `run` if no function of the service exists.
+
+        Return ``False`` if another deployer creates or deploys functions of the service at the same time. Nothing of this deployment is
+        left then; wait for the other one, and plan again. Raises the same errors as `run`.
+        """
+        changes = self._sorted_changes
+        self._prepare(changes)
+        first, *others = changes
+        with self._undone():
+            self._each(FunctionChange.create, [first])
+            if first.touched and self._is_first(first, claim):
+                self._begun = first
+                self._each(FunctionChange.create, others, workers=1)
+                if all(each.touched for each in changes):
+                    return True
+        if problems := self._put_back():
+            lost = ChangedMeanwhileError(
+                "another run deploys functions of this service at the same time", hint="run `lamina deploy` again"
+            )
+            raise _explained(lost, problems, changes)
+        return False
+
+    def _is_first(self, created: FunctionChange, claim: Claim) -> bool:
+        """Take *claim* with the function *created*. Return whether no other deployer has done so, or deploys other functions."""
+        try:
+            self._each(FunctionChange.change_latest, [created])
+        except ChangedMeanwhileError:
+            is_alone = False
+        else:
+            is_alone = claim.begin(created.name)
+        # If another deployer has begun to change the function, it must not be deleted.
+        created.touched = claim.is_held and created.is_untouched()
+        return is_alone and created.touched
+
     def _prepare(self, changes: Sequence[FunctionChange]) -> None:
         """Save the old code, and upload the new code to the bucket."""
-        self._each(FunctionChange.save_code, changes)
-        new_code = {
-            (each.package.sha256, each.storage.storage): each for each in reversed(changes) if each.action.brings_code
-        }
-        self._each(FunctionChange.upload_code, new_code.values())
+        if changes:
+            self._reporter.stage("deploying functions", total=len(changes))
+        try:
+            self._each(FunctionChange.save_code, changes)
+            bringing = [each for each in reversed(changes) if each.action.brings_code]
+            new_code = {(each.package.sha256, each.storage.storage): each for each in bringing}
+            self._each(FunctionChange.upload_code, new_code.values())
+        except StoppedError as error:
+            raise StoppedError(f"{error}; no function was changed") from error
+
+    @contextmanager
+    def _undone(self) -> Iterator[None]:
+        """Roll all functions back if the ``with`` block fails, and add the result to its error."""
+        try:
+            yield
+        except BaseException as error:
+            problems = self._put_back()
+            if isinstance(error, LaminaError):
+                raise _explained(error, problems, tuple(self._changes.values())) from error
+            raise
+
+    def _put_back(self) -> tuple[str, ...]:
+        """Roll the functions back, aliases first, and return one message for each rollback step that failed."""
+        touched = [each for each in self._changes.values() if each.touched]
+        self.progress = Progress.FAILED if touched else Progress.UNTOUCHED
+        problems: list[str | None] = []
+        for undo in (FunctionChange.put_back_alias, FunctionChange.put_back_latest):
+            problems += in_parallel(partial(self._attempt, undo), touched, workers=_WORKERS)
+        # Both steps of a function may fail for the same reason.
+        found = tuple(dict.fromkeys(each for each in problems if each is not None))
+        if touched and not found:
+            self.progress = Progress.ROLLED_BACK
+        return found
+
+    def _attempt(self, undo: Callable[[FunctionChange], None], change: FunctionChange) -> str | None:
+        """Roll *change* back, and return a message if that failed."""
+        # A requested stop must not interrupt the rollback. If the claim is lost, another deployer is responsible for the functions.
+        change.check = self._check_claim
+        try:
+            undo(change)
+        except LaminaError as error:
+            return f"`{change.name}` could not be rolled back: {error}"
+        return None
+
+    def abandon(self) -> tuple[str, ...]:
+        """Return the names of the functions that would be half deployed if the process ended now, after a request to stop."""
+        left = tuple(each.name for each in self._changes.values() if each.touched and not each.is_back)
+        if self.progress is Progress.DEPLOYED or not left:
+            return ()
+        self.progress = Progress.FAILED
+        return left
+
+    @property
+    def _sorted_changes(self) -> Sequence[FunctionChange]:
+        """The changes by the names of the functions: of two deployers that create the same functions, one is the first at all of them."""
+        return sorted(self._changes.values(), key=lambda each: each.name)
 
     def outcomes(self) -> tuple[DeployOutcome, ...]:
         """Return the outcome of each function after `run`, even if it failed, in the plan's order."""
         return tuple(self._outcome(step) for step in self._steps)
-
-    def _begin(self, changes: Sequence[FunctionChange]) -> Sequence[FunctionChange]:
-        """
-        Create the first function alone if no function of the service exists, take the claim, and return the remaining changes.
-
-        Raises `ChangedMeanwhileError` if another deployer creates the functions at the same time.
-        """
-        if not changes or self._claim is None or self._claim.is_held:
-            return changes
-        first = min(changes, key=lambda each: each.name)
-        self._each(FunctionChange.change_latest, [first])
-        if not self._claim.take(first.name):
-            # The other deployer has begun to change the function, so a rollback must not delete it.
-            first.touched = False
-            raise ChangedMeanwhileError(
-                f"another run deploys function `{first.name}` at the same time", hint="run `lamina deploy` again"
-            )
-        return [each for each in changes if each is not first]
 
     def _check(self) -> None:
         self._stop.check()
@@ -191,14 +251,16 @@ class Deployment:
             version = previous_version(step)
         return DeployOutcome(step=step, version=version, sent_bytes=change.sent_bytes)
 
-    def _each(self, phase: Callable[[FunctionChange], None], changes: Iterable[FunctionChange]) -> None:
+    def _each(
+        self, phase: Callable[[FunctionChange], None], changes: Iterable[FunctionChange], *, workers: int | None = None
+    ) -> None:
         """Run *phase* on *changes* in parallel. After a failure, start no further change, wait for the running ones, then raise the error."""
 
         def checked(change: FunctionChange) -> None:
             self._check()
             phase(change)
 
-        in_parallel(checked, changes, workers=_WORKERS)
+        in_parallel(checked, changes, workers=workers or _WORKERS)
 
 
 def previous_version(step: FunctionStep) -> str | None:
@@ -207,24 +269,7 @@ def previous_version(step: FunctionStep) -> str | None:
     return None if alias is None else alias.version
 
 
-def _put_back(changes: Sequence[FunctionChange], check: Callable[[], None]) -> tuple[str, ...]:
-    """Roll the functions back, aliases first, and return one message for each rollback step that failed."""
-    problems: list[str] = []
-    touched = [each for each in changes if each.touched]
-    for undo in (FunctionChange.put_back_alias, FunctionChange.put_back_latest):
-        for change in touched:
-            # A requested stop must not interrupt the rollback. If the claim is lost, another deployer is responsible for the functions.
-            change.check = check
-            try:
-                undo(change)
-            except LaminaError as error:
-                problems.append(f"`{change.name}` could not be rolled back: {error}")
-    # Both steps of a function may fail for the same reason.
-    problems = list(dict.fromkeys(problems))
-    return tuple(problems)
-
-
-def _undone(
+def _explained(
     error: LaminaError, problems: Sequence[str], changes: Sequence[FunctionChange]
 ) -> DeployError | StoppedError:
     """Return *error* with the result of the rollback added to its message."""

@@ -1,10 +1,14 @@
 """
 Let one deployer at a time change the functions of a service.
 
-The claim is an alias of the service's first function. Lambda creates an alias only if there is none of that name, so of several
-deployers exactly one gets the claim, with and without a bucket. The others wait. Anyone who has the claim reads the functions again. The
-description of the alias has the time of the latest renewal by AWS's clock. A deployer may be killed, so another one takes over a claim that is too old.
-A deployer that was only slow finds that its claim is lost before its next change, and changes nothing more.
+The claim is an alias of the first and of the last function of the service that exist, by name. Lambda creates an alias only if there is none
+of that name, so of several deployers exactly one gets the claim, with and without a bucket. The others wait. Anyone who has the claim
+reads the functions again. Deployers may know different functions of the service, for example if one of them has a new function: they meet
+at the end that both know. Everyone goes through the functions in the order of their names, and waits only for claims on later functions
+than those that it has claimed, so no two wait for each other.
+
+The description of the alias has the time of the latest renewal by AWS's clock. A deployer may be killed, so another one takes over a claim
+that is too old. A deployer that was only slow finds that its claim is lost before its next change, and changes nothing more.
 
 The revision that a change names is always read before the claim is checked. So if another deployer takes over right after the check,
 Lambda rejects the change.
@@ -24,7 +28,7 @@ from lamina.aws.api.functions import LATEST
 from lamina.core.errors import AwsError, ChangedMeanwhileError, DeployError, LaminaError, StoppedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from lamina.aws.api.account import Account
     from lamina.aws.api.functions import AliasState, Functions
@@ -48,7 +52,10 @@ class ClaimTimes:
     renew_seconds: float = 6.0
     poll_seconds: float = 1.0
     conflicts: int = 30
-    """How often in a row Lambda may say that there is a claim when it is taken, and that there is none when it is read."""
+    """
+    How often in a row Lambda may say that there is a claim when it is taken, and that there is none when it is read; and how often to look
+    whether another deployer retreats.
+    """
     sleep: Callable[[float], None] = time.sleep
 
 
@@ -96,6 +103,17 @@ class _Waiting:
         self._times.sleep(self._times.poll_seconds)
 
 
+@dataclass(kw_only=True, slots=True)
+class _Alias:
+    """The claim on one function."""
+
+    function: str
+    revision: str
+    renewed_at: float
+    """The time in seconds since 1970, by AWS's clock, before the latest renewal."""
+    is_lost: bool = False
+
+
 class Claim:
     """The claim of one deployer to the functions of a service in one account and region."""
 
@@ -110,7 +128,7 @@ class Claim:
         times: ClaimTimes | None = None,
     ) -> None:
         """
-        Claim the functions *names*, which are all functions of the service that this deployer knows, by the first one that exists.
+        Claim the functions *names*, which are all functions of the service that this deployer knows.
 
         *existing* are those that are known to exist; lamina looks for the others.
         """
@@ -121,24 +139,21 @@ class Claim:
         self._reporter = reporter
         self._times = times or ClaimTimes()
         self._token = os.urandom(8).hex()
-        self._name: str | None = None
-        self._revision = ""
-        self._renewed_at = 0.0
+        self._held: tuple[_Alias, ...] = ()
         self._conflicts = 0
         self._ended = threading.Event()
-        self._lost = threading.Event()
         self._renewing = threading.Lock()
         self._renewal: threading.Thread
 
     @property
     def is_held(self) -> bool:
         """Whether this deployer has taken the claim. It has none as long as no function of the service exists."""
-        return self._name is not None
+        return bool(self._held)
 
     @property
     def is_lost(self) -> bool:
         """Whether another deployer has taken over the claim, or may have released it since."""
-        return self._lost.is_set()
+        return any(each.is_lost for each in self._held)
 
     def check(self) -> None:
         """
@@ -147,22 +162,21 @@ class Claim:
         This needs a request only if the latest renewal is not recent, for example after the process was stopped. Raises
         `ChangedMeanwhileError` if the claim is lost, and `AwsError` if it cannot be renewed.
         """
-        if self._name is None:
-            return
-        if self._is_old() and not self.is_lost:
-            self._renew(self._name)
-        if self.is_lost:
-            raise ChangedMeanwhileError(
-                f"another run took over the claim on function `{self._name}`, because this one did not renew it in time",
-                hint="run `lamina deploy` again",
-            )
+        for each in self._held:
+            self._ensure(each)
+            if each.is_lost:
+                raise ChangedMeanwhileError(
+                    f"another run took over the claim on function `{each.function}`, because this one did not renew it in time",
+                    hint="run `lamina deploy` again",
+                )
 
     @contextmanager
     def hold(self) -> Iterator[None]:
         """
         Hold the claim during the ``with`` block. A plan that is older than the claim may be out of date.
 
-        Raises `AwsError`, and `StoppedError` if a stop is requested while waiting.
+        If no function of the service exists, there is nothing to claim yet: see `begin`. Raises `AwsError`, and `StoppedError` if a stop is
+        requested while waiting.
         """
         try:
             self._wait()
@@ -170,47 +184,74 @@ class Claim:
         finally:
             self._release()
 
-    def _wait(self) -> None:
+    def begin(self, name: str) -> bool:
         """
-        Take the claim on the first function that exists, then wait until no other deployer has one on a later function.
+        Take the claim on the function *name*, which this deployer has just created because none existed.
 
-        Deployers may know different functions of the service. Each waits only for later functions than its own, so no two wait for each
-        other.
+        Return ``False`` if another deployer creates or deploys functions of the service at the same time: then do not go on. Of two that
+        have created different functions, the one with the later name retreats, and the other one waits for that.
         """
+        place = self._names.index(name)
+        if not self.take(name) or any(map(self._exists, self._names[:place])):
+            return False
+        for _ in range(self._times.conflicts):
+            if not any(map(self._exists, self._names[place + 1 :])):
+                return True
+            self._stop.check()
+            self._times.sleep(self._times.poll_seconds)
+        return False
+
+    def _wait(self) -> None:
+        """Take the claim, and wait until no other deployer has one on any function that this one knows."""
         waiting = _Waiting(self._stop, self._reporter, self._times)
         while True:
-            self._take_first(waiting)
-            if self._name is None or not self._await_later(self._name, waiting):
+            ends = self._ends()
+            if not self._take_all(ends, waiting):
                 return
-            self._renew(self._name)
-            if not self.is_lost:
+            # While this deployer waited, the other one may have created or deleted functions.
+            self._existing = frozenset()
+            for each in self._held:
+                self._renew(each)
+            if not self.is_lost and tuple(each.function for each in self._held) == self._ends():
                 return
-            # While this deployer waited, the other one deleted the claimed function, which it had created.
-            self._end_renewal()
-            self._name = None
-            self._lost.clear()
+            self._release()
 
-    def _take_first(self, waiting: _Waiting) -> None:
-        for name in self._names:
-            while name in self._existing or self._functions.get(name) is not None:
-                if self.take(name):
-                    return
-                # The other deployer deletes a function that it has created if a later step fails.
-                self._existing = frozenset()
-                waiting.pause()
+    def _ends(self) -> tuple[str, ...]:
+        """Return the first and the last function that exist, which may be the same; nothing if none exists."""
+        first = next(filter(self._exists, self._names), None)
+        if first is None:
+            return ()
+        later = self._names[self._names.index(first) + 1 :]
+        last = next(filter(self._exists, reversed(later)), None)
+        return (first,) if last is None else (first, last)
 
-    def _await_later(self, claimed: str, waiting: _Waiting) -> bool:
-        """Return whether there was a claim on a function after *claimed*. There is none now."""
+    def _exists(self, name: str) -> bool:
+        return name in self._existing or self._functions.get(name) is not None
+
+    def _take_all(self, ends: Sequence[str], waiting: _Waiting) -> bool:
+        """
+        Take the claims on *ends*, and wait for other claims on the functions between them, in the order of their names.
+
+        Return whether the result may be out of date, because this deployer had to wait, or because a function was deleted.
+        """
+        if not ends:
+            return False
         waited = False
-        for name in self._names[self._names.index(claimed) + 1 :]:
-            while self._functions.get(name, CLAIM) is not None and not self._is_free(name):
-                waited = True
-                waiting.pause()
+        for name in self._names[self._names.index(ends[0]) : self._names.index(ends[-1]) + 1]:
+            try:
+                while not (self.take(name) if name in ends else self._is_free(name)):
+                    waited = True
+                    waiting.pause()
+            except AwsError:
+                # A deployer deletes a function that it has created if a later step fails.
+                if self._functions.get(name) is not None:
+                    raise
+                return True
         return waited
 
     def take(self, name: str) -> bool:
         """
-        Take the claim, which is an alias of the function *name*, unless another deployer has it. Return whether it was taken.
+        Take the claim on the function *name*, an alias, unless another deployer has it. Return whether it was taken.
 
         Raises `DeployError` if the alias is not lamina's.
         """
@@ -220,17 +261,20 @@ class Claim:
             claimed = self._taken_over(name)
         if claimed is None:
             return False
-        self._name, self._revision, self._renewed_at = name, claimed.revision, now
-        self._renewal = threading.Thread(target=self._keep, name="lamina-claim", daemon=True)
-        self._renewal.start()
+        with self._renewing:
+            self._held = (*self._held, _Alias(function=name, revision=claimed.revision, renewed_at=now))
+        if len(self._held) == 1:
+            self._renewal = threading.Thread(target=self._keep, name="lamina-claim", daemon=True)
+            self._renewal.start()
         return True
 
     def _taken_over(self, name: str) -> AliasState | None:
         """Return the claim if this deployer has it already, because a reply was lost, or if it is too old and so can be taken over."""
         found = self._functions.alias(name, CLAIM)
         if found is None:
-            # Another deployer may just have released it.
-            self._conflicts += 1
+            # Another deployer may just have released it, or Lambda is still creating the function.
+            function = self._functions.get(name)
+            self._conflicts += function is None or not function.busy
             if self._conflicts > self._times.conflicts:
                 raise DeployError(
                     f"Lambda reports that alias `{CLAIM}` of function `{name}` exists when lamina creates it, and that it does not when "
@@ -245,11 +289,16 @@ class Claim:
 
     def _is_free(self, name: str) -> bool:
         """Return whether no other deployer has a claim on the function *name*; delete one that is too old, so that its owner loses it."""
+        if self._functions.get(name, CLAIM) is None:
+            return True
         found = self._functions.alias(name, CLAIM)
-        if found is not None and self._is_too_old(name, found):
-            self._functions.delete_alias(name, CLAIM)
-            found = None
-        return found is None
+        if found is None or not self._is_too_old(name, found):
+            return found is None
+        # A deletion names no revision. Taking the claim over does, so a claim that is renewed after all is not deleted.
+        if self._moved(name, found.revision) is None:
+            return False
+        self._functions.delete_alias(name, CLAIM)
+        return True
 
     def _is_too_old(self, name: str, found: AliasState) -> bool:
         parts = _DESCRIPTION.match(found.description)
@@ -260,53 +309,57 @@ class Claim:
             )
         return self._functions.now() - int(parts[2]) > self._times.valid_seconds
 
-    def _is_old(self) -> bool:
-        return self._functions.now() - self._renewed_at > self._times.sure_seconds
-
     def _keep(self) -> None:
         """Renew the claim until it is released or lost."""
-        while self._name is not None and not self.is_lost and not self._ended.wait(self._times.renew_seconds):
-            # A renewal that fails is repeated in time. If none succeeds, `check` says so before the next change.
-            with suppress(LaminaError):
-                self._renew(self._name)
+        while not self.is_lost and not self._ended.wait(self._times.renew_seconds):
+            for each in self._held:
+                # A renewal that fails is repeated in time. If none succeeds, `check` says so before the next change.
+                with suppress(LaminaError):
+                    self._renew(each)
 
-    def _renew(self, name: str) -> None:
-        """Renew the claim, or note that it is lost. Raises `AwsError` if neither is known."""
+    def _ensure(self, claim: _Alias) -> None:
+        """Renew *claim* if its latest renewal is not recent."""
+        if not claim.is_lost and self._functions.now() - claim.renewed_at > self._times.sure_seconds:
+            self._renew(claim)
+
+    def _renew(self, claim: _Alias) -> None:
+        """Renew *claim*, or note that it is lost. Raises `AwsError` if neither is known."""
         with self._renewing:
             now = self._functions.now()
             try:
-                claimed = self._moved(name, self._revision)
+                claimed = self._moved(claim.function, claim.revision)
             except AwsError:
                 # The alias may no longer exist.
-                if self._functions.alias(name, CLAIM) is not None:
+                if self._functions.alias(claim.function, CLAIM) is not None:
                     raise
                 claimed = None
             if claimed is None:
-                claimed = self._functions.alias(name, CLAIM)
+                claimed = self._functions.alias(claim.function, CLAIM)
                 if claimed is None or self._token not in claimed.description:
-                    self._lost.set()
+                    claim.is_lost = True
                     return
-            self._revision, self._renewed_at = claimed.revision, now
+            claim.revision, claim.renewed_at = claimed.revision, now
 
     def _moved(self, name: str, revision: str) -> AliasState | None:
         return self._functions.move_alias(
             name, CLAIM, LATEST, revision=revision, description=self._description(), repeats=False
         )
 
-    def _end_renewal(self) -> None:
+    def _release(self) -> None:
+        """Delete the claim, unless it is lost."""
+        if not self._held:
+            return
         self._ended.set()
         self._renewal.join()
         self._ended.clear()
-
-    def _release(self) -> None:
-        if self._name is None:
-            return
-        self._end_renewal()
-        # If the claim remains, the next deployer only has to wait until it is too old.
-        with suppress(LaminaError):
-            found = self._functions.alias(self._name, CLAIM)
-            if found is not None and self._token in found.description:
-                self._functions.delete_alias(self._name, CLAIM)
+        for each in self._held:
+            # If the claim remains, the next deployer only has to wait until it is too old.
+            with suppress(LaminaError):
+                # A deletion names no revision, so the claim must certainly be this deployer's.
+                self._ensure(each)
+                if not each.is_lost:
+                    self._functions.delete_alias(each.function, CLAIM)
+        self._held = ()
 
     def _description(self) -> str:
         return f"lamina deploy {self._token}, renewed {self._functions.now():.0f}: deleted when the deployment ends"

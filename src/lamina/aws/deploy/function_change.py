@@ -97,6 +97,8 @@ class FunctionChange:
     moved: AliasState | None = None
     """The alias after this deployment moved or created it; ``None`` if no reply confirmed that."""
     sent_bytes: int = 0
+    is_back: bool = False
+    """Whether a rollback is complete."""
 
     @property
     def name(self) -> str:
@@ -123,17 +125,11 @@ class FunctionChange:
         """Upload the new code to the bucket, unless it is sent inside the API call."""
         self.sent_bytes += self.uploader.upload(self.package.path, self.storage.storage)
 
-    def change_latest(self) -> None:
-        """Create the function, or change ``$LATEST`` to each state of the plan in turn."""
-        match self.action:
-            case CreateFunction() as action:
-                self._create(action)
-            case UpdateFunction() as action:
-                self._update(action)
-        self.reporter.advance(1)
-
-    def _create(self, action: CreateFunction) -> None:
-        desired, creation = action.desired, self.creation
+    def create(self) -> None:
+        """Start creating the function, if it is to be created."""
+        if not isinstance(self.action, CreateFunction):
+            return
+        action, desired, creation = self.action, self.action.desired, self.creation
         if creation is None:
             raise DeployError(f"creating function `{self.name}` requires an execution role", hint="pass `--role ARN`")
         memory, timeout = creation.sizes.get(desired.function, _DEFAULT_SIZES)
@@ -155,7 +151,20 @@ class FunctionChange:
             self.doubtful = True
             raise
         self.sent_bytes += self.uploader.sent_bytes(self.package.path, self.storage.storage)
-        self.latest = self._expect(self._settled(), action.final)
+
+    def change_latest(self) -> None:
+        """Wait until a new function is created, or change ``$LATEST`` to each state of the plan in turn."""
+        match self.action:
+            case CreateFunction() as action:
+                self.latest = self._expect(self._settled(), action.final)
+            case UpdateFunction() as action:
+                self._update(action)
+        self.reporter.advance(1)
+
+    def is_untouched(self) -> bool:
+        """Return whether ``$LATEST`` still is as this deployment left it."""
+        now = self.functions.get(self.name)
+        return now is not None and self.latest is not None and now.revision == self.latest.revision
 
     def _update(self, action: UpdateFunction) -> None:
         found, *following = states(action)
@@ -285,6 +294,10 @@ class FunctionChange:
 
         All these states are within Lambda's size limit. Raises `ChangedMeanwhileError` if someone else has changed the function.
         """
+        self._put_back_latest()
+        self.is_back = True
+
+    def _put_back_latest(self) -> None:
         current = self._rested()
         is_last = current is None or self.published is not None or self.latest is None
         if current is not None and self.latest is not None and current.revision == self.latest.revision:

@@ -25,9 +25,10 @@ from lamina.core.reporter import SILENT
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.aws.deploy.claim import ClaimTimes
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.function_change import Creation
     from lamina.aws.deploy.plan import DesiredFunction
@@ -87,6 +88,9 @@ class ServiceDeployment:
     service: Service | None = None
     """The configured service, which decides whether functions may have layers of other accounts; ``None`` if they may."""
     reporter: Reporter = SILENT
+    claim_times: ClaimTimes | None = None
+    patience: Patience | None = None
+    """How to wait for changes of functions; ``None`` for the configured time limits."""
 
     def plan(self, jobs: Sequence[LayerJob], destinations: Sequence[Destination], *, create: bool) -> ServicePlan:
         """
@@ -138,18 +142,17 @@ class ServiceDeployment:
 
     def claim(self, destination: Destination, steps: Sequence[FunctionStep]) -> Claim:
         """Return the claim to the service's functions in *destination*, for which *steps* are planned. It is not held yet."""
-        missing = {step.action.desired.name for step in steps if isinstance(step.action, CreateFunction)}
-        known = {step.action.desired.name for step in steps}
         return Claim(
             destination.services.functions,
-            {*self.names, *known} - missing,
-            existing=known - missing,
+            {*self.names, *(step.action.desired.name for step in steps)},
+            existing={step.action.desired.name for step in steps if not isinstance(step.action, CreateFunction)},
             stop=destination.stop,
             reporter=self.reporter,
+            times=self.claim_times,
         )
 
-    def deployment(self, destination: Destination, steps: Sequence[FunctionStep], claim: Claim) -> Deployment:
-        """Return the deployment of *steps* in *destination*, which holds *claim* against other deployers."""
+    def deployment(self, destination: Destination, steps: Sequence[FunctionStep], claim: Claim | None) -> Deployment:
+        """Return the deployment of *steps* in *destination*, which *claim* protects from other deployers."""
         return Deployment(
             destination.services.functions,
             steps,
@@ -157,7 +160,7 @@ class ServiceDeployment:
             bucket=destination.bucket,
             claim=claim,
             creation=self.creation,
-            patience=_patience(self.config.wait_seconds),
+            patience=self.patience or _patience(self.config.wait_seconds),
             stop=destination.stop,
             reporter=self.reporter,
         )
@@ -221,19 +224,30 @@ class ServicePlan:
                     }
                     desired = service.desired(destination, versions)
                     steps = replan(self.functions[destination], desired, config=service.config)
-                    claim = service.claim(destination, steps)
                     # Without a change, there is nothing to claim.
-                    is_change = any(step.action.is_change for step in steps)
-                    if is_change:
+                    is_ready = not any(step.action.is_change for step in steps)
+                    claim: Claim | None = None
+                    deployments[destination] = service.deployment(destination, steps, claim)
+                    while not is_ready:
+                        stack.close()
+                        claim = service.claim(destination, steps)
                         stack.enter_context(claim.hold())
-                if claim.is_held:
+                        deployments[destination] = service.deployment(destination, steps, claim)
+                        if claim.is_held:
+                            break
+                        # No function exists. Of several deployers, the one that creates and claims the first one goes on.
+                        is_ready = deployments[destination].begin(claim)
+                if not is_ready:
                     # Since the plan, another deployer may have changed any of the functions, also one that the plan keeps.
                     create = service.creation is not None
                     steps = service.survey(destination, desired, create=create, earlier=steps)
-                deployments[destination] = service.deployment(destination, steps, claim)
+                    deployments[destination] = service.deployment(destination, steps, claim)
                 deployments[destination].run()
 
-        attempted = attempt(deploy, self.functions)
+        try:
+            attempted = attempt(deploy, self.functions)
+        except KeyboardInterrupt:
+            return self._outcome(published, deployments, {}, _abandoned(tuple(deployments.values())))
         return self._outcome(published, deployments, attempted.errors, attempted.error)
 
     def _outcome(
@@ -258,6 +272,18 @@ class ServicePlan:
         return ServiceOutcome(
             service=self.deployment.build.service, layers=published.published, places=tuple(places), error=error
         )
+
+
+def _abandoned(deployments: Iterable[Deployment]) -> StoppedError:
+    """Return the error for a second request to stop, which ends the process while *deployments* are being rolled back."""
+    names = [f"`{name}`" for deployment in deployments for name in deployment.abandon()]
+    if not names:
+        return StoppedError("interrupted again; no function is half deployed")
+    return StoppedError(
+        f"interrupted again during the rollback; {'this function' if len(names) == 1 else 'these functions'} may have new code or "
+        f"layers: {', '.join(dict.fromkeys(names))}",
+        hint="finish the deployment: `lamina deploy`",
+    )
 
 
 def _patience(wait_seconds: int | None) -> Patience:

@@ -14,7 +14,7 @@ from lamina.aws.destination.naming import Keys, fill
 from lamina.core.errors import AwsError, LaminaError, StoppedError, WrongRegionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from concurrent.futures import Future
 
     from lamina.aws.api.account import Services
@@ -94,20 +94,25 @@ def attempt(work: Callable[[Destination], _Result], destinations: Iterable[Desti
     try:
         futures = {destination: pool.submit(work, destination) for destination in distinct}
         try:
-            # The main thread would not notice a signal that arrives just before it starts to wait, so it waits for short times.
-            while wait(futures.values(), _TICK_SECONDS).not_done:
-                pass
+            _await(futures.values())
         except KeyboardInterrupt:
             interrupted = True
             for destination in distinct:
                 destination.stop.request()
-            wait(futures.values())
+            _await(futures.values())
     finally:
         pool.shutdown(wait=False)
     errors = _errors(futures)
     error = _combined(errors, len(futures)) if errors else StoppedError("interrupted") if interrupted else None
     results = {each: future.result() for each, future in futures.items() if each not in errors}
     return Attempt(results=results, errors=errors, error=error)
+
+
+def _await(futures: Collection[Future[_Result]]) -> None:
+    """Wait until all *futures* have ended."""
+    # The main thread would not notice a signal that arrives just before it starts to wait, so it waits for short times.
+    while wait(futures, _TICK_SECONDS).not_done:
+        pass
 
 
 def everywhere(
