@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -769,3 +770,86 @@ def test_rejected_first_change(tmp_path: Path) -> None:
         deployment.run()
 
     assert deployment.progress is Progress.UNTOUCHED
+
+
+def test_functions_are_rolled_back_at_the_same_time(tmp_path: Path) -> None:
+    """A rollback of many functions takes about as long as that of one."""
+    shop = Shop(tmp_path)
+    before = shop.lambda_.snapshot()
+    together = threading.Barrier(len(NAMES), timeout=20)
+    shop.lambda_.before = refusing("UpdateAlias")
+
+    def sleep(_: float) -> None:
+        # Lambda is asked for the state of a change in progress, and no function is ready before all are asked for.
+        if "UpdateAlias" in shop.lambda_.calls:
+            together.wait()
+
+    patience = Patience(poll_seconds=0, sleep=sleep)
+    with pytest.raises(DeployError, match="no; all functions and aliases were rolled back"):
+        Deployment(shop.lambda_, shop.steps(), directory=tmp_path, bucket=None, patience=patience).run()
+
+    assert before == shop.lambda_.snapshot()
+
+
+def test_managed_instances_that_are_not_published(tmp_path: Path) -> None:
+    """If publishing for callers without a version fails before Lambda accepts it, nothing was changed."""
+    shop = Shop(tmp_path, alias=None)
+    shop.lambda_.hold("shop-beta", shop.new, settings(NEW))
+    held = shop.lambda_.functions["shop-beta"]
+    held.state = replace(held.state, is_managed=True)
+    held.versions[PUBLISHED] = replace(held.state, version=PUBLISHED, code_sha256="earlier")
+    steps = tuple(step for step in shop.steps(None) if step.action.desired.name == "shop-beta")
+    deployment = shop.deployment(steps)
+    shop.lambda_.before = refusing("PublishVersion")
+    with pytest.raises(DeployError, match="no; nothing was changed"):
+        deployment.run()
+
+    assert deployment.progress is Progress.UNTOUCHED
+
+
+def test_created_function_that_somebody_changes_is_not_deleted(tmp_path: Path) -> None:
+    """A function is read right before it is deleted, because a deletion names no revision."""
+    shop = Shop(tmp_path)
+    del shop.lambda_.functions["shop-beta"]
+    steps = shop.steps(create=True)
+    rejected = refusing("CreateAlias")
+    asked: list[str] = []
+
+    def change(operation: str) -> None:
+        if "CreateAlias" in shop.lambda_.calls and operation == "GetFunction" and not asked:
+            asked.append(operation)
+            held = shop.lambda_.functions["shop-beta"]
+            held.state = replace(held.state, revision="theirs")
+
+    shop.lambda_.before, shop.lambda_.after = rejected, change
+    with pytest.raises(DeployError) as caught:
+        shop.deployment(steps[1:2], Creation(role=ROLE)).run()
+
+    assert "`shop-beta` could not be rolled back: function `shop-beta` was changed by someone else" in str(caught.value)
+    assert "shop-beta" in shop.lambda_.functions
+
+
+def test_created_alias_that_somebody_moves_is_not_deleted(tmp_path: Path) -> None:
+    """An alias is read right before it is deleted: after the check of the claim, which may take long."""
+    shop = Shop(tmp_path, alias=None)
+
+    class Slow(Claim):
+        """A claim whose check takes so long that somebody moves the alias."""
+
+        def check(self) -> None:
+            held = shop.lambda_.functions["shop-alpha"]
+            if "refused" in shop.lambda_.calls and "live" in held.aliases:
+                held.aliases["live"] = replace(held.aliases["live"], version="$LATEST", revision="theirs")
+
+    def refuse(operation: str) -> None:
+        if operation == "CreateAlias" and operation in shop.lambda_.calls[:-1]:
+            shop.lambda_.calls.append("refused")
+            raise AwsError("no")
+
+    claim = Slow(shop.lambda_, (), existing=(), stop=Cancellation(), reporter=SILENT)
+    steps = shop.steps("live")
+    shop.lambda_.before = refuse
+    with pytest.raises(DeployError):
+        shop.deployment(steps[:2], claim=claim).run()
+
+    assert "theirs" in {alias.revision for held in shop.lambda_.functions.values() for alias in held.aliases.values()}

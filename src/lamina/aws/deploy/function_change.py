@@ -226,7 +226,6 @@ class FunctionChange:
     def republish(self) -> None:
         """Publish ``$LATEST`` as `PUBLISHED`, if the function has that version, and wait for it."""
         if isinstance(self.action, UpdateFunction) and self.action.found.latest.is_managed:
-            self.touched = self.republished = True
             self._republish(self.action.final)
 
     def _republish(self, state: LatestState) -> None:
@@ -237,10 +236,23 @@ class FunctionChange:
         for attempt in range(_ATTEMPTS):
             revision = self._expect(self._settled(started=None if attempt else self.latest), state).revision
             self.check()
-            version = self.functions.publish_version(self.name, code_sha256=state.code_sha256, revision=revision, to=to)
+            version = self._start_publishing(state, revision, to)
             if version is not None:
                 return version
         raise self._changed()
+
+    def _start_publishing(self, state: LatestState, revision: str, to: str | None) -> FunctionState | None:
+        """Ask for the version, and note whether `PUBLISHED` was replaced, or may have been."""
+        was = self.touched, self.republished
+        if to == PUBLISHED:
+            self.touched = self.republished = True
+        try:
+            return self.functions.publish_version(self.name, code_sha256=state.code_sha256, revision=revision, to=to)
+        except (UnavailableError, UnreachableError):
+            raise
+        except LaminaError:
+            self.touched, self.republished = was
+            raise
 
     def move_alias(self) -> None:
         """Point the alias to the new version, or create it. Raises `ChangedMeanwhileError` if it then points to another version."""
@@ -275,6 +287,8 @@ class FunctionChange:
         action = self.action
         if not self.alias_touched or not isinstance(action, UpdateFunction) or action.alias is None:
             return
+        # A deletion names no revision. So the claim is renewed first if it is old, and nothing comes between reading and deleting.
+        self.check()
         before, now = action.found.alias, self.functions.alias(self.name, action.alias)
         if (
             now is None
@@ -303,11 +317,8 @@ class FunctionChange:
         if current is not None and self.latest is not None and current.revision == self.latest.revision:
             is_last = True
         if isinstance(self.action, CreateFunction):
-            if current is None:
-                return
-            self._expect(current if is_last else None, self.action.final)
-            self.check()
-            self.functions.delete(self.name)
+            if current is not None:
+                self._delete(self._expect(current if is_last else None, self.action.final))
             return
         chain = states(self.action)
         if current is None or LatestState.of(current) not in chain or not is_last:
@@ -317,6 +328,21 @@ class FunctionChange:
         self.latest = current
         if self.republished and self.action.found.published is not None:
             self._republish(chain[0])
+
+    def _delete(self, found: FunctionState) -> None:
+        """
+        Delete the function, which this deployment created, if it still is as it was *found*.
+
+        A deletion names no revision. So the claim is renewed first if it is old, and nothing comes between reading and deleting.
+        """
+        self.check()
+        now = self.functions.get(self.name)
+        if now is None:
+            return
+        if now.revision != found.revision:
+            raise self._changed()
+        self.check()
+        self.functions.delete(self.name)
 
     def _rested(self) -> FunctionState | None:
         """Wait as `_settled` does, but return the state of ``$LATEST`` even if the change failed or timed out."""
