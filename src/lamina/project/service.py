@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
-from lamina.project.budgets import Budget, NO_BUDGET
+from lamina.project.budgets import NO_BUDGET, Budget
 from lamina.project.external import is_refused
 
 if TYPE_CHECKING:

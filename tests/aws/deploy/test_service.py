@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
-
-
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,10 +21,7 @@ from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
 from lamina.aws.deploy.service import ServiceDeployment, ServicePlan
 from lamina.aws.destination.destination import Destination
-from lamina.core.errors import CheckFailedError
-
-
-from lamina.core.errors import AwsError, StoppedError
+from lamina.core.errors import AwsError, CheckFailedError, StoppedError
 from lamina.core.target import Target
 from lamina.core.values import Build, Package
 from lamina.project.external import AllowedLayer
