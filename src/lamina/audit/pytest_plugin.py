@@ -73,7 +73,7 @@ def _findings(project: Path) -> tuple[Finding, ...]:
     from lamina.core.reporter import SILENT
     from lamina.core.store import Store
     from lamina.pipeline.build import build
-    from lamina.pipeline.checks.common import kept
+    from lamina.pipeline.checks.ignoring import divided
     from lamina.project.options import BuildOptions
 
     store = Store.open()
@@ -87,4 +87,4 @@ def _findings(project: Path) -> tuple[Finding, ...]:
         today=dt.datetime.now(tz=dt.UTC).date(),
         venv=Path(sys.prefix),
     )
-    return kept(environment.check(inspection), result.plan.service.ignore)
+    return divided(environment.check(inspection), result.plan.service.ignore)[0]

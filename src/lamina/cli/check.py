@@ -74,9 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     name = _format(arguments)
     if arguments.output is not None:
-        from lamina.cli.publish import remove_old_report
+        from lamina.cli.publish import remove_old_files
 
-        remove_old_report(arguments)
+        remove_old_files(arguments.output)
     console = Console.of(arguments)
     report = _check(arguments, console)
     if arguments.output is not None:

@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from lamina.core.temporary import temporary_directory
 
-    remove_old_files(arguments)
+    remove_old_files(arguments.output, arguments.env_file)
     project = project_of(arguments)
     _check(arguments)
     with Console.of(arguments) as console, temporary_directory("deploy") as directory:

@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Return 1 if ``--check`` is given and something would change.
     """
-    remove_old_files(arguments)
+    remove_old_files(arguments.output, arguments.env_file)
     check_env_file(arguments, "upload_only", "dry_run", "check")
     from lamina.core.temporary import temporary_directory
 
@@ -249,9 +249,9 @@ def deliver(document: dict[str, object], lines: Iterable[str], arguments: argpar
         write_json(arguments.output, document)
 
 
-def remove_old_files(arguments: argparse.Namespace) -> None:
-    """Remove the files of ``--output`` and ``--env-file``, so that those of an earlier run are not taken for this one's. Raises `ConfigError`."""
-    for name in (arguments.output, arguments.env_file):
+def remove_old_files(*names: str | None) -> None:
+    """Remove the files *names*, so that those of an earlier run are not taken for this one's. Raises `ConfigError`."""
+    for name in names:
         # A device or pipe has no earlier content.
         if name is not None and Path(name).is_file():
             try:
