@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from lamina.audit.known import findings_document, findings_place, read_findings
 from lamina.audit.location import Locator
 from lamina.core.frozen import frozen
 from lamina.core.values import Severity
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 FAMILIES: tuple[str, ...] = ("binaries", "content", "templates", "environment", "budgets", "external_layers")
 """The modules of `lamina.audit.families` with a function ``check(inspection) -> Iterable[Finding]``, in the order of the report."""
 
+_FROM_BUILDS = frozenset({"binaries", "content"})
+"""The families whose findings depend on the builds and the configuration alone, so that they are kept in the store."""
 _ORDER = list(Severity)
 
 
@@ -58,7 +61,7 @@ def check(inspection: Inspection) -> CheckResult:
     found = [finding for build in inspection.builds for finding in (*build.findings, *build.ignored)]
     for name in FAMILIES:
         inspection.reporter.stage(f"checking {name}")
-        found += import_module(f"lamina.audit.families.{name}").check(inspection)
+        found += _family(name, inspection)
     found += _entries(inspection, found)
     locator = Locator(service)
     located = sorted(map(locator.located, dict.fromkeys(found)), key=_place)
@@ -69,6 +72,17 @@ def check(inspection: Inspection) -> CheckResult:
         findings=tuple(finding for finding, entry in entries.items() if entry is None),
         ignored=tuple(IgnoredFinding(finding=finding, entry=entry) for finding, entry in entries.items() if entry),
     )
+
+
+def _family(name: str, inspection: Inspection) -> tuple[Finding, ...]:
+    """Return the findings of the family *name*, from the store if it has them."""
+    place = findings_place(name, inspection) if name in _FROM_BUILDS else None
+    if place is not None and (known := inspection.store.read_document(place, read_findings)) is not None:
+        return known
+    found = tuple(import_module(f"lamina.audit.families.{name}").check(inspection))
+    if place is not None:
+        inspection.store.write_document(place, findings_document(found))
+    return found
 
 
 def _place(finding: Finding) -> tuple[int, str, int, str, str]:

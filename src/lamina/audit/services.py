@@ -10,7 +10,6 @@ from lamina.audit.report import UncheckedService
 from lamina.core.errors import LaminaError
 from lamina.core.frozen import frozen
 from lamina.pipeline import report, state, workspace
-from lamina.pipeline.build import build
 from lamina.pipeline.last_build import last_options
 from lamina.project import config
 from lamina.project.newer_facts import refuse_different_facts
@@ -89,6 +88,9 @@ def _build_alone(
     reporter: Reporter,
 ) -> _Built:
     """Yield the builds of the only one of *projects*, and show its progress."""
+    # Importing the pipeline takes longer than checking an unchanged service.
+    from lamina.pipeline.build import build
+
     for project in projects:
         try:
             result = build(project, request.options, store=store, team_store=team_store, reporter=reporter)

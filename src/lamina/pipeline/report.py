@@ -117,8 +117,8 @@ def _build(content: dict[str, Any], project: Path) -> Build:
         target=Target.of(**content["target"]),
         layers=tuple(_read_layer(row, project) for row in content["layers"]),
         packages=tuple(_read_package(row, project) for row in content["functions"]),
-        findings=tuple(map(_read_finding, content["findings"])),
-        ignored=tuple(map(_read_finding, content.get("ignored", ()))),
+        findings=tuple(map(read_finding, content["findings"])),
+        ignored=tuple(map(read_finding, content.get("ignored", ()))),
         reused=content["reused"],
         seconds=content["seconds"],
     )
@@ -169,7 +169,8 @@ def _package(package: Package, project: Path) -> dict[str, object]:
     }
 
 
-def _read_finding(row: dict[str, Any]) -> Finding:
+def read_finding(row: dict[str, Any]) -> Finding:
+    """Return the finding that `finding_document` wrote as *row*. Raises one of `INVALID` if it did not."""
     return Finding(**(row | {"severity": Severity(row["severity"])}))
 
 
