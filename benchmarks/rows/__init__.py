@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmarks.rows import (
     build,
+    checking,
     composing,
     deploying,
     fetching,
@@ -48,6 +49,7 @@ class Group(Protocol):
 GROUPS: dict[str, Group] = {
     "floor": floor,
     "build": build,
+    "checking": checking,
     "locking": locking,
     "fetching": fetching,
     "lines": lines,
