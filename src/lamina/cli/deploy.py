@@ -127,7 +127,8 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
             creation=_creation(arguments, functions),
             directory=directory / "functions",
             names=tuple(deploying.name(chosen.service, package.name) for package in built.builds[0].packages),
-            service=configured,
+            # The guide for a migration is also for functions whose layers are to be replaced.
+            service=None if arguments.migrate else configured,
             reporter=console,
         )
         console.stage("comparing with AWS")

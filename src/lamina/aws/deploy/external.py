@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from lamina.aws.deploy.plan import KeepFunction
 from lamina.core.errors import CheckFailedError
-from lamina.core.text import count
 from lamina.project.publishers import cure, described
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def refuse_external(actions: Iterable[Action], service: Service, *, account: str
         if service.refuses(arn, account)
     ]
     if refused:
-        text = "\n  ".join((f"{count(len(refused), 'layer')} of other accounts are not allowed", *refused))
+        text = "\n  ".join((f"{len(refused)} layers of other accounts are not allowed", *refused))
         raise CheckFailedError(
             refused[0] if len(refused) == 1 else text,
             hint="detach the layer, or allow it in the configuration, then run `lamina deploy` again; no function was changed",
