@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lamina.cdk.lookup import FoundFunction
     from lamina.cdk.options import FunctionKeywords
     from lamina.core.target import Target
+    from lamina.project.service import Service
 
 # With each of these options, CDK adds a layer to the function (aws-cdk-lib 2.275, 2026-11).
 _LAYERS_BY_OPTION = ("adot_instrumentation", "insights_version", "params_and_secrets")
@@ -39,6 +40,9 @@ class PythonFunction(Function):
 
     Errors become annotations instead of exceptions. A function that was not built has placeholder code, which Lambda rejects.
     """
+
+    # CDK may call `add_layers` before the constructor has ended.
+    _service: Service | None = None
 
     def __init__(
         self,
@@ -90,11 +94,12 @@ class PythonFunction(Function):
         """The function's name in `[tool.lamina.functions]`; empty if no function could be chosen."""
         self.layers_unknown = False
         """Whether a layer was created by another construct than `PythonLayerVersion`; lamina cannot detect changes in its content."""
+        self._service = answer.service
         self._version_with(found.layers)
+        if added:
+            self._watch()
         add_problems(self, answer.problems)
         add_errors(self, (*choice.errors, *found.errors, *_not_accepted(misplaced, choice.name)))
-        if answer.service is not None:
-            StackEnvironment.of(scope).check.watch_function(self, answer.service)
         if "bundling" in misplaced:
             add_warning(self, "bundling", BUNDLING)
         for rule, message in found.warnings:
@@ -118,6 +123,13 @@ class PythonFunction(Function):
             elif isinstance(each, LayerVersion):
                 # An imported layer is not a `LayerVersion`; its ARN contains its version, so CDK detects a change.
                 self.layers_unknown = True
+            else:
+                self._watch()
+
+    def _watch(self) -> None:
+        """Check at synthesis whether the function has layers of other accounts: imported ones, or those that CDK adds for options."""
+        if self._service is not None:
+            StackEnvironment.of(self).check.watch_function(self, self._service)
 
 
 def live_alias(function: Function, alias_name: str = "live") -> Alias:
