@@ -100,9 +100,7 @@ Outputs:
         "layers": [(ARN, 6), ("Common", 24), ("arn:*:lambda:*:${AWS::AccountId}:layer:own:*", 25)],
         "content": ".lamina/functions/create.zip",
     }
-    assert [(each.setting, each.reason) for each in create.unknown] == [
-        ("layers", "`shared` is imported from another stack")
-    ]
+    assert create.unknown == ()
     assert rows(create.imports) == [("shared", 26)]
     assert facts(common) == {
         "runtimes": [("python3.12", 13), ("python3.13", 14)],

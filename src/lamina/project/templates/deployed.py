@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lamina.project.templates.settings import FunctionSettings, Unknown, not_python
-from lamina.project.templates.types import Deployed, Stated
+from lamina.project.templates.types import Deployed, Stated, UnknownSetting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,26 +25,26 @@ def deployed(
     handler: Any = None,
     content: Any = None,
     construct: str | None = None,
-    imports: tuple[Stated, ...] = (),
+    imports: Mapping[int, str] | None = None,
 ) -> Deployed | None:
     """
     Return the function or layer *name* as it is deployed, or ``None`` if it is not for Python.
 
     *values* are the evaluated ``runtime``, ``architecture`` and ``layers``: one value each or a list. *place* returns the
     place of the item with an index in one of them. *refer* is the function's, as `FunctionSettings.layers` needs it; a layer has
-    none. *handler* and *content* are ignored if they are not texts.
+    none. *handler* and *content* are ignored if they are not texts. *imports* are the names of the exports of other stacks that
+    layers are imported from, by their index.
     """
-    settings = FunctionSettings()
+    unknown: dict[tuple[str, str], None] = {}
     found: dict[str, tuple[Stated, ...]] = {}
     for setting in ("runtime", "architecture", "layers"):
         written = values.get(setting)
         items = written[:_MOST_ITEMS] if isinstance(written, list) else [written]
         if setting == "layers" and refer is not None:
-            references = [settings.layer(refer(item)) for item in items]
-            items = [None if reference is None else reference.name for reference in references]
-        for item in items:
-            if isinstance(item, Unknown):
-                settings.mark_unknown(setting, item.reason)
+            items = [_layer(refer(item)) for item in items]
+        for index, item in enumerate(items):
+            if isinstance(item, Unknown) and not (setting == "layers" and index in (imports or {})):
+                unknown[setting, item.reason] = None
         found[setting] = tuple(
             Stated(value=item, origin=place(setting, index))
             for index, item in enumerate(items)
@@ -63,6 +63,14 @@ def deployed(
         runtimes=runtimes,
         architectures=found["architecture"],
         layers=found["layers"],
-        imports=imports,
-        unknown=settings.unknown,
+        imports=tuple(Stated(value=export, origin=place("layers", index)) for index, export in (imports or {}).items()),
+        unknown=tuple(UnknownSetting(setting=setting, reason=reason) for setting, reason in unknown),
     )
+
+
+def _layer(value: Any) -> str | Unknown | None:
+    """Return the name or the ARN of the layer that *value* is, why it is unknown, or ``None`` if it is not set."""
+    settings = FunctionSettings()
+    layer = settings.layer(value)
+    reason = settings.reasons.get("layers")
+    return layer.name if layer is not None else None if reason is None else Unknown(reason=reason)

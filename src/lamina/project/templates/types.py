@@ -150,7 +150,7 @@ class Deployed:
     imports: tuple[Stated, ...] = ()
     """The names of the exports of other stacks that the function's layers are imported from, with ``*`` for unknown parts."""
     unknown: tuple[UnknownSetting, ...] = ()
-    """Why the runtime, the architecture or a layer is unknown."""
+    """Why the runtime, the architecture or layers are unknown, except those in *imports*."""
 
     @property
     def label(self) -> str:

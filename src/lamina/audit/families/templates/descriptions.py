@@ -113,8 +113,7 @@ def _is_below(directory: Path, paths: Iterable[str | None], project: Path) -> bo
 def _unknown_layers(description: ReadDescription) -> Iterator[Finding]:
     reasons: dict[str, list[Deployed]] = {}
     for function in description.functions:
-        # A layer of another stack has a finding of its own.
-        for unknown in () if function.imports else function.unknown:
+        for unknown in function.unknown:
             if unknown.setting == "layers":
                 reasons.setdefault(unknown.reason, []).append(function)
     for reason, functions in reasons.items():

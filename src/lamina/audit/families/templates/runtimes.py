@@ -6,7 +6,7 @@ rule                             severity  reported if
 ===============================  ========  ==============================================================================
 ``template-runtime``             error     a function has another runtime; a warning if a layer does not declare it
 ``template-architecture``        error     a function has another architecture; a warning if a layer does not declare it
-``template-runtime-deprecated``  warning   a function that has no runtime of the service has one that AWS does not support
+``template-runtime-deprecated``  warning   a function has another runtime, one that AWS does not support or soon rejects
 ===============================  ========  ==============================================================================
 """
 
@@ -41,7 +41,10 @@ def check(description: ReadDescription, inspection: Inspection) -> Iterator[Find
     """Yield the findings, one for all functions with the same cause in the same line."""
     found: dict[tuple[str, Origin, str], list[str]] = {}
     for function in description.functions:
-        for row in (*_mismatches(function, description, inspection), *_deprecated(function, inspection)):
+        rows = list(_mismatches(function, description, inspection))
+        if not any(rule == _RUNTIME for rule, _, _ in rows):
+            rows += _deprecated(function, inspection)
+        for row in rows:
             found.setdefault(row, []).append(function.label)
     for (rule, origin, fact), labels in found.items():
         make = warning if rule == _DEPRECATED else error

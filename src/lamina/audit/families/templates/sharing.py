@@ -105,11 +105,13 @@ def check_exports(descriptions: Sequence[ReadDescription]) -> Iterator[Finding]:
         importers = dict.fromkeys(label for _, label, stated in imports if _is_same(stated.value, export.name))
         by = f", which {listed(list(importers))} imports" if len(importers) == 1 else ""
         by = f", which {listed(list(importers))} import" if len(importers) > 1 else by
+        layer = description.layer(export.layer)
+        label = export.layer if layer is None else layer.label
         fact = (
-            f"the ARN of layer `{export.layer}` is exported as `{export.name}`{by}; CloudFormation cannot update an export while "
+            f"the ARN of layer `{label}` is exported as `{export.name}`{by}; CloudFormation cannot update an export while "
             "another stack imports it: write the ARN to an SSM parameter, and read that in the other stack"
         )
-        yield warning("exported-layer", export.layer, fact, **description.place(export.origin))
+        yield warning("exported-layer", label, fact, **description.place(export.origin))
     foreign: dict[tuple[str, Origin], list[tuple[ReadDescription, str]]] = {}
     for description, label, stated in imports:
         if not any(_is_same(stated.value, export.name) for _, export in exports):

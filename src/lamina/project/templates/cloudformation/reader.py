@@ -23,7 +23,6 @@ from lamina.project.templates.types import (
     LayerExport,
     LayerReference,
     Skipped,
-    Stated,
     Template,
     TemplateFunction,
     TemplateLayer,
@@ -159,11 +158,11 @@ def deployed_function(
         return None
     items = written.items("Layers")
     origins = _item_origins(resource, "Layers", len(items) if isinstance(items, list) else 1)
-    imports = [
-        Stated(value=export, origin=origin)
-        for node, origin in zip(items if isinstance(items, list) else (), origins, strict=False)
+    imports = {
+        index: export
+        for index, node in enumerate(items if isinstance(items, list) else ())
         if (export := _import_name(node, resource.evaluator)) is not None
-    ]
+    }
     return deployed(
         name,
         {"runtime": written.text("Runtime"), "architecture": written.architectures(), "layers": items},
@@ -173,7 +172,7 @@ def deployed_function(
         handler=written.text("Handler"),
         content=content,
         construct=construct,
-        imports=tuple(imports),
+        imports=imports,
     )
 
 

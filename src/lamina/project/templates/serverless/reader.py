@@ -14,12 +14,11 @@ from lamina.project.templates.cloudformation.intrinsics import Evaluation, Evalu
 from lamina.project.templates.deployed import deployed
 from lamina.project.templates.serverless.plugins import python_requirements, translate
 from lamina.project.templates.serverless.variables import Variables
-from lamina.project.templates.settings import FunctionSettings, Unknown, kind, mismatch, not_python, shown
+from lamina.project.templates.settings import FunctionSettings, Unknown, UnknownPart, kind, mismatch, not_python, shown
 from lamina.project.templates.types import (
     Deployed,
     LayerReference,
     Skipped,
-    Stated,
     Template,
     TemplateFunction,
     TemplateLayer,
@@ -28,7 +27,7 @@ from lamina.project.templates.types import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from lamina.project.templates.files import TemplateFiles
     from lamina.project.templates.types import Origin
@@ -37,6 +36,7 @@ _MOST_FUNCTIONS = 10_000
 _MOST_VALUES = 500
 _DEEPEST = 3
 _TEXTS = ("Fn::Join", "Fn::Sub")
+_IMPORT = "Fn::ImportValue"
 _MOST_PATTERNS = 100_000
 # The layer that serverless-python-requirements creates (its lib/layer.js, read 2026-11-28).
 _REQUIREMENTS_LAYER = "pythonRequirements"
@@ -177,18 +177,16 @@ class _Service:
             refer=self._layer,
             handler=self._variables.get(body, "handler"),
             content=self._place(artifact) if isinstance(artifact, str) else None,
-            imports=tuple(self._imports(values["layers"], place)),
+            imports=dict(self._imports(values["layers"])),
         )
 
-    def _imports(self, layers: Any, place: Callable[[str, int], Origin]) -> Iterator[Stated]:
+    def _imports(self, layers: Any) -> Iterator[tuple[int, str]]:
+        """Yield the index of each layer that another stack exports, and the name of the export."""
         for index, written in enumerate(layers if isinstance(layers, list) else ()):
             node = self._variables.value(written)
-            if function_name(node) == "Fn::ImportValue":
-                name = self._evaluated(node["Fn::ImportValue"])
-                yield Stated(
-                    value=name if isinstance(name, str) else getattr(name, "pattern", "*"),
-                    origin=place("layers", index),
-                )
+            if function_name(node) == _IMPORT:
+                name = self._evaluated(node[_IMPORT])
+                yield index, name if isinstance(name, str) else name.pattern if isinstance(name, UnknownPart) else "*"
 
     def _deployed_layer(self, layer: TemplateLayer) -> Deployed | None:
         written, origin = self._entries("layers").get(layer.name, (None, layer.origin))
