@@ -161,7 +161,7 @@ class AwsServices:
     @cached_property
     def parameters(self) -> StoredParameters:
         """The account's Systems Manager parameters in the region."""
-        return StoredParameters(self.caller("ssm"))
+        return StoredParameters(self._pace.limit(self.caller("ssm")))
 
     def bucket(self, name: str) -> S3Bucket:
         """Return the objects of the S3 bucket *name*, without checking that the bucket exists."""
