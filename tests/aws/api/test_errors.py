@@ -123,6 +123,7 @@ _UNSIGNED = "the function accepts only signed code, and lamina does not sign cod
         ),
         ("InvalidParameterValueException", "Bad name.", AwsError, "cannot do it: Bad name"),
         ("ServiceException", "", AwsError, "cannot do it: ServiceException"),
+        ("", "", UnreachableError, "cannot do it: the response to the request to `lambda` is not from AWS"),
         ("BadDigest", "x", IntegrityError, "cannot do it: AWS received different content than lamina sent"),
         *(
             (f"{code}Exception", "Code storage limit exceeded.", AwsError, f"cannot do it: {fact}")

@@ -303,6 +303,8 @@ def refused(error: ClientError, service: str, operation: str, doing: str) -> Aws
             f"cannot {doing}: `{service}:{operation}` failed in AWS with HTTP status {status}",
             hint="wait a minute and run again; lamina does not repeat completed steps",
         )
+    if not code:
+        return _not_from_aws(service, doing)
     return AwsError(
         f"cannot {doing}: {_sentence(said) or code}",
         hint=f"look up the error code `{code}` in the AWS documentation of `{service}:{operation}`",
