@@ -92,7 +92,7 @@ def test_life_of_a_function(shop: Shop, capsys: pytest.CaptureFixture[str]) -> N
     assert [f"{shop.name}-common:1"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
 
 
-@pytest.mark.parametrize("words", [(), ("--dry-run",), ("--check",)])
+@pytest.mark.parametrize("words", [("--dry-run",), ("--check",)])
 def test_layer_of_another_account(
     shop: Shop,
     words: tuple[str, ...],
