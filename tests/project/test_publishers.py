@@ -74,7 +74,9 @@ def test_layer_of_an_unknown_publisher(arn: str) -> None:
     """Neither the name alone nor the account alone makes a known layer."""
     assert publisher_of(layer(arn)) is None
     assert f"`{arn}`" == described(arn)
-    assert cure(arn).startswith("build it from your lock file, copy it to your account, or allow it with `")
+    assert cure(arn).startswith(
+        "build it from your lock file, or if the account is yours or you trust it, allow it with `"
+    )
 
 
 def test_account_of_another_region() -> None:

@@ -103,7 +103,8 @@ def cure(arn: str) -> str:
     publisher = publisher_of(layer) if layer is not None else None
     allow = f"allow it with `{entry(arn)}`"
     if layer is None or publisher is None:
-        return f"build it from your lock file, copy it to your account, or {allow}"
+        # The account may be one of the user's that the configuration does not name.
+        return f"build it from your lock file, or if the account is yours or you trust it, {allow}"
     known = publisher.accounts_in(layer.region)
     wrong = f"in {layer.region} its account is `{known[0]}`; " if known and layer.account not in known else ""
     locked = " and ".join(f"`{each}`" for each in publisher.locked(layer.name))
