@@ -20,6 +20,8 @@ _SITE = re.compile(r"python/lib/python([0-9]+\.[0-9]+)/site-packages/(.+)")
 _EXTENSION = re.compile(r"extensions/([^/]+)")
 _MODULE = re.compile(r"(\w+)(?:\.(?:[\w-]+\.)*so|\.pyc?)")
 _INIT = "__init__"
+# `pip install --target` writes scripts into it, some of which end with `.py`.
+_SCRIPTS = "bin"
 
 
 def read_contents(path: Path, *, name: str) -> ExternalContents:
@@ -50,7 +52,9 @@ def _modules(paths: Iterable[str]) -> tuple[str, ...]:
     modules = {
         (*directories, found[1])
         for *directories, file in (path.split("/") for path in paths)
-        if (found := _MODULE.fullmatch(file)) is not None and all(map(str.isidentifier, (*directories, found[1])))
+        if (found := _MODULE.fullmatch(file)) is not None
+        and all(map(str.isidentifier, (*directories, found[1])))
+        and directories[:1] != [_SCRIPTS]
     }
     packages = {parts[:-1] for parts in modules if parts[-1] == _INIT}
     outermost = {

@@ -30,6 +30,7 @@ LOCK_NAME = "lamina-layers.lock"
 EXTERNAL_AREA = "external"
 """The area of the store with the zips of pinned layers, each named by its SHA-256."""
 _VERSION = 1
+"""The version of the file. Increase it with every change to what `ExternalContents` of the same zip are: `lamina check` compares them."""
 _HEADER = f"""\
 # The layers that lamina does not build, pinned by `lamina pin`. Commit this file, and do not edit it.
 version = {_VERSION}

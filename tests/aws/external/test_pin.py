@@ -25,6 +25,8 @@ TOOLS = layer_zip(
         "python/company/auth.py": "",
         "python/company/data.json": "{}",
         "python/six.py": "",
+        "python/bin/tool.py": "",
+        "python/__pycache__/six.cpython-313.pyc": "",
         "python/lib/python3.13/site-packages/fast.cpython-313-x86_64-linux-gnu.so": "",
         "python/lib/python3.12/site-packages/slow/__init__.py": "",
         "python/tools-1.dist-info/METADATA": "",

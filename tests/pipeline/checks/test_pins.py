@@ -184,6 +184,21 @@ def test_overlap(service: Service) -> None:
     assert find(service) == []
 
 
+def test_two_layers_by_arn_overlap(service: Service) -> None:
+    """Two pinned layers with the same module are one finding."""
+    other = ARN.replace("tools", "tools-more")
+    use(service, ARN, other)
+    first = pin(service, "fast", "six")
+    write_pins(service.root, [first, replace(first, arn=other)])
+
+    (finding,) = find(service)
+
+    assert finding.message.startswith(f"`f`: layers `{ARN}` and `{other}` both contain `fast`, `six`, and ")
+    assert finding.message.endswith("; remove one of the two from `layer-arns`")
+    write_pins(service.root, [first, replace(first, arn=other, contents=replace(first.contents, modules=("slow",)))])
+    assert find(service) == []
+
+
 def test_namespaces_overlap_only_in_the_same_part(service: Service) -> None:
     """Two parts of one namespace package in two layers do not hide each other."""
     service.add("company-auth", "1", {"company/auth/__init__.py": ""})

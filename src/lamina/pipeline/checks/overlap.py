@@ -139,21 +139,33 @@ def _owners(view: View) -> dict[str, str]:
 
 
 def _with_external(packages: Iterable[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
-    """Yield a finding for each pinned layer by ARN that has modules of a layer of the same function. Functions share it."""
-    functions: dict[tuple[PinnedLayer, str], list[str]] = {}
+    """Yield a finding for each pinned layer by ARN that has modules of another layer of the same function. Functions share it."""
+    python = service.target.python
+    functions: dict[tuple[tuple[str, ...], tuple[PinnedLayer, ...]], list[str]] = {}
     for package in packages:
-        for pin in service.pins_of(package.layer_arns):
-            for layer in package.layers:
-                functions.setdefault((pin, layer), []).append(package.name)
-    for (pin, layer), names in functions.items():
-        modules = sorted(pin.contents.modules_for(service.target.python))
-        if both := [module for module in modules if _has_module(views[layer].raw, module)]:
-            yield warning(
-                "layer-overlap",
-                names[0],
-                f"{listed(names)}: layers `{layer}` and `{pin.arn}` both contain {listed(both)}, and Python imports only one of the two, or a "
-                f"mixture of both; remove the ARN from `layer-arns`, or leave the distributions out of `{layer}` with `without`",
-            )
+        if found := service.pins_of(package.layer_arns):
+            functions.setdefault((package.layers, found), []).append(package.name)
+    for (layers, pins), names in functions.items():
+        for number, pin in enumerate(pins):
+            modules = pin.contents.modules_for(python)
+            for layer in layers:
+                both = [module for module in sorted(modules) if _has_module(views[layer].raw, module)]
+                cure = f"remove the ARN from `layer-arns`, or leave the distributions out of `{layer}` with `without`"
+                yield from _shared(names, layer, pin.arn, both, cure)
+            for other in pins[:number]:
+                both = sorted(modules & other.contents.modules_for(python))
+                yield from _shared(names, other.arn, pin.arn, both, "remove one of the two from `layer-arns`")
+
+
+def _shared(names: Sequence[str], first: str, second: str, modules: Sequence[str], cure: str) -> Iterator[Finding]:
+    """Yield a finding if there are *modules* that the layers *first* and *second* of the functions *names* both contain."""
+    if modules:
+        yield warning(
+            "layer-overlap",
+            names[0],
+            f"{listed(names)}: layers `{first}` and `{second}` both contain {listed(modules)}, and Python imports only one of the two, or a "
+            f"mixture of both; {cure}",
+        )
 
 
 def _has_module(directory: bytes, module: str) -> bool:
