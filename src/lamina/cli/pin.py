@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Download the layers in `layer-arns` of your functions, and record their hash, size and modules in `lamina-layers.lock`. "
-    "Builds and checks then know what these layers contain, without AWS, and `lamina invoke` uses them. "
+    "Builds and checks then know what these layers contain, without AWS, and functions that you run locally have them. "
     "A layer that is pinned already is not downloaded again."
 )
 EXAMPLE = """\

@@ -63,7 +63,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_pins_what_aws_has(service: Service, layer_server: LayerServer, shown: Any) -> None:
-    """Each layer is read once, in the region of its ARN, and the file says what it contains, without its address."""
+    """Each layer is read once, in the region of its ARN, and the file lists what it contains, without its address."""
     layer_server.zips = {ARN: TOOLS, OTHER: AGENT}
     layer_server.says = {
         "CompatibleRuntimes": ["python3.13"],

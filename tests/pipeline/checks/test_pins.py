@@ -80,7 +80,6 @@ def test_not_pinned(service: Service) -> None:
             rule="layer-not-pinned",
             severity=Severity.WARNING,
             path="f",
-            file="lamina-layers.lock",
             message=f"`f`, `g`: `lamina-layers.lock` lacks `{ARN}`, so lamina does not know the size and modules; run `lamina pin`",
         )
     ]

@@ -4,7 +4,7 @@ Compare the pins of layers by ARN with the configuration, with the zips in the s
 ==========================  ========  ==================================================================================
 rule                        severity  reported if
 ==========================  ========  ==================================================================================
-``external-layer-changed``  error     a pin does not say what the zip in the store contains, or AWS has another zip
+``external-layer-changed``  error     a pin does not describe the zip in the store, or AWS has another zip
 ``external-layer-gone``     error     AWS no longer has a pinned layer version, or its publisher no longer shares it
 ``unused-pin``              warning   no function has a pinned layer any more
 ==========================  ========  ==================================================================================

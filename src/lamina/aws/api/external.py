@@ -57,7 +57,7 @@ class ExternalLayers:
         Return the layer version *arn*, or ``None`` if it was deleted, or if its publisher does not share it with the account.
 
         Lambda does not tell other accounts which versions exist. Raises `MissingPermissionError` if the caller's own policies deny the
-        request, or if Lambda does not say what denies it.
+        request, or if Lambda does not give the reason.
         """
         doing = f"read layer `{arn}`"
         try:

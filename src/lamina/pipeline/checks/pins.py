@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.pipeline.checks.common import listed, warning
-from lamina.project.pinned import LOCK_NAME, is_pinnable
+from lamina.project.pinned import is_pinnable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,5 +44,4 @@ def _not_pinned(service: Service) -> Iterator[Finding]:
             "layer-not-pinned",
             names[0],
             f"{listed(names)}: `lamina-layers.lock` lacks {listed(arns)}, so lamina does not know the size and modules; run `lamina pin`",
-            file=LOCK_NAME,
         )
