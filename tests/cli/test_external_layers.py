@@ -130,7 +130,7 @@ def test_a_layer_that_is_not_pinned(
     message = capsys.readouterr().err
     assert f"note: running without layer `{OTHER}`, which is not pinned; to use it, run `lamina pin`\n" in message
     assert (
-        "layer `arn:aws:lambda:::awslayer:AmazonLinux1803`, which is not pinned; AWS offers no download of it\n"
+        "layer `arn:aws:lambda:::awslayer:AmazonLinux1803`, which is not pinned; it is not the ARN of one version of a layer in an account\n"
         in message
     )
     assert layer_server.asked == []

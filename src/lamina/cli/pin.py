@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     for arn in done.skipped:
-        console.note(f"`{arn}` is not pinned: AWS offers no download of it")
+        console.note(f"`{arn}` is not pinned: it is not the ARN of one version of a layer in an account")
     for arn in done.removed:
         console.say(f"removed {arn}: no function has it")
     for pin in done.pins:

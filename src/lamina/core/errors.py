@@ -433,4 +433,4 @@ class ChangedMeanwhileError(DeployError):
 
 
 class IntegrityError(PublishError):
-    """The SHA-256 or size in AWS differs from the built file's, or the built file changed before the upload."""
+    """The SHA-256 or size in AWS differs from the built file's or from a layer's pin, or the built file changed before the upload."""

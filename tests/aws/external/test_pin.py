@@ -263,7 +263,10 @@ def test_layers_that_nothing_can_pin(service: Service, layer_server: LayerServer
     use(service, "arn:aws:lambda:::awslayer:AmazonLinux1803")
 
     assert pin(service) == 0
-    assert "note: `arn:aws:lambda:::awslayer:AmazonLinux1803` is not pinned: AWS offers no download of it\n" in shown()
+    assert (
+        "note: `arn:aws:lambda:::awslayer:AmazonLinux1803` is not pinned: it is not the ARN of one version of a layer in an account\n"
+        in shown()
+    )
     assert pin(service, ARN) == 2
     assert f'hint: set `layer-arns = ["{ARN}"]` for a function first\n' in shown()
     assert layer_server.asked == []

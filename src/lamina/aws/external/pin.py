@@ -31,7 +31,7 @@ class Pinning:
     removed: tuple[str, ...]
     """The ARNs of pins that no function has any more."""
     skipped: tuple[str, ...]
-    """The ARNs whose content AWS does not offer."""
+    """The ARNs that do not name one version of a layer in an account, so that AWS offers no download."""
 
 
 def pin_layers(service: Service, arns: Sequence[str], store: Store, *, reporter: Reporter) -> Pinning:

@@ -83,7 +83,11 @@ class ExternalDownloads:
         pins = {pin.arn: pin for pin in read_pins(self._project)}
         for arn in arns:
             if arn not in pins:
-                cure = "to use it, run `lamina pin`" if is_pinnable(arn) else "AWS offers no download of it"
+                cure = (
+                    "to use it, run `lamina pin`"
+                    if is_pinnable(arn)
+                    else "it is not the ARN of one version of a layer in an account"
+                )
                 self._reporter.note(f"running without layer `{arn}`, which is not pinned; {cure}")
         with self._store.in_use(self._reporter):
             return tuple(
