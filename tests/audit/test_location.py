@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.audit.location import Locator
+from lamina.core.frozen import replace
 from lamina.core.values import Finding, Severity
 from lamina.project.config import load
 
@@ -39,7 +40,29 @@ source = ["app.py"]
 functions.report = "app.handler"
 [layers.common]
 """
-TEMPLATE = """\
+SERVERLESS = """\
+service: orders
+provider:
+  name: aws
+  runtime: python3.13
+functions:
+  create-order:
+    handler: app.handler
+"""
+TERRAFORM = """\
+resource "aws_lambda_function" "order" {
+  runtime       = "python3.13"
+  function_name = "create-order"
+  handler       = "app.handler"
+  filename      = data.archive_file.code.output_path
+}
+data "archive_file" "code" {
+  type        = "zip"
+  source_dir  = path.module
+  output_path = "code.zip"
+}
+"""
+SAM = """\
 Resources:
   # The report comes later.
   CreateOrder:
@@ -77,15 +100,35 @@ def test_standalone(tmp_path: Path, path: str | None, line: int) -> None:
     assert ("lamina.toml", line) == place(tmp_path, path)
 
 
-def test_template(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "text", "line"),
+    [("template.yaml", SAM, 3), ("serverless.yml", SERVERLESS, 6), ("main.tf", TERRAFORM, 1)],
+)
+def test_template(tmp_path: Path, file: str, text: str, line: int) -> None:
     """A function of a template is at its name in the template, and a layer that is not configured at the configuration."""
     (tmp_path / "app.py").write_text("def handler(e, c): ...\n")
-    (tmp_path / "pyproject.toml").write_text('[tool.lamina]\nruntime = "python3.13"\n')
-    (tmp_path / "template.yaml").write_text(TEMPLATE)
-    name = load(tmp_path).functions[0].name
+    (tmp_path / "pyproject.toml").write_text('[tool.lamina]\nruntime = "python3.13"\nsource = ["app.py"]\n')
+    (tmp_path / file).write_text(text)
+    service = load(tmp_path)
+    name = service.functions[0].name
 
-    assert ("template.yaml", 3) == place(tmp_path, name)
+    assert (file, line) == place(tmp_path, name)
     assert ("pyproject.toml", 1) == place(tmp_path, "common")
+
+
+def test_synthesized(tmp_path: Path) -> None:
+    """A template that a tool wrote is not in the repository, so the place is the configuration."""
+    (tmp_path / "app.py").write_text("def handler(e, c): ...\n")
+    (tmp_path / "lamina.toml").write_text(STANDALONE.replace("functions.report", "functions.create-order"))
+    written = tmp_path / "cdk.out" / "Orders.template.json"
+    written.parent.mkdir()
+    written.write_text('{"Resources": {"CreateOrder": {}}}')
+    service = load(tmp_path)
+    (function,) = service.functions
+    other = replace(service, functions=(replace(function, name="CreateOrder"),), inputs=(*service.inputs, written))
+    finding = Finding(rule="little-headroom", severity=Severity.WARNING, message="…", path="CreateOrder")
+
+    assert ("lamina.toml", 1) == (Locator(other).located(finding).file, Locator(other).located(finding).line)
 
 
 def test_file(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 _HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
+_SYNTHESIZED = frozenset({"cdk.out", ".aws-sam", ".serverless", ".terraform"})
+"""Directories of files that tools write, which are not in the repository."""
 _TEMPLATES = frozenset({".json", ".py", ".tf", ".toml", ".ts", ".yaml", ".yml"})
 
 
@@ -78,7 +80,7 @@ class Locator:
         """Return the first line in the deploy description that has the name of *function*, in any case and with any separators."""
         wanted = _folded(function)
         for path in self._service.inputs[1:]:
-            if path.suffix in _TEMPLATES and path.is_file():
+            if path.suffix in _TEMPLATES and _SYNTHESIZED.isdisjoint(path.parts) and path.is_file():
                 for number, line in enumerate(_text(path).splitlines(), start=1):
                     if any(_folded(word) == wanted for word in re.findall(r"[\w-]+", line)):
                         return relative_path(path, self._service.root), number

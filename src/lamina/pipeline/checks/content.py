@@ -126,4 +126,5 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
                 package.name,
                 f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
                 f"{'it' if len(refused) == 1 else 'them'} fails; to see why, run `python{python[0]}.{python[1]} -m py_compile FILE`",
+                file=refused[0] if (service.root / refused[0]).is_file() else None,
             )
