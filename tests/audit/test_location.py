@@ -137,3 +137,18 @@ def test_file(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
 
     assert ("app.py", None) == place(tmp_path, "app.py")
+
+
+def test_value(tmp_path: Path) -> None:
+    """A value in a list has its own line, and one that is not found the line of its key."""
+    (tmp_path / "lamina.toml").write_text(
+        'runtime = "python3.13"\nignore = [\n  "direct-upload",\n  { rule = \'pth-ignored\', reason = "x" },\n]\n'
+    )
+    locator = Locator(load(tmp_path))
+
+    assert [3, 4, 2, None] == [
+        locator.line("ignore", "direct-upload"),
+        locator.line("ignore", "pth-ignored"),
+        locator.line("ignore", "layer-count"),
+        locator.line("include", "x"),
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from lamina.audit.known import findings_document, findings_place, read_findings
 from lamina.audit.location import Locator
@@ -28,6 +28,11 @@ FAMILIES: tuple[str, ...] = ("binaries", "content", "templates", "environment", 
 _FROM_BUILDS = frozenset({"binaries", "content"})
 """The families whose findings depend on the builds and the configuration alone, so that they are kept in the store."""
 _ORDER = list(Severity)
+
+
+class _Place(TypedDict):
+    file: str
+    line: int | None
 
 
 @frozen
@@ -62,8 +67,8 @@ def check(inspection: Inspection) -> CheckResult:
     for name in FAMILIES:
         inspection.reporter.stage(f"checking {name}")
         found += _family(name, inspection)
-    found += _entries(inspection, found)
     locator = Locator(service)
+    found += _entries(inspection, found, locator)
     located = sorted(map(locator.located, dict.fromkeys(found)), key=_place)
     entries = {finding: ignoring(finding, service.ignore, today=today) for finding in located}
     return CheckResult(
@@ -89,39 +94,28 @@ def _place(finding: Finding) -> tuple[int, str, int, str, str]:
     return _ORDER.index(finding.severity), finding.file or "", finding.line or 0, finding.rule, finding.message
 
 
-def _entries(inspection: Inspection, found: Sequence[Finding]) -> Iterator[Finding]:
+def _entries(inspection: Inspection, found: Sequence[Finding], locator: Locator) -> Iterator[Finding]:
     """Yield warnings about the entries of ``ignore`` that do not work, or no longer work, given what was *found*."""
     for entry in inspection.service.ignore:
+        place = _Place(file=locator.configuration, line=locator.line("ignore", entry.rule))
         rule = find_rule(entry.rule)
         covered = [finding for finding in found if entry.covers(finding)]
         has_errors = any(finding.severity is Severity.ERROR for finding in covered)
         if rule is None:
             similar = did_you_mean(entry.rule, [each.name for each in rules()])
-            yield warning(
-                "ignore-unknown", None, f"`ignore` names the rule `{entry.rule}`, which does not exist{similar}"
-            )
+            fact = f"`ignore` names the rule `{entry.rule}`, which does not exist{similar}"
+            yield warning("ignore-unknown", None, fact, **place)
         elif entry.has_expired(inspection.today):
-            yield warning(
-                "ignore-expired",
-                None,
-                f"`ignore` hid `{entry.rule}` until {entry.until} ({entry.reason}); "
-                + (
-                    "correct its findings, or change the date"
-                    if covered
-                    else "remove the entry: there is no such finding"
-                ),
+            cure = (
+                "correct its findings, or change the date" if covered else "remove the entry: there is no such finding"
             )
+            fact = f"`ignore` hid `{entry.rule}` until {entry.until} ({entry.reason}); {cure}"
+            yield warning("ignore-expired", None, fact, **place)
         elif has_errors and not rule.ignorable:
-            yield warning(
-                "ignore-error",
-                None,
-                f"`ignore` names `{entry.rule}`, whose errors cannot be hidden; correct them, and remove the entry",
-            )
+            fact = f"`ignore` names `{entry.rule}`, whose errors cannot be hidden; correct them, and remove the entry"
+            yield warning("ignore-error", None, fact, **place)
         elif has_errors and entry.reason is None:
             effect = "hides errors" if hides_errors(entry) else "hides no errors, because it is given"
-            yield warning(
-                "ignore-reason",
-                None,
-                f"`ignore` names `{entry.rule}` and {effect} without a reason; "
-                f'write `{{ rule = "{entry.rule}", reason = "…" }}` instead',
-            )
+            cure = f'write `{{ rule = "{entry.rule}", reason = "…" }}` instead'
+            fact = f"`ignore` names `{entry.rule}` and {effect} without a reason; {cure}"
+            yield warning("ignore-reason", None, fact, **place)
