@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.cli.main import main
+from lamina.core.values import Finding, Severity
+from lamina.pipeline import build as pipeline
 from services import Service, make_service
 
 if TYPE_CHECKING:
@@ -134,6 +136,15 @@ def test_failed_build(check: Check, service: Service, tmp_path: Path) -> None:
 
     assert (2, False) == (code, path.exists())
     assert json.loads(out)["error"]["kind"] == "InvalidConfigError"
+
+
+def test_refused_build(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A build that is refused because the result would be too large has a report with the reason, and nothing to look into."""
+    finding = Finding(rule="unzipped-limit", severity=Severity.ERROR, message="`hello`: too large", path="hello")
+    monkeypatch.setattr(pipeline, "preflight_findings", lambda *_: ((finding,),))
+    code, out, _ = check("--json")
+
+    assert (1, [("unzipped-limit", "pyproject.toml", 12)]) == (code, findings(out))
 
 
 def test_json_and_format(check: Check) -> None:
