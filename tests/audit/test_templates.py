@@ -407,6 +407,18 @@ class TestUnchecked:
         """A program, and a CDK app that has not been synthesized, are notes."""
         assert rows(checked({name: "{}"})) == [("unchecked-template", "note", name, None)]
 
+    def test_unknown_account(self, checked: Checker) -> None:
+        """A layer in an account for each region is a note; if the account is the same, only the region is unknown."""
+        template = sam("Runtime: python3.13", "Layers:", "  - !FindInMap [Layers, !Ref AWS::Region, arn]")
+        other = EXTENSION.replace("eu-west-1", "us-east-1")
+
+        def found(second: str) -> list[tuple[str, str, str | None, int | None]]:
+            text = f"Mappings: {{Layers: {{eu-west-1: {{arn: '{EXTENSION}'}}, us-east-1: {{arn: '{second}'}}}}}}\n"
+            return rows(checked({"template.yaml": template + text}))
+
+        assert [("unchecked-template", "note", "template.yaml", 14)] == found(other.replace("464622532012", "1" * 12))
+        assert [("external-layer", "error", "template.yaml", 14)] == found(other)
+
     def test_unknown_layers(self, checked: Checker) -> None:
         """A layer that only the deployment knows is a note."""
         template = sam("Runtime: python3.13", "Layers: [!Ref Arn]") + "Parameters: {Arn: {Type: String}}\n"

@@ -104,8 +104,12 @@ def is_layer_version(text: str) -> bool:
 
 def may_be_own(arn: str) -> bool:
     """Return whether the layer *arn* is in the account of the deployment, or in one that only the deployment knows."""
-    account = arn.partition(":layer:")[0].rpartition(":")[2]
-    return "*" in account or f":{OWN_ACCOUNT}:layer:" in arn
+    return is_of_unknown_account(arn) or f":{OWN_ACCOUNT}:layer:" in arn
+
+
+def is_of_unknown_account(arn: str) -> bool:
+    """Return whether the layer *arn* is in an account that only the deployment knows."""
+    return "*" in arn.partition(":layer:")[0].rpartition(":")[2]
 
 
 def allowing(arn: str, allowed: Iterable[AllowedLayer]) -> AllowedLayer | None:

@@ -18,7 +18,7 @@ from lamina.aws.destination.naming import layer_name
 from lamina.aws.publish.config import load
 from lamina.pipeline.checks.common import listed, note, warning
 from lamina.pipeline.checks.external import places, refusal
-from lamina.project.external import LayerArn, allowing, may_be_own
+from lamina.project.external import LayerArn, allowing, is_of_unknown_account, may_be_own
 from lamina.project.publishers import Content, publisher_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ def check(description: ReadDescription, inspection: Inspection) -> Iterator[Find
                 yield warning("pinned-layer-version", labels[0], f"{listed(labels)}: {fact}", **place)
         elif arn not in configured and inspection.service.refuses(arn):
             yield refusal(arn, labels, **place)
+        elif is_of_unknown_account(arn):
+            fact = f"the layer `{arn}` is not checked, because only the deployment decides its account"
+            yield note("unchecked-template", labels[0], f"{listed(labels)}: {fact}", **place)
 
 
 def check_replaceable(descriptions: Sequence[ReadDescription], inspection: Inspection) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
-from lamina.project.external import OWN_ACCOUNT
+from lamina.project.external import OWN_ACCOUNT, is_layer_version
 from lamina.project.templates.settings import Unknown, UnknownPart, shown
 
 if TYPE_CHECKING:
@@ -286,7 +286,8 @@ class Evaluator:
         keys = [self.text(each) for each in argument[:3]]
         undecided = next((each for each in keys if isinstance(each, Unknown)), None)
         if undecided is not None:
-            return undecided
+            candidates = self._candidates(section(self._root, "Mappings"), keys)
+            return UnknownPart(reason=undecided.reason, pattern=_common_arn(candidates))
         value: Any = section(self._root, "Mappings")
         for key in keys:
             value = value.get(key) if isinstance(value, dict) else None
@@ -295,6 +296,18 @@ class Evaluator:
         if value is None:
             return Unknown(reason=f"mapping `{shown('.'.join(map(str, keys)))}` does not exist")
         return self.resolve(value)
+
+    def _candidates(self, node: Any, keys: list[str | Unknown]) -> list[Any]:
+        """Return the values in the mapping *node* at *keys*, of which an unknown one stands for each that exists."""
+        found = [node]
+        for key in keys:
+            below = [each for each in found if isinstance(each, dict)]
+            if isinstance(key, Unknown):
+                found = [value for each in below for value in each.values()]
+            else:
+                found = [each[key] for each in below if key in each]
+            self._evaluation.spend(len(found))
+        return found
 
     def _sub(self, argument: Any) -> Any:
         template, variables = argument if isinstance(argument, list) and len(argument) == 2 else (argument, {})
@@ -357,6 +370,14 @@ class Evaluator:
         "Fn::Sub": _sub,
         "Ref": _ref,
     }
+
+
+def _common_arn(values: list[Any]) -> str:
+    """Return the layer version that all *values* are the ARNs of, with ``*`` for each part in which they differ, or ``*``."""
+    if not values or not all(isinstance(value, str) and is_layer_version(value) for value in values):
+        return "*"
+    parts = zip(*(value.split(":") for value in values), strict=False)
+    return ":".join(each[0] if len(set(each)) == 1 else "*" for each in parts)
 
 
 def _invalid(name: str) -> Unknown:
