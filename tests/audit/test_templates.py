@@ -352,6 +352,16 @@ class TestSharing:
         assert "the layers `Common` and `Other` both have `native`, and the files of `Other` replace" in finding.message
         assert [] == checked({"template.yaml": template, f"{site}/own.py": "", f"{site}/native-1.dist-info/RECORD": ""})
 
+    def test_damaged_layer(self, checked: Checker) -> None:
+        """A damaged zip of somebody else's is a warning, and not compared."""
+        other = "  Other: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: other.zip}}\n"
+        template = sam("Runtime: python3.13", "Layers: [!Ref Common, !Ref Other]") + other
+
+        [finding] = checked({"template.yaml": template, "other.zip": "PK"})
+
+        assert [("unchecked-template", "warning", "template.yaml", 14)] == rows([finding])
+        assert finding.message.startswith("layer `Other` is not compared with others: `other.zip` is damaged: ")
+
     @pytest.mark.parametrize("name", ["orders-common", '!Sub "${AWS::StackName}-common"'])
     def test_export(self, checked: Checker, name: str) -> None:
         """An exported layer is a warning, with the functions of other stacks that import it."""

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.aws.destination.naming import layer_name
-from lamina.aws.publish.config import load
 from lamina.pipeline.checks.common import listed, note, warning
 from lamina.pipeline.checks.external import places, refusal
 from lamina.project.external import LayerArn, allowing, is_of_unknown_account, may_be_own
@@ -34,8 +32,9 @@ def check(description: ReadDescription, inspection: Inspection) -> Iterator[Find
     """Yield a finding for each refused or pinned layer and each line that names it."""
     # The build has a finding on those of the configuration.
     configured = {arn for function in inspection.service.functions for arn in function.layer_arns}
-    own = _own_names(inspection)
-    for (arn, origin), labels in _users(description).items():
+    users = _users(description)
+    own = _own_names(inspection) if users else set()
+    for (arn, origin), labels in users.items():
         place = description.place(origin)
         name, _, version = arn.partition(":layer:")[2].partition(":")
         if name in own:
@@ -82,6 +81,9 @@ def _users(description: ReadDescription) -> dict[tuple[str, Origin], list[str]]:
 
 def _own_names(inspection: Inspection) -> set[str]:
     """Return the names in Lambda of the layers that the service publishes."""
+    from lamina.aws.destination.naming import layer_name
+    from lamina.aws.publish.config import load
+
     template = load(inspection.project).layer_name
     return {
         layer_name(template, service=build.service, layer=layer.name, target=build.target)

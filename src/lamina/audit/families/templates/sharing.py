@@ -17,8 +17,10 @@ from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from lamina.archive.zip.directory import members
 from lamina.audit.families.templates.ties import built_layers
-from lamina.pipeline.checks.common import View, listed, warning
+from lamina.core.errors import ArchiveError
+from lamina.pipeline.checks.common import listed, warning
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -47,9 +49,14 @@ def check_shadows(description: ReadDescription, inspection: Inspection) -> Itera
         if first_name == second_name or None in layers or _is_checked(layers, description, inspection):
             continue
         for layer in layers:
-            path = description.path(layer)
-            if layer is not None and layer.name not in content:
-                content[layer.name] = frozenset() if path is None else frozenset(_files(path))
+            if layer is None or layer.name in content:
+                continue
+            try:
+                content[layer.name] = frozenset(_files(description.path(layer)))
+            except ArchiveError as error:
+                content[layer.name] = frozenset()
+                fact = f"layer `{layer.label}` is not compared with others: `{layer.content}` is damaged: {error}"
+                yield warning("unchecked-template", layer.label, fact, **description.place(layer.origin))
         shared = _modules(content[first_name] & content[second_name])
         if shared:
             fact = (
@@ -66,11 +73,18 @@ def _is_checked(layers: Sequence[Deployed | None], description: ReadDescription,
     return any(all(set(package.layers) & own for own in names) for package in packages)
 
 
-def _files(layer: Path) -> Iterator[str]:
-    """Yield the paths of the files in a layer's directory or zip that Python can import, relative to where it imports from."""
-    for path in (
-        _walk(layer) if layer.is_dir() else View(layer).members if layer.suffix == ".zip" and layer.is_file() else ()
-    ):
+def _files(layer: Path | None) -> Iterator[str]:
+    """
+    Yield the paths of the files in a layer's directory or zip that Python can import, relative to where it imports from.
+
+    Raises `ArchiveError` if the zip is damaged.
+    """
+    paths: Iterable[str] = ()
+    if layer is not None and layer.is_dir():
+        paths = _walk(layer)
+    elif layer is not None and layer.suffix == ".zip" and layer.is_file():
+        paths = (member.path for member in members(layer))
+    for path in paths:
         imported = _IMPORTED.match(path)
         if imported is not None and not _METADATA.match(path[imported.end() :]):
             yield path[imported.end() :]
