@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.families.templates.ties import fitting_function, fitting_layer
+from lamina.audit.templates.ties import fitting_function, fitting_layer
 from lamina.core.target import retired_runtimes, runtimes, supported_runtimes
 from lamina.pipeline.checks.common import error, listed, warning
 from lamina.pipeline.checks.runtime import why_deprecated
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
 
-    from lamina.audit.families.templates.descriptions import ReadDescription
-    from lamina.audit.families.templates.ties import Fitting
     from lamina.audit.inspection import Inspection
+    from lamina.audit.templates.descriptions import ReadDescription
+    from lamina.audit.templates.ties import Fitting
     from lamina.core.values import Finding
     from lamina.project.templates.types import Deployed, Origin
 

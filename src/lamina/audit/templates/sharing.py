@@ -18,7 +18,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.directory import members
-from lamina.audit.families.templates.ties import built_layers
+from lamina.audit.templates.ties import built_layers
 from lamina.core.errors import ArchiveError
 from lamina.pipeline.checks.common import listed, warning
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamina.audit.families.templates.descriptions import ReadDescription
     from lamina.audit.inspection import Inspection
+    from lamina.audit.templates.descriptions import ReadDescription
     from lamina.core.values import Finding
     from lamina.project.templates.types import Deployed, Origin
 

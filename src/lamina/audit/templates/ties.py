@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from lamina.audit.families.templates.descriptions import ReadDescription
     from lamina.audit.inspection import Inspection
+    from lamina.audit.templates.descriptions import ReadDescription
     from lamina.core.values import Build, Layer, Package
     from lamina.project.templates.types import Deployed
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.families.templates import layers, runtimes, sharing
-from lamina.audit.families.templates.descriptions import read_descriptions
+from lamina.audit.templates import layers, runtimes, sharing
+from lamina.audit.templates.descriptions import read_descriptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,8 +22,8 @@ from lamina.project.publishers import Content, publisher_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lamina.audit.families.templates.descriptions import ReadDescription
     from lamina.audit.inspection import Inspection
+    from lamina.audit.templates.descriptions import ReadDescription
     from lamina.core.values import Finding
     from lamina.project.templates.types import Origin
 

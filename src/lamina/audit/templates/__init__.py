@@ -1,0 +1,1 @@
+"""The rules that compare deploy descriptions with what lamina builds."""
