@@ -435,6 +435,7 @@ class TestLayersOfOthers:
 
         assert main(["init", "-q", "--project", str(root)]) == 0
         assert main(["build", "-q", "--project", str(root)]) == 0
+        assert main(["check", "-q", "--project", str(root)]) == 0
         service = load(root)
 
         assert [(each.pattern, each.reason) for each in service.allow_layers] == [
