@@ -102,6 +102,11 @@ def is_layer_version(text: str) -> bool:
     return text.startswith("arn:") and ":layer:" in text and text.replace(OWN_ACCOUNT, "").count(":") == _VERSION_PARTS
 
 
+def can_name(pattern: str, arn: str) -> bool:
+    """Return whether *pattern*, as `Function.layer_arns` has it, can be the layer version *arn* in some deployment."""
+    return fnmatchcase(arn, _PSEUDO.sub("*", pattern).replace(OWN_ACCOUNT, "*"))
+
+
 def may_be_own(arn: str) -> bool:
     """Return whether the layer *arn* is in the account of the deployment, or in one that only the deployment knows."""
     return is_of_unknown_account(arn) or f":{OWN_ACCOUNT}:layer:" in arn

@@ -74,9 +74,16 @@ def test_the_present_lock_file_and_the_last_build(service: Service) -> None:
     assert None is locked.reason(version("made by hand"))
 
 
-def test_layers_in_the_configuration(service: Service) -> None:
-    """A version in `layer-arns` of a function is needed even if lamina did not publish it; other versions of its layer are not."""
-    service.more["hello"] = f'layer-arns = ["{ARN}:7"]'
+@pytest.mark.parametrize(
+    "arn", [ARN, "arn:*:lambda:*:${AWS::AccountId}:layer:greeter-common", ARN.replace("eu-west-1", "${AWS::Region}")]
+)
+def test_layers_in_the_configuration(service: Service, arn: str) -> None:
+    """
+    A version in `layer-arns` of a function is needed even if lamina did not publish it; other versions of its layer are not.
+
+    A template can leave region and account to the deployment.
+    """
+    service.more["hello"] = f'layer-arns = ["{arn}:7"]'
     service.write()
     needed = read(service)
 

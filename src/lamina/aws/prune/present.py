@@ -15,6 +15,7 @@ from lamina.pipeline.plan import resolve
 from lamina.pipeline.previous import Previous
 from lamina.pipeline.report import OUTPUT_DIRECTORY, place_of
 from lamina.project import config
+from lamina.project.external import can_name
 from lamina.project.file import read
 from lamina.project.options import BuildOptions
 
@@ -63,7 +64,7 @@ class ProjectLayers:
     built: frozenset[str]
     """The digests of the layers that the last build made."""
     arns: Mapping[str, str]
-    """The name of a function that has the version in its ``layer-arns``, by the version's ARN."""
+    """The name of a function that has the version in its ``layer-arns``, by the version's ARN as `Function.layer_arns` has it."""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -72,8 +73,9 @@ class ProjectLayers:
 
     def reason(self, version: LayerVersion) -> str | None:
         """Return why the project needs *version*, or ``None`` if it does not."""
-        if version.arn in self.arns:
-            return f"in `layer-arns` of function `{self.arns[version.arn]}`"
+        function = next((name for arn, name in self.arns.items() if can_name(arn, version.arn)), None)
+        if function is not None:
+            return f"in `layer-arns` of function `{function}`"
         digest = digest_in(version.description)
         if digest is None:
             return None

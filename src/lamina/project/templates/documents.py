@@ -99,7 +99,11 @@ class Document:
         for end, key in enumerate(keys):
             parent = keys[:end]
             if parent not in self._members:
-                self._members[parent] = dict(self._read_members(position, line or 1))
+                try:
+                    self._members[parent] = dict(self._read_members(position, line or 1))
+                except RecursionError:
+                    # The stack is deeper here than where the document was parsed.
+                    break
             if key not in self._members[parent]:
                 break
             position, line = self._members[parent][key]
