@@ -18,12 +18,15 @@ _FEWEST_CHARACTERS = 12
 
 def secrets_in(text: str) -> Iterator[tuple[str, int]]:
     """Yield what each secret in *text* is, such as ``a private key``, and its line, starting with 1. The secret itself is not returned."""
-    for name, pattern in _patterns():
+    for name, words, pattern in _forms():
+        if not any(word in text for word in words):
+            continue
         for match in pattern.finditer(text):
             if "EXAMPLE" not in match[0] and len(set(match[0])) >= _FEWEST_CHARACTERS:
                 yield name, text.count("\n", 0, match.start()) + 1
 
 
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
-    return tuple((row["name"], re.compile(row["pattern"])) for row in read_data("secrets.toml")["secret"])
+def _forms() -> tuple[tuple[str, tuple[str, ...], re.Pattern[str]], ...]:
+    rows = read_data("secrets.toml")["secret"]
+    return tuple((row["name"], tuple(row["words"]), re.compile(row["pattern"])) for row in rows)

@@ -49,6 +49,7 @@ _BINARY = re.compile(rb"\x00")
 _MODULE_ENDINGS = (".py", ".pyc", ".so")
 _MERGING = re.compile(r"extend_path|declare_namespace")
 """What an ``__init__.py`` calls to include the directories of other parts of its package (`pkgutil`, `pkg_resources`)."""
+_READS_METADATA = re.compile(r"importlib[._]metadata|from importlib import|pkg_resources")
 _METADATA_READERS = frozenset({"version", "metadata", "distribution", "requires", "files", "get_distribution"})
 _EVERYBODY_READS = 0o444
 _UNIX = 3
@@ -165,7 +166,7 @@ def _source_of(path: str, project: Path) -> str | None:
 
 def _read_metadata(text: str) -> Iterator[tuple[str, int]]:
     """Yield the names of distributions whose metadata the module *text* reads when it is imported, each with its line."""
-    if "metadata" not in text and "get_distribution" not in text:
+    if _READS_METADATA.search(text) is None:
         return
     try:
         module = ast.parse(text)
@@ -177,11 +178,11 @@ def _read_metadata(text: str) -> Iterator[tuple[str, int]]:
     for node in ast.walk(module):
         if (
             isinstance(node, ast.Call)
-            and id(node) not in guarded
-            and ast.unparse(node.func) in names
             and node.args
             and isinstance(node.args[0], ast.Constant)
             and isinstance(node.args[0].value, str)
+            and id(node) not in guarded
+            and ast.unparse(node.func) in names
         ):
             yield node.args[0].value, node.lineno
 
