@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import InvalidConfigError
-from lamina.project.budgets import Budget, Growth
+from lamina.project.budgets import Growth, SizeBudget
 from lamina.project.config import load
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def test_sizes(tmp_path: Path, written: str, size: int) -> None:
     """A size is a number of bytes, or has a unit."""
     service = _load(tmp_path, f"max-unzipped = {written}\nmax-growth = {written}\nfunctions = {{}}")
 
-    assert Budget(max_unzipped=size, max_growth=Growth(bytes=size)) == service.budget
+    assert SizeBudget(max_unzipped=size, max_growth=Growth(bytes=size)) == service.budget
     assert 1000 + size == Growth(bytes=size).limit(1000)
 
 
@@ -44,9 +44,9 @@ def test_each_level(tmp_path: Path) -> None:
         '[tool.lamina.functions]\na = { handler = "app.a", max-unzipped = 2 }\nb = "app.b"',
     )
 
-    assert Budget(max_growth=Growth(percent=2.5)) == service.budget
-    assert [Budget(max_unzipped=1), Budget()] == [layer.budget for layer in service.layers]
-    assert [Budget(max_unzipped=2), Budget()] == [function.budget for function in service.functions]
+    assert SizeBudget(max_growth=Growth(percent=2.5)) == service.budget
+    assert [SizeBudget(max_unzipped=1), SizeBudget()] == [layer.budget for layer in service.layers]
+    assert [SizeBudget(max_unzipped=2), SizeBudget()] == [function.budget for function in service.functions]
     assert 1025 == Growth(percent=2.5).limit(1000)
 
 

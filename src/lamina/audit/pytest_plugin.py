@@ -73,18 +73,20 @@ def _findings(project: Path) -> tuple[Finding, ...]:
     from lamina.core.reporter import SILENT
     from lamina.core.store import Store
     from lamina.pipeline.build import build
-    from lamina.pipeline.checks.ignoring import divided
+    from lamina.pipeline.checks.ignoring import ignoring
     from lamina.project.options import BuildOptions
 
-    store = Store.open()
+    store, today = Store.open(), dt.datetime.now(tz=dt.UTC).date()
     result = build(project, BuildOptions(), store=store, team_store=team_store)
+    service = result.plan.service
     inspection = Inspection(
         project=project,
-        service=result.plan.service,
+        service=service,
         builds=tuple(each.build for each in result.targets),
         store=store,
         reporter=SILENT,
-        today=dt.datetime.now(tz=dt.UTC).date(),
+        today=today,
         venv=Path(sys.prefix),
     )
-    return divided(environment.check(inspection), result.plan.service.ignore)[0]
+    found = environment.check(inspection)
+    return tuple(each for each in found if ignoring(each, service.ignore, today=today) is None)

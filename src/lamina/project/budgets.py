@@ -33,7 +33,7 @@ class Growth:
 
 
 @frozen
-class Budget:
+class SizeBudget:
     """The limits that the configuration sets for sizes, unzipped."""
 
     max_unzipped: int | None = None
@@ -42,12 +42,12 @@ class Budget:
     """The limit of growth since another build; ``None`` for no limit."""
 
 
-NO_BUDGET = Budget()
+NO_BUDGET = SizeBudget()
 
 
-def read_budget(table: Table) -> Budget:
+def read_budget(table: Table) -> SizeBudget:
     """Return the budget in *table*, and record mistakes."""
-    return Budget(max_unzipped=_size(table, "max-unzipped"), max_growth=_growth(table, "max-growth"))
+    return SizeBudget(max_unzipped=_size(table, "max-unzipped"), max_growth=_growth(table, "max-growth"))
 
 
 def _growth(table: Table, name: str) -> Growth | None:

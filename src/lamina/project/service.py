@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
-from lamina.project.budgets import NO_BUDGET, Budget
+from lamina.project.budgets import NO_BUDGET, SizeBudget
 from lamina.project.external import is_refused
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Function:
     ``None`` if the function does not configure it.
     """
 
-    budget: Budget = NO_BUDGET
+    budget: SizeBudget = NO_BUDGET
     """The limits for the function with all its layers; a missing one is that of the service."""
 
     @property
@@ -113,7 +113,7 @@ class LayerConfig:
     """The normalised names of distributions to leave out."""
     first_party: bool = False
     """Whether the layer contains the service's own code: the files of `Service.source`."""
-    budget: Budget = NO_BUDGET
+    budget: SizeBudget = NO_BUDGET
     """The limits for the layer."""
 
 
@@ -163,7 +163,7 @@ class Service:
     """The layers by ARN that functions may have, with reasons."""
     accounts: tuple[str, ...] = ()
     """The accounts that the configuration publishes to. Functions may have their layers."""
-    budget: Budget = NO_BUDGET
+    budget: SizeBudget = NO_BUDGET
     """The limits for each function with all its layers, and for each layer that no function uses."""
     pinned: tuple[PinnedLayer, ...] = ()
     """What is known of the layers by ARN that functions have; without the ARNs that are not pinned yet."""

@@ -20,7 +20,7 @@ from lamina.core.frozen import frozen
 from lamina.core.paths import relative_path
 from lamina.pipeline import report
 from lamina.pipeline.checks.common import error, listed, note
-from lamina.project.budgets import NO_BUDGET, Budget
+from lamina.project.budgets import NO_BUDGET, SizeBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -125,7 +125,7 @@ class _Subject:
     size: _Size
     before: _Size | None
     """The size in the base; ``None`` if there is no base, or if the base does not have it."""
-    budget: Budget
+    budget: SizeBudget
     target: str
     """The target, for messages about services with several; otherwise empty."""
     has_note: bool
@@ -140,9 +140,9 @@ class _Subject:
 def _subjects(build: Build, base: Build | None, service: Service, target: str) -> Iterator[_Subject]:
     before = {} if base is None else _of_functions(base)
     own = {function.name: function.budget for function in service.functions}
-    alike: dict[tuple[_Size, _Size | None, Budget], list[str]] = {}
+    alike: dict[tuple[_Size, _Size | None, SizeBudget], list[str]] = {}
     for name, size in _of_functions(build).items():
-        budget = Budget(
+        budget = SizeBudget(
             max_unzipped=_first(own[name].max_unzipped, service.budget.max_unzipped),
             max_growth=_first(own[name].max_growth, service.budget.max_growth),
         )
@@ -156,7 +156,7 @@ def _subjects(build: Build, base: Build | None, service: Service, target: str) -
     budgets = {layer.name: layer.budget for layer in service.layers}
     for name, size in _of_layers(build).items():
         unused = service.budget if name not in used else NO_BUDGET
-        budget = Budget(
+        budget = SizeBudget(
             max_unzipped=_first(budgets[name].max_unzipped, unused.max_unzipped),
             max_growth=_first(budgets[name].max_growth, unused.max_growth),
         )
@@ -222,12 +222,13 @@ def _part(name: str) -> str:
 
 
 def _error(rule: str, key: str, subject: _Subject, message: str, service: Service) -> Finding:
-    """Return an error with the line of the configuration that sets the budget, if only one line has *key*."""
+    """Return an error, with the line of the configuration that sets the budget if only one line has *key*."""
     path = service.inputs[0]
     lines = [
         number
         for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), start=1)
         if re.search(rf"\b{key}\b", line.partition("#")[0])
     ]
-    file, line = relative_path(path, service.root), lines[0] if len(lines) == 1 else None
-    return error(rule, subject.names[0], message, file=file, line=line)
+    if len(lines) != 1:
+        return error(rule, subject.names[0], message)
+    return error(rule, subject.names[0], message, file=relative_path(path, service.root), line=lines[0])
