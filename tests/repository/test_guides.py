@@ -48,6 +48,7 @@ CANNOT_RUN: Final = {
     r"poetry ": "needs Poetry, which is not a development dependency",
     r"uv python install ": "downloads a Python",
     r"make ": "installs into the checkout; `.ci/run` runs it",
+    r"pytest --lamina-venv": "needs lamina in the environment of the project; `tests/audit/test_pytest_plugin.py` runs it",
     r"npx ": "needs Node.js and the AWS CDK; `make cdk` runs it",
     r"sam ": "needs the AWS SAM CLI",
     r"lamina coldstart --aws ": "needs the logs of real functions",
@@ -394,6 +395,8 @@ def prepare(page: str, reader: Reader, place: Place, emulator: Emulator) -> None
         subprocess.run(command, cwd=reader.project, env=reader.environment, check=True, capture_output=True)
 
     match page:
+        case "check-environment":
+            run("uv", "sync", "-q", "--python", sys.executable)
         case "deploy":
             run("lamina", "deploy", "-q", "--create", "--role", "arn:aws:iam::000000000000:role/any")
         case "private-indexes":
