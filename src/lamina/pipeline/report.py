@@ -100,7 +100,7 @@ def read_file(path: Path, project: Path) -> tuple[Build, ...]:
     """
     content = read_bounded(path)
     if content is None:
-        raise ConfigError(f"`{path}` does not exist or is not readable", hint="write it: `lamina build --json > FILE`")
+        raise ConfigError(f"`{path}` does not exist or is not readable", hint="copy `.lamina/build.json` of another build, or write it with `lamina build --json`")
     try:
         document = json.loads(content)
         return tuple(_build(each, project) for each in (document, *document.get("other_targets", ())))
