@@ -166,6 +166,17 @@ def test_what_is_new(service: Service, tmp_path: Path) -> None:
     assert [] == _check(service, base=str(base))
 
 
+def test_a_new_service(service: Service, tmp_path: Path) -> None:
+    """A revision without the service compares nothing, because a new service has not grown."""
+    for command in (
+        "init -q",
+        "-c user.name=tests -c user.email=t@example.com -c commit.gpgsign=false commit -q --allow-empty -m Start",
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True)
+
+    assert [] == _check(service, base="HEAD")
+
+
 @pytest.mark.parametrize(
     "content",
     [

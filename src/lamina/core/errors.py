@@ -122,6 +122,10 @@ class InvalidConfigError(ConfigError):
         self.mistakes = tuple(mistakes)
 
 
+class NotInRevisionError(ConfigError):
+    """A git revision does not contain the service that lamina compares with it."""
+
+
 class ForeignFileError(ConfigError):
     """A symbolic link or a file of another kind is in ``.lamina`` or in the store, where lamina creates all files."""
 

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import ConfigError, StartError
+from lamina.core.errors import ConfigError, NotInRevisionError, StartError
 from lamina.core.frozen import frozen
 from lamina.core.supervised.process import run
 from lamina.core.temporary import temporary_directory
 from lamina.pipeline.build import build
+from lamina.project.file import configures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,8 +51,8 @@ def at_revision(
 
     Provide the project's directory in the checkout, which is deleted on exit. *asked* is how the command line asks for a revision.
 
-    Raises `ConfigError` if git is not installed, *project* is not in a git repository, *revision* does not exist, or *revision* does not
-    contain the project's directory. Also raises what `lamina.pipeline.build.build` raises.
+    Raises `ConfigError` if git is not installed, *project* is not in a git repository, or *revision* does not exist, and
+    `NotInRevisionError` if *revision* does not contain the project's configuration. Also raises what `lamina.pipeline.build.build` raises.
     """
     top, prefix = _git(project, asked, "rev-parse", "--show-toplevel", "--show-prefix").split("\n")[:2]
     commit = _commit(project, revision, asked)
@@ -72,10 +73,10 @@ def at_revision(
                 commit,
             )
             service = tree / prefix
-            if not service.is_dir():
-                raise ConfigError(
-                    f"directory `{prefix}` does not exist in revision `{revision}`",
-                    hint="compare with a revision that contains this directory",
+            if not configures(service):
+                raise NotInRevisionError(
+                    f"directory `{prefix or '.'}` does not configure a service in revision `{revision}`",
+                    hint="compare with a revision that contains the service",
                 )
             build(service, options, store=store, team_store=team_store, reporter=reporter)
             yield service

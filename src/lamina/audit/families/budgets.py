@@ -15,6 +15,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from lamina.core.errors import NotInRevisionError
 from lamina.core.files import read_file
 from lamina.core.frozen import frozen
 from lamina.core.paths import relative_path
@@ -61,16 +62,20 @@ def _base_builds(base: str, inspection: Inspection) -> tuple[Build, ...]:
     from lamina.pipeline.last_build import last_options
     from lamina.pipeline.revision import RevisionOption, at_revision
 
-    with at_revision(
-        inspection.project,
-        base,
-        last_options(inspection.project),
-        asked=RevisionOption(name="--base", other="file", alternative="a build report", metavar="FILE"),
-        team_store=team_store,
-        reporter=inspection.reporter,
-        store=inspection.store,
-    ) as directory:
-        return report.read_all(directory)
+    try:
+        with at_revision(
+            inspection.project,
+            base,
+            last_options(inspection.project),
+            asked=RevisionOption(name="--base", other="file", alternative="a build report", metavar="FILE"),
+            team_store=team_store,
+            reporter=inspection.reporter,
+            store=inspection.store,
+        ) as directory:
+            return report.read_all(directory)
+    except NotInRevisionError as error:
+        inspection.reporter.note(f"sizes are not compared: {error}")
+        return ()
 
 
 @frozen
