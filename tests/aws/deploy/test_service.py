@@ -20,6 +20,7 @@ from lamina.aws.deploy.claim import ClaimTimes
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
 from lamina.aws.deploy.service import ServiceDeployment, ServicePlan
+from lamina.aws.destination import destination as destination_module
 from lamina.aws.destination.destination import Destination
 from lamina.core.errors import AwsError, CheckFailedError, StoppedError
 from lamina.core.target import Target
@@ -215,18 +216,24 @@ def is_stopped(destination: Destination) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "message"),
+    ("operations", "message"),
     [
         (
-            "PublishVersion",
-            "UpdateFunctionCode",
+            ["PublishVersion", "UpdateFunctionCode"],
             "interrupted again during the rollback; these functions may have new code or layers: `shop-alpha`, `shop-beta`",
         ),
-        ("GetFunction", "GetFunction", "interrupted again; no function is half deployed"),
+        (["GetFunction", "GetFunction"], "interrupted again; no function is half deployed"),
     ],
 )
-def test_interrupted_twice(tmp_path: Path, ctrl_c: Callable[[], None], first: str, second: str, message: str) -> None:
+def test_interrupted_twice(
+    tmp_path: Path,
+    ctrl_c: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    operations: list[str],
+    message: str,
+) -> None:
     """A second Ctrl-C does not wait for the rollback. The error names the functions that may be half deployed, and how to go on."""
+    monkeypatch.setattr(destination_module, "_REPEATED_SECONDS", 0)
     cloud, goes_on = Cloud(), threading.Event()
     for name in ("shop-alpha", "shop-beta"):
         cloud.functions.hold(name, OLD, SETTINGS, alias="live")
@@ -235,13 +242,13 @@ def test_interrupted_twice(tmp_path: Path, ctrl_c: Callable[[], None], first: st
     pressed: list[str] = []
 
     def press(called: str) -> None:
-        if not pressed and called == first:
+        if not pressed and called == operations[0]:
             pressed.append(called)
             time.sleep(0.05)  # until the main thread waits
             ctrl_c()
             while not is_stopped(destination):
                 time.sleep(0.01)
-        if len(pressed) == 1 and called == second:
+        if len(pressed) == 1 and called == operations[1]:
             pressed.append(called)
             ctrl_c()
             goes_on.wait(20)
@@ -253,9 +260,32 @@ def test_interrupted_twice(tmp_path: Path, ctrl_c: Callable[[], None], first: st
         if thread.name.startswith("lamina-place"):
             thread.join()
 
-    assert [first, second] == pressed
+    assert operations == pressed
     assert isinstance(outcome.error, StoppedError)
     assert message == str(outcome.error)
     (place,) = outcome.places
     assert (place.progress is Progress.FAILED) == ("these functions" in message)
     assert (outcome.error.hint == "finish the deployment: `lamina deploy`") == ("these functions" in message)
+
+
+def test_one_interruption_that_comes_twice(tmp_path: Path, ctrl_c: Callable[[], None]) -> None:
+    """`timeout` sends its signal to the process and to its group. That does not end a rollback."""
+    cloud = Cloud()
+    cloud.functions.hold("shop-alpha", OLD, SETTINGS, alias="live")
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha").plan((), [destination], create=False)
+
+    def press(called: str) -> None:
+        if called == "PublishVersion" and not is_stopped(destination):
+            time.sleep(0.05)  # until the main thread waits
+            ctrl_c()
+            while not is_stopped(destination):
+                time.sleep(0.01)
+            ctrl_c()
+
+    cloud.functions.before = press
+    outcome = plan.apply()
+
+    assert "interrupted; all functions and aliases were rolled back" == str(outcome.error)
+    assert Progress.ROLLED_BACK is outcome.places[0].progress
+    assert digest(OLD) == cloud.functions.serving("shop-alpha")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _Result = TypeVar("_Result")
 _TICK_SECONDS = 0.5
+_REPEATED_SECONDS = 1.0
 
 
 class Cancellation:
@@ -86,7 +88,7 @@ def attempt(work: Callable[[Destination], _Result], destinations: Iterable[Desti
     Run *work* once at each of *destinations* in parallel, and return the results and the errors by destination.
 
     A failure at one destination does not stop the work at other destinations. A keyboard interrupt cancels all destinations and waits
-    for them. An exception that is not a `LaminaError` is raised unchanged, when all have ended.
+    for them; a later second one is raised. An exception that is not a `LaminaError` is raised unchanged, when all have ended.
     """
     distinct = list(dict.fromkeys(destinations))
     pool = ThreadPoolExecutor(max(1, len(distinct)), "lamina-place")
@@ -99,7 +101,7 @@ def attempt(work: Callable[[Destination], _Result], destinations: Iterable[Desti
             interrupted = True
             for destination in distinct:
                 destination.stop.request()
-            _await(futures.values())
+            _await_again(futures.values())
     finally:
         pool.shutdown(wait=False)
     errors = _errors(futures)
@@ -113,6 +115,17 @@ def _await(futures: Collection[Future[_Result]]) -> None:
     # The main thread would not notice a signal that arrives just before it starts to wait, so it waits for short times.
     while wait(futures, _TICK_SECONDS).not_done:
         pass
+
+
+def _await_again(futures: Collection[Future[_Result]]) -> None:
+    """Wait as `_await` does after an interruption. Another one at the same time is the same one, sent to the process and to its group."""
+    interrupted_at = time.monotonic()
+    while True:
+        try:
+            return _await(futures)
+        except KeyboardInterrupt:
+            if time.monotonic() - interrupted_at > _REPEATED_SECONDS:
+                raise
 
 
 def everywhere(
