@@ -117,10 +117,19 @@ def test_deploys_and_prunes_everywhere(company: Company, capsys: pytest.CaptureF
 
     # Version 1 of each function uses version 1 of the layer. Delete that function version in one region.
     company.client("lambda", *PLACES[3]).delete_function(FunctionName=f"{company.name}-hello", Qualifier="1")
+    prune = ("prune", "--keep", "1", "--keep-days", "0", "--objects", "--apply")
+    company.line.denied = ("DeleteLayerVersion", "us-east-1")
     capsys.readouterr()
-    codes = [company.run("prune", "--keep", "1", "--keep-days", "0", "--objects", "--apply")]
+    codes = [company.run(*prune)]
+    ended = [line for line in capsys.readouterr().err.splitlines() if ": deleted " in line]
+    company.line.denied = None
+    codes.append(company.run(*prune))
 
-    assert [0] == codes
+    assert [6, 0] == codes
+    assert [
+        *(f"{account} in {region}: deleted 0 layer versions" for account, region in PLACES[:3]),
+        "{} in {}: deleted 0 layer versions, then failed".format(*PLACES[3]),
+    ] == ended
     assert [company.arn(*PLACES[3], 1)] == capsys.readouterr().out.split()
     assert [[1, 2], [1, 2], [1, 2], [2]] == [company.versions(*place) for place in PLACES]
 
@@ -227,7 +236,11 @@ def test_layers_of_some_places_fail(company: Company, capsys: pytest.CaptureFixt
     company.write()
     company.line.denied = ("PutObject", "us-east-1")
     codes.append(company.run("publish", "--upload-only", "--json"))
-    uploaded = json.loads(capsys.readouterr().out)
+    captured = capsys.readouterr()
+    uploaded = json.loads(captured.out)
+    for region, words in (("eu-west-1", "uploaded"), ("us-east-1", "not uploaded")):
+        places = ", ".join(f"{account} in {region}" for account in ACCOUNTS)
+        assert f"layer {company.name}-common, 2 places ({places}): {words}" in captured.err.splitlines()
 
     assert [6, 6, 6] == codes
     assert ["uploaded", "failed"] * 2 == [place["outcome"] for place in uploaded["places"]]
