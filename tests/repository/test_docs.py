@@ -205,7 +205,9 @@ def test_every_environment_variable_is_in_the_table() -> None:
     declared = {
         name for group in generate.environment_groups() for row in group["variable"] for name in row["name"].split(", ")
     }
-    pattern = re.compile(r"(CONDA|LAMINA|UV|PIP|POETRY|XDG|SSL|REQUESTS|NO)_[A-Z_]+|NETRC|TERM|HOME|APPDATA|ProgramData")
+    pattern = re.compile(
+        r"(CONDA|LAMINA|UV|PIP|POETRY|XDG|SSL|REQUESTS|NO)_[A-Z_]+|NETRC|TERM|HOME|APPDATA|ProgramData"
+    )
     # Variables that lamina sets for uv and for functions, and names of the ARNs that it writes.
     set_for_others = {"LAMINA_LAYER", "LAMINA_COLDSTART", "UV_CACHE_DIR", "UV_NO_PROGRESS"}
     set_for_others |= {"UV_PYTHON_DOWNLOADS", "UV_PYTHON_INSTALL_BIN"}

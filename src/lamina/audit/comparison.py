@@ -61,6 +61,10 @@ class _Records:
         """Return whether *path* is a RECORD."""
         return path.startswith(PREFIX) and path.endswith(".dist-info/RECORD")
 
+    def wants_content(self, path: str, head: bytes) -> bool:  # noqa: ARG002 - the protocol has it
+        """Return whether to read the RECORD: always."""
+        return True
+
     def examine(self, path: str, content: bytes) -> Any:  # noqa: ARG002 - the protocol has it
         """Return the rows."""
         return {name: list(row) for name, row in record_rows(content).items()}

@@ -100,7 +100,10 @@ def read_file(path: Path, project: Path) -> tuple[Build, ...]:
     """
     content = read_bounded(path)
     if content is None:
-        raise ConfigError(f"`{path}` does not exist or is not readable", hint="copy `.lamina/build.json` of another build, or write it with `lamina build --json`")
+        raise ConfigError(
+            f"`{path}` does not exist or is not readable",
+            hint="copy `.lamina/build.json` of another build, or write it with `lamina build --json`",
+        )
     try:
         document = json.loads(content)
         return tuple(_build(each, project) for each in (document, *document.get("other_targets", ())))
