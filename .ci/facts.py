@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 DATA = Path(__file__).parents[1] / "src" / "lamina" / "data"
-OWN = ("configuration.toml", "environment.toml")
+OWN = ("configuration.toml", "environment.toml", "rules.toml")
 """The files about lamina itself, which have no source."""
 
 

@@ -238,17 +238,17 @@ def test_configuration(desk: Desk) -> None:
     desk.install(
         make_wheel(make, "greeter", "1"), **{"direct_url.json": '{"url": "file:///x", "dir_info": {"editable": true}}'}
     )
-    desk.install(make_wheel(make, "checker", "1", requires=["helper[x]>=1", "unasked ; extra == 'y'", "?"]))
+    desk.install(make_wheel(make, "checker", "1", requires=["helper[x]>=1", "spare ; extra == 'y'", "?"]))
     desk.install(make_wheel(make, "helper", "1", requires=["of-extra ; extra == 'x'"]))
     desk.install(make_wheel(make, "of-extra", "1"))
-    desk.install(make_wheel(make, "unasked", "1"))
+    desk.install(make_wheel(make, "spare", "1"))
     desk.service.settings["include"] = '[]\n[dependency-groups]\ndev = ["checker"]\n'
 
     assert [
         (
             "environment-extra",
             (
-                "`unasked` is in `.venv`, but neither in the layers nor in the lock file, so code that imports it works only "
+                "`spare` is in `.venv`, but neither in the layers nor in the lock file, so code that imports it works only "
                 "here; lock it, or uninstall it"
             ),
         ),

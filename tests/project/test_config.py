@@ -738,7 +738,7 @@ class TestIgnore:
                 '{ rule = "a", reason = "b", until = 2027-01-31T10:00:00Z }',
                 ("[0].until", "expected a date, such as `2027-01-31` without quotes, found a time"),
             ),
-            ('{ rule = "a", reason = "b", untill = 1 }', ("[0].untill", "unknown key (did you mean `until`?)")),
+            ('{ rule = "a", reason = "b", untli = 1 }', ("[0].untli", "unknown key (did you mean `until`?)")),
             (
                 '1, { rule = "a", reason = "b" }',
                 ("", "expected a list of strings and tables, found an integer in the list"),

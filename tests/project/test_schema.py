@@ -47,7 +47,9 @@ def literals(*paths: Path) -> Iterator[str]:
 
 def refused(values: object) -> set[str]:
     """Return the dotted keys of *values*, the content of ``[tool.lamina]``, in which the schema finds an error."""
-    return {".".join(path) for error in Draft7Validator(schema()).iter_errors(values) for path in places(error)}
+    # Editors convert TOML to JSON, which has no dates.
+    content = json.loads(json.dumps(values, default=str))
+    return {".".join(path) for error in Draft7Validator(schema()).iter_errors(content) for path in places(error)}
 
 
 def places(error: ValidationError) -> Iterator[tuple[str, ...]]:

@@ -24,7 +24,7 @@ _PATTERN = re.compile(
 )
 
 OWN_ACCOUNT = "${AWS::AccountId}"
-"""What stands for the account of the deployment in the ARNs of deploy descriptions, as in CloudFormation."""
+"""The text for the account of the deployment in the ARNs of deploy descriptions, as in CloudFormation."""
 # CloudFormation's names of the parts that only the deployment knows, as `lamina init` once wrote them to `layer-arns`.
 _PSEUDO = re.compile(r"\$\{AWS::(?:Partition|Region)\}")
 _NAME = 6

@@ -1,4 +1,4 @@
-"""Every tool's description says what it deploys, with the line of each value, also for functions that lamina does not build."""
+"""Every tool's description lists the functions that it deploys, with the line of each value, also for functions that lamina does not build."""
 
 from __future__ import annotations
 

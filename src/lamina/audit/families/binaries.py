@@ -119,7 +119,7 @@ class _Binary:
 
 
 @frozen
-class _Place:
+class _BinaryPlace:
     """A layer, or the package of one or more functions."""
 
     subject: str
@@ -141,15 +141,15 @@ def check(inspection: Inspection) -> Iterator[Finding]:
                 yield from rule(place)
 
 
-def _places(build: Build, inspection: Inspection) -> Iterator[_Place]:
+def _places(build: Build, inspection: Inspection) -> Iterator[_BinaryPlace]:
     found = {layer.name: _binaries(layer, inspection) for layer in build.layers}
     names = {name: _libraries(binaries) for name, binaries in found.items()}
     system = system_of(build.target)
 
     def place(
         archive: Layer | Package, subject: str, own: Sequence[_Binary], beside: Iterable[Sequence[str]]
-    ) -> _Place:
-        return _Place(
+    ) -> _BinaryPlace:
+        return _BinaryPlace(
             subject=subject,
             name=archive.name,
             binaries=tuple(own),
@@ -183,7 +183,7 @@ def _libraries(binaries: Iterable[_Binary]) -> frozenset[str]:
     )
 
 
-def _wrong_architecture(place: _Place) -> Iterator[Finding]:
+def _wrong_architecture(place: _BinaryPlace) -> Iterator[Finding]:
     elves = [each for each in place.binaries if each.is_elf]
     right = {_directory(each) for each in elves if _fits(each, place.target)}
     wrong = [
@@ -207,7 +207,7 @@ def _wrong_architecture(place: _Place) -> Iterator[Finding]:
         )
 
 
-def _extension_suffix(place: _Place) -> Iterator[Finding]:
+def _extension_suffix(place: _BinaryPlace) -> Iterator[Finding]:
     wrong = [
         each
         for each in place.binaries
@@ -228,7 +228,7 @@ def _extension_suffix(place: _Place) -> Iterator[Finding]:
         )
 
 
-def _glibc(place: _Place) -> Iterator[Finding]:
+def _glibc(place: _BinaryPlace) -> Iterator[Finding]:
     newer: dict[tuple[str | None, str], list[_Binary]] = {}
     shares: dict[str | None, Distribution | None] = {}
     for each in _loadable(place):
@@ -254,7 +254,7 @@ def _glibc(place: _Place) -> Iterator[Finding]:
         )
 
 
-def _missing(place: _Place) -> Iterator[Finding]:
+def _missing(place: _BinaryPlace) -> Iterator[Finding]:
     """Yield one finding for each distribution and severity, with all libraries that it lacks."""
     missing: dict[tuple[str | None, Severity], dict[str, list[_Binary]]] = {}
     for each in _loadable(place):
@@ -299,7 +299,7 @@ def _is_manylinux(share: Distribution) -> bool:
     return _MANYLINUX.fullmatch(share.artifact) is not None
 
 
-def _damaged(place: _Place) -> Iterator[Finding]:
+def _damaged(place: _BinaryPlace) -> Iterator[Finding]:
     broken = [each for each in place.binaries if "damage" in each.facts and _LIBRARY.fullmatch(each.file_name)]
     for share, same in _by_share(broken):
         yield error(
@@ -311,7 +311,7 @@ def _damaged(place: _Place) -> Iterator[Finding]:
         )
 
 
-def _foreign(place: _Place) -> Iterator[Finding]:
+def _foreign(place: _BinaryPlace) -> Iterator[Finding]:
     foreign = [
         each
         for each in place.binaries
@@ -332,7 +332,7 @@ def _foreign(place: _Place) -> Iterator[Finding]:
         )
 
 
-def _executable_stack(place: _Place) -> Iterator[Finding]:
+def _executable_stack(place: _BinaryPlace) -> Iterator[Finding]:
     executable = [
         each for each in _loadable(place) if each.facts["executable_stack"] and _LIBRARY.fullmatch(each.file_name)
     ]
@@ -346,7 +346,7 @@ def _executable_stack(place: _Place) -> Iterator[Finding]:
         )
 
 
-def _rpath(place: _Place) -> Iterator[Finding]:
+def _rpath(place: _BinaryPlace) -> Iterator[Finding]:
     outside = [
         each
         for each in _loadable(place)
@@ -375,7 +375,7 @@ _RULES = (
 )
 
 
-def _loadable(place: _Place) -> Iterator[_Binary]:
+def _loadable(place: _BinaryPlace) -> Iterator[_Binary]:
     """Yield the binaries that the loader of the target can load at all; `wrong-architecture` reports the others."""
     for each in place.binaries:
         match = _MODULE.fullmatch(each.path)
@@ -388,7 +388,7 @@ def _fits(binary: _Binary, target: Target) -> bool:
     return bool(binary.facts["machine"] == expected)
 
 
-def _is_there(library: str, place: _Place) -> bool:
+def _is_there(library: str, place: _BinaryPlace) -> bool:
     system = place.system
     if "/" in library or library in system.provided or all(library in names for names in place.libraries):
         return True
@@ -407,7 +407,7 @@ def _is_linux_module(path: str) -> bool:
     return path.endswith(".so") and _MODULE.fullmatch(path) is not None
 
 
-def _has_sibling(binary: _Binary, place: _Place) -> bool:
+def _has_sibling(binary: _Binary, place: _BinaryPlace) -> bool:
     """Return whether the directory of *binary* has the same module for the target, or for every Python in source code."""
     stem = binary.path.removesuffix(binary.file_name) + binary.file_name.partition(".")[0] + "."
     return any(
@@ -435,7 +435,7 @@ def _by_share(binaries: Iterable[_Binary]) -> Iterator[tuple[Distribution | None
         yield same[0].share, same
 
 
-def _source_of(binaries: Sequence[_Binary], place: _Place) -> str | None:
+def _source_of(binaries: Sequence[_Binary], place: _BinaryPlace) -> str | None:
     """Return the first of *binaries* that is also a file of the project, which those of the service's own code usually are."""
     return next(
         (each.path for each in binaries if each.share is None and Path(place.project, each.path).is_file()), None
