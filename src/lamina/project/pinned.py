@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import tomllib
 from typing import TYPE_CHECKING
 
 from lamina.core import toml
@@ -127,7 +126,7 @@ def read_pins(project: Path) -> tuple[PinnedLayer, ...]:
         return ()
     except UnicodeDecodeError as error:
         raise ConfigError(f"`lamina-layers.lock` {undecodable(error)}", hint=_RESTORE) from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"failed to read `lamina-layers.lock`: {error}", hint=_RESTORE) from error
     mistakes: list[tuple[str, str]] = []
     table = Table(document, key="", mistakes=mistakes)
