@@ -430,7 +430,8 @@ class TestLayersOfOthers:
 
     def test_first_build(self, tmp_path: Path) -> None:
         """Every version of a layer is allowed, with a reason; the deployment's own account needs no entry."""
-        template = sam(self.layers(self.TRACING, self.OWN), function("B", Layers=[self.OTHER]))
+        prebuilt = function("C", Layers=[self.OTHER.replace("other", "third")], CodeUri="c.zip")
+        template = sam(self.layers(self.TRACING, self.OWN), function("B", Layers=[self.OTHER]), prebuilt)
         root = grow(tmp_path, {**FILES, "template.yaml": template})
 
         assert main(["init", "-q", "--project", str(root)]) == 0
@@ -441,6 +442,7 @@ class TestLayersOfOthers:
         assert [(each.pattern, each.reason) for each in service.allow_layers] == [
             ("arn:aws:lambda:*:464622532012:layer:Datadog-Extension", "in template.yaml when lamina was set up"),
             ("arn:aws:lambda:eu-west-1:123456789012:layer:other", "in template.yaml when lamina was set up"),
+            ("arn:aws:lambda:eu-west-1:123456789012:layer:third", "in template.yaml when lamina was set up"),
         ]
         assert [each.layer_arns for each in service.functions] == [
             (self.TRACING.replace("${AWS::Region}", "*"), self.OWN),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.project.external import AllowedLayer, allowing, may_be_own
+from lamina.project.external import AllowedLayer, allowing
 from lamina.project.functions import setting
 
 if TYPE_CHECKING:
@@ -53,10 +53,9 @@ def _new_layers(values: Mapping[str, Any], proposed: ProposedService) -> Iterato
     written = values.get("allow-layers")
     patterns = [each.get("arn") for each in written if isinstance(each, dict)] if isinstance(written, list) else []
     allowed = [AllowedLayer(pattern=each, reason="") for each in patterns if isinstance(each, str)]
-    origins = {arn: function.origin for function in reversed(proposed.functions) for arn in function.arns}
-    for arn, origin in reversed(origins.items()):
-        if not may_be_own(arn) and allowing(arn, allowed) is None:
-            yield f"+ allow-layers: {arn} ({origin})"
+    for layer in proposed.external:
+        if allowing(layer.value, allowed) is None:
+            yield f"+ allow-layers: {layer.value} ({layer.origin})"
 
 
 def _settings(row: Mapping[str, Any], proposed: ProposedFunction) -> Iterator[tuple[str, object, object]]:

@@ -19,7 +19,7 @@ from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
-from lamina.project.external import allowed_layer, may_be_own
+from lamina.project.external import allowed_layer, is_layer_version, may_be_own
 from lamina.project.file import configures
 from lamina.project.functions import setting
 from lamina.project.members import configured as configured_members
@@ -29,7 +29,7 @@ from lamina.project.templates.cdk.reader import CdkGuess, guess
 from lamina.project.templates.entries import source_entries, unapplied_patterns
 from lamina.project.templates.files import TemplateFiles
 from lamina.project.templates.find import FoundDescriptions, describe, find, find_in_root
-from lamina.project.templates.types import Origin, Skipped
+from lamina.project.templates.types import Origin, Skipped, Stated
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
     from lamina.project.discovery import Handler
-    from lamina.project.external import AllowedLayer
-    from lamina.project.templates.types import TemplateFunction, Translation
+    from lamina.project.templates.types import Template, TemplateFunction, Translation
 
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
@@ -90,6 +89,7 @@ def propose(
                 root,
                 group,
                 guessed if _belongs(app, directory) else CdkGuess(),
+                templates=templates,
                 described=described,
                 today=today,
                 runtime=runtime,
@@ -187,6 +187,7 @@ def _service(
     group: ServiceGroup,
     guessed: CdkGuess,
     *,
+    templates: Sequence[Template],
     described: Sequence[TemplateFunction],
     today: dt.date,
     runtime: str | None,
@@ -223,7 +224,7 @@ def _service(
             functions=tuple(functions),
             lock=lock,
             settings=_settings(translations),
-            allow_layers=_allowed(functions),
+            external=_external(functions, group.directory, templates),
             notes=tuple(_notes(group, functions)),
         ),
         skipped,
@@ -339,14 +340,29 @@ def _settings(translations: Iterable[Translation]) -> tuple[tuple[str, object], 
     return tuple(settings.items())
 
 
-def _allowed(functions: Iterable[ProposedFunction]) -> tuple[AllowedLayer, ...]:
-    """Return the entries that allow the layers of other accounts that *functions* already have, in every version."""
-    found: dict[str, AllowedLayer] = {}
-    for function in functions:
-        for arn in function.arns:
-            entry = allowed_layer(arn.rpartition(":")[0], f"in {function.origin.file} when lamina was set up")
-            if entry is not None and not may_be_own(arn):
-                found.setdefault(entry.pattern, entry)
+def _external(
+    functions: Iterable[ProposedFunction], directory: str, templates: Iterable[Template]
+) -> tuple[Stated, ...]:
+    """
+    Return the layers of other accounts that the service in *directory* starts with, one version of each.
+
+    They are those of all Python functions in the templates at and below *directory*, which `lamina check` checks, and those of
+    *functions*.
+    """
+    stated = [
+        layer
+        for template in templates
+        if PurePosixPath(template.path).is_relative_to(directory)
+        for deployed in template.deployed
+        for layer in deployed.layers
+    ]
+    stated += [Stated(value=arn, origin=function.origin) for function in functions for arn in function.arns]
+    found: dict[str, Stated] = {}
+    for each in stated:
+        layer = each.value.rpartition(":")[0]
+        # An invalid ARN cannot be allowed, and its deployment fails.
+        if is_layer_version(each.value) and not may_be_own(each.value) and allowed_layer(layer, "") is not None:
+            found.setdefault(layer, each)
     return tuple(found.values())
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
+    from lamina.project.templates.types import Stated
 
 _PYPROJECT = "pyproject.toml"
 _COMMON = "layers.common."
@@ -31,9 +32,8 @@ def service_text(service: ProposedService) -> str:
         lines.append(f"lock = {toml.value(service.lock.configured)}")
     if service.source:
         lines.append(f"source = {toml.value(service.source)}")
-    if service.allow_layers:
-        entries = ({"arn": each.pattern, "reason": each.reason} for each in service.allow_layers)
-        lines += ["allow-layers = [", *(f"  {toml.value(each)}," for each in entries), "]"]
+    if service.external:
+        lines += ["allow-layers = [", *(f"  {toml.value(_allowed(each))}," for each in service.external), "]"]
     # A table can be written only once: its keys are here, or below its header.
     tables = _has_layers(service)
     lines += [
@@ -41,6 +41,11 @@ def service_text(service: ProposedService) -> str:
     ]
     lines += _functions(service, prefix)
     return "\n".join(lines) + "\n"
+
+
+def _allowed(layer: Stated) -> dict[str, str]:
+    """Return the entry that allows every version of *layer*."""
+    return {"arn": layer.value.rpartition(":")[0], "reason": f"in {layer.origin.file} when lamina was set up"}
 
 
 def workspace_text(proposal: Proposal) -> str:

@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
     from lamina.pipeline.proposal.runtime import Decision
-    from lamina.project.external import AllowedLayer
-    from lamina.project.templates.types import Origin, Skipped, Translation
+    from lamina.project.templates.types import Origin, Skipped, Stated, Translation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +65,8 @@ class ProposedService:
     lock: ProposedLock
     settings: tuple[tuple[str, object], ...] = ()
     """Further keys of ``[tool.lamina]`` that translate settings of other tools."""
-    allow_layers: tuple[AllowedLayer, ...] = ()
-    """The layers of other accounts that the template attaches."""
+    external: tuple[Stated, ...] = ()
+    """The ARNs of layers of other accounts in the templates, with their places; each layer once."""
     notes: tuple[str, ...] = ()
     """What the user should know about this service, one sentence each."""
 
