@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
+import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -131,3 +133,43 @@ def test_compiled(tmp_path: Path) -> None:
     for size in range(4, len(content), 64):
         with suppress(elf.UnreadableBinaryError):
             assert facts == elf.read(content[:size])
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("target", "machine", "newest"),
+    [("x86_64-linux-gnu.2.17", "EM_X86_64", "GLIBC_2.17"), ("aarch64-linux-gnu.2.36", "EM_AARCH64", "GLIBC_2.36")],
+)
+def test_cross_compiled(tmp_path: Path, target: str, machine: str, newest: str) -> None:
+    """Libraries that zig compiles for both machines need the machine's glibc, and at most its version. This takes about a minute each."""
+    install = [
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        sys.executable,
+        "--target",
+        str(tmp_path / "zig"),
+        "ziglang",
+    ]
+    subprocess.run(install, check=True)
+    (tmp_path / "shop.c").write_text("#include <stdlib.h>\nlong shop(char *text) { return strtol(text, 0, 10); }\n")
+    path = tmp_path / "libshop.so"
+    options = ["-target", target, "-shared", "-fPIC", "-Wl,-z,noexecstack"]
+    subprocess.run(
+        [sys.executable, "-m", "ziglang", "cc", *options, "-o", path, tmp_path / "shop.c"],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(tmp_path / "zig"),
+            "ZIG_GLOBAL_CACHE_DIR": str(tmp_path / "cache"),
+            "ZIG_LOCAL_CACHE_DIR": str(tmp_path / "cache"),
+        },
+        check=True,
+    )
+
+    facts = elf.read(path.read_bytes())
+
+    assert (machine, "ET_DYN", False) == (facts["machine"], facts["type"], facts["executable_stack"])
+    assert "libc.so.6" in facts["needed"]
+    assert newest == max(facts["versions"]["libc.so.6"], key=lambda version: int(version.split(".")[1]))
