@@ -18,7 +18,7 @@ from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX, printable
 from lamina.core.text import count, from_here
 from lamina.lock.commands import located
-from lamina.pipeline.checks.common import error, listed, note, owner_of, warning
+from lamina.pipeline.checks.common import error, note, owner_of, warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 _DEFAULT = ".venv"
+_SHOWN = 20
 _UNKNOWN_VERSION = "dynamic"
 """The version of a distribution that lamina built, if nothing stated it before the build."""
 _SYNC = {"poetry.lock": "poetry sync", "pdm.lock": "pdm sync --clean", "Pipfile.lock": "pipenv sync --dev"}
@@ -115,7 +116,7 @@ class _Comparison:
         yield from self._missing()
         yield from self._extra()
         if self._explained:
-            reasons = "; ".join(f"{reason}: {listed([*names])}" for reason, names in self._explained.items())
+            reasons = "; ".join(f"{reason}: {_named([*names])}" for reason, names in self._explained.items())
             yield note(
                 "environment-explained", self._shown, f"`{self._shown}` differs from the layers as expected: {reasons}"
             )
@@ -151,7 +152,7 @@ class _Comparison:
             return
         other = [each for each in expected if not same_version(each.version, installed.version)]
         for version in dict.fromkeys(each.version for each in other):
-            layers = listed([each.layer for each in other if each.version == version])
+            layers = _named([each.layer for each in other if each.version == version])
             yield error(
                 "environment-version",
                 installed.name,
@@ -167,7 +168,7 @@ class _Comparison:
                 installed.name,
                 f"{count(len(different), 'file')} of `{installed.name}` {installed.version} in `{self._shown}` "
                 f"{'differs' if len(different) == 1 else 'differ'} from the wheel: "
-                f"{listed([printable(path) for path in different])}; "
+                f"{_named([printable(path) for path in different])}; "
                 f"install it again: `{self._reinstall(installed)}`",
             )
 
@@ -208,7 +209,7 @@ class _Comparison:
             yield error(
                 "environment-missing",
                 self._shown,
-                f"{listed(sorted(names))} {'is' if len(names) == 1 else 'are'} in the layers, but not in `{self._shown}`; "
+                f"{_named(sorted(names))} {'is' if len(names) == 1 else 'are'} in the layers, but not in `{self._shown}`; "
                 f"run `{self._sync}`",
             )
 
@@ -226,7 +227,7 @@ class _Comparison:
             yield warning(
                 "environment-extra",
                 self._shown,
-                f"{listed(extra)} {'is' if len(extra) == 1 else 'are'} in `{self._shown}`, but neither in the layers nor "
+                f"{_named(extra)} {'is' if len(extra) == 1 else 'are'} in `{self._shown}`, but neither in the layers nor "
                 f"in the lock file, so code that imports {_them(extra)} works only here; lock {_them(extra)}, or uninstall "
                 f"{_them(extra)}",
             )
@@ -234,7 +235,7 @@ class _Comparison:
             yield warning(
                 "environment-extra",
                 self._shown,
-                f"no distribution in `{self._shown}` installed {listed(foreign)}, so code that imports {_them(foreign)} works "
+                f"no distribution in `{self._shown}` installed {_named(foreign)}, so code that imports {_them(foreign)} works "
                 f"only here; delete {_them(foreign)}, or move {_them(foreign)} into your source",
             )
 
@@ -302,3 +303,9 @@ def _is_of_installer(path: str) -> bool:
 
 def _them(names: Sequence[str]) -> str:
     return "it" if len(names) == 1 else "them"
+
+
+def _named(names: Sequence[str]) -> str:
+    """Return *names* in backticks: more than in other findings, because each of them may need a decision."""
+    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
+    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
