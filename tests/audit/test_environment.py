@@ -242,6 +242,8 @@ def test_configuration(desk: Desk) -> None:
     desk.install(make_wheel(make, "helper", "1", requires=["of-extra ; extra == 'x'"]))
     desk.install(make_wheel(make, "of-extra", "1"))
     desk.install(make_wheel(make, "spare", "1"))
+    desk.install(make_wheel(make, "lamina", "1", requires=["needed-by-lamina"]))
+    desk.install(make_wheel(make, "needed-by-lamina", "1"))
     desk.service.settings["include"] = '[]\n[dependency-groups]\ndev = ["checker"]\n'
 
     assert [
@@ -256,7 +258,7 @@ def test_configuration(desk: Desk) -> None:
             "environment-explained",
             (
                 "`.venv` differs from the layers as expected: files left out by `exclude`: `alpha`; the runtime has it: `boto3`; for "
-                "a dependency group or extra: `checker`, `helper`, `of-extra`; your own code: `greeter`; left out by `without`: `large`; of "
+                "development: `checker`, `helper`, `lamina`, `needed-by-lamina`, `of-extra`; your own code: `greeter`; left out by `without`: `large`; of "
                 "the program that made the environment: `pip`"
             ),
         ),

@@ -57,7 +57,7 @@ class Explanation:
         if name in names.locked_names(self.lock_file):
             return "locked, but not for the layers"
         if name in self._for_development(installed):
-            return "for a dependency group or extra"
+            return "for development"
         return "of the program that made the environment" if name in _CREATORS else None
 
     def applying(self, layer: LayerConfig) -> frozenset[str] | None:
@@ -78,10 +78,12 @@ class Explanation:
         return frozenset(each.name for each in runtime.preinstalled)
 
     def _for_development(self, installed: Iterable[InstalledDistribution]) -> frozenset[str]:
-        """Return the names that groups and extras of the project require, and those that these require in turn."""
+        """Return the names that groups and extras of the project require, lamina itself, and those that these require in turn."""
+        from packaging.requirements import Requirement
+
         requires = {each.name: [*_requirements(each)] for each in installed}
         found: set[tuple[str, str]] = set()
-        waiting = list(names.optional_requirements(self.lock_file))
+        waiting = [Requirement("lamina"), *names.optional_requirements(self.lock_file)]
         while waiting:
             requirement = waiting.pop()
             name = normalized(requirement.name)
