@@ -1,6 +1,8 @@
 """
 Deploy the same functions twice at the same time, with different code, and check that the result is always one whole deployment.
 
+The first round creates the functions.
+
 ``make deployers N=20`` runs this program, with 25 functions. The suite runs a few rounds with few functions.
 """
 
@@ -61,20 +63,16 @@ class Deployers:
             aws_secret_access_key="test",
         )
 
-    def create(self) -> None:
-        """Create the functions with one deployer: while none exists, there is nothing to claim."""
-        service = self._checkouts[0]
-        self._write(service, HANDLER)
-        process = self._start(service, *_CREATE)
-        said = process.communicate(timeout=_PATIENCE_SECONDS)[1]
-        assert process.returncode == 0, said
+    def create(self) -> Outcome:
+        """Create the functions with both deployers at the same time, as in a `round`."""
+        return self.round(0, *_CREATE)
 
-    def round(self, number: int) -> Outcome:
+    def round(self, number: int, *options: str) -> Outcome:
         """Change the code and a dependency of both checkouts, deploy both at the same time, and compare the functions with both."""
         for turn, service in enumerate(self._checkouts):
             service.add("beta", f"{number + 2}.{turn}", {"beta.py": f"import alpha\nROUND = {number, turn}\n"})
             self._write(service, f"{HANDLER}# {number, turn}\n")
-        processes = [self._start(service) for service in self._checkouts]
+        processes = [self._start(service, *options) for service in self._checkouts]
         said = [process.communicate(timeout=_PATIENCE_SECONDS)[1] for process in processes]
         codes = (processes[0].returncode, processes[1].returncode)
         expected = [
@@ -124,9 +122,8 @@ class Deployers:
 
 
 def run(deployers: Deployers, rounds: int) -> Sequence[Outcome]:
-    """Create the functions, and update them in each round."""
-    deployers.create()
-    return [deployers.round(number) for number in range(rounds)]
+    """Create the functions, and update them in each further round."""
+    return [deployers.create(), *(deployers.round(number) for number in range(1, rounds))]
 
 
 def main() -> int:
