@@ -289,3 +289,18 @@ def test_one_interruption_that_comes_twice(tmp_path: Path, ctrl_c: Callable[[], 
     assert "interrupted; all functions and aliases were rolled back" == str(outcome.error)
     assert Progress.ROLLED_BACK is outcome.places[0].progress
     assert digest(OLD) == cloud.functions.serving("shop-alpha")[0]
+
+
+def test_functions_that_can_never_be_created(tmp_path: Path) -> None:
+    """If Lambda says that a function exists when it is created, but not when it is read, lamina does not try for ever."""
+    cloud = Cloud()
+    cloud.functions.after = lambda operation: (
+        cloud.functions.functions.clear() if operation == "CreateFunction" else None
+    )
+    cloud.functions.repeated = "CreateFunction"
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha", create=True).plan((), [destination], create=True)
+    (place,) = plan.apply().places
+
+    assert "another run creates functions of this service at the same time; nothing was changed" == str(place.error)
+    assert place.progress is Progress.UNTOUCHED

@@ -53,8 +53,8 @@ class ClaimTimes:
     poll_seconds: float = 1.0
     conflicts: int = 30
     """
-    How often in a row Lambda may say that there is a claim when it is taken, and that there is none when it is read; and how often to look
-    whether another deployer retreats.
+    How often in a row Lambda may say that there is a claim when it is taken, and that there is none when it is read; how often to look
+    whether another deployer retreats; and how often to retreat.
     """
     sleep: Callable[[float], None] = time.sleep
 
@@ -136,11 +136,12 @@ class Claim:
         self._names = sorted(names)
         self._existing = frozenset(existing)
         self._stop = stop
-        self._reporter = reporter
         self._times = times or ClaimTimes()
         self._token = os.urandom(8).hex()
         self._held: tuple[_Alias, ...] = ()
         self._conflicts = 0
+        self._retreats = 0
+        self._waiting = _Waiting(stop, reporter, self._times)
         self._ended = threading.Event()
         self._renewing = threading.Lock()
         self._renewal: threading.Thread
@@ -201,12 +202,25 @@ class Claim:
             self._times.sleep(self._times.poll_seconds)
         return False
 
+    def retreat(self) -> None:
+        """
+        Pause before the next attempt to create functions that another deployer creates at the same time.
+
+        Raises `ChangedMeanwhileError` after too many attempts, and `StoppedError` if a stop is requested.
+        """
+        self._retreats += 1
+        if self._retreats > self._times.conflicts:
+            raise ChangedMeanwhileError(
+                "another run creates functions of this service at the same time; nothing was changed",
+                hint="run `lamina deploy` again",
+            )
+        self._waiting.pause()
+
     def _wait(self) -> None:
         """Take the claim, and wait until no other deployer has one on any function that this one knows."""
-        waiting = _Waiting(self._stop, self._reporter, self._times)
         while True:
             ends = self._ends()
-            if not self._take_all(ends, waiting):
+            if not self._take_all(ends):
                 return
             # While this deployer waited, the other one may have created or deleted functions.
             self._existing = frozenset()
@@ -228,7 +242,7 @@ class Claim:
     def _exists(self, name: str) -> bool:
         return name in self._existing or self._functions.get(name) is not None
 
-    def _take_all(self, ends: Sequence[str], waiting: _Waiting) -> bool:
+    def _take_all(self, ends: Sequence[str]) -> bool:
         """
         Take the claims on *ends*, and wait for other claims on the functions between them, in the order of their names.
 
@@ -241,7 +255,7 @@ class Claim:
             try:
                 while not (self.take(name) if name in ends else self._is_free(name)):
                     waited = True
-                    waiting.pause()
+                    self._waiting.pause()
             except AwsError:
                 # A deployer deletes a function that it has created if a later step fails.
                 if self._functions.get(name) is not None:

@@ -151,7 +151,7 @@ class ServiceDeployment:
             times=self.claim_times,
         )
 
-    def deployment(self, destination: Destination, steps: Sequence[FunctionStep], claim: Claim | None) -> Deployment:
+    def deployment(self, destination: Destination, steps: Sequence[FunctionStep], claim: Claim) -> Deployment:
         """Return the deployment of *steps* in *destination*, which *claim* protects from other deployers."""
         return Deployment(
             destination.services.functions,
@@ -226,17 +226,18 @@ class ServicePlan:
                     steps = replan(self.functions[destination], desired, config=service.config)
                     # Without a change, there is nothing to claim.
                     is_ready = not any(step.action.is_change for step in steps)
-                    claim: Claim | None = None
+                    claim = service.claim(destination, steps)
                     deployments[destination] = service.deployment(destination, steps, claim)
                     while not is_ready:
-                        stack.close()
-                        claim = service.claim(destination, steps)
                         stack.enter_context(claim.hold())
-                        deployments[destination] = service.deployment(destination, steps, claim)
                         if claim.is_held:
                             break
                         # No function exists. Of several deployers, the one that creates and claims the first one goes on.
+                        deployments[destination] = service.deployment(destination, steps, claim)
                         is_ready = deployments[destination].begin(claim)
+                        if not is_ready:
+                            stack.close()
+                            claim.retreat()
                 if not is_ready:
                     # Since the plan, another deployer may have changed any of the functions, also one that the plan keeps.
                     create = service.creation is not None
