@@ -109,9 +109,9 @@ class ExternalZip:
 
 
 def is_pinnable(arn: str) -> bool:
-    """Return whether AWS returns the content of the layer *arn*: it is the ARN of a version of a layer in an account."""
+    """Return whether AWS returns the content of the layer *arn*: all its parts are known, and it is that of a version in an account."""
     parsed = LayerArn.parse(arn)
-    return parsed is not None and parsed.version is not None
+    return parsed is not None and parsed.version is not None and "*" not in {parsed.partition, parsed.region}
 
 
 def read_pins(project: Path) -> tuple[PinnedLayer, ...]:
