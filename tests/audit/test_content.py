@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -160,7 +162,7 @@ def test_modes(tmp_path: Path, mode: int, readable: bool) -> None:
             "acme/tools/__init__.py",
             "acme/tools/more.py",
             (
-                "`orders`: `acme.tools` is a package in your code, so Python does not find the modules of `acme.tools` in layer `common`; "
+                "the package of `orders`: `acme.tools` is a package in your code, so Python does not find the modules of `acme.tools` in layer `common`; "
                 "delete one `__init__.py`, or rename your package"
             ),
         ),
@@ -168,7 +170,7 @@ def test_modes(tmp_path: Path, mode: int, readable: bool) -> None:
             "acme/tools/more.py",
             "acme/tools/__init__.py",
             (
-                "`orders`: `acme.tools` is a package in layer `common`, so Python does not find the modules of `acme.tools` in your code; "
+                "the package of `orders`: `acme.tools` is a package in layer `common`, so Python does not find the modules of `acme.tools` in your code; "
                 "rename your package"
             ),
         ),
@@ -176,7 +178,7 @@ def test_modes(tmp_path: Path, mode: int, readable: bool) -> None:
             "acme/tools/__init__.py",
             "acme/tools/__init__.py",
             (
-                "`orders`: `acme.tools` is a package in your code, so Python does not find the modules of `acme.tools` in layer `common`; "
+                "the package of `orders`: `acme.tools` is a package in your code, so Python does not find the modules of `acme.tools` in layer `common`; "
                 "rename your package"
             ),
         ),
@@ -193,6 +195,32 @@ def test_split_namespace(tmp_path: Path, own: str, theirs: str, message: str | N
     assert ([] if message is None else [("split-namespace", message)]) == [
         (finding.rule, finding.message) for finding in findings
     ]
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "missing"),
+    [
+        (("__init__.py", "mine.py"), ("more.py",), "more"),
+        (("mine.py",), ("__init__.py", "more.py"), "mine"),
+        (("mine.py",), ("more.py",), None),
+    ],
+)
+def test_python_agrees(tmp_path: Path, own: Sequence[str], theirs: Sequence[str], missing: str | None) -> None:
+    """Python does not find the module that the finding is about, and finds the others."""
+    for place, names in (("task", own), ("opt", theirs)):
+        directory = tmp_path / place / "acme" / "tools"
+        directory.mkdir(parents=True)
+        for name in names:
+            (directory / name).touch()
+    code = (
+        f"import sys; sys.path[:0] = {[str(tmp_path / 'task'), str(tmp_path / 'opt')]!r}\n"
+        "from importlib.util import find_spec\n"
+        "print([name for name in ('mine', 'more') if find_spec(f'acme.tools.{name}') is None])"
+    )
+
+    result = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
+
+    assert str([missing] if missing else []) == result.stdout.strip()
 
 
 def test_merged_namespace(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from lamina.core.errors import DamagedOutputError
 from lamina.core.store import key_of
 from lamina.core.values import Layer
+from lamina.pipeline.checks.common import listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.core.store import Store
-    from lamina.core.values import Distribution, Package
+    from lamina.core.values import Build, Distribution, Package
 
 AREA = "examined"
 HEAD = 16
@@ -77,6 +78,17 @@ def _parts(archive: Layer | Package, zip_file: ZipFile) -> Iterator[tuple[str, l
         name = extents[number].segment if number < len(extents) else ""
         parts.setdefault(name or str(archive.sha256), []).append(member)
     yield from parts.items()
+
+
+def archives_of(build: Build) -> Iterator[tuple[Layer | Package, str]]:
+    """Yield each layer, and once each package that functions with the same layers share, with the start of messages about it."""
+    for layer in build.layers:
+        yield layer, f"layer `{layer.name}`"
+    alike: dict[tuple[str, tuple[str, ...]], list[Package]] = {}
+    for package in build.packages:
+        alike.setdefault((package.sha256, package.layers), []).append(package)
+    for same in alike.values():
+        yield same[0], f"the package of {listed([package.name for package in same])}"
 
 
 def members_of(archive: Layer | Package) -> tuple[tuple[ZipInfo, Distribution | None], ...]:

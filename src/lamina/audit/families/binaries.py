@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit import elf
-from lamina.audit.parts import examined, members_of
+from lamina.audit.parts import archives_of, examined, members_of
 from lamina.audit.system import is_inside, system_of
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture
-from lamina.core.values import Finding, Severity, is_pure
+from lamina.core.values import Finding, Layer, Severity, is_pure
 from lamina.pipeline.checks.common import error, listed, stacks, warning
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspection import Inspection
     from lamina.audit.system import OperatingSystem
     from lamina.core.target import Target
-    from lamina.core.values import Build, Distribution, Layer, Package
+    from lamina.core.values import Build, Distribution, Package
 
 # Files that no loader opens, and that are most of the files of a layer.
 _NO_BINARIES = (
@@ -146,28 +146,19 @@ def _places(build: Build, inspection: Inspection) -> Iterator[_BinaryPlace]:
     names = {name: _libraries(binaries) for name, binaries in found.items()}
     system = system_of(build.target)
 
-    def place(
-        archive: Layer | Package, subject: str, own: Sequence[_Binary], beside: Iterable[Sequence[str]]
-    ) -> _BinaryPlace:
-        return _BinaryPlace(
+    used = [tuple(layer.name for layer in stack.layers) for stack in stacks(build.layers, build.packages)]
+    for archive, subject in archives_of(build):
+        own = found[archive.name] if isinstance(archive, Layer) else _binaries(archive, inspection)
+        beside = [each for each in used if archive.name in each] if isinstance(archive, Layer) else [archive.layers]
+        yield _BinaryPlace(
             subject=subject,
             name=archive.name,
-            binaries=tuple(own),
+            binaries=own,
             libraries=tuple(_libraries(own).union(*(names[name] for name in each)) for each in beside),
             target=build.target,
             system=system,
             project=inspection.project,
         )
-
-    used = [tuple(layer.name for layer in stack.layers) for stack in stacks(build.layers, build.packages)]
-    for layer in build.layers:
-        yield place(layer, f"layer `{layer.name}`", found[layer.name], [each for each in used if layer.name in each])
-    alike: dict[tuple[str, tuple[str, ...]], list[Package]] = {}
-    for package in build.packages:
-        alike.setdefault((package.sha256, package.layers), []).append(package)
-    for (_, layers), same in alike.items():
-        functions = listed([package.name for package in same])
-        yield place(same[0], f"the package of {functions}", _binaries(same[0], inspection), [layers])
 
 
 def _binaries(archive: Layer | Package, inspection: Inspection) -> tuple[_Binary, ...]:

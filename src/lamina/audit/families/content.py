@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import ast
 import re
+import warnings
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lamina.audit.parts import examined, members_of
+from lamina.audit.parts import archives_of, examined, members_of
 from lamina.audit.secrets import secrets_in
 from lamina.core.names import normalized
 from lamina.core.target import runtimes
@@ -50,6 +51,7 @@ _MODULE_ENDINGS = (".py", ".pyc", ".so")
 _MERGING = re.compile(r"extend_path|declare_namespace")
 """What an ``__init__.py`` calls to include the directories of other parts of its package (`pkgutil`, `pkg_resources`)."""
 _READS_METADATA = re.compile(r"importlib[._]metadata|from importlib import|pkg_resources")
+_METADATA_MODULES = frozenset({"importlib.metadata", "importlib_metadata", "pkg_resources"})
 _METADATA_READERS = frozenset({"version", "metadata", "distribution", "requires", "files", "get_distribution"})
 _EVERYBODY_READS = 0o444
 _UNIX = 3
@@ -87,18 +89,15 @@ class _OwnFiles:
 def check(inspection: Inspection) -> Iterator[Finding]:
     """Yield the findings on the content of layers and packages. Raises `DamagedOutputError` for a damaged zip."""
     for build in inspection.builds:
-        archives: list[tuple[Layer | Package, str]] = [(layer, f"layer `{layer.name}`") for layer in build.layers]
-        packages = {(package.sha256, package.layers): package for package in reversed(build.packages)}
-        archives += [(package, f"the package of `{package.name}`") for package in packages.values()]
-        for archive, subject in archives:
+        for archive, subject in archives_of(build):
             members = members_of(archive)
             yield from _modes(archive, subject, members)
             own = [member.filename for member, share in members if _is_own(member.filename, share, archive)]
             if own:
                 yield from _own_files(archive, subject, own, build, inspection)
             yield from _hidden_stdlib(archive, members, build)
-        for package in packages.values():
-            yield from _split(package, [layer for layer in build.layers if layer.name in package.layers])
+            if not isinstance(archive, Layer):
+                yield from _split(archive, subject, [layer for layer in build.layers if layer.name in archive.layers])
 
 
 def _is_own(path: str, share: Distribution | None, archive: Layer | Package) -> bool:
@@ -165,49 +164,46 @@ def _source_of(path: str, project: Path) -> str | None:
 
 
 def _read_metadata(text: str) -> Iterator[tuple[str, int]]:
-    """Yield the names of distributions whose metadata the module *text* reads when it is imported, each with its line."""
+    """Yield the names of distributions whose metadata the module *text* reads, each with its line; not those read in a ``try``."""
     if _READS_METADATA.search(text) is None:
         return
     try:
-        module = ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
-        # `uncompiled-module` reports it.
+        # The target's Python may know a newer syntax; if not, `uncompiled-module` reports the file.
         return
-    guarded = {id(inner) for node in ast.walk(module) if isinstance(node, ast.Try) for inner in ast.walk(node)}
-    names = _metadata_names(module)
-    for node in ast.walk(module):
-        if (
-            isinstance(node, ast.Call)
-            and node.args
-            and isinstance(node.args[0], ast.Constant)
-            and isinstance(node.args[0].value, str)
-            and id(node) not in guarded
-            and ast.unparse(node.func) in names
-        ):
-            yield node.args[0].value, node.lineno
+    nodes = list(ast.walk(module))
+    guarded = {id(inner) for node in nodes if isinstance(node, ast.Try) for inner in ast.walk(node)}
+    names = _metadata_names(nodes)
+    for node in nodes:
+        if isinstance(node, ast.Call) and id(node) not in guarded and _dotted(node.func) in names and node.args:
+            name = node.args[0]
+            if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                yield name.value, node.lineno
 
 
-def _metadata_names(module: ast.Module) -> frozenset[str]:
-    """Return the expressions that are functions of `importlib.metadata` or `pkg_resources` in *module*."""
-    names = set()
-    for node in ast.walk(module):
-        if isinstance(node, ast.ImportFrom) and node.module in {
-            "importlib.metadata",
-            "importlib_metadata",
-            "pkg_resources",
-        }:
-            names |= {each.asname or each.name for each in node.names if each.name in _METADATA_READERS}
+def _metadata_names(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    """Return how the module with *nodes* names the functions of `importlib.metadata` and `pkg_resources` that need a distribution."""
+    functions, modules = [], []
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module in _METADATA_MODULES:
+            functions += [each.asname or each.name for each in node.names if each.name in _METADATA_READERS]
         elif isinstance(node, ast.ImportFrom) and node.module == "importlib":
-            modules = [each.asname or each.name for each in node.names if each.name == "metadata"]
-            names |= {f"{each}.{reader}" for each in modules for reader in _METADATA_READERS}
+            modules += [each.asname or each.name for each in node.names if each.name == "metadata"]
         elif isinstance(node, ast.Import):
-            modules = [
-                each.asname or each.name
-                for each in node.names
-                if each.name in {"importlib.metadata", "importlib_metadata", "pkg_resources"}
-            ]
-            names |= {f"{each}.{reader}" for each in modules for reader in _METADATA_READERS}
-    return frozenset(names)
+            modules += [each.asname or each.name for each in node.names if each.name in _METADATA_MODULES]
+    return frozenset(functions).union(f"{module}.{reader}" for module in modules for reader in _METADATA_READERS)
+
+
+def _dotted(node: ast.expr) -> str:
+    """Return the dotted name that *node* is, or an empty string."""
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join((node.id, *reversed(parts))) if isinstance(node, ast.Name) else ""
 
 
 def _modes(archive: Layer | Package, subject: str, members: Iterable[tuple[ZipInfo, object]]) -> Iterator[Finding]:
@@ -255,18 +251,45 @@ def _top_level(path: str) -> str | None:
     return top.removesuffix(".py") if top.endswith(".py") else None
 
 
-def _split(package: Package, layers: Sequence[Layer]) -> Iterator[Finding]:
+def _split(package: Package, subject: str, layers: Sequence[Layer]) -> Iterator[Finding]:
     """
     Yield a finding for each package below a namespace of which *package* and one of *layers* have a part, if one part hides the other.
 
     Python searches every directory of a namespace package, in the order of ``sys.path``, and takes the first regular package. Top-level
     packages have rules of their own: `hidden-module` and `shadowed-layer`.
     """
-    own = _tree(View(package.path), "")
+    mine = View(package.path)
+    own = _tree(mine, "")
     for layer in layers:
         view = View(layer.path)
-        if any(f"{_PREFIX}{name}/".encode() in view.raw for name in own if name):
-            yield from _hidden(package, layer, own, _tree(view, _PREFIX), view)
+        if not any(f"{_PREFIX}{name}/".encode() in view.raw for name in own):
+            continue
+        theirs = _tree(view, _PREFIX)
+        for path in sorted(own.keys() & theirs.keys()):
+            if not _is_split(path, own, theirs) or _extends(*((mine, path) if own[path] else (view, _PREFIX + path))):
+                continue
+            module = path.replace("/", ".")
+            code, other = "your code", f"layer `{layer.name}`"
+            regular, hidden = (code, other) if own[path] else (other, code)
+            yield error(
+                "split-namespace",
+                package.name,
+                f"{subject}: `{module}` is a package in {regular}, so Python does not find the modules of `{module}` in {hidden}; "
+                f"{'rename your package' if theirs[path] else 'delete one `__init__.py`, or rename your package'}",
+            )
+
+
+def _is_split(path: str, own: Mapping[str, bool], theirs: Mapping[str, bool]) -> bool:
+    """Return whether *path* is in a namespace package of both, and regular in at least one of them."""
+    parents = path.split("/")[:-1]
+    above = ["/".join(parents[:depth]) for depth in range(1, len(parents) + 1)]
+    return bool(above) and (own[path] or theirs[path]) and not any(own[each] or theirs[each] for each in above)
+
+
+def _extends(view: View, directory: str) -> bool:
+    """Return whether the regular package *directory* in *view* includes the other directories of its name."""
+    init = f"{directory}/__init__.py"
+    return init in view.members and _MERGING.search(view.text(init)) is not None
 
 
 def _tree(view: View, prefix: str) -> dict[str, bool]:
@@ -281,27 +304,3 @@ def _tree(view: View, prefix: str) -> dict[str, bool]:
         if parents and name in {"__init__.py", "__init__.pyc"}:
             tree["/".join(parents)] = True
     return tree
-
-
-def _hidden(
-    package: Package, layer: Layer, own: Mapping[str, bool], theirs: Mapping[str, bool], view: View
-) -> Iterator[Finding]:
-    for path in sorted(own):
-        parents = path.split("/")[:-1]
-        above = ["/".join(parents[:depth]) for depth in range(1, len(parents) + 1)]
-        if not above or path not in theirs or any(own[each] or theirs.get(each, True) for each in above):
-            continue
-        if not (own[path] or theirs[path]):
-            continue
-        regular, init = ("your code", View(package.path)) if own[path] else (f"layer `{layer.name}`", view)
-        name = f"{path}/__init__.py" if own[path] else f"{_PREFIX}{path}/__init__.py"
-        if name in init.members and _MERGING.search(init.text(name)):
-            continue
-        module = path.replace("/", ".")
-        other = f"layer `{layer.name}`" if own[path] else "your code"
-        yield error(
-            "split-namespace",
-            package.name,
-            f"`{package.name}`: `{module}` is a package in {regular}, so Python does not find the modules of `{module}` in {other}; "
-            f"{'rename your package' if theirs[path] else 'delete one `__init__.py`, or rename your package'}",
-        )
