@@ -258,3 +258,15 @@ def test_shared_module(tmp_path: Path) -> None:
         )
         for name in ("dataclasses", "uuid")
     ] == [(finding.rule, finding.message) for finding in findings]
+
+
+def test_metadata_of_a_local_package(tmp_path: Path) -> None:
+    """A package has the metadata of the local packages in it."""
+    code = "import importlib.metadata\nimportlib.metadata.version('my-shop')"
+
+    assert [] == found(tmp_path, {"app.py": code, "my_shop-1.0.dist-info/METADATA": ""})
+
+
+def test_no_warnings(tmp_path: Path) -> None:
+    """Code with a doubtful escape is parsed without a warning, which would fail this test."""
+    assert [] == found(tmp_path, {"app.py": "import importlib.metadata\nPATTERN = '\\d'\n"})
