@@ -236,6 +236,26 @@ def test_other_layer(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "chosen_by_name"),
+    [
+        ("vendor/linux-x64/tool", True),
+        ("vendor/tool_aarch64", True),
+        ("vendor/armv7l/tool", True),
+        ("vendor/lib64/tool", True),
+        ("vendor/charming/tool", False),
+        ("vendor/linux/tool", False),
+    ],
+)
+def test_chosen_by_name(tmp_path: Path, path: str, chosen_by_name: bool) -> None:
+    """A program with an architecture in its path is for that one; the code chooses another on Lambda."""
+    package = package_of(tmp_path, "orders", {path: make_elf("i386", needed=())})
+
+    rules = [finding.rule for finding in check(inspection_of(tmp_path, packages=[package]))]
+
+    assert ([] if chosen_by_name else ["wrong-architecture"]) == rules
+
+
 def test_own_code(tmp_path: Path) -> None:
     """Functions that share a package share the finding on a binary of the service's code."""
     files = {"vendor/tool": make_elf("arm64")}

@@ -63,7 +63,8 @@ _MODULE = re.compile(r"(?P<stem>.*/)?(?P<name>[^/.]+)\.(?P<tag>(?:cpython-|cp|py
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
 # A wheel for every platform chooses one of its binaries by such a part of the name.
 _NAMES_ARCHITECTURE = re.compile(
-    r"x86|x64|amd64|i[36]86|arm|aarch|ppc|power|s390|riscv|mips|loong|(?<!\d)(?:32|64)(?!\d)|linux|darwin|macos|win",
+    r"(?<![a-z])(?:x86|x64|amd64|i[36]86|arm(?:v\d[a-z]*|hf|el|64)?|aarch(?:32|64)|ppc(?:64)?(?:le)?|powerpc|s390x?|riscv(?:32|64)?|mips|loong(?:arch)?)"
+    r"(?![a-z])|(?<!\d)(?:32|64)(?!\d)",
     re.IGNORECASE,
 )
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64", "EM_386": "i386", "EM_ARM": "32-bit ARM"}
