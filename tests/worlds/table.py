@@ -36,10 +36,13 @@ _OWN_TRACEBACKS = {"invoke", "run", "coldstart"}
 ARGUMENTS: dict[str, Sequence[str]] = {
     "init": ("init", "--dry-run"),
     "build": ("build",),
+    "check": ("check",),
+    "check --venv": ("check", "--no-build", "--venv", "--format", "sarif"),
     "build --dry-run": ("build", "--dry-run", "--json"),
     "invoke": ("invoke", "hello", "--mode", "path", "--event", "event.json", "--env-file", ".env"),
     "run": ("run", "--mode", "path", "--", "python", "-c", ""),
     "coldstart": ("coldstart", "--repeat", "1", "--mode", "path"),
+    "pin": ("pin",),
     "publish": ("publish",),
     "deploy": ("deploy",),
     "prune": ("prune",),

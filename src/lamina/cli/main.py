@@ -330,6 +330,9 @@ def entry_point() -> None:
         console.trace(error)
         code = LaminaError.exit_code
     if code == StoppedError.exit_code:
+        # The signal may have arrived after a temporary directory was created and before its context was entered.
+        if (temporary := sys.modules.get("lamina.core.temporary")) is not None:
+            temporary.remove_all()
         # Python would wait for threads, such as one that was just started and waits for a server that does not answer.
         sys.stdout.flush()
         sys.stderr.flush()

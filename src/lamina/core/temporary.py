@@ -53,7 +53,6 @@ def temporary_directory(purpose: str, *, parent: Path | None = None) -> Iterator
         if parent is not None:
             raise
         raise _unwritable(directory, error) from error
-    _in_use.add(path)
     try:
         yield path
     finally:
@@ -95,6 +94,8 @@ def remove_all() -> None:
 def _create(parent: Path, purpose: str) -> tuple[Path, int | None]:
     while True:
         path = parent / f"lamina-{purpose}-{os.urandom(12).hex()}"
+        # A signal may arrive before the caller has the path.
+        _in_use.add(path)
         path.mkdir(mode=0o700)
         if sys.platform == "win32":
             return path, None
@@ -102,18 +103,21 @@ def _create(parent: Path, purpose: str) -> tuple[Path, int | None]:
         with suppress(FileNotFoundError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         if descriptor is None:
+            _in_use.discard(path)
             continue  # another process deleted the directory as abandoned before it was locked
         try:
             locked = _locked(descriptor)
         except OSError:
             os.close(descriptor)
             path.rmdir()
+            _in_use.discard(path)
             raise
         if locked and path.exists():
             return path, descriptor
         os.close(descriptor)
         if locked is None:
             return path, None
+        _in_use.discard(path)
 
 
 def _locked(descriptor: int) -> bool | None:
