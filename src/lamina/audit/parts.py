@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
+from contextlib import contextmanager
+from io import BufferedReader
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from lamina.core.errors import DamagedOutputError
+from lamina.core.files import open_regular
 from lamina.core.store import key_of
 from lamina.core.values import Layer
 from lamina.pipeline.checks.common import listed
@@ -125,11 +128,19 @@ def _examine(members: Sequence[ZipInfo], examination: Examination, zip_file: Zip
     return found
 
 
-def _opened(path: Path) -> ZipFile:
+@contextmanager
+def _opened(path: Path) -> Iterator[ZipFile]:
+    """Open the zip *path*, unless it is a pipe or a device. Raises `DamagedOutputError` if that fails."""
     try:
-        return ZipFile(path)
-    except (BadZipFile, OSError) as error:
-        raise DamagedOutputError(path, str(error)) from error
+        file = open_regular(path)
+    except OSError as error:
+        raise DamagedOutputError(path, error.strerror or str(error)) from error
+    with BufferedReader(file) as buffered:
+        try:
+            zip_file = ZipFile(buffered)
+        except BadZipFile as error:
+            raise DamagedOutputError(path, str(error)) from error
+        yield zip_file
 
 
 def _found(document: dict[str, Any]) -> dict[str, Any]:
