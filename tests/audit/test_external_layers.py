@@ -89,6 +89,10 @@ def test_a_pin_without_a_function(service: Service, store: Store) -> None:
     assert lines[(finding.line or 0) - 1] == f'arn = "{OTHER}"'
     write_pins(service.root, pins[:1])
     assert find(service, store) == []
+    for name, layers in service.more.items():
+        service.more[name] = layers.replace("eu-west-1", "*")
+    service.write()
+    assert find(service, store) == []
 
 
 def test_an_edited_pin(service: Service, store: Store) -> None:

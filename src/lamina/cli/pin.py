@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
+    from lamina.aws.external.pin import Pinning
+    from lamina.cli.console import Console
     from lamina.project.pinned import PinnedLayer
 
 HELP = (
@@ -46,32 +49,41 @@ def run(arguments: argparse.Namespace) -> int:
     with Console.of(arguments) as console, store.in_use(console):
         done = pin_layers(load(project, store=store), arguments.arns, store, reporter=console)
     if arguments.json:
-        emit_json(
-            {
-                "version": "1",
-                "file": LOCK_NAME,
-                "layers": [pin.document() | {"added": pin.arn in done.added} for pin in done.pins],
-                "removed": list(done.removed),
-                "skipped": list(done.skipped),
-            }
-        )
+        document = {
+            "version": "1",
+            "file": LOCK_NAME,
+            "layers": [pin.document() | {"added": pin.arn in done.added} for pin in done.pins],
+            "removed": list(done.removed),
+            "skipped": [each.arn for each in done.skipped],
+        }
+        if done.error is not None:
+            done.error.report = document
+            raise done.error
+        emit_json(document)
         return 0
-    for arn in done.skipped:
-        console.note(f"`{arn}` is not pinned: it is not the ARN of one version of a layer in an account")
+    _tell(done, arguments.arns, console)
+    return 0
+
+
+def _tell(done: Pinning, arns: Sequence[str], console: Console) -> None:
+    """Print the result of pinning *arns*, or all layers if there are none. Raises its error, after all that was done nevertheless."""
+    for each in done.skipped:
+        console.note(f"`{each.arn}` is not pinned: {each.reason}")
     for arn in done.removed:
         console.say(f"removed {arn}: no function has it")
     for pin in done.pins:
         if pin.arn in done.added:
             console.say(f"pinned {pin.arn}", *(f"  {line}" for line in _described(pin)))
-        elif pin.arn in arguments.arns:
-            console.say(f"unchanged {pin.arn}: AWS has the pinned content")
+    for arn in done.compared:
+        console.say(f"unchanged {arn}: AWS has the pinned content")
+    if done.pins and (done.added or done.removed):
+        console.say("wrote `lamina-layers.lock`; commit it")
+    if done.error is not None:
+        raise done.error
     if not done.pins:
         console.say("no function has a layer by ARN that can be pinned")
-    elif done.added or done.removed:
-        console.say("wrote `lamina-layers.lock`; commit it")
-    elif not arguments.arns:
+    elif not done.added and not done.removed and not arns:
         console.say("nothing to do: `lamina-layers.lock` has all layers by ARN")
-    return 0
 
 
 def _described(pin: PinnedLayer) -> list[str]:

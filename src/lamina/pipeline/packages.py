@@ -106,7 +106,7 @@ def pack_functions(
     Raises PackageError, the errors of `compile_sources`, and those of writing a zip.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
-    layer_bytes |= {pin.arn: pin.contents.unzipped_bytes for pin in service.pinned}
+    layer_bytes |= service.external_bytes
     new = all_sources(plan for plan in plans if plan.reused is None)
     if new is None:
         raise ValueError("the package plan has no sources to pack")

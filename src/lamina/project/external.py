@@ -27,6 +27,7 @@ OWN_ACCOUNT = "${AWS::AccountId}"
 """The text for the account of the deployment in the ARNs of deploy descriptions, as in CloudFormation."""
 # CloudFormation's names of the parts that only the deployment knows, as `lamina init` once wrote them to `layer-arns`.
 _PSEUDO = re.compile(r"\$\{AWS::(?:Partition|Region)\}")
+_PLACE = re.compile(r"arn:([^:]*):lambda:([^:]*):")
 _NAME = 6
 
 NOT_A_LAYER = "is not the ARN of a layer, or a pattern such as `arn:aws:lambda:*:123456789012:layer:tools`"
@@ -105,6 +106,15 @@ def is_layer_version(text: str) -> bool:
 def can_name(pattern: str, arn: str) -> bool:
     """Return whether *pattern*, as `Function.layer_arns` has it, can be the layer version *arn* in some deployment."""
     return fnmatchcase(arn, _PSEUDO.sub("*", pattern).replace(OWN_ACCOUNT, "*"))
+
+
+def located(arn: str, *, partition: str, region: str, account: str = OWN_ACCOUNT) -> str:
+    """Return *arn* with *partition*, *region* and *account* in place of those that only the deployment knows."""
+    known = _PSEUDO.sub("*", arn)
+    if (place := _PLACE.match(known)) is None:
+        return arn
+    parts = [value if "*" in part else part for part, value in zip(place.groups(), (partition, region), strict=True)]
+    return "arn:{}:lambda:{}:".format(*parts) + known[place.end() :].replace(OWN_ACCOUNT, account)
 
 
 def may_be_own(arn: str) -> bool:

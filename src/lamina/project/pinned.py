@@ -17,7 +17,7 @@ from lamina.core.errors import ConfigError, InvalidConfigError
 from lamina.core.files import read_file, replace_file
 from lamina.core.frozen import frozen
 from lamina.core.text import decoded, undecodable
-from lamina.project.external import LayerArn
+from lamina.project.external import LayerArn, can_name
 from lamina.project.table import Table
 
 if TYPE_CHECKING:
@@ -109,9 +109,14 @@ class ExternalZip:
 
 
 def is_pinnable(arn: str) -> bool:
-    """Return whether AWS returns the content of the layer *arn*: all its parts are known, and it is that of a version in an account."""
+    """Return whether *arn* is that of one layer version in an account, so that AWS returns its content; its region may be ``*``."""
     parsed = LayerArn.parse(arn)
-    return parsed is not None and parsed.version is not None and "*" not in {parsed.partition, parsed.region}
+    return parsed is not None and parsed.version is not None
+
+
+def pin_of(arn: str, pins: Iterable[PinnedLayer]) -> PinnedLayer | None:
+    """Return the one of *pins* for *arn*, as `Function.layer_arns` has it; with the region ``*``, the first of any region."""
+    return next((pin for pin in pins if can_name(arn, pin.arn)), None) if is_pinnable(arn) else None
 
 
 def read_pins(project: Path) -> tuple[PinnedLayer, ...]:
@@ -160,7 +165,7 @@ def _read(row: Table) -> PinnedLayer | None:
     lists = {name: row.strings(name) or () for name in ("runtimes", "architectures", "modules", "extensions")}
     site = row.table("site_modules")
     license_info = row.string("license")
-    if arn is not None and not is_pinnable(arn):
+    if arn is not None and (not is_pinnable(arn) or "*" in arn):
         row.complain("arn", f"`{arn}` is not the ARN of a layer version")
     if code_sha256 is not None and not _is_sha256(code_sha256):
         row.complain("code_sha256", f"`{code_sha256}` is not a SHA-256 in base64")

@@ -90,6 +90,13 @@ def publisher_of(arn: LayerArn) -> Publisher | None:
     return None
 
 
+def can_have_modules(arn: str) -> bool:
+    """Return whether the layer version *arn* may have Python modules: all but the known extensions of publishers."""
+    layer = LayerArn.parse(arn)
+    publisher = publisher_of(layer) if layer is not None else None
+    return publisher is None or publisher.kind is not Content.EXTENSION
+
+
 def described(arn: str) -> str:
     """Return the layer version *arn* as messages show it: in backticks, with the publisher if it is known."""
     layer = LayerArn.parse(arn)

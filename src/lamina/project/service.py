@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.core.frozen import frozen
 from lamina.project.budgets import NO_BUDGET, SizeBudget
 from lamina.project.external import is_refused
+from lamina.project.pinned import pin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -178,8 +179,17 @@ class Service:
 
     def pins_of(self, arns: Iterable[str]) -> tuple[PinnedLayer, ...]:
         """Return what is known of the layers *arns*, in their order, without those that are not pinned."""
-        pins = {pin.arn: pin for pin in self.pinned}
-        return tuple(pins[arn] for arn in arns if arn in pins)
+        return tuple(pin for arn in arns if (pin := pin_of(arn, self.pinned)) is not None)
+
+    @property
+    def external_bytes(self) -> dict[str, int]:
+        """The unzipped size in bytes of each pinned layer, by its ARN as `Function.layer_arns` has it."""
+        return {
+            arn: pin.contents.unzipped_bytes
+            for function in self.functions
+            for arn in function.layer_arns
+            for pin in self.pins_of((arn,))
+        }
 
     @property
     def packages(self) -> tuple[PackageConfig, ...]:

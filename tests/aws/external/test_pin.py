@@ -9,6 +9,7 @@ import pytest
 
 from externallayers import ARN, OTHER, base64_sha256, layer_zip
 from lamina.cli.main import main
+from lamina.project.config import load
 from lamina.project.pinned import read_pins
 from services import make_service
 
@@ -246,6 +247,87 @@ def test_several_failures_are_one_error(service: Service, layer_server: LayerSer
     assert text.startswith("error: 2 layers could not be pinned:\n")
     assert f"  cannot read layer `{ARN}`: the version was deleted, or its publisher" in text
     assert f"  cannot read layer `{OTHER}`: the version was deleted, or its publisher" in text
+
+
+def test_a_failure_removes_no_pin(
+    service: Service, layer_server: LayerServer, shown: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pin whose ARN was replaced by one that cannot be pinned stays; what else was pinned is written and listed."""
+    layer_server.zips = {ARN: TOOLS, OTHER: AGENT}
+    use(service, ARN)
+    assert pin(service) == 0
+    shown()
+    use(service, ARN.replace(":7", ":8"), OTHER)
+
+    assert pin(service) == 6
+
+    text = shown()
+    assert [ARN, OTHER] == [each.arn for each in read_pins(service.root)]
+    assert f"pinned {OTHER}\n" in text.partition("error: ")[0]
+    assert "wrote `lamina-layers.lock`; commit it\n" in text.partition("error: ")[0]
+    assert "removed" not in text
+
+    assert pin(service, "--json") == 6
+    report = json.loads(capsys.readouterr().out)
+    assert [(ARN, False), (OTHER, False)] == [(row["arn"], row["added"]) for row in report["layers"]]
+    assert report["error"]["exit_code"] == 6
+
+
+OPEN = ARN.replace("arn:aws:", "arn:*:").replace("eu-west-1", "*")
+
+
+@pytest.mark.parametrize("places", ["environment", "publish"])
+def test_a_region_that_only_the_deployment_knows(
+    service: Service, layer_server: LayerServer, shown: Any, monkeypatch: pytest.MonkeyPatch, places: str
+) -> None:
+    """The region of the configuration takes the place of `*`; the pin is used for the ARN as the configuration has it."""
+    layer_server.zips = {ARN: TOOLS, OTHER: AGENT}
+    use(service, OPEN, OTHER)
+    if places == "publish":
+        monkeypatch.setenv("AWS_REGION", "us-east-1")
+        service.settings["publish"] = '{ regions = ["eu-west-1"] }'
+        service.write()
+    else:
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+
+    assert pin(service) == 0
+
+    assert [ARN, OTHER] == [each.arn for each in read_pins(service.root)]
+    assert f"pinned {ARN}\n" in shown()
+    loaded = load(service.root)
+    sizes = [each.contents.unzipped_bytes for each in loaded.pinned]
+    assert dict(zip([OPEN, OTHER], sizes, strict=True)) == loaded.external_bytes
+    asked = list(layer_server.asked)
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert pin(service) == 0
+    assert "nothing to do: " in shown()
+    assert pin(service, ARN) == 0
+    assert f"unchanged {ARN}: " in shown()
+    assert [*asked, ("eu-west-1", ARN)] == layer_server.asked
+
+
+def test_parts_that_nothing_decides(
+    service: Service, layer_server: LayerServer, shown: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a region, and without a version, a note says what to write; the other layers are pinned."""
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    layer_server.zips = {OTHER: AGENT}
+    nameless = ARN.replace(":7", ":*")
+    use(service, OPEN, nameless, OTHER)
+
+    assert pin(service) == 0
+
+    assert [OTHER] == [each.arn for each in read_pins(service.root)]
+    text = shown()
+    assert (
+        f"note: `{OPEN}` is not pinned: only the deployment knows its region; set `AWS_REGION`, or write the region in `layer-arns`\n"
+        in text
+    )
+    assert (
+        f"note: `{nameless}` is not pinned: only the deployment knows its version; write the version in `layer-arns`\n"
+        in text
+    )
 
 
 def test_without_credentials(service: Service, layer_server: LayerServer, shown: Any, monkeypatch: Any) -> None:

@@ -122,6 +122,31 @@ def test_an_unknown_layer_beside_a_pinned_one(service: Service) -> None:
     assert finding.message.endswith(f"lamina does not know what `{other}` contains; to find out, run `lamina pin`")
 
 
+def test_a_known_extension_has_no_modules(service: Service) -> None:
+    """A layer that is only a publisher's extension does not excuse a missing module, also if it is not pinned."""
+    use(service, "arn:aws:lambda:eu-west-1:464622532012:layer:Datadog-Extension:80")
+    code(service, "import gone")
+
+    (finding,) = find(service, rule="missing-import")
+
+    assert finding.severity is Severity.ERROR
+
+
+def test_a_pin_for_an_open_region(service: Service) -> None:
+    """A pin of one region is that of an ARN whose region only the deployment knows."""
+    use(service, ARN.replace("eu-west-1", "*"))
+    code(service, "import tools, gone")
+    assert {("layer-not-pinned", Severity.WARNING), ("missing-import", Severity.NOTE)} == {
+        (finding.rule, finding.severity) for finding in find(service)
+    }
+
+    pin(service, "tools", "alpha", size=LIMIT)
+
+    assert {"layer-overlap": Severity.WARNING, "missing-import": Severity.ERROR, "unzipped-limit": Severity.ERROR} == {
+        finding.rule: finding.severity for finding in find(service)
+    }
+
+
 def test_handler_in_a_pinned_layer(service: Service) -> None:
     """The handler may be in the layer, unless it is a vendor's wrapper around the function's own."""
     service.functions = {"f": "tools.handler"}

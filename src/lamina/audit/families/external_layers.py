@@ -19,6 +19,7 @@ from lamina.aws.external.zips import ExternalRegions, pin_difference, stored_zip
 from lamina.core.errors import ArchiveError
 from lamina.core.files import read_file
 from lamina.pipeline.checks.common import error, warning
+from lamina.project.external import can_name
 from lamina.project.pinned import LOCK_NAME, read_pins
 
 if TYPE_CHECKING:
@@ -36,13 +37,9 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     if not pins:
         return
     lines, regions = _lines(inspection), ExternalRegions()
-    used: dict[str, str] = {}
-    for function in inspection.service.functions:
-        for arn in function.layer_arns:
-            used.setdefault(arn, function.name)
     for pin in pins:
         line = lines.get(pin.arn)
-        if pin.arn not in used:
+        if (user := _user(pin, inspection)) is None:
             yield warning(
                 "unused-pin",
                 None,
@@ -53,13 +50,19 @@ def check(inspection: Inspection) -> Iterator[Finding]:
         elif (fact := _changed(pin, inspection)) is not None:
             yield error(
                 "external-layer-changed",
-                used[pin.arn],
-                f"`{used[pin.arn]}`: {fact}; restore `lamina-layers.lock` from version control, or delete the entry and run `lamina pin`",
+                user,
+                f"`{user}`: {fact}; restore `lamina-layers.lock` from version control, or delete the entry and run `lamina pin`",
                 file=LOCK_NAME,
                 line=line,
             )
         elif inspection.aws:
-            yield from _in_aws(pin, regions.of(pin.arn).version(pin.arn), function=used[pin.arn], line=line)
+            yield from _in_aws(pin, regions.of(pin.arn).version(pin.arn), function=user, line=line)
+
+
+def _user(pin: PinnedLayer, inspection: Inspection) -> str | None:
+    """Return the first function that has the layer of *pin*, or ``None``."""
+    functions = inspection.service.functions
+    return next((each.name for each in functions if any(can_name(arn, pin.arn) for arn in each.layer_arns)), None)
 
 
 def _in_aws(pin: PinnedLayer, version: ExternalVersion | None, *, function: str, line: int | None) -> Iterator[Finding]:

@@ -53,6 +53,23 @@ class Access:
     region_hint: str = 'set `AWS_REGION`, pass `--region`, or set `regions = ["eu-west-1"]` in `[tool.lamina.publish]`'
     """How the user of a command sets the region."""
 
+    def find_place(self) -> tuple[str, str] | None:
+        """
+        Return the partition and the region, or ``None`` if no region is configured. No credentials are needed.
+
+        Raises `MissingExtraError` if boto3 is not installed, and `ConfigError` if the AWS configuration is invalid.
+        """
+        session = self._open()
+        region: str | None = session.get_config_variable("region")
+        return None if region is None else (_partition(session, region), region)
+
+    def _open(self) -> Any:
+        try:
+            # Most AWS tools support AWS_REGION, but boto3 does not (botocore 1.44.5, 2026-11-23).
+            return _session(self.region or os.environ.get("AWS_REGION") or None)
+        except ImportError as error:
+            raise MissingExtraError(extra="aws", purpose="access to AWS") from error
+
     def connect(self) -> AwsServices:
         """
         Return the AWS services of the account in the region.
@@ -61,11 +78,7 @@ class Access:
         `AwsError` if there are no credentials, if their source fails, or if lamina cannot assume the role. No request has checked the
         credentials yet, unless their source or the role required one.
         """
-        try:
-            # Most AWS tools support AWS_REGION, but boto3 does not (botocore 1.44.5, 2026-11-23).
-            session = _session(self.region or os.environ.get("AWS_REGION") or None)
-        except ImportError as error:
-            raise MissingExtraError(extra="aws", purpose="access to AWS") from error
+        session = self._open()
         region: str | None = session.get_config_variable("region")
         if region is None:
             raise _no_region(session, self.region_hint)
@@ -197,6 +210,16 @@ def _session(region: str | None) -> Any:
     except BotoCoreError as error:
         raise failed(error, "AWS", _BEGINNING, otherwise=ConfigError) from error
     return session
+
+
+def _partition(session: Any, region: str) -> str:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        partition: str = session.get_partition_for_region(region)
+    except BotoCoreError as error:
+        raise failed(error, "AWS", _BEGINNING, otherwise=ConfigError) from error
+    return partition
 
 
 def _use(session: Any, credentials: SharedCredentials) -> None:

@@ -12,7 +12,7 @@ from lamina.core.store import Store
 from lamina.core.target import quotas
 from lamina.core.values import code_sha256
 from lamina.project.external import LayerArn
-from lamina.project.pinned import EXTERNAL_AREA, ExternalZip, is_pinnable, read_pins
+from lamina.project.pinned import EXTERNAL_AREA, ExternalZip, is_pinnable, pin_of, read_pins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,7 +80,8 @@ class ExternalDownloads:
         """
         if not arns:
             return ()
-        pins = {pin.arn: pin for pin in read_pins(self._project)}
+        known = read_pins(self._project)
+        pins = {arn: pin for arn in arns if (pin := pin_of(arn, known)) is not None}
         for arn in arns:
             if arn not in pins:
                 cure = (
@@ -90,9 +91,7 @@ class ExternalDownloads:
                 )
                 self._reporter.note(f"running without layer `{arn}`, which is not pinned; {cure}")
         with self._store.in_use(self._reporter):
-            return tuple(
-                ExternalZip(path=self._provide(pins[arn]), sha256=pins[arn].sha256) for arn in arns if arn in pins
-            )
+            return tuple(ExternalZip(path=self._provide(pin), sha256=pin.sha256) for pin in pins.values())
 
     def _provide(self, pin: PinnedLayer) -> Path:
         if (path := stored_zip(self._store, pin)) is not None:

@@ -35,6 +35,7 @@ from lamina.pipeline.checks.common import View, listed
 from lamina.pipeline.checks.modules import created_modules, preinstalled_modules
 from lamina.pipeline.checks.stdlib import is_standard
 from lamina.project.pinned import is_pinnable
+from lamina.project.publishers import can_have_modules
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -149,8 +150,8 @@ class _GroupSearch:
         self._own = OwnModules(self._index.modules, self._code.paths())
         in_layers = _LayersPath([views[name] for name in group.layers], python)
         pins = service.pins_of(group.arns)
-        self.unread = tuple(arn for arn in group.arns if arn not in {pin.arn for pin in pins})
-        """The layers by ARN whose modules are unknown, because they are not pinned."""
+        self.unread = tuple(arn for arn in group.arns if not service.pins_of((arn,)) and can_have_modules(arn))
+        """The layers by ARN that may have modules, but which ones is unknown, because they are not pinned."""
         provided = sorted({*service.provided, *(name for pin in pins for name in pin.contents.modules_for(python))})
         created = [name for maker, names in created_modules().items() if in_layers.form(maker) for name in names]
         more = {*preinstalled_modules(service.target), *provided, *created}

@@ -80,10 +80,9 @@ def check(
     that is not pinned is unknown, and counts as 0.
     """
     by_name = {layer.name: layer for layer in layers}
-    external = {pin.arn: pin.contents.unzipped_bytes for pin in service.pinned}
     return (
         *_too_many_layers(packages, quotas),
-        *_too_large_functions(by_name, packages, external, quotas),
+        *_too_large_functions(by_name, packages, service.external_bytes, quotas),
         *_too_large_layers(by_name, packages, quotas),
         *_too_large_for_a_call(layers, packages, quotas),
     )

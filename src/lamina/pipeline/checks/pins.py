@@ -32,11 +32,12 @@ def check(service: Service) -> tuple[Finding, ...]:
 
 
 def _not_pinned(service: Service) -> Iterator[Finding]:
-    pinned = {pin.arn for pin in service.pinned}
     alike: dict[tuple[str, ...], list[str]] = {}
     for function in service.functions:
         if missing := tuple(
-            arn for arn in function.layer_arns if arn not in pinned and is_pinnable(arn) and not service.refuses(arn)
+            arn
+            for arn in function.layer_arns
+            if is_pinnable(arn) and not service.pins_of((arn,)) and not service.refuses(arn)
         ):
             alike.setdefault(missing, []).append(function.name)
     for arns, names in alike.items():
