@@ -13,6 +13,7 @@ from lamina.aws.api.account import Account
 from lamina.aws.api.functions import LATEST, AliasState, FunctionState, Settings, unversioned
 from lamina.aws.deploy.plan import (
     Action,
+    ConfiguredLayer,
     CreateFunction,
     DesiredFunction,
     DesiredLayerVersion,
@@ -27,7 +28,7 @@ from lamina.aws.deploy.plan import (
     states,
 )
 from lamina.aws.deploy.report import planned as doing
-from lamina.aws.deploy.survey import FunctionStep
+from lamina.aws.deploy.survey import FunctionStep, configured_layer
 from lamina.core.toml import read_data
 from lamina.core.values import Package
 
@@ -383,6 +384,110 @@ def test_attach(present: tuple[str, ...], wanted: list[str], count: int) -> None
     ]
     assert chosen == list(result[first : first + count])
     assert len(result) == len(set(result))
+
+
+@given(present=arns, configured=st.lists(st.sampled_from(["own-a", "x", "y", "new"]), unique=True))
+def test_attach_configured(present: tuple[str, ...], configured: list[str]) -> None:
+    """A configured layer is attached once: in place of another version of it, or right before the service's layers."""
+    own = {"arn:own-a", "arn:own-b"}
+    layers = [f"arn:{name}:{1 if name == 'y' else 2}" for name in configured]
+    result = attach(["arn:own-a:2"], present, own, layers)
+    wanted = {unversioned(arn): arn for arn in layers if unversioned(arn) not in own}
+    new = [arn for name, arn in wanted.items() if name not in map(unversioned, present)]
+    start = result.index("arn:own-a:2") - len(new)
+
+    assert new == list(result[start : start + len(new)])
+    assert [wanted.get(unversioned(arn), arn) for arn in present if unversioned(arn) not in own] == [
+        arn for arn in result if arn not in {*new, "arn:own-a:2"}
+    ]
+
+
+PLACE = Account(id="123456789012", partition="aws-cn", region="cn-north-1")
+OPEN = "arn:*:lambda:*:999999999999:layer:insights"
+
+
+@pytest.mark.parametrize(
+    ("arn", "whole", "problem"),
+    [
+        (f"{OPEN}:7", "arn:aws-cn:lambda:cn-north-1:999999999999:layer:insights:7", ""),
+        (
+            "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:layer:own:1",
+            "arn:aws-cn:lambda:cn-north-1:123456789012:layer:own:1",
+            "",
+        ),
+        (
+            f"{OPEN}:*",
+            "arn:aws-cn:lambda:cn-north-1:999999999999:layer:insights:*",
+            "its account or version is unknown; write the whole ARN in `layer-arns`",
+        ),
+        (
+            "arn:aws-cn:lambda:cn-north-1:*:layer:insights:1",
+            "arn:aws-cn:lambda:cn-north-1:*:layer:insights:1",
+            "its account or version is unknown; write the whole ARN in `layer-arns`",
+        ),
+        (
+            FOREIGN,
+            FOREIGN,
+            "it is not in cn-north-1; write `*` in place of its region if it is offered in every region",
+        ),
+        ("arn:aws:lambda:::awslayer:AmazonLinux1803", "arn:aws:lambda:::awslayer:AmazonLinux1803", ""),
+    ],
+)
+def test_configured_layers_of_a_deployment(arn: str, whole: str, problem: str) -> None:
+    """The deployment decides the parts that the configuration leaves open, except accounts and versions of others."""
+    found = configured_layer(arn, PLACE, {arn: 5})
+
+    assert (arn, whole, problem, 5) == (found.name, found.arn, found.problem, found.unzipped_bytes)
+
+
+def configured(*arns: str, size: int | None = None, problem: str = "") -> DesiredFunction:
+    layers = tuple(ConfiguredLayer(name=arn, arn=arn, unzipped_bytes=size, problem=problem) for arn in arns)
+    return replace(wanted_function(code="old", arn=OLD), external=layers)
+
+
+def test_a_configured_layer_that_the_function_lacks() -> None:
+    """It is attached, and a note says so; a function that has it stays as it is."""
+    action = deployed(configured(FOREIGN), found(function()))
+
+    assert (FOREIGN, OLD) == action.settings.layers
+    assert ("the layers changed", (f"attaches the layer `{FOREIGN}`",)) == (action.reason, action.notes)
+    created = planned(configured(FOREIGN), None)
+    assert isinstance(created, CreateFunction)
+    assert (FOREIGN, OLD) == created.settings.layers
+    newer = FOREIGN.replace(":7", ":8")
+    replaced = deployed(configured(newer), found(function(layers=(OLD, FOREIGN))))
+    assert (OLD, newer) == replaced.settings.layers
+    assert (f"attaches the layer `{newer}` instead of version 7",) == replaced.notes
+    kept = planned(configured(FOREIGN), found(function(layers=(OLD, FOREIGN))))
+    assert isinstance(kept, KeepFunction)
+    assert () == kept.notes
+
+
+def test_a_configured_layer_that_cannot_be_attached() -> None:
+    """A note says why, unless the function has a version of it."""
+    wanted = configured(FOREIGN.replace(":7", ":*"), problem="nobody knows the version")
+
+    action = planned(wanted, found(function()))
+
+    assert (False, (f"does not attach the layer `{wanted.external[0].name}`: nobody knows the version",)) == (
+        action.is_change,
+        action.notes,
+    )
+    assert () == planned(wanted, found(function(layers=(OLD, FOREIGN)))).notes
+
+
+@pytest.mark.parametrize(
+    ("size", "present", "total"), [(100, (FOREIGN, OLD), 600), (100, (OLD,), 600), (None, (OLD,), None)]
+)
+def test_size_of_configured_layers(size: int | None, present: tuple[str, ...], total: int | None) -> None:
+    """The pinned sizes count, so that the order of updates is known; without a pin, the total is unknown."""
+    wanted = replace(configured(FOREIGN, size=size), code_sha256="new", layers=wanted_function().layers)
+    latest = function(layers=present)
+
+    assert total == wanted.layers_unzipped_bytes(latest)
+    assert None is wanted.layers_unzipped_bytes(function(layers=(*present, FOREIGN.replace("insights", "other"))))
+    # Without a known size, the layers may not fit beside the larger old code.
+    assert (UpdateSettings if total else UpdateCode) is type(deployed(wanted, found(latest, code_bytes=20)).updates[0])
 
 
 sizes = st.integers(0, 1000)

@@ -19,6 +19,7 @@ from lamina.aws.deploy.apply import Progress
 from lamina.aws.deploy.claim import ClaimTimes
 from lamina.aws.deploy.config import DeployConfig
 from lamina.aws.deploy.function_change import Creation, Patience
+from lamina.aws.deploy.report import planned_rows
 from lamina.aws.deploy.service import ServiceDeployment, ServicePlan
 from lamina.aws.destination import destination as destination_module
 from lamina.aws.destination.destination import Destination
@@ -106,6 +107,31 @@ def refusing(directory: Path, *patterns: str) -> ServiceDeployment:
     """Return the deployment of two functions of a service that allows only layers of *patterns*."""
     allowed = tuple(AllowedLayer(pattern=pattern, reason="for the test") for pattern in patterns)
     return replace(deployment(directory, "alpha", "beta"), service=replace(make_service(), allow_layers=allowed))
+
+
+@pytest.mark.parametrize("content", [OLD, NEW, None])
+def test_configured_layers(tmp_path: Path, content: bytes | None) -> None:
+    """Configured layers by ARN are attached to functions that lack them, and to new ones; then nothing is left to do."""
+    cloud = Cloud()
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    cloud.functions.layer_bytes |= {DATADOG: 0}
+    if content is not None:
+        cloud.functions.hold("shop-alpha", content, SETTINGS)
+    service = deployment(tmp_path, "alpha", create=content is None)
+    (package,) = service.build.packages
+    package = replace(package, layer_arns=(DATADOG.replace("eu-west-1", "*"),))
+    allowing = replace(make_service(), allow_layers=(AllowedLayer(pattern="arn:aws:*", reason="bought"),))
+    service = replace(service, build=replace(service.build, packages=(package,)), service=allowing)
+
+    plan = service.plan((), [destination], create=content is None)
+
+    assert plan.is_change
+    (row,) = planned_rows(plan.functions[destination], destination.services.account)
+    assert ([DATADOG], [f"attaches the layer `{DATADOG}`"]) == (row["layers"], row["notes"])
+    (place,) = plan.apply().places
+    assert place.error is None
+    assert (DATADOG,) == cloud.functions.functions["shop-alpha"].state.settings.layers
+    assert not service.plan((), [destination], create=False).is_change
 
 
 @pytest.mark.parametrize("content", [OLD, NEW])

@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from lamina.aws.api.functions import LATEST, PUBLISHED, FunctionState, Settings, unversioned
 from lamina.aws.deploy.notes import differences, drift_note, wrapper_notes
+from lamina.project.external import can_name
 from lamina.project.wrappers import known_wrapper
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from lamina.aws.api.functions import AliasState, CodeStorage
 
@@ -46,6 +47,20 @@ class DesiredLayerVersion:
     def reference(self) -> str:
         """The layer version's ARN, or a placeholder until the version is published."""
         return self.arn if self.arn is not None else f"{self.layer}:(new)"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfiguredLayer:
+    """A layer version by ARN that the configuration of a function names, and that lamina does not build."""
+
+    name: str
+    """The ARN as the configuration has it."""
+    arn: str
+    """The ARN with the partition, region and account of the deployment in place of those that only it knows."""
+    problem: str = ""
+    """Why lamina cannot attach the layer; empty if it can."""
+    unzipped_bytes: int | None = None
+    """The unzipped size in bytes; ``None`` if the layer is not pinned."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,10 +85,18 @@ class DesiredFunction:
     own_layers: frozenset[str] = frozenset()
     """ARNs, without version, of all layers of the service. Those that are not in `layers` are detached from the function."""
 
+    external: tuple[ConfiguredLayer, ...] = ()
+    """The configured layers by ARN. They stay attached if somebody removes them from the configuration."""
+
     @property
     def references(self) -> tuple[str, ...]:
         """The service's layer versions that the function should use, as ARNs or placeholders."""
         return tuple(layer.reference for layer in self.layers)
+
+    @property
+    def attachable(self) -> tuple[str, ...]:
+        """The ARNs of the configured layers that lamina can attach."""
+        return tuple(layer.arn for layer in self.external if not layer.problem)
 
     def deployed_handler(self, latest: FunctionState | None) -> str:
         """Return the handler to set: the configured wrapper, else the known wrapper that *latest* has, else the function's own handler."""
@@ -89,13 +112,14 @@ class DesiredFunction:
 
     def layers_unzipped_bytes(self, latest: FunctionState) -> int | None:
         """
-        Return the total unzipped size of the desired layers in bytes.
+        Return the total unzipped size in bytes of the layers that the function should have, including those of *latest* that stay.
 
-        Return ``None`` if *latest* also has layers that are not the service's: they stay attached, and their size is unknown.
+        Return ``None`` if one of them is neither the service's nor pinned, so that its size is unknown.
         """
-        if attach((), latest.settings.layers, self.own_layers):
-            return None
-        return sum(layer.unzipped_bytes for layer in self.layers)
+        known = {layer.arn: layer.unzipped_bytes for layer in self.external}
+        sizes = [known.get(arn) for arn in attach((), latest.settings.layers, self.own_layers, self.attachable)]
+        certain = [size for size in sizes if size is not None]
+        return sum(layer.unzipped_bytes for layer in self.layers) + sum(certain) if len(certain) == len(sizes) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -258,7 +282,7 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
     *alias* is the configured alias. If it is ``None``, *default_alias* is moved in functions that have it.
     *limit* is Lambda's limit for a function with its layers, in unzipped bytes.
     """
-    notes = tuple(_wrapper_notes(desired, found))
+    notes = (*_wrapper_notes(desired, found), *_layer_notes(desired, found))
     if found is None:
         return CreateFunction(desired=desired, reason="the function does not exist", alias=alias, notes=notes)
     moved = alias if alias is not None else default_alias if found.alias is not None else None
@@ -289,18 +313,21 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
     )
 
 
-def attach(layers: Sequence[str], present: Sequence[str], own: Collection[str]) -> tuple[str, ...]:
+def attach(
+    layers: Sequence[str], present: Sequence[str], own: Collection[str], configured: Iterable[str] = ()
+) -> tuple[str, ...]:
     """
-    Return the ARNs of all layers for a function: the service's *layers*, and every *present* layer that is not the service's.
+    Return the ARNs of all layers for a function: the service's *layers*, *configured* ones, and every other *present* layer.
 
     *own* are the ARNs, without version, of the service's layers. *layers* take the place of the first present layer in *own*; if there is
-    none, they come last.
+    none, they come last. A configured layer takes the place of another version of it, and otherwise comes right before *layers*.
     """
+    wanted = {unversioned(arn): arn for arn in configured if unversioned(arn) not in own}
     ours = [number for number, arn in enumerate(present) if unversioned(arn) in own]
     first = ours[0] if ours else len(present)
-    others = [arn for arn in present if unversioned(arn) not in own]
+    others = [wanted.pop(unversioned(arn), arn) for arn in present if unversioned(arn) not in own]
     before = sum(unversioned(arn) not in own for arn in present[:first])
-    return (*others[:before], *layers, *others[before:])
+    return (*others[:before], *wanted.values(), *layers, *others[before:])
 
 
 def order(
@@ -343,7 +370,7 @@ def _within(one: int | None, other: int | None) -> bool:
 
 def _settings(desired: DesiredFunction, latest: FunctionState | None) -> Settings:
     own = desired.own_layers | {layer.layer for layer in desired.layers}
-    layers = attach(desired.references, () if latest is None else latest.settings.layers, own)
+    layers = attach(desired.references, () if latest is None else latest.settings.layers, own, desired.attachable)
     return Settings(layers=layers, handler=desired.deployed_handler(latest), runtime=desired.runtime)
 
 
@@ -353,6 +380,18 @@ def _wrapper_notes(desired: DesiredFunction, found: Found | None) -> Iterator[st
     is_foreign = found is not None and found.foreign_handler and desired.wrapper is None
     handler = desired.deployed_handler(latest)
     return wrapper_notes(handler, desired.handler, latest, function=desired.function, is_foreign=is_foreign)
+
+
+def _layer_notes(desired: DesiredFunction, found: Found | None) -> Iterator[str]:
+    """Yield which of the configured layers by ARN are attached, and which cannot be."""
+    present = () if found is None else found.latest.settings.layers
+    for layer in desired.external:
+        if layer.problem:
+            if not any(can_name(layer.name, arn) for arn in present):
+                yield f"does not attach the layer `{layer.name}`: {layer.problem}"
+        elif layer.arn not in present and unversioned(layer.arn) not in desired.own_layers:
+            old = next((arn for arn in present if unversioned(arn) == unversioned(layer.arn)), None)
+            yield f"attaches the layer `{layer.arn}`" + (f" instead of version {old.rpartition(':')[2]}" if old else "")
 
 
 def _drift(desired: DesiredFunction, found: Found, alias: str | None) -> tuple[str, ...]:

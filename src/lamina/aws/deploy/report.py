@@ -135,7 +135,7 @@ def _row(step: FunctionStep, account: Account) -> dict[str, object]:
         case KeepFunction():
             return row | {"action": "keep", "drift": list(action.drift)}
         case CreateFunction():
-            return row | {"action": "create", "alias": action.alias}
+            return row | {"action": "create", "alias": action.alias, "layers": list(action.settings.layers)}
         case UpdateFunction():
             return row | {
                 "action": "deploy",

@@ -86,7 +86,7 @@ class ServiceDeployment:
     names: tuple[str, ...] = ()
     """The names in Lambda of all functions of the service, of which `build` may have only some."""
     service: Service | None = None
-    """The configured service, which decides whether functions may have layers of other accounts; ``None`` if they may."""
+    """The configured service, with its pins, which decides whether functions may have layers of other accounts; ``None`` if they may."""
     reporter: Reporter = SILENT
     claim_times: ClaimTimes | None = None
     patience: Patience | None = None
@@ -167,7 +167,10 @@ class ServiceDeployment:
 
     def desired(self, destination: Destination, versions: Mapping[str, str]) -> tuple[DesiredFunction, ...]:
         """Return the desired functions in *destination*; *versions* maps the name of each published layer to its version's ARN."""
-        return desired_functions(self.build, self.layers, versions, self.config, destination.services.account)
+        sizes = {} if self.service is None else self.service.external_bytes
+        return desired_functions(
+            self.build, self.layers, versions, self.config, destination.services.account, sizes=sizes
+        )
 
     def directory_of(self, destination: Destination) -> Path:
         """Return the directory for copies of the old code in *destination*."""

@@ -9,6 +9,7 @@ from lamina.archive.zip.directory import members
 from lamina.aws.api.functions import LATEST, PUBLISHED, AliasState
 from lamina.aws.deploy.config import DEFAULT_ALIAS
 from lamina.aws.deploy.plan import (
+    ConfiguredLayer,
     CreateFunction,
     DesiredFunction,
     DesiredLayerVersion,
@@ -19,6 +20,7 @@ from lamina.aws.deploy.plan import (
 )
 from lamina.core.errors import ArchiveError, DeployError
 from lamina.core.target import quotas
+from lamina.project.external import LayerArn, located
 from lamina.project.wrappers import dotted
 
 if TYPE_CHECKING:
@@ -47,14 +49,31 @@ def layer_arn(account: Account, name: str) -> str:
     return f"arn:{account.partition}:lambda:{account.region}:{account.id}:layer:{name}"
 
 
+def configured_layer(arn: str, account: Account, sizes: Mapping[str, int]) -> ConfiguredLayer:
+    """Return the layer *arn* of the configuration in *account*. *sizes* are those of the pinned layers in bytes, by such ARNs."""
+    whole = located(arn, partition=account.partition, region=account.region, account=account.id)
+    layer, problem = LayerArn.parse(whole), ""
+    if "*" in whole or (layer is not None and layer.version is None):
+        problem = "its account or version is unknown; write the whole ARN in `layer-arns`"
+    elif layer is not None and layer.region != account.region:
+        problem = f"it is not in {account.region}; write `*` in place of its region if it is offered in every region"
+    return ConfiguredLayer(name=arn, arn=whole, problem=problem, unzipped_bytes=sizes.get(arn))
+
+
 def desired_functions(
-    build: Build, layers: Sequence[DesiredLayer], versions: Mapping[str, str], config: DeployConfig, account: Account
+    build: Build,
+    layers: Sequence[DesiredLayer],
+    versions: Mapping[str, str],
+    config: DeployConfig,
+    account: Account,
+    *,
+    sizes: Mapping[str, int],
 ) -> tuple[DesiredFunction, ...]:
     """
     Return the desired state in *account* of every function of *build*.
 
     *layers* are the build's layers. *versions* maps the name in Lambda of each published layer to the ARN of
-    its version; the other layers have yet to be published.
+    its version; the other layers have yet to be published. *sizes* are those of the pinned layers by ARN in bytes.
     """
     known = {
         each.layer.name: DesiredLayerVersion(
@@ -77,6 +96,7 @@ def desired_functions(
             architecture=str(build.target.architecture),
             wrapper=config.wrapper_of(package.name),
             own_layers=frozenset(layer.layer for layer in known.values()),
+            external=tuple(configured_layer(arn, account, sizes) for arn in package.layer_arns),
         )
         for package in build.packages
     )
