@@ -293,9 +293,7 @@ class TestExternal:
         [finding] = checked({"template.yaml": template})
 
         assert [("external-layer", "error", "template.yaml", 14)] == rows([finding])
-        assert (
-            '`allow-layers = [{ arn = "arn:*:lambda:*:464622532012:layer:Datadog-Extension", reason' in finding.message
-        )
+        assert '`{ arn = "arn:*:lambda:*:464622532012:layer:Datadog-Extension", reason' in finding.message
 
     def test_functions_that_lamina_does_not_build(self, checked: Checker) -> None:
         """Other Python functions are checked, those in other languages are not."""

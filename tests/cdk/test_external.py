@@ -55,8 +55,8 @@ def test_functions_of_lamina(service: Service) -> None:
 
     assert errors[0] == (
         "function `Orders/Hello` has the layer `arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x:27` "
-        "(Powertools for AWS Lambda (Python)) of another account\nhint: lock `aws-lambda-powertools[all]` instead, or allow it with "
-        '`allow-layers = [{ arn = "arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x", reason = "…" }]`'
+        "(Powertools for AWS Lambda (Python)) of another account\nhint: lock `aws-lambda-powertools[all]` instead, or allow it: add "
+        '`{ arn = "arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x", reason = "…" }` to `allow-layers`'
     )
     assert [f"function `Orders/Hello` has the layer `{TOOLS}` of another account"] == [
         error.partition("\nhint: ")[0] for error in errors[1:]

@@ -729,6 +729,7 @@ class TestIgnore:
         ("entry", "mistake"),
         [
             ('{ rule = "direct-upload" }', ("[0].reason", "required, but missing or empty")),
+            ('{ rule = "direct-upload", reason = "…" }', ("[0].reason", "`…` is a placeholder; write why")),
             ('{ reason = "x" }', ("[0].rule", "required, but missing or empty")),
             (
                 '{ rule = "a", reason = "b", until = "2027-01-31" }',

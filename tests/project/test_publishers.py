@@ -75,7 +75,7 @@ def test_layer_of_an_unknown_publisher(arn: str) -> None:
     assert publisher_of(layer(arn)) is None
     assert f"`{arn}`" == described(arn)
     assert cure(arn).startswith(
-        "build it from your lock file, or if the account is yours or you trust it, allow it with `"
+        "build it from your lock file, or if the account is yours or you trust it, allow it: add `"
     )
 
 
@@ -96,14 +96,23 @@ def test_account_of_another_region() -> None:
     ],
 )
 def test_entry_of_the_cure_allows_the_layer(arn: str) -> None:
-    """The line that a message shows is valid configuration, and allows the layer."""
+    """The entry that a message shows allows the layer as soon as it has a reason."""
     import tomllib
 
     mistakes: list[tuple[str, str]] = []
-    allowed = read_allowed(Table(tomllib.loads(entry(arn)), key="", mistakes=mistakes))
 
+    def allowed(reason: str) -> bool:
+        rows = tomllib.loads(f"allow-layers = [{entry(arn).replace('…', reason)}]")
+        return allowing(arn, read_allowed(Table(rows, key="", mistakes=mistakes))) is not None
+
+    assert allowed("bought")
     assert [] == mistakes
-    assert allowing(arn, allowed) is not None
+    assert not any(map(allowed, ["…", "...", ""]))
+    assert mistakes == [
+        ("allow-layers[0].reason", "`…` is a placeholder; write why"),
+        ("allow-layers[0].reason", "`...` is a placeholder; write why"),
+        ("allow-layers[0].reason", "required, but missing or empty"),
+    ]
     assert f"`{entry(arn)}`" in cure(arn)
 
 

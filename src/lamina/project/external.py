@@ -20,7 +20,7 @@ _ARN = re.compile(
 )
 # The same with `*` in any part. A pattern becomes a value of a policy, too, so it has no other special characters.
 _PATTERN = re.compile(
-    r"arn:[a-z*-]+:lambda:(?:[a-z0-9*-]+:[0-9*]+:layer:[A-Za-z0-9_*-]+(?::[0-9*]+)?|::awslayer:[A-Za-z0-9_*-]+)"
+    r"arn:[a-z*-]+:lambda:(?:[a-z0-9*-]+:(?:[0-9]{12}|[0-9]*\*[0-9*]*):layer:[A-Za-z0-9_*-]+(?::[0-9*]+)?|::awslayer:[A-Za-z0-9_*-]+)"
 )
 
 OWN_ACCOUNT = "${AWS::AccountId}"
@@ -156,11 +156,10 @@ def read_allowed(reader: Table) -> tuple[AllowedLayer, ...]:
     rows = reader.tables("allow-layers") or ()
     allowed = []
     for table in rows:
-        pattern, reason = table.string("arn"), table.string("reason")
+        pattern, reason = table.string("arn"), table.reason()
         table.done()
-        for key, value in (("arn", pattern), ("reason", reason)):
-            if not value:
-                table.complain(key, "required, but missing or empty")
+        if not pattern:
+            table.complain("arn", "required, but missing or empty")
         entry = allowed_layer(pattern, reason or "") if pattern else None
         if pattern and entry is None:
             table.complain("arn", f"`{pattern}` {NOT_A_LAYER}")

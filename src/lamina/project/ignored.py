@@ -54,12 +54,11 @@ def read_ignored(reader: Table) -> tuple[IgnoredRule, ...]:
         if isinstance(item, str):
             ignored.append(IgnoredRule(rule=item))
             continue
-        rule, reason = item.string("rule"), item.string("reason")
+        rule, reason = item.string("rule"), item.reason()
         until, path = item.date("until"), item.string("path")
         item.done()
-        for key, value in (("rule", rule), ("reason", reason)):
-            if not value:
-                item.complain(key, "required, but missing or empty")
+        if not rule:
+            item.complain("rule", "required, but missing or empty")
         if rule and reason:
             ignored.append(IgnoredRule(rule=rule, reason=reason, until=until, path=path))
     return tuple(ignored)

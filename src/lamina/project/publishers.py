@@ -108,7 +108,7 @@ def cure(arn: str) -> str:
     """Return what to do about the layer version *arn* of another account: lock packages instead, copy it, or allow it."""
     layer = LayerArn.parse(arn)
     publisher = publisher_of(layer) if layer is not None else None
-    allow = f"allow it with `{entry(arn)}`"
+    allow = f"allow it: add `{entry(arn)}` to `allow-layers`"
     if layer is None or publisher is None:
         # The account may be one of the user's that the configuration does not name.
         return f"build it from your lock file, or if the account is yours or you trust it, {allow}"
@@ -126,7 +126,7 @@ def cure(arn: str) -> str:
 
 
 def entry(arn: str) -> str:
-    """Return the line of the configuration that allows every version of the layer *arn*, in all regions."""
+    """Return the entry of ``allow-layers`` that allows every version of the layer *arn*, in all regions, except its reason."""
     layer = LayerArn.parse(arn)
     pattern = arn if layer is None else f"arn:{layer.partition}:lambda:*:{layer.account}:layer:{layer.name}"
-    return f"allow-layers = {toml.value([{'arn': pattern, 'reason': '…'}])}"
+    return toml.value({"arn": pattern, "reason": "…"})

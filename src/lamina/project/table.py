@@ -112,6 +112,16 @@ class Table:
             return None
         return value
 
+    def reason(self) -> str | None:
+        """Return the required string at ``reason``, which must say something: the `…` of an example is a mistake."""
+        value = self.string("reason")
+        if not value:
+            self.complain("reason", "required, but missing or empty")
+        elif not value.strip(" .…"):
+            self.complain("reason", f"`{value}` is a placeholder; write why")
+            return None
+        return value
+
     def integer(self, name: str) -> int | None:
         """Return the integer at *name*."""
         value: int | None = self._get(name, "an integer")

@@ -152,8 +152,8 @@ def test_layers_of_other_accounts(tmp_path: Path, content: bytes) -> None:
 
     of_datadog = (
         f"has the layer `{DATADOG}` (Datadog Lambda Extension) of another account; no Python package replaces this extension: copy "
-        "it to your account, or allow it with `allow-layers = [{ arn = "
-        '"arn:aws:lambda:*:464622532012:layer:Datadog-Extension", reason = "…" }]`'
+        "it to your account, or allow it: add `{ arn = "
+        '"arn:aws:lambda:*:464622532012:layer:Datadog-Extension", reason = "…" }` to `allow-layers`'
     )
     assert refusal(DATADOG).startswith(
         f"function `shop-beta` has the layer `{TOOLS}` of another account; build it from"

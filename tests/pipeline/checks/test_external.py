@@ -36,8 +36,8 @@ def test_layer_of_a_known_publisher(tmp_path: Path) -> None:
     assert ("lamina.toml", 4) == (finding.file, finding.line)
     assert finding.message == (
         f"`a`, `b`: the layer `{POWERTOOLS}` (Powertools for AWS Lambda (Python)) is of another account; lock "
-        "`aws-lambda-powertools[all]` instead, or allow it with `allow-layers = [{ arn = "
-        '"arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64", reason = "…" }]`'
+        "`aws-lambda-powertools[all]` instead, or allow it: add `{ arn = "
+        '"arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64", reason = "…" }` to `allow-layers`'
     )
 
 
@@ -94,12 +94,12 @@ Resources:
     [finding] = check(config.load(tmp_path))
 
     assert ("template.yaml", 10) == (finding.file, finding.line)
-    assert "no Python package replaces this extension: copy it to your account, or allow it with" in finding.message
+    assert "no Python package replaces this extension: copy it to your account, or allow it: add `{" in finding.message
 
 
 @pytest.mark.parametrize(
     "pattern",
-    ["tools", "arn:aws:lambda:*", "arn:aws:lambda:*:*:layer:[a-z]*", "arn:aws:lambda:*:${account}:layer:x", "arn:aws:s3:::x"],
+    ["tools", "arn:aws:lambda:*", "arn:aws:lambda:*:*:layer:[a-z]*", "arn:aws:lambda:*:${account}:layer:x", "arn:aws:lambda:*:1234:layer:*", "arn:aws:s3:::x"],
 )  # fmt: skip
 def test_pattern_that_matches_no_layer(tmp_path: Path, pattern: str) -> None:
     """A pattern that can match no layer, or that a policy could not have, is a mistake of the configuration."""
