@@ -11,6 +11,7 @@ import pytest
 
 from lamina.audit.families.templates import check
 from lamina.audit.inspection import Inspection
+from lamina.core.frozen import replace
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
 from lamina.core.values import Severity
@@ -20,6 +21,7 @@ from lamina.project.options import BuildOptions
 from services import make_service
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.core.values import Build, Finding
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 TODAY = dt.date(2026, 11, 28)
 POWERTOOLS = "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:27"
 EXTENSION = "arn:aws:lambda:eu-west-1:464622532012:layer:Datadog-Extension:80"
+HELLO = 'hello = "service.handlers.hello.lambda_handler"'
 
 
 class Built(NamedTuple):
@@ -51,23 +54,35 @@ class Checker:
     """Checks descriptions in copies of the built service."""
 
     def __init__(self, built: Built, directory: Path) -> None:
-        self._built, self._directory, self._number = built, directory, 0
+        self.directory = directory
+        self._built, self._number = built, 0
 
     def __call__(
-        self, files: dict[str, str], configuration: str = "", *, functions: str = "", above: bool = False
+        self,
+        files: dict[str, str],
+        configuration: str = "",
+        *,
+        functions: str = "",
+        arns: Sequence[str] = (),
+        above: bool = False,
     ) -> list[Finding]:
         """
         Return the findings on *files*.
 
-        *configuration* and *functions* are added to the tables with these names. *above* puts the files into the directory above.
+        *configuration* and *functions* are added to the tables with these names. *arns* are the layers by ARN of the function `hello`.
+        *above* puts the files into the directory above.
         """
         self._number += 1
-        repository = self._directory / str(self._number)
+        repository = self.directory / str(self._number)
         (repository / ".git").mkdir(parents=True)
         root = repository / "service"
         shutil.copytree(self._built.root, root)
         pyproject = root / "pyproject.toml"
         text = pyproject.read_text().replace("[tool.lamina]\n", f"[tool.lamina]\n{configuration}\n")
+        if arns:
+            text = text.replace(
+                HELLO, f"hello = {{ handler = {HELLO.partition('= ')[2]}, layer-arns = {json.dumps(arns)} }}"
+            )
         pyproject.write_text(text + functions)
         for name, text in files.items():
             path = (repository if above else root) / name
@@ -322,6 +337,74 @@ class TestExternal:
 
         assert [("replaceable-layer", "note", "template.yaml", 14)] == rows([finding])
         assert "could be left behind: lock `aws-lambda-powertools[all]` instead" in finding.message
+        inside = POWERTOOLS.replace("eu-west-1", "*")
+        assert [finding] == checked({"template.yaml": template}, allow, arns=[inside, EXTENSION])
+
+    def test_replaceable_by_what_is_locked(self, checked: Checker, built: Built) -> None:
+        """If the layers have the requirements already, only the ARN is left to remove."""
+        allow = f'allow-layers = [{{ arn = "{POWERTOOLS}", reason = "set up" }}]'
+        (layer,) = built.build.layers
+        locked = replace(layer.distributions[0], name="aws-lambda-powertools")
+        build = replace(built.build, layers=(replace(layer, distributions=(locked,)),))
+        check_built = Checker(built._replace(build=build), checked.directory / "locked")
+
+        [finding] = check_built({"template.yaml": sam("Runtime: python3.13", f"Layers: [{POWERTOOLS}]")}, allow)
+
+        assert finding.rule == "replaceable-layer"
+        assert finding.message.endswith(
+            "has packages that the lock file has, too: `aws-lambda-powertools[all]`; remove the ARN from the deploy description, from "
+            "`layer-arns` and from `allow-layers`"
+        )
+
+    def test_one_layer_in_two_places(self, checked: Checker) -> None:
+        """A layer whose region only the template leaves open is that of the configuration, so the build alone refuses it."""
+        template = sam("Runtime: python3.13", f"Layers: [!Sub '{EXTENSION.replace('eu-west-1', '${AWS::Region}')}']")
+
+        assert [] == checked({"template.yaml": template}, arns=[EXTENSION])
+
+    def test_unused_entry(self, checked: Checker) -> None:
+        """An entry that allows no layer is a note in its line, unless the layers of a function are unknown."""
+        used, unused = (f'{{ arn = "{arn}", reason = "needed" }}' for arn in (EXTENSION, POWERTOOLS))
+        allow = f"allow-layers = [\n    {used},\n    {unused},\n]"
+        template = sam("Runtime: python3.13", f"Layers: [{EXTENSION}]")
+
+        [finding] = checked({"template.yaml": template}, allow)
+
+        assert ("unused-allowed-layer", Severity.NOTE, "pyproject.toml") == (
+            finding.rule,
+            finding.severity,
+            finding.file,
+        )
+        assert f"`allow-layers` allows `{POWERTOOLS}`, but no function" in finding.message
+        assert [] == [each for each in checked({}, allow, arns=[EXTENSION, POWERTOOLS]) if each.rule == finding.rule]
+        unknown = template.replace(f"[{EXTENSION}]", "[!Ref Arn]") + "Parameters: {Arn: {Type: String}}\n"
+        assert "unused-allowed-layer" not in {each.rule for each in checked({"template.yaml": unknown}, allow)}
+
+    @pytest.mark.parametrize(
+        ("layers", "line", "fact"),
+        [
+            (f"[{EXTENSION}]", None, ""),
+            (f"[!Sub '{EXTENSION.replace('eu-west-1', '${AWS::Region}')}']", None, ""),
+            (f"[!Sub '{EXTENSION.replace(':80', ':${Version}')}']", None, ""),
+            ("[!Ref Arn]", None, ""),
+            ("[]", None, ""),
+            (f"[{EXTENSION}1]", 13, f"the layer is `{EXTENSION}1` here, but `{EXTENSION}` in `layer-arns`; "),
+            ("[!Ref Common]", 7, f"the layer `{EXTENSION}` is in `layer-arns`, but not here; "),
+        ],
+    )
+    def test_other_layers_than_configured(self, checked: Checker, layers: str, line: int | None, fact: str) -> None:
+        """A version that differs from `layer-arns` is a warning in its line, and a layer that is missing in that of the function."""
+        allow = f'allow-layers = [{{ arn = "{EXTENSION.removesuffix(":80")}", reason = "traces" }}]'
+        template = sam("Runtime: python3.13", f"Layers: {layers}") + "Parameters: {Arn: {Type: String}}\n"
+
+        found = [
+            each
+            for each in checked({"template.yaml": template}, allow, arns=[EXTENSION])
+            if each.rule == "layer-arns-differ"
+        ]
+
+        assert [("layer-arns-differ", "warning", "template.yaml", line)] * bool(fact) == rows(found)
+        assert all(each.message.startswith(f"`Hello`: {fact}") for each in found)
 
     @pytest.mark.parametrize("prefix", ["${AWS::AccountId}", "123456789012"])
     def test_pinned(self, checked: Checker, prefix: str) -> None:

@@ -450,14 +450,47 @@ class TestLayersOfOthers:
         ]
 
     def test_later_layer(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        """`--diff` shows a layer that the template has got since, with its place, and a new version is no difference."""
+        """`--diff` shows the layers that the template has got since, with their place. A new version is allowed already."""
         root = grow(tmp_path, {**FILES, "template.yaml": sam(self.layers(self.TRACING))})
         assert main(["init", "-q", "--project", str(root)]) == 0
         grow(root, {"template.yaml": sam(self.layers(self.TRACING.replace(":80", ":81"), self.OWN, self.OTHER))})
         capsys.readouterr()
 
         assert main(["init", "--diff", "--project", str(root)]) == 1
-        assert capsys.readouterr().out == f"lamina.toml\n  + allow-layers: {self.OTHER} (template.yaml:4)\n"
+        before, own = self.TRACING.replace("${AWS::Region}", "*"), self.OWN
+        after = before.replace(":80", ":81")
+        assert capsys.readouterr().out == (
+            f"lamina.toml\n  + allow-layers: {self.OTHER} (template.yaml:4)\n"
+            f"  ~ A: layer-arns {before} → {after}, {own}, {self.OTHER} (template.yaml:4)\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("layers", "difference"),
+        [
+            ([{"Fn::Sub": TRACING}], None),
+            ([TRACING.replace("${AWS::Region}", "eu-west-1")], None),
+            ([{"Ref": "Unknown"}], None),
+            ([], "none"),
+            ([{"Fn::Sub": OTHER}], OTHER),
+            ([{"Fn::Sub": OTHER}, {"Ref": "Unknown"}], f"{TRACING.replace('${AWS::Region}', '*')}, {OTHER}"),
+            ([{"Fn::Sub": TRACING.replace(":80", ":*")}, {"Ref": "Unknown"}], None),
+        ],
+    )
+    def test_changed_layers(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], layers: list[object], difference: str | None
+    ) -> None:
+        """`--diff` compares the layers of each function, unless only the deployment knows those of the template."""
+        root = grow(
+            tmp_path, {**FILES, "template.yaml": sam(self.layers(self.TRACING), function("B", Layers=[self.OTHER]))}
+        )
+        assert main(["init", "-q", "--project", str(root)]) == 0
+        template = sam(function("A", Layers=layers), function("B", Layers=[self.OTHER]))
+        grow(root, {"template.yaml": template + "Parameters: {Unknown: {Type: String}}\n"})
+        capsys.readouterr()
+
+        assert main(["init", "--diff", "--project", str(root)]) == int(difference is not None)
+        line = f"  ~ A: layer-arns {self.TRACING.replace('${AWS::Region}', '*')} → {difference} (template.yaml:4)\n"
+        assert capsys.readouterr().out.endswith(line) is (difference is not None)
 
     def test_without_functions(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         """A build that takes the functions from the template refuses a layer that is not allowed, with the template's line."""

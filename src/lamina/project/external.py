@@ -117,6 +117,16 @@ def located(arn: str, *, partition: str, region: str, account: str = OWN_ACCOUNT
     return "arn:{}:lambda:{}:".format(*parts) + known[place.end() :].replace(OWN_ACCOUNT, account)
 
 
+def may_be_same(one: str, other: str) -> bool:
+    """Return whether two ARNs of layer versions, as `Function.layer_arns` has them, can be those of one version."""
+    return one == other or can_name(one, other) or can_name(other, one)
+
+
+def are_versions(one: str, other: str) -> bool:
+    """Return whether two ARNs of layer versions, as `Function.layer_arns` has them, can be those of one layer."""
+    return may_be_same(one.rpartition(":")[0], other.rpartition(":")[0])
+
+
 def may_be_own(arn: str) -> bool:
     """Return whether the layer *arn* is in the account of the deployment, or in one that only the deployment knows."""
     return is_of_unknown_account(arn) or f":{OWN_ACCOUNT}:layer:" in arn

@@ -21,6 +21,8 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     for description in descriptions:
         yield from runtimes.check(description, inspection)
         yield from layers.check(description, inspection)
+        yield from layers.check_configured(description, inspection)
         yield from sharing.check_shadows(description, inspection)
     yield from sharing.check_exports(descriptions)
     yield from layers.check_replaceable(descriptions, inspection)
+    yield from layers.check_allowed(descriptions, inspection)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspection import Inspection
     from lamina.audit.templates.descriptions import ReadDescription
     from lamina.core.values import Build, Layer, Package
+    from lamina.project.service import Function
     from lamina.project.templates.types import Deployed
 
 _QUALIFIED = 2
@@ -96,6 +97,13 @@ def _is_named(function: Deployed, package: Package) -> bool:
         names.add(re.sub(r"[^A-Za-z0-9_-]", "", function.construct.rpartition("/")[2]))
     is_distinctive = package.handler.replace("/", ".").count(".") >= _QUALIFIED
     return package.name in names or (is_distinctive and function.handler == package.handler)
+
+
+def configured_function(function: Deployed, inspection: Inspection) -> Function | None:
+    """Return the configured function that *function* is: the one with its name, or the only one that its name or handler tells."""
+    names = [package.name for package in inspection.builds[0].packages if _is_named(function, package)]
+    known = [each for each in inspection.service.functions if each.name in names]
+    return next((each for each in known if each.name == function.name), known[0] if len(known) == 1 else None)
 
 
 def _is_copy(path: Path, output: Path, size: int, sha256: str | None) -> bool:

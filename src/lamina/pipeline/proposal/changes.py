@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.project.external import AllowedLayer, allowing
+from lamina.project.external import AllowedLayer, allowing, are_versions, may_be_same
 from lamina.project.functions import setting
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def _changes(values: Mapping[str, Any], proposed: ProposedService, skipped: Coll
             yield f"+ {function.name} = {function.handler} ({function.origin})"
             continue
         row = {"source": values.get("source", []), **known[function.name]}
-        for name, before, after in _settings(row, function):
+        for name, before, after in (*_settings(row, function), *_layer_arns(row, function)):
             yield f"~ {function.name}: {name} {before} → {after} ({function.origin})"
     names = {*skipped, *(function.name for function in described)}
     if described:
@@ -69,6 +69,21 @@ def _settings(row: Mapping[str, Any], proposed: ProposedFunction) -> Iterator[tu
     ):
         if now is not None and before != now:
             yield name, before, now
+
+
+def _layer_arns(row: Mapping[str, Any], proposed: ProposedFunction) -> Iterator[tuple[str, object, object]]:
+    """Yield the layers by ARN if those of the template differ. One that only the deployment knows may be any of the configured ones."""
+    written = row.get("layer-arns", [])
+    before = [each for each in written if isinstance(each, str)] if isinstance(written, list) else []
+    new = [arn for arn in proposed.arns if not any(may_be_same(arn, each) for each in before)]
+    kept = [
+        arn
+        for arn in before
+        if any(may_be_same(arn, each) for each in proposed.arns)
+        or (proposed.has_unknown_layers and not any(are_versions(arn, each) for each in new))
+    ]
+    if new or kept != before:
+        yield "layer-arns", _listed(before) or "none", _listed([*kept, *new]) or "none"
 
 
 def _listed(source: Any) -> str:

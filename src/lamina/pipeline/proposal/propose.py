@@ -280,6 +280,7 @@ def _described(function: TemplateFunction, group: ServiceGroup, document: dict[s
         groups=groups,
         extras=extras,
         arns=tuple(layer.name for layer in function.layers if layer.is_arn),
+        has_unknown_layers=function.why_unknown("layers") is not None,
     )
 
 

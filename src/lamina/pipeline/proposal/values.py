@@ -32,6 +32,8 @@ class ProposedFunction:
     """The dependency groups and extras that are named like the function."""
     arns: tuple[str, ...] = ()
     """The ARNs of layers that the template attaches, as `Function.layer_arns` has them."""
+    has_unknown_layers: bool = False
+    """Whether the template attaches layers that only the deployment knows, too."""
     is_described: bool = True
     """Whether a template describes the function. Otherwise it was found in the sources."""
 
