@@ -8,6 +8,7 @@ import zipfile
 from typing import TYPE_CHECKING
 
 from lamina.audit.inspection import Inspection
+from lamina.core.frozen import replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
 from lamina.core.target import Target
@@ -110,7 +111,7 @@ def inspection_of(
     )
     return Inspection(
         project=directory,
-        service=make_service(runtime=runtime),
+        service=replace(make_service(runtime=runtime), root=directory, source=(".",)),
         builds=(build,),
         store=Store(directory / "store"),
         reporter=SILENT,

@@ -16,6 +16,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from lamina.core.errors import DamagedOutputError
 from lamina.core.files import open_regular
+from lamina.core.paths import PREFIX
 from lamina.core.store import key_of
 from lamina.core.values import Layer
 from lamina.pipeline.checks.common import listed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.core.store import Store
     from lamina.core.values import Build, Distribution, Package
+    from lamina.pipeline.checks.origins import Origins
 
 AREA = "examined"
 HEAD = 16
@@ -109,6 +111,16 @@ def members_of(archive: Layer | Package) -> tuple[tuple[ZipInfo, Distribution | 
     shares.append(None)
     with _opened(archive.path) as zip_file:
         return tuple((member, shares[bisect_right(ends, member.header_offset)]) for member in zip_file.infolist())
+
+
+def is_own(share: Distribution | None) -> bool:
+    """Return whether *share*, that of a file, is the service's own code, which belongs to no distribution, or a local package."""
+    return share is None or not share.artifact.endswith((".whl", ".tar.gz", ".zip"))
+
+
+def origin_of(path: str, archive: Layer | Package, origins: Origins) -> str | None:
+    """Return the file of the project from which the file *path* in *archive* comes, like `Origins.of`."""
+    return origins.of(path.removeprefix(PREFIX) if isinstance(archive, Layer) else path, archive.name)
 
 
 def _examine(members: Sequence[ZipInfo], examination: Examination, zip_file: ZipFile, path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lamina.core.errors import LockError, UnknownGroupError
@@ -13,6 +14,8 @@ from lamina.lock.types import IndexFile
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+
+    from packaging.pylock import Package
 
     from lamina.core.target import Target
     from lamina.lock.types import LockFile
@@ -59,12 +62,24 @@ def selected_names(
 
     Queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
     """
+    return frozenset(normalized(each.name) for each in _selected(lock_file, target, groups=groups, extras=extras))
+
+
+def local_directories(
+    lock_file: LockFile, target: Target, *, groups: Collection[str], extras: Collection[str]
+) -> tuple[Path, ...]:
+    """Return the directories of the local packages that *lock_file* selects for *target*. Raises the errors of `selected_names`."""
+    found = _selected(lock_file, target, groups=groups, extras=extras)
+    return tuple(Path(each.directory.path, each.directory.subdirectory or "") for each in found if each.directory)
+
+
+def _selected(
+    lock_file: LockFile, target: Target, *, groups: Collection[str], extras: Collection[str]
+) -> Iterator[Package]:
     lock = formats.read(lock_file, target=target, groups=groups, extras=extras, index=_AnyFile())
-    return frozenset(
-        normalized(package.name)
-        for package in lock.pylock.packages
-        if holds(package.marker, lock.extras, target.markers, lock.groups)
-    )
+    for package in lock.pylock.packages:
+        if holds(package.marker, lock.extras, target.markers, lock.groups):
+            yield package
 
 
 class _AnyFile:

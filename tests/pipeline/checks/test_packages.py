@@ -31,7 +31,7 @@ def test_refused_modules_are_named_once(tmp_path: Path) -> None:
     assert ("uncompiled-module", Severity.WARNING, "f") == (finding.rule, finding.severity, finding.path)
     assert (
         "Python 3.13 cannot compile `a/one.py`, `two.py`, so importing them fails; "
-        "to see why, run `python3.13 -m py_compile FILE`"
+        "to see why, run `python3.13 -m py_compile a/one.py`"
     ) == finding.message
 
 

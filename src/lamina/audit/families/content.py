@@ -22,15 +22,16 @@ import ast
 import re
 import warnings
 from itertools import chain
-from pathlib import Path
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from lamina.audit.parts import archives_of, examined, members_of
+from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
 from lamina.audit.secrets import secrets_in
 from lamina.core.names import normalized
 from lamina.core.target import runtimes
 from lamina.core.values import Layer
 from lamina.pipeline.checks.common import View, error, listed, owner_of, warning
+from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 
 if TYPE_CHECKING:
@@ -88,36 +89,42 @@ class _OwnFiles:
 
 def check(inspection: Inspection) -> Iterator[Finding]:
     """Yield the findings on the content of layers and packages. Raises `DamagedOutputError` for a damaged zip."""
+    origins = Origins(inspection.service)
     for build in inspection.builds:
         for archive, subject in archives_of(build):
             members = members_of(archive)
             yield from _modes(archive, subject, members)
             own = [member.filename for member, share in members if _is_own(member.filename, share, archive)]
             if own:
-                yield from _own_files(archive, subject, own, build, inspection)
+                yield from _own_files(archive, subject, own, build, inspection, origins=origins)
             yield from _hidden_stdlib(archive, members, build)
             if not isinstance(archive, Layer):
-                yield from _split(archive, subject, [layer for layer in build.layers if layer.name in archive.layers])
+                layers = [layer for layer in build.layers if layer.name in archive.layers]
+                yield from _split(archive, subject, layers, origins)
 
 
 def _is_own(path: str, share: Distribution | None, archive: Layer | Package) -> bool:
     """Return whether *path* is a source file or data of the service's own code, or of a local package."""
     if path.endswith(".pyc"):
         return False
-    if share is None:
-        return not (isinstance(archive, Layer) and path.startswith(_MANIFEST))
-    return not share.artifact.endswith((".whl", ".tar.gz", ".zip"))
+    return is_own(share) and not (share is None and isinstance(archive, Layer) and path.startswith(_MANIFEST))
 
 
 def _own_files(
-    archive: Layer | Package, subject: str, own: Sequence[str], build: Build, inspection: Inspection
+    archive: Layer | Package,
+    subject: str,
+    own: Sequence[str],
+    build: Build,
+    inspection: Inspection,
+    *,
+    origins: Origins,
 ) -> Iterator[Finding]:
     found = examined(archive, _OwnFiles(own, str(inspection.project.resolve())), inspection.store)
     present = _distributions(archive, own, build)
     unknown: dict[str, list[tuple[str, int]]] = {}
     for path, result in sorted(found.items()):
-        file = _source_of(path, inspection.project)
-        for what, line in result["secrets"]:
+        file = origin_of(path, archive, origins)
+        for what, line in sorted(result["secrets"], key=itemgetter(1)):
             yield error(
                 "secret-in-artifact",
                 archive.name,
@@ -144,7 +151,7 @@ def _own_files(
             archive.name,
             f"{subject}: {listed(list(dict.fromkeys(path for path, _ in places)))} reads the metadata of `{name}`, which is not in the "
             "layers, so `importlib.metadata` raises PackageNotFoundError; lock the distribution, or catch the error",
-            file=_source_of(path, inspection.project),
+            file=origin_of(path, archive, origins),
             line=line,
         )
 
@@ -156,11 +163,6 @@ def _distributions(archive: Layer | Package, own: Iterable[str], build: Build) -
     shares = chain.from_iterable(layer.distributions for layer in build.layers if layer.name in names)
     local = (owner_of(path) for path in own if path.endswith(".dist-info/METADATA"))
     return frozenset(chain((share.name for share in shares), (each.name for each in preinstalled), local))
-
-
-def _source_of(path: str, project: Path) -> str | None:
-    """Return *path* if it is also the path of the file in the project, which it usually is."""
-    return path if Path(project, path).is_file() else None
 
 
 def _read_metadata(text: str) -> Iterator[tuple[str, int]]:
@@ -251,7 +253,7 @@ def _top_level(path: str) -> str | None:
     return top.removesuffix(".py") if top.endswith(".py") else None
 
 
-def _split(package: Package, subject: str, layers: Sequence[Layer]) -> Iterator[Finding]:
+def _split(package: Package, subject: str, layers: Sequence[Layer], origins: Origins) -> Iterator[Finding]:
     """
     Yield a finding for each package below a namespace of which *package* and one of *layers* have a part, if one part hides the other.
 
@@ -276,6 +278,7 @@ def _split(package: Package, subject: str, layers: Sequence[Layer]) -> Iterator[
                 package.name,
                 f"{subject}: `{module}` is a package in {regular}, so Python does not find the modules of `{module}` in {hidden}; "
                 f"{'rename your package' if theirs[path] else 'delete one `__init__.py`, or rename your package'}",
+                file=origins.of_package(path, package.name),
             )
 
 

@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 from lamina.pipeline.checks.common import View, error, listed, warning
+from lamina.pipeline.checks.origins import Origins
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -116,15 +118,17 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
     from lamina.bytecode.compiler import bytecode_path
 
     # Functions of a service often share one package. Check each package once.
+    origins = Origins(service)
     for package in {each.sha256: each for each in reversed(packages)}.values():
         paths = View(package.path).members
         python = service.target.python
         refused = [path for path in paths if path.endswith(".py") and bytecode_path(path, python) not in paths]
         if refused:
+            file = origins.of(refused[0], package.name)
             yield warning(
                 "uncompiled-module",
                 package.name,
                 f"Python {python[0]}.{python[1]} cannot compile {listed(refused)}, so importing "
-                f"{'it' if len(refused) == 1 else 'them'} fails; to see why, run `python{python[0]}.{python[1]} -m py_compile FILE`",
-                file=refused[0] if (service.root / refused[0]).is_file() else None,
+                f"{'it' if len(refused) == 1 else 'them'} fails; to see why, run `python{python[0]}.{python[1]} -m py_compile {shlex.quote(file or refused[0])}`",
+                file=file,
             )

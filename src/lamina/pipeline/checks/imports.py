@@ -28,11 +28,12 @@ from lamina.bytecode.imports.missing import Form, InsideMiss, OwnModules, find_i
 from lamina.bytecode.imports.resolve import Module
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
-from lamina.core.paths import PREFIX, relative_path
+from lamina.core.paths import PREFIX
 from lamina.core.store import key_of
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, listed
 from lamina.pipeline.checks.modules import created_modules, preinstalled_modules
+from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import is_standard
 from lamina.project.pinned import is_pinnable
 from lamina.project.publishers import can_have_modules
@@ -146,7 +147,7 @@ class _GroupSearch:
         self._lines: dict[str, Mapping[tuple[str, int, tuple[str, ...]], int]] = {}
         self._missed: dict[str, frozenset[str]] = {}
         """The missing modules of each function, if there are several functions and one of them misses a module."""
-        self._origins = {file.path: relative_path(file.origin, service.root) for file in tree.files} if tree else {}
+        self._origins = Origins(service)
         self._own = OwnModules(self._index.modules, self._code.paths())
         in_layers = _LayersPath([views[name] for name in group.layers], python)
         pins = service.pins_of(group.arns)
@@ -194,7 +195,7 @@ class _GroupSearch:
         """Return the source of the last of the service's own modules on the way to *miss*, relative to the project, and the line."""
         importer = miss.chain[-1]
         own = next((each for each in reversed(miss.chain) if each.distribution == FIRST_PARTY), importer)
-        file = self._origins.get(own.path)
+        file = self._origins.of(own.path, self._group.package.name)
         return file, self.line(miss) if file is not None and own is importer else None
 
     def line(self, miss: Miss) -> int | None:

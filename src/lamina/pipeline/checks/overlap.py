@@ -23,7 +23,9 @@ import re
 from itertools import combinations
 from typing import TYPE_CHECKING
 
+from lamina.core.frozen import replace
 from lamina.pipeline.checks.common import View, error, listed, owner_of, stacks, warning
+from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 
 if TYPE_CHECKING:
@@ -179,16 +181,20 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
     alike: dict[tuple[str, tuple[str, ...], tuple[str, ...]], list[Package]] = {}
     for package in packages:
         alike.setdefault((package.sha256, package.layers, package.layer_arns), []).append(package)
+    origins = Origins(service)
     for (_, layers, arns), same in alike.items():
         modules = _top_level(View(same[0].path))
         names = [package.name for package in same]
         for module, is_regular in modules.items():
+            found = []
             if can_be_shadowed(module, service.target.python):
-                yield _against_stdlib(module, names, is_regular=is_regular)
+                found.append(_against_stdlib(module, names, is_regular=is_regular))
             for layer in layers:
-                yield from _against_layer(module, names, layer, views[layer], is_regular=is_regular)
+                found += _against_layer(module, names, layer, views[layer], is_regular=is_regular)
             for pin in service.pins_of(arns):
-                yield from _against_pin(module, names, pin, service.target.python, is_regular=is_regular)
+                found += _against_pin(module, names, pin, service.target.python, is_regular=is_regular)
+            for each in found:
+                yield replace(each, file=origins.of_module(module, names[0]))
 
 
 def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> Finding:
