@@ -131,6 +131,7 @@ def test_bad_and_mended(tmp_path: Path, rule: str, bad: Mapping[str, bytes], mes
             id="bundled C++ library",
         ),
         pytest.param({"pkg/attach_amd64.so": GOOD, "pkg/attach_x86.so": make_elf("i386")}, id="helpers by name"),
+        pytest.param({"pkg/attach-x86_64.so": GOOD, "pkg/attach.so": make_elf("i386")}, id="helper for another system"),
         pytest.param({"pkg/data/helper": GOOD, "pkg/data/other": make_elf("arm64")}, id="helpers next to each other"),
         pytest.param({"pkg/_speed.cpython-313-darwin.so": MACHO, MODULE: GOOD}, id="module for two systems"),
         pytest.param({"pkg/_speed.cpython-312-x86_64-linux-gnu.so": GOOD, MODULE: GOOD}, id="module for two Pythons"),
@@ -243,7 +244,14 @@ def test_other_layer(tmp_path: Path) -> None:
         ("vendor/tool_aarch64", True),
         ("vendor/armv7l/tool", True),
         ("vendor/lib64/tool", True),
+        ("vendor/win32/tool", True),
+        ("vendor/x86_64/tool", True),
         ("vendor/charming/tool", False),
+        ("vendor/farm/tool", False),
+        ("svc/pharmacy/native.so", False),
+        ("svc/crc32.so", False),
+        ("svc/base64.so", False),
+        ("svc/utf32/tool", False),
         ("vendor/linux/tool", False),
     ],
 )
@@ -273,11 +281,63 @@ def test_own_code(tmp_path: Path) -> None:
     )
 
 
-def test_placeholder(tmp_path: Path) -> None:
-    """A module that Git LFS did not fetch is damaged."""
-    (finding,) = found(tmp_path, {MODULE: b"version https://git-lfs.github.com/spec/v1\n"})
+def test_unrelated_neighbour(tmp_path: Path) -> None:
+    """A library of another architecture is found although other binaries next to it are right; in the service's own code, any binary."""
+    good, bad = GOOD, make_elf("arm64")
+    in_layer = found(tmp_path, {"pkg/crypt.so": good, "pkg/geo.so": bad})
+    package = package_of(tmp_path, "orders", {"svc/crypt": good, "svc/geo": bad})
+    own = list(check(inspection_of(tmp_path, packages=[package])))
 
-    assert "cannot be loaded: it is not an ELF file" in finding.message
+    assert [("wrong-architecture", True)] * 2 == [
+        (each.rule, f"{name}` of " in each.message)
+        for each, name in zip((*in_layer, *own), ("geo.so", "geo"), strict=True)
+    ]
+
+
+def test_own_files_apart(tmp_path: Path) -> None:
+    """Each binary of the service's own code has its finding at its file, so that `ignore` can name one of them."""
+    files = {f"svc/{name}.so": make_elf("arm64") for name in ("one", "two")}
+    for path in files:
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    package = package_of(tmp_path, "orders", files)
+
+    assert [*files] == [each.file for each in check(inspection_of(tmp_path, packages=[package]))]
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%b\nsize 12\n" % (b"0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "damage"),
+    [
+        (MODULE, POINTER, "it is a placeholder of Git LFS; fetch it with `git lfs pull`"),
+        ("svc/native.so", POINTER, "it is a placeholder of Git LFS; fetch it with `git lfs pull`"),
+        ("svc/model.onnx", POINTER, "it is a placeholder of Git LFS; fetch it with `git lfs pull`"),
+        (MODULE, b"", "it is empty; build the file again"),
+        ("svc/libnative.so.1", b"", "it is empty; build the file again"),
+        ("svc/data.bin", b"", None),
+        ("svc/data.bin", b"version https://", None),
+        ("svc/lfs.md", POINTER, None),
+    ],
+)
+def test_placeholder(tmp_path: Path, path: str, content: bytes, damage: str | None) -> None:
+    """A file of the service's code that Git LFS did not fetch is damaged, and so is an empty library."""
+    package = package_of(tmp_path, "orders", {path: content})
+
+    findings = [(each.rule, each.message) for each in check(inspection_of(tmp_path, packages=[package]))]
+
+    message = f"the package of `orders`: `{path}` of your code cannot be loaded: {damage}"
+    assert ([("damaged-binary", message)] if damage else []) == findings
+
+
+def test_placeholder_of_others(tmp_path: Path) -> None:
+    """A wheel may contain the text of Git LFS as data, and git cannot fetch its libraries."""
+    assert [] == found(tmp_path, {"pkg/tests/pointer": POINTER}, artifact=WHEEL)
+
+    (finding,) = found(tmp_path, {"pkg/speed.so": POINTER}, artifact=WHEEL)
+
+    assert finding.message.endswith("it is a placeholder of Git LFS; lock another version of `pkg`, or build it again")
 
 
 def test_once_for_each_segment(tmp_path: Path) -> None:

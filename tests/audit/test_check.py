@@ -101,6 +101,46 @@ def test_unchanged(check: Check, broken: Service) -> None:
     assert [] == findings(check("--json")[1])
 
 
+OWN = {
+    "service/conf.py": (f"ONE = 1\nTOKEN = 'ghp_{'aB3dE5gH7jK9mN1pQ2sT' * 2:.36}'\n", "secret-in-artifact", 2),
+    "service/meta.py": ("from importlib.metadata import version\nversion('absent')\n", "missing-metadata", 2),
+    "service/types.py": ("", "shadowed-stdlib", None),
+    "service/email/templates.py": ("", "hidden-module", None),
+    "service/native.so": ("", "damaged-binary", None),
+}
+
+
+@pytest.fixture
+def stripped(service: Service) -> Service:
+    """A service whose packages do not have the directory of the sources, with a finding in each file of `OWN`."""
+    service.settings["source"] = '["service/*"]'
+    service.functions["hello"] = "handlers.hello.lambda_handler"
+    root = service.write()
+    for path, (text, *_) in OWN.items():
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_text(text)
+    (root / "service/__init__.py").unlink()
+    return service
+
+
+def test_own_files(check: Check, stripped: Service) -> None:
+    """Every finding about a file of the service's code is at the file in the project, whose path the package does not have."""
+    assert {(rule, path, line) for path, (_, rule, line) in OWN.items()} == {*findings(check("--json")[1])}
+
+
+def test_ignored_file(check: Check, stripped: Service) -> None:
+    """`path` of an entry of `ignore` is such a file, also as a glob; the path in the package is none."""
+    entries = [
+        '{ rule = "secret-in-artifact", reason = "revoked", path = "service/conf.py" }',
+        '{ rule = "missing-metadata", reason = "never called", path = "service/*.py" }',
+        '{ rule = "shadowed-stdlib", reason = "wanted", path = "types.py" }',
+        '{ rule = "damaged-binary", reason = "generated later", path = "hello" }',
+    ]
+    stripped.settings["ignore"] = f"[{', '.join(entries)}]"
+
+    assert {"shadowed-stdlib", "hidden-module"} == {rule for rule, *_ in findings(check("--json")[1])}
+
+
 def test_no_build(check: Check, broken: Service) -> None:
     """With `--no-build`, the last build is checked although the sources have changed; without one, the check fails."""
     code, _, err = check("--no-build")

@@ -9,7 +9,7 @@ rule                    severity  reported if
 ``glibc-too-new``       error     a binary needs a newer version of a system library than the runtime has
 ``missing-library``     error     a binary needs a library that neither the layers nor the runtime have. A warning or a note
                                   if the runtime may have it, or if only an optional part of a wheel needs it
-``damaged-binary``      error     a library is truncated or malformed
+``damaged-binary``      error     a library is truncated, malformed or empty, or a file of your code is a placeholder of Git LFS
 ``foreign-binary``      warning   an extension module exists only for macOS or Windows
 ``executable-stack``    warning   a library asks for an executable stack, which newer loaders and kernels refuse
 ``rpath-outside``       warning   a library that you built searches a directory of the machine that built it
@@ -22,16 +22,16 @@ optional libraries. Files that nothing loads by their name are therefore not rep
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit import elf
-from lamina.audit.parts import archives_of, examined, members_of
+from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
 from lamina.audit.system import is_inside, system_of
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture
 from lamina.core.values import Finding, Layer, Severity, is_pure
 from lamina.pipeline.checks.common import error, listed, stacks, warning
+from lamina.pipeline.checks.origins import Origins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,10 +61,10 @@ _NO_BINARIES = (
 # suffix decides whether the interpreter sees it at all.
 _MODULE = re.compile(r"(?P<stem>.*/)?(?P<name>[^/.]+)\.(?P<tag>(?:cpython-|cp|pypy|abi3|graalpy)[^/]*)\.(?:so|pyd)")
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
-# A wheel for every platform chooses one of its binaries by such a part of the name.
+# A wheel for every platform chooses one of its binaries by such a part of the name. `crc32` and `base64` are not architectures.
 _NAMES_ARCHITECTURE = re.compile(
-    r"(?<![a-z])(?:x86|x64|amd64|i[36]86|arm(?:v\d[a-z]*|hf|el|64)?|aarch(?:32|64)|ppc(?:64)?(?:le)?|powerpc|s390x?|riscv(?:32|64)?|mips|loong(?:arch)?)"
-    r"(?![a-z])|(?<!\d)(?:32|64)(?!\d)",
+    r"[-_.]?(?:(?<![a-z])(?:x86|x64|amd64|i[36]86|arm(?:v\d[a-z]*|hf|el|64)?|aarch(?:32|64)|ppc(?:64)?(?:le)?|powerpc|s390x?|riscv(?:32|64)?|mips|loong(?:arch)?)"
+    r"(?![a-z])|(?<![a-z\d])(?:bin|elf|lib|linux|win)?(?:32|64)(?:bit)?(?![a-z\d]))",
     re.IGNORECASE,
 )
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64", "EM_386": "i386", "EM_ARM": "32-bit ARM"}
@@ -73,16 +73,20 @@ _MUSL = re.compile(r"libc\.musl-.*|ld-musl-.*")
 _LIBPYTHON = re.compile(r"libpython(\d+)\.(\d+)t?\.so\.1\.0|libpython3\.so")
 
 
+_PLACEHOLDER = b"version https://git-lfs.github.com/spec/"
+"""The start of the text that Git LFS has in place of a file that was not fetched (specification of Git LFS, read 2026-11)."""
+
+
 class _Headers:
     """Reads the headers of each binary."""
 
-    key = ("binaries", 1)
+    key = ("binaries", 2)
 
     def wants(self, path: str) -> bool:
         return not path.endswith((*_NO_BINARIES, "/"))
 
     def wants_content(self, path: str, head: bytes) -> bool:
-        return elf.kind_of(head) is not None or _is_linux_module(path)
+        return elf.kind_of(head) is not None or _PLACEHOLDER.startswith(head) or _is_linux_module(path)
 
     def examine(self, path: str, content: bytes) -> dict[str, Any] | None:
         kind = elf.kind_of(content)
@@ -91,7 +95,9 @@ class _Headers:
                 return {"kind": kind, **elf.read(content)}
             except elf.UnreadableBinaryError as damage:
                 return {"kind": kind, "damage": str(damage)}
-        if kind is None and _is_linux_module(path):
+        if content.startswith(_PLACEHOLDER):
+            return {"kind": "ELF", "damage": "it is a placeholder of Git LFS", "placeholder": True}
+        if kind is None and (_is_linux_module(path) or (not content and _is_library(path))):
             return {"kind": "ELF", "damage": "it is not an ELF file" if content else "it is empty"}
         return None if kind is None or (kind == "PE" and not elf.is_pe(content)) else {"kind": kind}
 
@@ -115,6 +121,11 @@ class _Binary:
         return self.share is not None and self.share.artifact.endswith(".whl")
 
     @property
+    def subject(self) -> str:
+        """What a finding is about: all files of a distribution, but only one of the service's own, which `ignore` can name."""
+        return self.share.name if self.share else self.path
+
+    @property
     def file_name(self) -> str:
         return self.path.rpartition("/")[2]
 
@@ -131,18 +142,20 @@ class _BinaryPlace:
     """The names of the libraries in it and the layers next to it: one set for each combination of layers."""
     target: Target
     system: OperatingSystem
-    project: Path
+    archive: Layer | Package
+    origins: Origins
 
 
 def check(inspection: Inspection) -> Iterator[Finding]:
     """Yield the findings on the binaries in every layer and package. Raises `DamagedOutputError` for a damaged zip."""
+    origins = Origins(inspection.service)
     for build in inspection.builds:
-        for place in _places(build, inspection):
+        for place in _places(build, inspection, origins):
             for rule in _RULES:
                 yield from rule(place)
 
 
-def _places(build: Build, inspection: Inspection) -> Iterator[_BinaryPlace]:
+def _places(build: Build, inspection: Inspection, origins: Origins) -> Iterator[_BinaryPlace]:
     found = {layer.name: _binaries(layer, inspection) for layer in build.layers}
     names = {name: _libraries(binaries) for name, binaries in found.items()}
     system = system_of(build.target)
@@ -158,7 +171,8 @@ def _places(build: Build, inspection: Inspection) -> Iterator[_BinaryPlace]:
             libraries=tuple(_libraries(own).union(*(names[name] for name in each)) for each in beside),
             target=build.target,
             system=system,
-            project=inspection.project,
+            archive=archive,
+            origins=origins,
         )
 
 
@@ -177,14 +191,14 @@ def _libraries(binaries: Iterable[_Binary]) -> frozenset[str]:
 
 def _wrong_architecture(place: _BinaryPlace) -> Iterator[Finding]:
     elves = [each for each in place.binaries if each.is_elf]
-    right = {_directory(each) for each in elves if _fits(each, place.target)}
+    right = {_likeness(each) for each in elves if _fits(each, place.target)}
     wrong = [
         each
         for each in elves
         if not _fits(each, place.target)
         and (
             _MODULE.fullmatch(each.path)
-            or (_directory(each) not in right and not _NAMES_ARCHITECTURE.search(each.path))
+            or not (_NAMES_ARCHITECTURE.search(each.path) or (each.share is not None and _likeness(each) in right))
         )
         and not _has_sibling(each, place)
     ]
@@ -221,8 +235,7 @@ def _extension_suffix(place: _BinaryPlace) -> Iterator[Finding]:
 
 
 def _glibc(place: _BinaryPlace) -> Iterator[Finding]:
-    newer: dict[tuple[str | None, str], list[_Binary]] = {}
-    shares: dict[str | None, Distribution | None] = {}
+    newer: dict[tuple[str, str], list[_Binary]] = {}
     for each in _loadable(place):
         lacking = [
             version
@@ -232,27 +245,25 @@ def _glibc(place: _BinaryPlace) -> Iterator[Finding]:
             if place.system.lacks(version)
         ]
         if lacking:
-            name = each.share.name if each.share else None
-            shares[name] = each.share
-            newer.setdefault((name, max(lacking, key=_natural)), []).append(each)
-    for (name, version), same in newer.items():
+            newer.setdefault((each.subject, max(lacking, key=_natural)), []).append(each)
+    for (_, version), same in newer.items():
         yield error(
             "glibc-too-new",
             place.name,
-            f"{place.subject}: {_files(same)} of {_owner(shares[name])} {'need' if len(same) > 1 else 'needs'} `{version}`, but "
+            f"{place.subject}: {_files(same)} of {_owner(same[0].share)} {'need' if len(same) > 1 else 'needs'} `{version}`, but "
             f"`{place.target.runtime}` has at most `{place.system.highest(version)}`; "
-            f"{_build_again(shares[name], f'on {place.system.name} or an older system')}",
+            f"{_build_again(same[0].share, f'on {place.system.name} or an older system')}",
             file=_source_of(same, place),
         )
 
 
 def _missing(place: _BinaryPlace) -> Iterator[Finding]:
     """Yield one finding for each distribution and severity, with all libraries that it lacks."""
-    missing: dict[tuple[str | None, Severity], dict[str, list[_Binary]]] = {}
+    missing: dict[tuple[str, Severity], dict[str, list[_Binary]]] = {}
     for each in _loadable(place):
         for library in each.facts["needed"]:
             if not _is_there(library, place):
-                key = each.share.name if each.share else None, _certainty(library, each, place.system)
+                key = each.subject, _certainty(library, each, place.system)
                 missing.setdefault(key, {}).setdefault(library, []).append(each)
     for (_, severity), libraries in missing.items():
         same = list({each.path: each for found in libraries.values() for each in found}.values())
@@ -292,15 +303,20 @@ def _is_manylinux(share: Distribution) -> bool:
 
 
 def _damaged(place: _BinaryPlace) -> Iterator[Finding]:
-    broken = [each for each in place.binaries if "damage" in each.facts and _LIBRARY.fullmatch(each.file_name)]
-    for share, same in _by_share(broken):
-        yield error(
-            "damaged-binary",
-            place.name,
-            f"{place.subject}: {_files(same)} of {_owner(share)} cannot be loaded: {same[0].facts['damage']}; "
-            f"{_build_again(share, 'again')}",
-            file=_source_of(same, place),
-        )
+    alike: dict[str, list[_Binary]] = {}
+    for each in place.binaries:
+        if "damage" in each.facts and (_is_library(each.path) or ("placeholder" in each.facts and is_own(each.share))):
+            alike.setdefault(each.facts["damage"], []).append(each)
+    for damage, broken in alike.items():
+        for share, same in _by_share(broken):
+            is_fetched = "placeholder" in same[0].facts and is_own(share)
+            yield error(
+                "damaged-binary",
+                place.name,
+                f"{place.subject}: {_files(same)} of {_owner(share)} cannot be loaded: {damage}; "
+                f"{'fetch it with `git lfs pull`' if is_fetched else _build_again(share, 'again')}",
+                file=_source_of(same, place),
+            )
 
 
 def _foreign(place: _BinaryPlace) -> Iterator[Finding]:
@@ -399,6 +415,10 @@ def _is_linux_module(path: str) -> bool:
     return path.endswith(".so") and _MODULE.fullmatch(path) is not None
 
 
+def _is_library(path: str) -> bool:
+    return _LIBRARY.fullmatch(path.rpartition("/")[2]) is not None
+
+
 def _has_sibling(binary: _Binary, place: _BinaryPlace) -> bool:
     """Return whether the directory of *binary* has the same module for the target, or for every Python in source code."""
     stem = binary.path.removesuffix(binary.file_name) + binary.file_name.partition(".")[0] + "."
@@ -411,8 +431,9 @@ def _has_sibling(binary: _Binary, place: _BinaryPlace) -> bool:
     )
 
 
-def _directory(binary: _Binary) -> str:
-    return binary.path.rpartition("/")[0]
+def _likeness(binary: _Binary) -> str:
+    """Return a library's path without architectures, or else its directory: of binaries with the same, a distribution chooses one."""
+    return _NAMES_ARCHITECTURE.sub("", binary.path) if _is_library(binary.path) else binary.path.rpartition("/")[0]
 
 
 def _leads_outside(path: str) -> bool:
@@ -420,18 +441,17 @@ def _leads_outside(path: str) -> bool:
 
 
 def _by_share(binaries: Iterable[_Binary]) -> Iterator[tuple[Distribution | None, list[_Binary]]]:
-    groups: dict[str | None, list[_Binary]] = {}
+    groups: dict[str, list[_Binary]] = {}
     for each in binaries:
-        groups.setdefault(each.share.name if each.share else None, []).append(each)
+        groups.setdefault(each.subject, []).append(each)
     for same in groups.values():
         yield same[0].share, same
 
 
 def _source_of(binaries: Sequence[_Binary], place: _BinaryPlace) -> str | None:
-    """Return the first of *binaries* that is also a file of the project, which those of the service's own code usually are."""
-    return next(
-        (each.path for each in binaries if each.share is None and Path(place.project, each.path).is_file()), None
-    )
+    """Return the origin of the first of *binaries* that comes from a file of the project, as those of the service's own code do."""
+    found = (origin_of(each.path, place.archive, place.origins) for each in binaries if is_own(each.share))
+    return next(filter(None, found), None)
 
 
 def _files(binaries: Sequence[_Binary]) -> str:
