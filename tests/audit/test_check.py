@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from lamina.cli.main import main
+from lamina.core.store import Store
 from lamina.core.values import Finding, Severity
 from lamina.pipeline import build as pipeline
 from services import Service, make_service
@@ -23,7 +25,7 @@ MISSING = "import absent_module\n\n\ndef lambda_handler(event, context):\n    re
 
 @pytest.fixture(autouse=True)
 def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAMINA_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
 
 
 @pytest.fixture
@@ -153,6 +155,59 @@ def test_no_build(check: Check, broken: Service) -> None:
     assert check("--no-build")[0] == 1
     assert check("--no-build", "--architecture", "arm64")[0] == 2
     assert check()[0] == 0
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def overwrite(path: Path) -> None:
+    path.write_bytes(b"junk")
+
+
+def replace(path: Path) -> None:
+    """Make another valid zip, as a malicious or helpful program would."""
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("added.py", "")
+
+
+def link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.with_name("absent"))
+
+
+def kept_findings() -> set[Path]:
+    """Return what the store keeps of zips that were checked."""
+    return {each for area in ("examined", "findings") for each in (Store.open().root / area).rglob("*.json")}
+
+
+@pytest.mark.parametrize(
+    ("change", "output"),
+    [
+        (delete, "layers/common.zip"),
+        (link, "functions/hello.zip"),
+        (overwrite, "layers/common.zip"),
+        (replace, "functions/hello.zip"),
+    ],
+)
+def test_no_build_changed(check: Check, service: Service, change: Callable[[Path], None], output: str) -> None:
+    """`--no-build` refuses a zip that the last build did not write, and keeps nothing that it finds in one."""
+    check()
+    path = service.root / ".lamina" / output
+    original = path.read_bytes()
+    kept = kept_findings()
+    assert kept
+    change(path)
+
+    code, _, err = check("--no-build")
+
+    assert (5, True) == (code, err.startswith(f"error: `.lamina/{output}` is damaged: "))
+    assert kept == kept_findings()
+
+    path.unlink(missing_ok=True)
+    path.write_bytes(original)
+
+    assert check("--no-build")[0] == 0
 
 
 @pytest.mark.parametrize("name", ["text", "json", "sarif", "markdown", "github"])

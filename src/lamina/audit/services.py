@@ -10,7 +10,7 @@ from lamina.audit.report import UncheckedService
 from lamina.core.errors import LaminaError
 from lamina.core.frozen import frozen
 from lamina.pipeline import report, state, workspace
-from lamina.pipeline.last_build import last_options
+from lamina.pipeline.last_build import last_options, refuse_changed
 from lamina.project import config
 from lamina.project.newer_facts import refuse_different_facts
 
@@ -69,6 +69,8 @@ def check_services(
             if isinstance(found, LaminaError):
                 raise found
             builds = report.read_all(project) if found is None else found
+            if not request.builds:
+                refuse_changed(project, builds)
             results.append(_check(project, builds, request, store=store, reporter=reporter))
         except LaminaError as error:
             failures.append(UncheckedService(project=project, error=error))
