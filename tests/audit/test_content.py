@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from audit.inspected import WHEEL, inspection_of, layer_of, package_of
+from lamina.audit import secrets
 from lamina.audit.families.content import check
 from lamina.core.values import Severity
 
@@ -93,6 +94,23 @@ def test_where_secrets_are_searched(tmp_path: Path) -> None:
         finding.message.partition(";")[0]
         for finding in found(tmp_path, {}, [layer_of(tmp_path, "common", files, artifact="{name} (local)")])
     ]
+
+
+def test_new_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was kept in the store does not hide the secrets that another version knows."""
+    files = {"app.py": f"TOKEN = '{GITHUB}'"}
+    with monkeypatch.context() as older:
+        older.setattr(secrets, "_forms", lambda: ())
+        assert [] == found(tmp_path, files)
+
+    assert ["secret-in-artifact"] == [finding.rule for finding in found(tmp_path, files)]
+
+
+def test_order(tmp_path: Path) -> None:
+    """The secrets of a file are in the order of its lines."""
+    findings = found(tmp_path, {"app.py": f"{GITHUB}\n{STRIPE}\n{GITHUB}\n{PEM}"})
+
+    assert [1, 2, 3, 4] == [finding.line for finding in findings]
 
 
 def test_build_path(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ class UnreadableBinaryError(Exception):
     """A file starts as an ELF file, but the loader cannot read it. The text says why."""
 
 
+def version() -> str:
+    """Return the version of the library that reads ELF files, on which the facts depend."""
+    from elftools import __version__
+
+    return str(__version__)
+
+
 def kind_of(head: bytes) -> str | None:
     """Return ``ELF``, ``Mach-O`` or ``PE`` for the first bytes of a file of this format, else ``None``; `is_pe` confirms ``PE``."""
     if head.startswith(ELF):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
+from lamina.audit import elf
 from lamina.core.files import read_file
 from lamina.core.store import key_of
 from lamina.pipeline.report import finding_document, read_finding
@@ -30,7 +31,16 @@ def findings_place(family: str, inspection: Inspection) -> Path | None:
         return None
     service = inspection.service
     inputs = [hashlib.sha256(read_file(path)).hexdigest() for path in service.inputs if path.is_file()]
-    parts = [__version__, _installation(), family, str(service.root.resolve()), str(service.target), inputs, builds]
+    parts = [
+        __version__,
+        elf.version(),
+        _installation(),
+        family,
+        str(service.root.resolve()),
+        str(service.target),
+        inputs,
+        builds,
+    ]
     return inspection.store.entry(FINDINGS_AREA, key_of(*parts), ".json")
 
 
@@ -53,7 +63,7 @@ def _identity(build: Build) -> list[tuple[str | None, str, str, list[str]]]:
 @cache
 def _installation() -> list[tuple[str, int, int]]:
     """Return the state of the rules and facts of this installation, which change between versions under development, too."""
-    places = (_PACKAGE / "audit", _PACKAGE / "audit" / "families", _PACKAGE / "data")
+    places = (_PACKAGE / "audit", _PACKAGE / "audit" / "families", _PACKAGE / "pipeline" / "checks", _PACKAGE / "data")
     return sorted(
         (entry.name, (stat := entry.stat()).st_size, stat.st_mtime_ns)
         for place in places

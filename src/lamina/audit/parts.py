@@ -64,24 +64,29 @@ def examined(archive: Layer | Package, examination: Examination, store: Store) -
             wanted = [member for member in members if examination.wants(member.filename)]
             if not wanted:
                 continue
-            place = store.entry(AREA, key_of(*examination.key, key), ".json")
-            known: Mapping[str, Any] | None = store.read_document(place, _found)
+            place = None if key is None else store.entry(AREA, key_of(*examination.key, key), ".json")
+            known: Mapping[str, Any] | None = None if place is None else store.read_document(place, _found)
             if known is None:
                 known = _examine(wanted, examination, zip_file, archive.path)
-                store.write_document(place, {"found": known})
+                if place is not None:
+                    store.write_document(place, {"found": known})
             found |= known
     return found
 
 
-def _parts(archive: Layer | Package, zip_file: ZipFile) -> Iterator[tuple[str, list[ZipInfo]]]:
-    """Yield the members of each part of the zip whose content one key names: of each segment, or of the whole zip."""
+def _parts(archive: Layer | Package, zip_file: ZipFile) -> Iterator[tuple[str | None, list[ZipInfo]]]:
+    """
+    Yield the members of each part of the zip whose content one key names: of each segment, or of the whole zip.
+
+    Nothing names the rest of a zip without a known hash.
+    """
     extents = archive.extents if isinstance(archive, Layer) else ()
     ends = list(accumulate(extent.size for extent in extents))
-    parts: dict[str, list[ZipInfo]] = {}
+    parts: dict[str | None, list[ZipInfo]] = {}
     for member in zip_file.infolist():
         number = bisect_right(ends, member.header_offset)
         name = extents[number].segment if number < len(extents) else ""
-        parts.setdefault(name or str(archive.sha256), []).append(member)
+        parts.setdefault(name or archive.sha256, []).append(member)
     yield from parts.items()
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # Placeholders such as `ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx` repeat a few characters. The body of a random secret of 20
 # characters or more almost never does.
@@ -24,6 +24,11 @@ def secrets_in(text: str) -> Iterator[tuple[str, int]]:
         for match in pattern.finditer(text):
             if "EXAMPLE" not in match[0] and len(set(match[0])) >= _FEWEST_CHARACTERS:
                 yield name, text.count("\n", 0, match.start()) + 1
+
+
+def forms_key() -> Sequence[object]:
+    """Return JSON values that change with what `secrets_in` finds."""
+    return [(name, words, pattern.pattern) for name, words, pattern in _forms()]
 
 
 @cache

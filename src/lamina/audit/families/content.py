@@ -26,7 +26,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
-from lamina.audit.secrets import secrets_in
+from lamina.audit.secrets import forms_key, secrets_in
 from lamina.core.names import normalized
 from lamina.core.target import runtimes
 from lamina.core.values import Layer
@@ -68,7 +68,7 @@ class _OwnFiles:
 
     @property
     def key(self) -> Sequence[object]:
-        return ("content", 1, self.project)
+        return ("content", 2, self.project, forms_key())
 
     def wants(self, path: str) -> bool:
         return path in self.paths
