@@ -9,6 +9,7 @@ import pytest
 from audit.elves import make_elf
 from audit.inspected import SOURCE, WHEEL, inspection_of, layer_of, package_of
 from lamina.audit.families.binaries import check
+from lamina.core.frozen import replace
 from lamina.core.values import Severity
 
 if TYPE_CHECKING:
@@ -338,6 +339,36 @@ def test_placeholder_of_others(tmp_path: Path) -> None:
     (finding,) = found(tmp_path, {"pkg/speed.so": POINTER}, artifact=WHEEL)
 
     assert finding.message.endswith("it is a placeholder of Git LFS; lock another version of `pkg`, or build it again")
+
+
+def test_each_cause(tmp_path: Path) -> None:
+    """Files of a distribution that are broken for different reasons have a finding for each reason."""
+    files = {
+        "pkg/a.so": GOOD[:-8],
+        "pkg/b.so": b"",
+        "pkg/c.cpython-313-darwin.so": MACHO,
+        "pkg/d.cp313-win_amd64.pyd": PE,
+    }
+
+    findings = [each.message.partition("; ")[0] for each in found(tmp_path, files)]
+
+    assert [
+        "layer `common`: `python/pkg/a.so` of `pkg` 1.0 cannot be loaded: the file is truncated",
+        "layer `common`: `python/pkg/b.so` of `pkg` 1.0 cannot be loaded: it is empty",
+        "layer `common`: `python/pkg/c.cpython-313-darwin.so` of `pkg` 1.0 is built for macOS, so Lambda cannot import it",
+        "layer `common`: `python/pkg/d.cp313-win_amd64.pyd` of `pkg` 1.0 is built for Windows, so Lambda cannot import it",
+    ] == findings
+
+
+def test_unknown_hash(tmp_path: Path) -> None:
+    """Nothing is kept of a layer without hashes, whose name another layer has, too."""
+    layer = layer_of(tmp_path, "common", {"pkg": {MODULE: make_elf("arm64")}})
+    unknown = replace(layer, sha256=None, extents=())
+    (tmp_path / "other").mkdir()
+    other = layer_of(tmp_path / "other", "common", {"pkg": {MODULE: GOOD}})
+
+    assert list(check(inspection_of(tmp_path, layers=[unknown])))
+    assert [] == list(check(inspection_of(tmp_path, layers=[replace(other, sha256=None, extents=())])))
 
 
 def test_once_for_each_segment(tmp_path: Path) -> None:

@@ -80,7 +80,9 @@ _PLACEHOLDER = b"version https://git-lfs.github.com/spec/"
 class _Headers:
     """Reads the headers of each binary."""
 
-    key = ("binaries", 2)
+    @property
+    def key(self) -> Sequence[object]:
+        return ("binaries", 2, elf.version())
 
     def wants(self, path: str) -> bool:
         return not path.endswith((*_NO_BINARIES, "/"))
@@ -123,7 +125,7 @@ class _Binary:
     @property
     def subject(self) -> str:
         """What a finding is about: all files of a distribution, but only one of the service's own, which `ignore` can name."""
-        return self.share.name if self.share else self.path
+        return self.path if self.share is None or is_own(self.share) else self.share.name
 
     @property
     def file_name(self) -> str:
@@ -329,15 +331,15 @@ def _foreign(place: _BinaryPlace) -> Iterator[Finding]:
         and each.path.endswith((".pyd", ".so"))
         and not _has_sibling(each, place)
     ]
-    for share, same in _by_share(foreign):
-        system = "macOS" if same[0].facts["kind"] == "Mach-O" else "Windows"
-        yield warning(
-            "foreign-binary",
-            place.name,
-            f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {system}, so Lambda cannot import "
-            f"{'them' if len(same) > 1 else 'it'}; {_build_again(share, 'for Linux')}",
-            file=_source_of(same, place),
-        )
+    for kind, system in (("Mach-O", "macOS"), ("PE", "Windows")):
+        for share, same in _by_share(each for each in foreign if each.facts["kind"] == kind):
+            yield warning(
+                "foreign-binary",
+                place.name,
+                f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {system}, so Lambda cannot import "
+                f"{'them' if len(same) > 1 else 'it'}; {_build_again(share, 'for Linux')}",
+                file=_source_of(same, place),
+            )
 
 
 def _executable_stack(place: _BinaryPlace) -> Iterator[Finding]:
