@@ -177,6 +177,15 @@ class TestLayerCount:
 
         assert rules(findings) == expected
 
+    def test_functions_share(self) -> None:
+        """Functions with the same layers share one finding."""
+        names = [f"l{number}" for number in range(6)]
+        packages = [package(name, 0, *names) for name in ("f", "g")]
+
+        (finding,) = check([layer(name) for name in names], packages, service(), quotas())
+
+        assert finding.message.startswith("`f`, `g` have 6 layers, but Lambda allows at most 5: ")
+
     def test_message(self) -> None:
         """The message lists all layers."""
         names = [f"l{number}" for number in range(6)]

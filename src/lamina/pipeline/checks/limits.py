@@ -76,7 +76,7 @@ def check(
     """
     Return findings for each limit in *quotas* that *layers* or *packages* exceed or nearly reach.
 
-    Functions with the same size and layers share one finding on the size. The layers by ARN of *service* count, too; the size of one
+    Functions with the same layers share one finding on their number, and those with the same size, too, one on the size. The layers by ARN of *service* count, too; the size of one
     that is not pinned is unknown, and counts as 0.
     """
     by_name = {layer.name: layer for layer in layers}
@@ -89,14 +89,17 @@ def check(
 
 
 def _too_many_layers(packages: Iterable[AnyPackage], quotas: Quotas) -> Iterator[Finding]:
+    alike: dict[tuple[str, ...], list[str]] = {}
     for package in packages:
-        found = (*package.layers, *package.layer_arns)
+        alike.setdefault((*package.layers, *package.layer_arns), []).append(package.name)
+    for found, functions in alike.items():
         if len(found) > quotas.layers:
             names = ", ".join(f"`{name}`" for name in found)
             yield error(
                 "layer-count",
-                package.name,
-                f"`{package.name}` has {len(found)} layers, but Lambda allows at most {quotas.layers}: {names}",
+                functions[0],
+                f"{listed(functions)} {'has' if len(functions) == 1 else 'have'} {len(found)} layers, but Lambda allows at most "
+                f"{quotas.layers}: {names}",
             )
 
 
