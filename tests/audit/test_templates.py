@@ -493,6 +493,36 @@ class TestUnchecked:
             ("template-runtime", Severity.ERROR, "template.yaml"),
         ]
 
+    @pytest.mark.parametrize(
+        ("file", "content", "line"),
+        [
+            ("infra/main.tf", 'resource "aws_lambda_function" "a" {\n', 1),
+            ("infra/main.tf", 'resource "aws_lambda_function" "a" {\n  x = = 1\n}', 2),
+            ("main.tf", '# aws_lambda_function\nlocals {\n  a = "x\n}', 3),
+            ("main.tf.json", '{"aws_lambda_function":\n}', 2),
+            ("template.yaml", "Resources:\n  A: {Type: AWS::Lambda::Function}\n  B: !What x\n", 3),
+            ("template.json", '{"Resources":\n{"AWS::Lambda::Function":}}', 2),
+        ],
+    )
+    def test_place(self, checked: Checker, file: str, content: str, line: int) -> None:
+        """The finding on an invalid file has its line, and names no directory as the file, and not the file once more."""
+        [finding] = checked({file: content})
+
+        assert [("unchecked-template", "warning", file, line)] == rows([finding])
+        assert finding.message.startswith("the deploy description is not checked: not valid ")
+
+    def test_directory(self, checked: Checker) -> None:
+        """A directory as a whole is named in the message, but is not the file of the finding."""
+        many = "[for x in range(10000) : [for y in range(10000) : y]][0]"
+
+        [finding] = checked({"infra/main.tf": f'resource "aws_lambda_function" "a" {{\n  runtime = {many}\n}}\n'})
+
+        assert [("unchecked-template", "warning", None, None)] == rows([finding])
+        assert finding.message == (
+            "the deploy description is not checked: `infra`: the Terraform configuration needs too many steps to evaluate; "
+            "correct it"
+        )
+
     @pytest.mark.parametrize("name", ["serverless.ts", "cdk.json"])
     def test_programs(self, checked: Checker, name: str) -> None:
         """A program, and a CDK app that has not been synthesized, are notes."""

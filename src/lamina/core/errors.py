@@ -156,7 +156,21 @@ class MissingExtraError(ConfigError):
 
 
 class TemplateError(ConfigError):
-    """A deploy description, such as a SAM template, is unreadable or invalid."""
+    """
+    A deploy description, such as a SAM template, is unreadable or invalid.
+
+    ``problem`` is the message without the place.
+    """
+
+    def __init__(
+        self, problem: str, *, file: str | None = None, line: int | None = None, hint: str | None = None
+    ) -> None:
+        """Format a message with the *file*, relative to the root of the templates, and the *line*, as far as they are known."""
+        place = "" if file is None else f"`{file}`: " if line is None else f"`{file}`, line {line}: "
+        super().__init__(f"{place}{problem}", hint=hint)
+        self.problem = problem
+        self.file = file
+        self.line = line
 
 
 class UsageError(ConfigError):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.audit.inspection import Inspection
+    from lamina.core.errors import TemplateError
     from lamina.core.store import Store
     from lamina.core.values import Finding
     from lamina.project.templates.types import Deployed, Origin, Template
@@ -63,10 +64,7 @@ def read_descriptions(inspection: Inspection) -> tuple[list[ReadDescription], li
     found = find(files)
     answers, failures = ask_each(found.descriptions, project, inspection.store)
     descriptions = [ReadDescription(template=each.template, root=project, project=project) for each in answers]
-    findings = [
-        warning(_RULE, path, f"`{path}` is not checked: {error}; correct the file", file=path)
-        for path, error in failures
-    ]
+    findings = [_unread(path, error, project) for path, error in failures]
     findings += [
         note(_RULE, each.name, f"`{each.name}` is not checked: {each.reason}", file=each.origin.file)
         for each in found.skipped
@@ -82,6 +80,20 @@ def read_descriptions(inspection: Inspection) -> tuple[list[ReadDescription], li
     for description in descriptions:
         findings += _unknown_layers(description)
     return descriptions, findings
+
+
+def _unread(path: str, error: TemplateError, project: Path) -> Finding:
+    """Return the finding on the description *path*, at the place of the *error* in it. Reports show no directory as a file."""
+    file = error.file or path
+    if not (project / file).is_file():
+        return warning(_RULE, path, f"the deploy description is not checked: {error}; correct it")
+    return warning(
+        _RULE,
+        path,
+        f"the deploy description is not checked: {error.problem}; correct the file",
+        file=file,
+        line=error.line,
+    )
 
 
 def _above(project: Path, store: Store) -> Iterator[ReadDescription]:

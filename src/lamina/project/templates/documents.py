@@ -149,7 +149,7 @@ def _load_json(path: str, text: str) -> Document:
         raise ValueError(f"`{constant}` is not a JSON value")
 
     if text.count("[") + text.count("{") > _MOST_CONTAINERS or text.count(",") > _MOST_COMMAS:
-        raise TemplateError(f"`{path}`: the document has too many values")
+        raise TemplateError("the document has too many values", file=path)
     try:
         value = json.loads(text, parse_constant=refuse)
         if _SURROGATE.search(text) is not None:
@@ -157,11 +157,11 @@ def _load_json(path: str, text: str) -> Document:
             json.dumps(value, ensure_ascii=False).encode()
         return Document(path, value, text)
     except json.JSONDecodeError as error:
-        raise TemplateError(f"`{path}`, line {error.lineno}: not valid JSON: {error.msg}") from error
+        raise TemplateError(f"not valid JSON: {error.msg}", file=path, line=error.lineno) from error
     except ValueError as error:
-        raise TemplateError(f"`{path}`: not valid JSON: {error}") from error
+        raise TemplateError(f"not valid JSON: {error}", file=path) from error
     except RecursionError:
-        raise TemplateError(f"`{path}`: the document is nested too deeply") from None
+        raise TemplateError("the document is nested too deeply", file=path) from None
 
 
 class _Builder:
@@ -187,15 +187,14 @@ class _Builder:
             raise self._error(str(error).splitlines()[0], None) from error
 
     def _error(self, problem: str, line: int | None) -> TemplateError:
-        place = "" if line is None else f", line {line}"
-        return TemplateError(f"`{self._file}`{place}: not valid YAML: {problem}")
+        return TemplateError(f"not valid YAML: {problem}", file=self._file, line=line)
 
     def _events(self, events: Iterator[Any]) -> Iterator[Any]:
         """Yield the events of the first document. Raises `TemplateError` if there are too many."""
         for event in events:
             self._nodes += 1
             if self._nodes > _MOST_NODES:
-                raise TemplateError(f"`{self._file}`: the document has more than {_MOST_NODES:,} values")
+                raise TemplateError(f"the document has more than {_MOST_NODES:,} values", file=self._file)
             yield event
 
     def _document(self, events: Iterator[Any]) -> Any:
@@ -262,7 +261,7 @@ class _Builder:
             raise self._error("`<<` needs a mapping", line)
         self._nodes += len(value)
         if self._nodes > _MOST_NODES:
-            raise TemplateError(f"`{self._file}`: the document has more than {_MOST_NODES:,} values")
+            raise TemplateError(f"the document has more than {_MOST_NODES:,} values", file=self._file)
         for key, each in value.items():
             collection.setdefault(key, each)
             collection.lines.setdefault(key, value.lines.get(key, line))

@@ -80,7 +80,7 @@ class TemplateFiles:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise TemplateError(
-                f"`{path}` is not valid UTF-8 at byte {error.start}", hint="save the file as UTF-8"
+                f"not valid UTF-8 at byte {error.start}", file=path, hint="save the file as UTF-8"
             ) from error
 
     def head(self, path: str, size: int) -> bytes:

@@ -55,7 +55,7 @@ class Evaluation:
         """Count *amount* characters or list items. Raises `TemplateError` if the total exceeds the limit."""
         self._work += amount
         if self._work > _MOST_WORK:
-            raise TemplateError(f"`{self.file}`: the values of the template are too large to evaluate")
+            raise TemplateError("the values of the template are too large to evaluate", file=self.file)
 
 
 def expand_tag(tag: str, value: Any) -> Any:

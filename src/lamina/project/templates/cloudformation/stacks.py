@@ -219,7 +219,7 @@ class Stacks:
         """Return a copy of *node* in which *value* takes the place of the loop variable *identifier*."""
         self._evaluation.spend(100)
         if depth > 100:
-            raise TemplateError(f"`{self._evaluation.file}`: a loop is nested too deeply")
+            raise TemplateError("a loop is nested too deeply", file=self._evaluation.file)
         if isinstance(node, dict):
             if node == {"Ref": identifier}:
                 return value
@@ -276,7 +276,7 @@ def _overrides(path: str, files: TemplateFiles) -> dict[str, Callable[[], Any]]:
             raise TemplateError(f"`{name}` has a line with more than {_LONGEST_LINE:,} characters")
         configuration = parse(text)
     except (ValueError, RecursionError) as error:
-        raise TemplateError(f"`{name}`: not valid TOML: {error}") from error
+        raise TemplateError(f"not valid TOML: {error}", file=name) from error
     values: dict[str, str] = {}
     # The commands' values replace the ones in `global`; the deployment decides last.
     for command in ("global", "build", "deploy"):

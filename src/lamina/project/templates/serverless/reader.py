@@ -57,7 +57,7 @@ class _Service:
         self._variables = Variables(path, files, tag=expand_tag)
         self._top = self._variables.service
         if not isinstance(self._top, dict):
-            raise TemplateError(f"`{path}`: expected a mapping, found {kind(self._top)}")
+            raise TemplateError(f"expected a mapping, found {kind(self._top)}", file=path)
         provider = self._variables.get(self._top, "provider")
         self._provider = {"name": provider} if isinstance(provider, str) else provider
         self._package = self._variables.get(self._top, "package")

@@ -69,8 +69,7 @@ class Block:
 
 def error(file: str, line: int | None, problem: str) -> TemplateError:
     """Return the error for *problem* in *file*."""
-    place = "" if line is None else f", line {line}"
-    return TemplateError(f"`{file}`{place}: not valid Terraform: {problem}")
+    return TemplateError(f"not valid Terraform: {problem}", file=file, line=line)
 
 
 @cache

@@ -73,7 +73,8 @@ class Configuration:
         self._scanned += size
         if self._scanned > _SCANNED_BYTES:
             raise TemplateError(
-                f"`{path}`: the Terraform files have more than {_SCANNED_BYTES / 1e6:.0f} MB",
+                f"the Terraform files have more than {_SCANNED_BYTES / 1e6:.0f} MB",
+                file=path,
                 hint="list the functions in `[tool.lamina.functions]` instead",
             )
 
@@ -93,7 +94,9 @@ class Configuration:
         self._parsed += sum(1 for _ in _TOKEN.finditer(text))
         if self._parsed > _MOST_PARSED:
             raise TemplateError(
-                f"`{file}`, line {line}: functions, modules and variables have more than {_MOST_PARSED:,} words and signs",
+                f"functions, modules and variables have more than {_MOST_PARSED:,} words and signs",
+                file=file,
+                line=line,
                 hint="list the functions in `[tool.lamina.functions]` instead",
             )
         return parse(text, file, line, self.files.store)
@@ -102,7 +105,7 @@ class Configuration:
         """Count an instance of a resource or module. Raises `TemplateError` if there are too many."""
         self._instances += 1
         if self._instances > MOST:
-            raise TemplateError(f"`{file}`: there are more than {MOST:,} functions, layers and modules")
+            raise TemplateError(f"there are more than {MOST:,} functions, layers and modules", file=file)
 
     def assignments(self) -> dict[str, Attribute]:
         """Return the values of variables in ``terraform.tfvars`` and ``*.auto.tfvars``, in Terraform's order of precedence."""
