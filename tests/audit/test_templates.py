@@ -546,5 +546,5 @@ class TestUnchecked:
 
         [finding] = checked({"template.yaml": template})
 
-        assert [("unchecked-template", "note", "template.yaml", 7)] == rows([finding])
+        assert [("unchecked-template", "note", "template.yaml", 13)] == rows([finding])
         assert finding.message == "`Hello`: not all layers are checked: parameter `Arn` has no default"

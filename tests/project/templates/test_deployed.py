@@ -9,7 +9,7 @@ import pytest
 
 from lamina.core.store import Store
 from lamina.project.templates.answers import ask
-from lamina.project.templates.types import Deployed, LayerExport, Stated
+from lamina.project.templates.types import Deployed, LayerExport, Origin, Stated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -319,3 +319,96 @@ def test_cdk(tmp_path: Path, has_metadata: bool) -> None:
     assert template.exports == (
         LayerExport(name="Orders:ExportsOutputRefCommon1", layer="Common", origin=template.exports[0].origin),
     )
+
+
+def test_serverless_layer_in_another_file(tmp_path: Path) -> None:
+    """A value that is not a list, in a layer that is in another file, has the line in that file."""
+    (common,) = read(
+        tmp_path,
+        "serverless",
+        "serverless.yml",
+        {
+            "serverless.yml": "provider: {name: aws, runtime: python3.13}\nlayers: {common: '${file(layers.yml):common}'}\n",
+            "layers.yml": "common:\n  package: {artifact: common.zip}\n  compatibleRuntimes: python3.13\n",
+            "common.zip": "",
+        },
+    ).deployed
+
+    assert common.runtimes == (Stated(value="python3.13", origin=Origin(file="layers.yml", line=3)),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "text", "expected"),
+    [
+        (
+            "cloudformation",
+            "template.yaml",
+            """\
+Transform: AWS::Serverless-2016-10-31
+Parameters: {Arn: {Type: String}, Stage: {Type: String}}
+Resources:
+  Create:
+    Type: AWS::Serverless::Function
+    Properties:
+      CodeUri: code.zip
+      Handler: app.main
+      Runtime: python3.13
+      Layers:
+        - "{{resolve:ssm:/a/b}}"
+        - !Ref Arn
+        - !Sub "{{resolve:ssm:/${Stage}/b}}"
+        - "arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:{{resolve:ssm:/version}}"
+""",
+            [
+                ("`{{resolve:ssm:/a/b}}` is known only during the deployment", 11),
+                ("parameter `Arn` has no default", 12),
+                ("parameter `Stage` has no default", 13),
+            ],
+        ),
+        (
+            "serverless",
+            "serverless.yml",
+            """\
+service: orders
+provider: {name: aws, runtime: python3.13}
+functions:
+  create:
+    handler: app.main
+    package: {artifact: code.zip}
+    layers:
+      - ${ssm:/a/b}
+      - "{{resolve:ssm:/a/b}}"
+      - arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:{{resolve:ssm:/version}}
+""",
+            [
+                ("the deployment decides `ssm:/a/b`", 8),
+                ("`{{resolve:ssm:/a/b}}` is known only during the deployment", 9),
+            ],
+        ),
+        (
+            "terraform",
+            ".",
+            """\
+variable "arn" {}
+variable "release" {}
+resource "aws_lambda_function" "create" {
+  filename = "code.zip"
+  handler  = "app.main"
+  runtime  = "python3.13"
+  layers = [
+    "arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:${var.release}",
+    var.arn,
+  ]
+}
+""",
+            [("variable `arn` has no default", 9)],
+        ),
+    ],
+)
+def test_unknown_layers(tmp_path: Path, kind: str, path: str, text: str, expected: list[tuple[str, int]]) -> None:
+    """A layer that only the deployment knows has the reason and its own line. An ARN of which a part is unknown is a pattern."""
+    name = "main.tf" if path == "." else path
+    (create,) = read(tmp_path, kind, path, {name: text, "code.zip": ""}).deployed
+
+    assert expected == [(each.reason, each.origin.line) for each in create.unknown if each.origin is not None]
+    assert [each.value for each in create.layers] == ["arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:*"]

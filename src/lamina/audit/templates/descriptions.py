@@ -123,12 +123,12 @@ def _is_below(directory: Path, paths: Iterable[str | None], project: Path) -> bo
 
 
 def _unknown_layers(description: ReadDescription) -> Iterator[Finding]:
-    reasons: dict[str, list[Deployed]] = {}
+    reasons: dict[str, tuple[Origin, list[str]]] = {}
     for function in description.functions:
         for unknown in function.unknown:
             if unknown.setting == "layers":
-                reasons.setdefault(unknown.reason, []).append(function)
-    for reason, functions in reasons.items():
-        labels = [each.label for each in functions]
+                _, labels = reasons.setdefault(unknown.reason, (unknown.origin or function.origin, []))
+                labels.append(function.label)
+    for reason, (origin, labels) in reasons.items():
         fact = f"{listed(labels)}: not all layers are checked: {reason}"
-        yield note(_RULE, labels[0], fact, **description.place(functions[0].origin))
+        yield note(_RULE, labels[0], fact, **description.place(origin))

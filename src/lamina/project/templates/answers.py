@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lamina.project.templates.find import Description
 
 _AREA = "templates"
-_FORMAT = 4
+_FORMAT = 5
 
 READERS: Final[Mapping[str, tuple[str, str]]] = {
     "cloudformation": ("cloudformation.reader", "read"),
@@ -211,7 +211,7 @@ def _function(row: Any) -> TemplateFunction:
             "patterns": tuple(row["patterns"]),
             "environment": tuple(row["environment"]),
             "layers": tuple(LayerReference(**each) for each in row["layers"]),
-            "unknown": tuple(UnknownSetting(**each) for each in row["unknown"]),
+            "unknown": _unknown(row),
         }
     )
 
@@ -221,8 +221,12 @@ def _deployed(row: Any) -> Deployed:
     return Deployed(
         **_placed(row)
         | {name: tuple(Stated(**_placed(each)) for each in row[name]) for name in several}
-        | {"unknown": tuple(UnknownSetting(**each) for each in row["unknown"])}
+        | {"unknown": _unknown(row)}
     )
+
+
+def _unknown(row: Any) -> tuple[UnknownSetting, ...]:
+    return tuple(UnknownSetting(**(each if each["origin"] is None else _placed(each))) for each in row["unknown"])
 
 
 def _placed(row: Any) -> dict[str, Any]:

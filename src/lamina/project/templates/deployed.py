@@ -35,7 +35,7 @@ def deployed(
     none. *handler* and *content* are ignored if they are not texts. *imports* are the names of the exports of other stacks that
     layers are imported from, by their index.
     """
-    unknown: dict[tuple[str, str], None] = {}
+    unknown: dict[tuple[str, str], Origin] = {}
     found: dict[str, tuple[Stated, ...]] = {}
     for setting in ("runtime", "architecture", "layers"):
         written = values.get(setting)
@@ -44,7 +44,7 @@ def deployed(
             items = [_layer(refer(item)) for item in items]
         for index, item in enumerate(items):
             if isinstance(item, Unknown) and not (setting == "layers" and index in (imports or {})):
-                unknown[setting, item.reason] = None
+                unknown.setdefault((setting, item.reason), place(setting, index))
         found[setting] = tuple(
             Stated(value=item, origin=place(setting, index))
             for index, item in enumerate(items)
@@ -64,7 +64,9 @@ def deployed(
         architectures=found["architecture"],
         layers=found["layers"],
         imports=tuple(Stated(value=export, origin=place("layers", index)) for index, export in (imports or {}).items()),
-        unknown=tuple(UnknownSetting(setting=setting, reason=reason) for setting, reason in unknown),
+        unknown=tuple(
+            UnknownSetting(setting=setting, reason=reason, origin=where) for (setting, reason), where in unknown.items()
+        ),
     )
 
 

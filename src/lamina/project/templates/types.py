@@ -48,6 +48,8 @@ class UnknownSetting:
     """The name of the setting as lamina configures it: ``handler``, ``source``, ``runtime``, ``layers`` and so on."""
     reason: str
     """Why the value is unknown, such as ``parameter `Stage` has no default``."""
+    origin: Origin | None = None
+    """The place of the value in the description, if it is recorded."""
 
 
 @frozen

@@ -28,6 +28,8 @@ _LONGEST = 1_000_000
 _MOST_WORK = 50_000_000
 _MOST_PIECES = 10_000
 _PLACEHOLDER = re.compile(r"\$\{(!?)([^{}]*)\}")
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/dynamic-references.html (read 2026-11).
+_DYNAMIC = re.compile(r"\{\{resolve:[^{}]*\}\}")
 
 
 @frozen
@@ -112,12 +114,12 @@ class Evaluator:
         """Return *node* with its outermost function evaluated; the members of lists and mappings stay as they are."""
         name = function_name(node)
         if name is None:
-            return node
+            return _decided(node)
         key = id(node)
         if key not in self._known:
             # The node is stored too, so that its id is not used again.
             self._known[key] = (node, Unknown(reason="the value refers to itself"))
-            self._known[key] = (node, self._evaluate(name, node[name]))
+            self._known[key] = (node, _decided(self._evaluate(name, node[name])))
         return self._known[key][1]
 
     def text(self, node: Any) -> str | Unknown:
@@ -370,6 +372,17 @@ class Evaluator:
         "Fn::Sub": _sub,
         "Ref": _ref,
     }
+
+
+def _decided(value: Any) -> Any:
+    """Return *value*, or why it is unknown if the deployment replaces a dynamic reference in it."""
+    if isinstance(value, UnknownPart):
+        return UnknownPart(reason=value.reason, pattern=_DYNAMIC.sub("*", value.pattern))
+    found = _DYNAMIC.search(value) if isinstance(value, str) else None
+    if found is None:
+        return value
+    reason = f"`{shown(found[0])}` is known only during the deployment"
+    return UnknownPart(reason=reason, pattern=_DYNAMIC.sub("*", value))
 
 
 def _common_arn(values: list[Any]) -> str:

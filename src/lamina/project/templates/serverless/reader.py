@@ -165,7 +165,7 @@ class _Service:
         def place(setting: str, index: int) -> Origin:
             item = self._variables.item_origin(values[setting], index)
             container = body if self._variables.get(body, setting) is not None else self._provider
-            return item or (self._variables.origin(container, setting) if container is not None else origin)
+            return item or self._origin(container, setting, origin)
 
         artifacts = (self._variables.get(each, "artifact") for each in self._packages(body))
         artifact = next((each for each in artifacts if each is not None), ".")
@@ -194,9 +194,15 @@ class _Service:
         values = {setting: self._variables.get(written, key) for setting, key in keys.items()}
 
         def place(setting: str, index: int) -> Origin:
-            return self._variables.item_origin(values[setting], index) or self._variables.origin(written, keys[setting])
+            item = self._variables.item_origin(values[setting], index)
+            return item or self._origin(written, keys[setting], origin)
 
         return deployed(layer.name, values, place, origin=origin, content=layer.source)
+
+    def _origin(self, container: Any, key: str, default: Origin) -> Origin:
+        """Return the place of *key* in *container*, or *default* if that is not a mapping."""
+        value = self._variables.value(container)
+        return self._variables.origin(value, key) if isinstance(value, dict) else default
 
     def _packages(self, body: Any) -> Iterator[dict[str, Any]]:
         """Yield the settings of the function's package, and those of the service."""
