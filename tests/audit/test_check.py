@@ -60,23 +60,30 @@ def test_clean(check: Check) -> None:
     """A service without findings has a summary, and exits with 0."""
     code, out, err = check()
 
-    assert (0, "") == (code, out)
-    assert err.startswith("0 errors, 0 warnings, 0 notes (")
+    assert (0, "") == (code, err)
+    assert out.startswith("0 errors, 0 warnings, 0 notes (")
 
 
 def test_text(check: Check, broken: Service) -> None:
     """A finding is one line with severity, place, message and rule; an error exits with 1. `-q` leaves only errors."""
-    code, _, err = check()
-    first, summary = err.splitlines()
+    code, out, err = check()
+    first, summary = out.splitlines()
 
-    assert code == 1
+    assert (1, "") == (code, err)
     assert first.startswith("error: service/handlers/hello.py:1: `hello` cannot import `absent_module`: ")
     assert first.endswith(" [missing-import]")
     assert summary.startswith("1 error, 0 warnings, 0 notes (")
 
-    _, _, quiet = check("-q")
+    assert (1, f"{first}\n", "") == check("-q")
 
-    assert [first] == quiet.splitlines()
+
+@pytest.mark.parametrize(("name", "lines"), [("json", 1), ("sarif", 1), ("markdown", 1), ("github", 0)])
+def test_once(check: Check, broken: Service, name: str, lines: int) -> None:
+    """A finding of a report on stdout is not on stderr, too: only the summary is, unless the log of GitHub shows both."""
+    code, out, err = check("--format", name)
+
+    assert (1, True, lines) == (code, "absent_module" in out, len(err.splitlines()))
+    assert all(line.startswith("1 error, 0 warnings, 0 notes (") for line in err.splitlines())
 
 
 @pytest.mark.parametrize(("least", "code"), [("error", 0), ("warning", 1), ("note", 1), ("never", 0)])
@@ -295,7 +302,7 @@ class TestIgnore:
         (row,) = json.loads(check("--json")[1])["ignored"]
 
         assert ("made", "2999-01-01", "missing-import") == (row["reason"], row["until"], row["rule"])
-        assert check()[2].startswith("0 errors, 0 warnings, 0 notes, 1 ignored (")
+        assert check()[1].startswith("0 errors, 0 warnings, 0 notes, 1 ignored (")
 
     def test_expired_in_a_build(self, check: Check, broken: Service) -> None:
         """An expired entry still hides errors in a build, because a date must not make it fail."""

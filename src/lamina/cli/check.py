@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from lamina.cli.options import add_build, build_options
@@ -50,7 +51,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"report as {', '.join(_FORMATS[:-1])} or github (default: text)",
     )
-    parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write the report to a file instead of stdout, and the findings to stderr"
+    )
     parser.add_argument(
         "--fail-on",
         choices=_FAIL_ON,
@@ -77,17 +80,21 @@ def run(arguments: argparse.Namespace) -> int:
         from lamina.cli.publish import remove_old_files
 
         remove_old_files(arguments.output)
-    console = Console.of(arguments)
+    findings: Console | None
+    console = findings = Console.of(arguments)
     report = _check(arguments, console)
     if arguments.output is not None:
         from lamina.cli.publish import write_file
 
         write_file(arguments.output, render(report, name).encode("utf-8", "backslashreplace"))
-    elif name != "text":
+    elif name == "text":
+        findings = Console(quiet=arguments.quiet, stream=sys.stdout)
+    else:
         emit_visible(render(report, name))
-    # The runner of GitHub shows its commands in the same log as text.
+        findings = None
+    # The runner of GitHub shows its commands in the same log as messages.
     if arguments.output is not None or name != "github":
-        _show(report, console)
+        _show(report, console, findings)
     least = None if arguments.fail_on == "never" else Severity(arguments.fail_on)
     return max((int(report.fails(least)), *(each.error.exit_code for each in report.failures)))
 
@@ -156,16 +163,19 @@ def _refuse_options(options: object, arguments: argparse.Namespace) -> None:
         )
 
 
-def _show(report: Report, console: Console) -> None:
-    """Write the findings and a summary to stderr, with paths that a terminal can open."""
+def _show(report: Report, console: Console, findings: Console | None) -> None:
+    """Write what failed to *console*, and the text report to *findings*, with paths that a terminal can open. Without it, write the summary only."""
     import os
 
     from lamina.audit.formats.text import line, summary
     from lamina.core.paths import relative_path
 
     here = os.getcwd()
-    for row in report.rows:
-        console.finding(row.finding.severity.value, line(row, relative_path(report.repository / row.file, here)))
+    if findings is not None:
+        for row in report.rows:
+            findings.finding(row.finding.severity.value, line(row, relative_path(report.repository / row.file, here)))
+    # In a log that gets both streams, a buffered stdout would be last.
+    sys.stdout.flush()
     for failure in report.failures:
         console.failure(failure.error, subject=report.directory(failure.project))
-    console.say(summary(report))
+    (findings or console).say(summary(report))
