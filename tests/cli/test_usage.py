@@ -17,6 +17,7 @@ _OF_LAMINA = "list the commands: `lamina --help`"
 _OF_CACHE = (
     "use `lamina cache [OPTIONS] {size,verify,clean,export,import} [FILE]`; list the options: `lamina cache --help`"
 )
+_OF_POLICY = "use `lamina policy [OPTIONS] {layers}`; list the options: `lamina policy --help`"
 _ACTIONS = "`size`, `verify`, `clean`, `export` or `import`"
 
 
@@ -35,6 +36,12 @@ _ACTIONS = "`size`, `verify`, `clean`, `export` or `import`"
         ("build --offline=1", "`--offline` does not accept a value, got '1'", _OF_BUILD),
         ("build --quiet -v", "`--verbose` is not allowed with `--quiet`", _OF_BUILD),
         ("cache", f"missing argument: `action` ({_ACTIONS})", _OF_CACHE),
+        ("policy", "missing argument: `kind` (`layers`)", _OF_POLICY),
+        (
+            "policy layer",
+            "invalid value `layer` for `kind` (did you mean `layers`?): expected `layers`",
+            _OF_POLICY,
+        ),
         (
             "cache sizes",
             f"invalid value `sizes` for `action` (did you mean `size`?): expected {_ACTIONS}",

@@ -100,7 +100,8 @@ def _named(parser: argparse.ArgumentParser, name: str) -> str:
 
 
 def _listed(choices: Sequence[str]) -> str:
-    return ", ".join(f"`{choice}`" for choice in choices[:-1]) + f" or `{choices[-1]}`"
+    *first, last = (f"`{choice}`" for choice in choices)
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _action(parser: argparse.ArgumentParser, name: str) -> argparse.Action | None:
