@@ -64,6 +64,10 @@ def pin(service: Service, *modules: str, arn: str = ARN, size: int = 1000, **sit
     return found
 
 
+def configuration(service: Service) -> list[str]:
+    return (service.root / "pyproject.toml").read_text().splitlines()
+
+
 def find(service: Service, *, rule: str | None = None) -> list[Finding]:
     """Build *service* and return the findings, by default those of all rules."""
     result = build(service.write(), BuildOptions(offline=True), store=Store.open(service.root.parent / "store"))
@@ -81,6 +85,8 @@ def test_not_pinned(service: Service) -> None:
             severity=Severity.WARNING,
             path="f",
             message=f"`f`, `g`: `lamina-layers.lock` lacks `{ARN}`, so lamina does not know the size and modules; run `lamina pin`",
+            file="pyproject.toml",
+            line=next(number for number, line in enumerate(configuration(service), 1) if ARN in line),
         )
     ]
     service.settings["ignore"] = '["layer-not-pinned"]'

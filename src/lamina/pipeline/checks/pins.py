@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.pipeline.checks.common import listed, warning
+from lamina.pipeline.checks.external import places
 from lamina.project.pinned import is_pinnable
 
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ def _not_pinned(service: Service) -> Iterator[Finding]:
         ):
             alike.setdefault(missing, []).append(function.name)
     for arns, names in alike.items():
+        file, line = next(places(arns[0], service), (None, None))
         yield warning(
             "layer-not-pinned",
             names[0],
             f"{listed(names)}: `lamina-layers.lock` lacks {listed(arns)}, so lamina does not know the size and modules; run `lamina pin`",
+            file=file,
+            line=line,
         )
