@@ -99,17 +99,20 @@ def test_an_edited_pin(service: Service, store: Store) -> None:
     """A pin that does not describe the zip with its hash is an error, whatever was edited."""
     pin = stored(store, TOOLS)
     service.write()
-    for edited in (
-        replace(pin, code_size=pin.code_size + 1),
-        replace(pin, contents=replace(pin.contents, unzipped_bytes=1)),
-        replace(pin, contents=replace(pin.contents, modules=("gone", "tools"))),
-        replace(pin, contents=replace(pin.contents, extensions=())),
+    for edited, keys in (
+        (replace(pin, code_size=pin.code_size + 1), "`code_size`"),
+        (replace(pin, contents=replace(pin.contents, unzipped_bytes=1)), "`unzipped_bytes`"),
+        (replace(pin, contents=replace(pin.contents, modules=("gone", "tools"))), "`modules`"),
+        (
+            replace(pin, contents=replace(pin.contents, unzipped_bytes=1, extensions=())),
+            "`unzipped_bytes`, `extensions`",
+        ),
     ):
         write_pins(service.root, [edited])
         (finding,) = find(service, store)
         assert ("external-layer-changed", Severity.ERROR) == (finding.rule, finding.severity)
         assert (LOCK_NAME, 5, "hello") == (finding.file, finding.line, finding.path)
-        assert f"the entry of layer `{ARN}` does not describe its zip; restore `{LOCK_NAME}`" in finding.message
+        assert f"the entry of layer `{ARN}` has other {keys} than its zip; restore `{LOCK_NAME}`" in finding.message
     write_pins(service.root, [pin])
     assert find(service, store) == []
 

@@ -18,7 +18,8 @@ from lamina.archive.external import read_contents
 from lamina.aws.external.zips import ExternalRegions, pin_difference, stored_zip
 from lamina.core.errors import ArchiveError
 from lamina.core.files import read_file
-from lamina.pipeline.checks.common import error, warning
+from lamina.core.frozen import replace
+from lamina.pipeline.checks.common import error, listed, warning
 from lamina.project.external import can_name
 from lamina.project.pinned import LOCK_NAME, read_pins
 
@@ -94,9 +95,9 @@ def _changed(pin: PinnedLayer, inspection: Inspection) -> str | None:
         contents = read_contents(path, name=pin.arn)
     except ArchiveError as problem:
         return f"the zip of layer `{pin.arn}` is unsafe: {problem}"
-    if contents == pin.contents and path.stat().st_size == pin.code_size:
-        return None
-    return f"the entry of layer `{pin.arn}` does not describe its zip"
+    found = replace(pin, contents=contents, code_size=path.stat().st_size).document()
+    wrong = [key for key, value in pin.document().items() if value != found[key]]
+    return f"the entry of layer `{pin.arn}` has other {listed(wrong)} than its zip" if wrong else None
 
 
 def _lines(inspection: Inspection) -> dict[str, int]:
