@@ -153,23 +153,44 @@ class TestTargets:
         )
 
     def test_runtime_in_globals(self, checked: Checker) -> None:
-        """Functions with the same cause share a finding. A function with the configured name or handler is compared, too."""
+        """Functions with the same cause share a finding. A function with the configured handler is compared, too."""
         template = """\
 Transform: AWS::Serverless-2016-10-31
 Globals:
   Function:
     Runtime: python3.12
 Resources:
-  hello: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: app.main}}
-  Named:
-    Type: AWS::Serverless::Function
-    Properties: {CodeUri: other/, Handler: service.handlers.hello.lambda_handler}
+  First: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: service.handlers.hello.lambda_handler}}
+  Second: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: service.handlers.hello.lambda_handler}}
   Foreign: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: app.main}}
 """
         [finding] = checked({"template.yaml": template})
 
         assert ("template-runtime", "template.yaml", 4) == (finding.rule, finding.file, finding.line)
-        assert finding.message.startswith("`hello`, `Named`: ")
+        assert finding.message.startswith("`First`, `Second`: ")
+
+    @pytest.mark.parametrize(
+        ("deployed", "labels"),
+        [
+            ("hello: {Type: AWS::Serverless::Function, Properties: {CodeUri: other/, Handler: app.main}}", ["`hello`"]),
+            (
+                "Hello: {Type: AWS::Serverless::Function, Properties: {CodeUri: .lamina/functions/hello.zip, Runtime: python3.13}}",
+                [],
+            ),
+        ],
+    )
+    def test_another_function_with_the_handler(self, checked: Checker, deployed: str, labels: list[str]) -> None:
+        """If one function has the configured name or the zip, others with its handler are not what lamina builds."""
+        template = f"""\
+Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function:
+    Runtime: python3.12
+Resources:
+  {deployed}
+  Old: {{Type: AWS::Serverless::Function, Properties: {{CodeUri: src/, Handler: service.handlers.hello.lambda_handler}}}}
+"""
+        assert labels == [each.message.partition(":")[0] for each in checked({"template.yaml": template})]
 
     def test_architecture(self, checked: Checker) -> None:
         """Another architecture is an error if the layer has native code."""

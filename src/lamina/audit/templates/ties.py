@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
+from lamina.audit.templates.descriptions import names_of
 from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
-from lamina.core.names import valid_function_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -37,7 +36,7 @@ def fitting_function(function: Deployed, description: ReadDescription, inspectio
     Return on what the function works, once for each target; nothing if lamina does not build it.
 
     A function that deploys a zip of lamina's is that of one target. Otherwise the name or the handler tells, and each target
-    counts.
+    counts. A handler tells nothing if another function of *description* has the name.
     """
     exact = list(_exact(function, description, inspection))
     if exact:
@@ -47,7 +46,7 @@ def fitting_function(function: Deployed, description: ReadDescription, inspectio
             _fitting(build, _layers(build, package.layers))
             for build in inspection.builds
             for package in build.packages
-            if _is_named(function, package)
+            if _is_named(function, package) and not _is_another(function, package, description)
         )
     )
 
@@ -92,11 +91,13 @@ def _layers(build: Build, names: Iterable[str]) -> list[Layer]:
 
 def _is_named(function: Deployed, package: Package) -> bool:
     """Return whether *function* has the name of *package*, or its handler if that is distinctive."""
-    names = {function.name, valid_function_name(function.name)}
-    if function.construct is not None:
-        names.add(re.sub(r"[^A-Za-z0-9_-]", "", function.construct.rpartition("/")[2]))
     is_distinctive = package.handler.replace("/", ".").count(".") >= _QUALIFIED
-    return package.name in names or (is_distinctive and function.handler == package.handler)
+    return package.name in names_of(function) or (is_distinctive and function.handler == package.handler)
+
+
+def _is_another(function: Deployed, package: Package, description: ReadDescription) -> bool:
+    """Return whether another function than *function* has the name of *package* in *description*."""
+    return package.name in description.names and package.name not in names_of(function)
 
 
 def configured_function(function: Deployed, inspection: Inspection) -> Function | None:
