@@ -427,16 +427,31 @@ class TestExternal:
         assert [("layer-arns-differ", "warning", "template.yaml", line)] * bool(fact) == rows(found)
         assert all(each.message.startswith(f"`Hello`: {fact}") for each in found)
 
+    ROLES = '[tool.lamina.publish]\nroles = ["arn:aws:iam::123456789012:role/publish"]\n'
+
+    @pytest.mark.parametrize("version", ["17", "${Version}"])
+    def test_name_of_an_own_layer(self, checked: Checker, version: str) -> None:
+        """A layer of another account is refused, also if it has the name of the service's own layer."""
+        arn = f"arn:aws:lambda:eu-west-1:999999999999:layer:greeter-common:{version}"
+        template = sam("Runtime: python3.13", f'Layers: [!Sub "{arn}"]')
+
+        for roles in ("", self.ROLES):
+            assert [("external-layer", "error", "template.yaml", 13)] == rows(
+                checked({"template.yaml": template}, functions=roles)
+            )
+
     @pytest.mark.parametrize("prefix", ["${AWS::AccountId}", "123456789012"])
     def test_pinned(self, checked: Checker, prefix: str) -> None:
         """A version of the layer that the service publishes is a warning."""
         arn = f"arn:aws:lambda:eu-west-1:{prefix}:layer:greeter-common"
 
-        [finding] = checked({"template.yaml": sam("Runtime: python3.13", f'Layers: [!Sub "{arn}:17"]')})
+        template = sam("Runtime: python3.13", f'Layers: [!Sub "{arn}:17"]')
+        [finding] = checked({"template.yaml": template}, functions=self.ROLES)
 
         assert [("pinned-layer-version", "warning", "template.yaml", 13)] == rows([finding])
         assert "version 17 of the service's own layer `greeter-common`" in finding.message
-        assert [] == checked({"template.yaml": sam("Runtime: python3.13", f'Layers: [!Sub "{arn}:${{Version}}"]')})
+        template = sam("Runtime: python3.13", f'Layers: [!Sub "{arn}:${{Version}}"]')
+        assert [] == checked({"template.yaml": template}, functions=self.ROLES)
 
 
 class TestSharing:

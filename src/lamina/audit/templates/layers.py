@@ -43,7 +43,8 @@ def check(description: ReadDescription, inspection: Inspection) -> Iterator[Find
     for (arn, origin), labels in users.items():
         place = description.place(origin)
         name, _, version = arn.partition(":layer:")[2].partition(":")
-        if name in own:
+        # Anybody can publish a layer with the name of an own one.
+        if name in own and not inspection.service.refuses(arn):
             if version.isdecimal():
                 fact = (
                     f"version {version} of the service's own layer `{name}` is written here, so a new version is not used until "
