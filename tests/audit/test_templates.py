@@ -427,6 +427,20 @@ class TestExternal:
         assert [("layer-arns-differ", "warning", "template.yaml", line)] * bool(fact) == rows(found)
         assert all(each.message.startswith(f"`Hello`: {fact}") for each in found)
 
+    def test_undecided(self, checked: Checker) -> None:
+        """Every layer that a condition can choose is refused. Two alternatives never shadow each other."""
+        condition = "Parameters: {Stage: {Type: String}}\nConditions: {Prod: !Equals [!Ref Stage, prod]}\n"
+        template = sam("Runtime: python3.13", f"Layers: [!If [Prod, '{POWERTOOLS}', '{EXTENSION}']]") + condition
+
+        found = checked({"template.yaml": template})
+
+        assert [("external-layer", "error", "template.yaml", 13)] * 2 == rows(found)
+        assert [POWERTOOLS in found[0].message, EXTENSION in found[1].message] == [True, True]
+        other = "  Other: {Type: AWS::Serverless::LayerVersion, Properties: {ContentUri: other}}\n"
+        template = sam("Runtime: python3.13", "Layers: [!If [Prod, !Ref Common, !Ref Other]]") + other + condition
+        files = {"template.yaml": template, "other/python/native/__init__.py": "\n"}
+        assert [] == checked(files)
+
     ROLES = '[tool.lamina.publish]\nroles = ["arn:aws:iam::123456789012:role/publish"]\n'
 
     @pytest.mark.parametrize("version", ["17", "${Version}"])

@@ -412,3 +412,88 @@ def test_unknown_layers(tmp_path: Path, kind: str, path: str, text: str, expecte
 
     assert expected == [(each.reason, each.origin.line) for each in create.unknown if each.origin is not None]
     assert [each.value for each in create.layers] == ["arn:aws:lambda:eu-west-1:017000801446:layer:Powertools:*"]
+
+
+CFN_FUNCTION = """\
+Parameters: {Stage: {Type: String}}
+Conditions: {Prod: !Equals [!Ref Stage, prod]}
+Resources:
+  Create:
+    Type: AWS::Lambda::Function
+    Properties:
+      Code: code.zip
+      Handler: app.main
+      Runtime: !If [Prod, python3.13, python3.12]
+"""
+TF_FUNCTION = """\
+variable "stage" {}
+resource "aws_lambda_function" "create" {
+  filename = "code.zip"
+  handler  = "app.main"
+  runtime  = var.stage == "prod" ? "python3.13" : "python3.12"
+"""
+A, B = (f"arn:aws:lambda:eu-west-1:999999999999:layer:{name}:1" for name in "ab")
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "text", "layers"),
+    [
+        (
+            "cloudformation",
+            "template.yaml",
+            f"{CFN_FUNCTION}      Layers:\n        - {ARN}\n        - !If [Prod, '{A}', !If [Prod, '{B}', !Ref AWS::NoValue]]\n",
+            [(ARN, True), (A, False), (B, False)],
+        ),
+        (
+            "cloudformation",
+            "template.yaml",
+            f"{CFN_FUNCTION}      Layers: !If [Prod, ['{A}', !Sub '{B}'], !Ref AWS::NoValue]\n",
+            [(A, False), (B, False)],
+        ),
+        (
+            "serverless",
+            "serverless.yml",
+            f"""\
+service: orders
+provider: {{name: aws, runtime: python3.13}}
+functions:
+  create:
+    handler: app.main
+    package: {{artifact: code.zip}}
+    layers:
+      - Fn::If: [Prod, "{A}", !If [Dev, "{B}", !Ref "AWS::NoValue"]]
+""",
+            [(A, False), (B, False)],
+        ),
+        (
+            "terraform",
+            ".",
+            f'{TF_FUNCTION}  layers = ["{ARN}", var.stage == "prod" ? "{A}" : "{B}"]\n}}\n',
+            [(ARN, True), (A, False), (B, False)],
+        ),
+        (
+            "terraform",
+            ".",
+            f'{TF_FUNCTION}  layers = concat(["{ARN}"], var.stage != "" ? ["{A}", try(var.stage.arn, "{B}")] : [])\n}}\n',
+            [(ARN, False), (A, False), (B, False)],
+        ),
+    ],
+)
+def test_undecided_layers(tmp_path: Path, kind: str, path: str, text: str, layers: list[tuple[str, bool]]) -> None:
+    """All branches of a condition that only the deployment decides are listed, because each of them can be deployed."""
+    name = "main.tf" if path == "." else path
+    (create,) = read(tmp_path, kind, path, {name: text, "code.zip": ""}).deployed
+
+    assert layers == [(each.value, each.is_certain) for each in create.layers]
+    assert kind == "serverless" or [each.value for each in create.runtimes] == ["python3.13", "python3.12"]
+
+
+def test_many_undecided_layers(tmp_path: Path) -> None:
+    """Conditions in conditions, which can stand for very many values, are listed up to a limit."""
+    text = f"{CFN_FUNCTION}      X0: &x0 '{A}'\n" + "".join(
+        f"      X{number}: &x{number} !If [Prod, *x{number - 1}, *x{number - 1}]\n" for number in range(1, 11)
+    )
+    (create,) = read(tmp_path, "cloudformation", "t.yaml", {"t.yaml": f"{text}      Layers: [*x10]\n"}).deployed
+
+    assert [each.value for each in create.layers] == [A]
+    assert [each.reason for each in create.unknown] == ["more than 200 values are possible"]

@@ -43,6 +43,9 @@ def check_shadows(description: ReadDescription, inspection: Inspection) -> Itera
     found: dict[tuple[str, str, Origin], list[str]] = {}
     for function in description.functions:
         for first, second in combinations(function.layers, 2):
+            if not (first.is_certain or second.is_certain):
+                # They may be alternatives.
+                continue
             found.setdefault((first.value, second.value, second.origin), []).append(function.label)
     for (first_name, second_name, origin), labels in found.items():
         layers = [description.layer(name) for name in (first_name, second_name)]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.project.templates.settings import FunctionSettings, Unknown, not_python
+from lamina.project.templates.settings import FunctionSettings, Undecided, Unknown, not_python
 from lamina.project.templates.types import Deployed, Stated, UnknownSetting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lamina.project.templates.types import Origin
 
 _MOST_ITEMS = 50
+_MOST_CANDIDATES = 200
 
 
 def deployed(
@@ -40,16 +41,18 @@ def deployed(
     for setting in ("runtime", "architecture", "layers"):
         written = values.get(setting)
         items = written[:_MOST_ITEMS] if isinstance(written, list) else [written]
-        if setting == "layers" and refer is not None:
-            items = [_layer(refer(item)) for item in items]
+        is_layer = setting == "layers" and refer is not None
+        stated: dict[Stated, None] = {}
         for index, item in enumerate(items):
-            if isinstance(item, Unknown) and not (setting == "layers" and index in (imports or {})):
-                unknown.setdefault((setting, item.reason), place(setting, index))
-        found[setting] = tuple(
-            Stated(value=item, origin=place(setting, index))
-            for index, item in enumerate(items)
-            if isinstance(item, str) and item
-        )
+            if is_layer and index in (imports or {}):
+                continue
+            for candidate, is_certain in _possible(item, refer if is_layer else None):
+                value = _layer(candidate) if is_layer else candidate
+                if isinstance(value, Unknown):
+                    unknown.setdefault((setting, value.reason), place(setting, index))
+                elif isinstance(value, str) and value:
+                    stated[Stated(value=value, origin=place(setting, index), is_certain=is_certain)] = None
+        found[setting] = tuple(stated)
     runtimes = found["runtime"]
     if runtimes and all(not_python(each.value) for each in runtimes):
         return None
@@ -68,6 +71,24 @@ def deployed(
             UnknownSetting(setting=setting, reason=reason, origin=where) for (setting, reason), where in unknown.items()
         ),
     )
+
+
+def _possible(item: Any, refer: Callable[[Any], Any] | None) -> Iterator[tuple[Any, bool]]:
+    """Yield each value that *item* can have in some deployment, or `Unknown`, and whether it has it in all of them."""
+    waiting, left = [(item, True)], _MOST_CANDIDATES
+    while waiting:
+        value, is_certain = waiting.pop()
+        value = value if refer is None else refer(value)
+        left -= 1
+        if left < 0:
+            yield Unknown(reason=f"more than {_MOST_CANDIDATES} values are possible"), False
+            break
+        if isinstance(value, Undecided):
+            waiting += [(each, False) for each in reversed(value.candidates)]
+        elif isinstance(value, list):
+            waiting += [(each, is_certain) for each in reversed(value[:_MOST_ITEMS])]
+        else:
+            yield value, is_certain
 
 
 def _layer(value: Any) -> str | Unknown | None:

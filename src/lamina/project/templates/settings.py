@@ -34,6 +34,13 @@ class UnknownPart(Unknown):
     """The text, with ``*`` for each unknown part."""
 
 
+@frozen
+class Undecided(Unknown):
+    """A value that the deployment chooses or makes from *candidates*, such as those of an undecided condition."""
+
+    candidates: tuple[Any, ...]
+
+
 class FunctionSettings:
     """
     The settings of one function, from evaluated values: ``None`` if it is not set, or `Unknown`.

@@ -128,6 +128,8 @@ class Stated:
 
     value: str
     origin: Origin
+    is_certain: bool = True
+    """Whether it is deployed in any case. Otherwise a condition decides that during the deployment."""
 
 
 @frozen

@@ -15,7 +15,7 @@ from lamina.core.errors import TemplateError
 from lamina.core.frozen import frozen
 from lamina.core.toml import read_data
 from lamina.project.external import OWN_ACCOUNT, is_layer_version
-from lamina.project.templates.settings import Unknown, UnknownPart, shown
+from lamina.project.templates.settings import Undecided, Unknown, UnknownPart, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -210,7 +210,9 @@ class Evaluator:
         if not isinstance(argument, list) or len(argument) != 3:
             return _invalid("Fn::If")
         condition = self.condition(argument[0])
-        return condition if isinstance(condition, Unknown) else self.resolve(argument[2 - condition])
+        if isinstance(condition, Unknown):
+            return Undecided(reason=condition.reason, candidates=tuple(map(self.resolve, argument[1:])))
+        return self.resolve(argument[2 - condition])
 
     def _equals(self, argument: Any) -> Any:
         if not isinstance(argument, list) or len(argument) != 2:

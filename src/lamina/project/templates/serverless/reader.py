@@ -14,7 +14,16 @@ from lamina.project.templates.cloudformation.intrinsics import Evaluation, Evalu
 from lamina.project.templates.deployed import deployed
 from lamina.project.templates.serverless.plugins import python_requirements, translate
 from lamina.project.templates.serverless.variables import Variables
-from lamina.project.templates.settings import FunctionSettings, Unknown, UnknownPart, kind, mismatch, not_python, shown
+from lamina.project.templates.settings import (
+    FunctionSettings,
+    Undecided,
+    Unknown,
+    UnknownPart,
+    kind,
+    mismatch,
+    not_python,
+    shown,
+)
 from lamina.project.templates.types import (
     Deployed,
     LayerReference,
@@ -220,6 +229,10 @@ class _Service:
             return self._evaluated(value)
         if not isinstance(value, dict):
             return value
+        branches = value.get("Fn::If")
+        if isinstance(branches, list) and len(branches) == 3:
+            reason = "CloudFormation evaluates `Fn::If`"
+            return Undecided(reason=reason, candidates=tuple(map(self._layer, branches[1:])))
         reference = self._variables.get(value, "Ref")
         if not isinstance(reference, str):
             return Unknown(reason=f"CloudFormation evaluates `{shown(next(iter(value), '{}'))}`")
