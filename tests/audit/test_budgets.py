@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +20,7 @@ from lamina.core.values import Severity
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
 from services import HANDLER, Service
+from sourceprojects import git
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,14 +134,9 @@ def test_growth_since_a_revision(service: Service) -> None:
     """A revision is built from its own lock; the checkout and the repository's hooks leave nothing behind."""
     project = service.write()
 
-    def git(*arguments: str) -> str:
-        identity = ["-c", "user.name=tests", "-c", "user.email=tests@example.com", "-c", "commit.gpgsign=false"]
-        command = ["git", "-C", str(project), *identity, *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-    git("init", "-q")
-    git("add", "-A")
-    git("commit", "-q", "-m", "Start")
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "Start")
     hook = project / ".git/hooks/post-checkout"
     hook.write_text(f"#!/bin/sh\ntouch '{project.parent}/ran'\n")
     hook.chmod(0o755)
@@ -150,8 +148,31 @@ def test_growth_since_a_revision(service: Service) -> None:
     assert [("hello", Severity.ERROR), ("large", Severity.ERROR)] == [(each.path, each.severity) for each in found]
     assert "since `HEAD`, more than the budget of 0 bytes: `alpha` 1.0 → 1.1 +" in found[0].message
     assert [] == _check(service, base="HEAD")
-    assert 1 == len(git("worktree", "list").splitlines())
+    assert 1 == len(git(project, "worktree", "list").splitlines())
     assert not (project.parent / "ran").exists()
+
+
+def test_in_a_commit_hook(service: Service) -> None:
+    """A hook of the commit can compare with a revision: git's variables for the hook lead to the index of the commit."""
+    project = service.write()
+    git(project, "init", "--quiet")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "one")
+    hook = project / ".git/hooks/pre-commit"
+    hook.write_text(
+        f"#!/bin/sh\nexport LAMINA_CACHE_DIR='{project.parent}/store' PYTHONPATH='{os.pathsep.join(sys.path)}'\n"
+        f"exec '{sys.executable}' -m lamina check --base HEAD --fail-on never\n"
+    )
+    hook.chmod(0o755)
+    (project / "large/app.py").write_text(HANDLER)
+    (project / "large/new.py").write_text("x = 1\n")
+    git(project, "add", "large/new.py")
+    git(project, "commit", "--all", "--quiet", "--message", "two")
+
+    assert ["M\tlarge/app.py", "A\tlarge/new.py"] == git(
+        project, "diff", "--name-status", "HEAD^", "HEAD", "--", "large"
+    ).splitlines()
+    assert "" == git(project, "status", "--short", "large")
 
 
 def test_what_is_new(service: Service, tmp_path: Path) -> None:

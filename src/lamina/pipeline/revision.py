@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import ConfigError, NotInRevisionError, StartError
 from lamina.core.frozen import frozen
-from lamina.core.supervised.process import run
+from lamina.core.supervised.git import run_git
 from lamina.core.temporary import temporary_directory
 from lamina.pipeline.build import build
 from lamina.project.file import configures
@@ -59,19 +59,7 @@ def at_revision(
     try:
         with temporary_directory("revision") as directory:
             tree = directory / "tree"
-            # The repository's hooks must not run for a temporary checkout.
-            _git(
-                Path(top),
-                asked,
-                "-c",
-                "core.hooksPath=/dev/null",
-                "worktree",
-                "add",
-                "--detach",
-                "--quiet",
-                str(tree),
-                commit,
-            )
+            _git(Path(top), asked, "worktree", "add", "--detach", "--quiet", str(tree), commit)
             service = tree / prefix
             if not configures(service):
                 raise NotInRevisionError(
@@ -103,7 +91,7 @@ def _commit(project: Path, revision: str, asked: RevisionOption) -> str:
 
 def _git(directory: Path, asked: RevisionOption, *arguments: str) -> str:
     try:
-        done = run(["git", *arguments], environment=os.environ, directory=directory, separate_errors=True)
+        done = run_git(arguments, directory=directory)
     except StartError as error:
         raise ConfigError(
             "comparing with a revision requires `git`",

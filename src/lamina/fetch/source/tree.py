@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, assert_never
 from lamina.core.errors import LocalBuildError
 from lamina.core.faults import exhausted
 from lamina.core.frozen import as_dict
-from lamina.core.supervised.process import run
+from lamina.core.supervised.git import run_git
 from lamina.core.urls import without_query, without_userinfo
 from lamina.core.values import DirectorySource, Pin, SdistSource, VcsSource
 from lamina.fetch.source.sdist import extract
@@ -103,16 +103,15 @@ def _check_out(source: VcsSource, place: Path) -> None:
 
 
 def _git(source: VcsSource, place: Path, *arguments: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_DIR")}
-    environment |= {
+    variables = {
         # A submodule of a repository elsewhere must not lead to a repository of this machine.
         "GIT_ALLOW_PROTOCOL": f"{'file:' if source.url.startswith('file:') else ''}git:http:https:ssh",
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -oBatchMode=yes"),
     }
-    # Hooks would run code during checkout, and line endings must not depend on the machine.
-    options = ("-c", f"core.hooksPath={os.devnull}", "-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
-    done = run(["git", *options, *arguments], environment=environment, directory=place, separate_errors=True)
+    # Line endings must not depend on the machine.
+    options = ("-c", "core.autocrlf=false", "-c", "advice.detachedHead=false")
+    done = run_git(arguments, directory=place, options=options, variables=variables)
     if done.code:
         said = without_userinfo(done.errors.decode("utf-8", "replace")).strip()
         raise LocalBuildError(
