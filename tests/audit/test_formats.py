@@ -12,6 +12,7 @@ import pytest
 from audit.made import HIDDEN, IMPORT, UPLOAD, make_report
 from lamina.audit.formats import FORMATS, render
 from lamina.cli.check import _FORMATS
+from lamina.cli.reports import remove_earlier
 from lamina.core.frozen import replace
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.rules import rules
@@ -32,6 +33,17 @@ HOSTILE = Finding(
 def test_names() -> None:
     """The command line and the library know the same formats."""
     assert _FORMATS == tuple(FORMATS)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("findings", [(), (IMPORT, HOSTILE), (HOSTILE,), (UPLOAD,)])
+def test_replaced(tmp_path: Path, name: str, findings: tuple[Finding, ...]) -> None:
+    """The command line knows each format as an earlier report, which it replaces."""
+    path = tmp_path / "report"
+    path.write_text(render(make_report(*findings), name))
+    remove_earlier(str(path))
+
+    assert not path.exists()
 
 
 def test_text() -> None:

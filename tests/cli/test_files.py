@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.cli.publish import write_file
+from lamina.cli.reports import write_file
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from lamina.bytecode.bounds import ProcessBounds
 from lamina.bytecode.interpreter import Interpreter, find
 from lamina.bytecode.workers import Program, Worker
 from lamina.cli.main import main
-from lamina.cli.publish import write_file
+from lamina.cli.reports import write_file
 from lamina.core.errors import DiskFullError, LimitError
 from lamina.core.values import DirectorySource
 from lamina.fetch.source.identity import identify

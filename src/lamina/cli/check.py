@@ -77,14 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     name = _format(arguments)
     if arguments.output is not None:
-        from lamina.cli.publish import remove_old_files
+        from lamina.cli.reports import remove_earlier
 
-        remove_old_files(arguments.output)
+        remove_earlier(arguments.output, base=arguments.base)
     findings: Console | None
     console = findings = Console.of(arguments)
     report = _check(arguments, console)
     if arguments.output is not None:
-        from lamina.cli.publish import write_file
+        from lamina.cli.reports import write_file
 
         write_file(arguments.output, render(report, name).encode("utf-8", "backslashreplace"))
     elif name == "text":

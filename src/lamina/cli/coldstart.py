@@ -351,17 +351,17 @@ def _show(arguments: argparse.Namespace, study: Study, console: Console) -> None
 def _write(arguments: argparse.Namespace, study: Study, console: Console) -> None:
     if arguments.html is None and arguments.svg is None:
         return
+    from lamina.cli.reports import write_file
     from lamina.coldstart import chart, page
-    from lamina.core.files import replace_file
 
     drawn = [each for each in study.measurements if each.traces]
     if arguments.svg is not None:
         # A function that failed to start has no chart; the table shows its error.
         for each in drawn:
-            replace_file(arguments.svg, visible(chart.standalone(each)).encode())
+            write_file(str(arguments.svg), visible(chart.standalone(each)).encode())
             console.note(f"wrote chart to `{arguments.svg}`")
     if arguments.html is not None:
-        replace_file(arguments.html, visible(page.render(study)).encode())
+        write_file(str(arguments.html), visible(page.render(study)).encode())
         console.note(f"wrote page to `{arguments.html}`")
 
 

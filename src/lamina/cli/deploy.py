@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING
 
 from lamina.cli.console import Console, emit
 from lamina.cli.options import add_install_python, add_plan, add_regions, add_report_files, project_of
-from lamina.cli.publish import (
-    build_service,
-    check_env_file,
-    deliver,
-    deliver_outcome,
-    layer_lines,
-    remove_old_files,
-    uploaded,
-    write_file,
-)
+from lamina.cli.publish import build_service, check_env_file, deliver, deliver_outcome, layer_lines, uploaded
+from lamina.cli.reports import remove_earlier, write_file
 from lamina.core.errors import ConfigError
 from lamina.core.text import count
 
@@ -71,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from lamina.core.temporary import temporary_directory
 
-    remove_old_files(arguments.output, arguments.env_file)
+    remove_earlier(arguments.output, arguments.env_file)
     project = project_of(arguments)
     _check(arguments)
     with Console.of(arguments) as console, temporary_directory("deploy") as directory:

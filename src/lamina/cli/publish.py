@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from lamina.cli.console import Console, emit, emit_json
 from lamina.cli.options import add_install_python, add_plan, add_regions, add_report_files, project_of
+from lamina.cli.reports import remove_earlier, write_file, write_json
 from lamina.core.errors import CheckFailedError, ConfigError
 from lamina.core.frozen import replace
 from lamina.core.text import count, megabytes
@@ -17,6 +16,7 @@ from lamina.core.text import count, megabytes
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from lamina.aws.destination.destination import Destination
     from lamina.aws.destination.planlines import PlanLine
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Return 1 if ``--check`` is given and something would change.
     """
-    remove_old_files(arguments.output, arguments.env_file)
+    remove_earlier(arguments.output, arguments.env_file)
     check_env_file(arguments, "upload_only", "dry_run", "check")
     from lamina.core.temporary import temporary_directory
 
@@ -249,22 +249,6 @@ def deliver(document: dict[str, object], lines: Iterable[str], arguments: argpar
         write_json(arguments.output, document)
 
 
-def remove_old_files(*names: str | None) -> None:
-    """Remove the files *names*, so that those of an earlier run are not taken for this one's. Raises `ConfigError`."""
-    for name in names:
-        # A device or pipe has no earlier content.
-        if name is not None and Path(name).is_file():
-            try:
-                Path(name).resolve().unlink()
-            except OSError as error:
-                raise ConfigError(f"failed to remove `{name}`: {error.strerror}") from error
-
-
-def write_json(name: str, document: dict[str, object]) -> None:
-    """Write *document* as JSON to the file *name*. Raises `ConfigError` if writing fails."""
-    write_file(name, json.dumps(document, indent=2).encode() + b"\n")
-
-
 def layer_lines(steps: Sequence[LayerStep]) -> Iterator[PlanLine]:
     """Yield the planned action for each layer, and its reason."""
     from lamina.aws.destination.planlines import PlanLine
@@ -303,21 +287,3 @@ def _closing(published: Sequence[Published]) -> str:
 def uploaded(sent_bytes: int) -> str:
     """Return how much was uploaded; nothing if the bucket had everything already."""
     return f"uploaded {megabytes(sent_bytes)}" if sent_bytes else "nothing to upload"
-
-
-def write_file(name: str, content: bytes) -> None:
-    """Write *content* to the file *name*, atomically for a regular file; raises `ConfigError` if writing fails."""
-    from lamina.core.faults import exhausted
-    from lamina.core.files import name_file, replace_file
-
-    path = Path(name)
-    try:
-        if path.exists() and not path.is_file():
-            # Write into a device or pipe such as /dev/stdout; replacing it would break it for other processes.
-            path.write_bytes(content)
-        else:
-            # Replace the target of a symbolic link, not the link.
-            replace_file(path.resolve(), content)
-    except OSError as error:
-        name_file(error, path)
-        raise exhausted(error) or ConfigError(f"failed to write `{name}`: {error.strerror}") from error
