@@ -12,6 +12,7 @@ import pytest
 from audit.inspected import WHEEL, inspection_of, layer_of, package_of
 from lamina.audit import secrets
 from lamina.audit.families.content import check
+from lamina.audit.secrets import secrets_in
 from lamina.core.values import Severity
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 LETTERS = "aB3dE5gH7jK9mN1pQ2sT4vW6yZ8bC0fG" * 4
 GITHUB = "ghp_" + LETTERS[:36]
 STRIPE = "sk_live_" + LETTERS[:24]
-AWS = f'key = "AKIA{"Q2W3E4R5T6Y7U2I3"}"\nsecret = "{LETTERS[:40]}"\n'
+AWS_ID = "AKIA" + "Q2W3E4R5T6Y7U2I3"
+AWS = f'key = "{AWS_ID}"\nsecret = "{LETTERS[:40]}"\n'
 KEY = "-----BEGIN RSA PRIVATE " + "KEY-----"
 PEM = f"{KEY}\n{base64.b64encode(bytes(range(48))).decode()}\n"
 
@@ -46,6 +48,17 @@ def found(directory: Path, files: Mapping[str, str], layers: Sequence[Layer] = (
         (f'{{"key": "{KEY}\\n{LETTERS[:64]}\\n"}}', "a private key in line 1"),
         (f"x = 1\n\nslack = 'xoxb-123456789012-{LETTERS[:24]}'", "a token of Slack in line 3"),
         (f"AIza{LETTERS[:35]}", "an API key of Google in line 1"),
+        (
+            f"[default]\naws_secret_access_key = {LETTERS[:40]}\naws_access_key_id = {AWS_ID}\n",
+            "an AWS access key in line 2",
+        ),
+        (f'{{"SecretAccessKey": "{LETTERS[:40]}", "AccessKeyId": "{AWS_ID}"}}', "an AWS access key in line 1"),
+        (f"K = (\n    '{KEY}\\n'\n    '{LETTERS[:64]}\\n'\n)", "a private key in line 2"),
+        (f'K = b"{KEY}\\n"\\\n b"{LETTERS[:64]}"', "a private key in line 1"),
+        (f'K = "{KEY}\\n" \\\n  "{LETTERS[:64]}"', "a private key in line 1"),
+        (f"K = [\"{KEY}\",\n  '{LETTERS[:64]}']", "a private key in line 1"),
+        (f"{KEY}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,3F17\n\n{LETTERS[:64]}", "a private key in line 1"),
+        (f"SQLite\0\0{GITHUB}\0", "a token of GitHub in line 1"),
     ],
 )
 def test_secret(tmp_path: Path, text: str, what: str) -> None:
@@ -78,11 +91,49 @@ def test_secret(tmp_path: Path, text: str, what: str) -> None:
         "-----BEGIN PUBLIC KEY-----\nMIIDdzCCAl+gAwIBAgIEAgAAuTANBgkqhkiG9w0BAQUFADBaMQswCQYDVQQG\n",
         "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         'sk_test = "sk_live_..."',
+        f'key = "{AWS_ID}"  # commit {"9f86d081884c7d659a2f" * 2}',
+        f"{AWS_ID} {'Q2W3E4R5T6' * 4}",
     ],
 )
 def test_no_secret(tmp_path: Path, text: str) -> None:
     """Examples of the documentation, placeholders, public keys and code that mentions a form are no secrets."""
     assert [] == found(tmp_path, {"app.py": text})
+
+
+def test_order(tmp_path: Path) -> None:
+    """The secrets of one file are in the order of its lines, each with its own line, whatever their kinds are."""
+    text = f"{AWS}\n{GITHUB}\n{AWS}\n{PEM}{STRIPE}\n{GITHUB}\n"
+
+    assert [1, 4, 5, 8, 10, 11] == [finding.line for finding in found(tmp_path, {"app.py": text})]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
+def test_encodings(tmp_path: Path, encoding: str) -> None:
+    """A file that an editor of Windows wrote is searched, too."""
+    path = tmp_path / "app.ini"
+    path.write_text(f"[default]\n{AWS}", encoding=encoding)
+    package = package_of(tmp_path, "orders", {"app.ini": path.read_bytes()}, [])
+
+    assert [2] == [each.line for each in check(inspection_of(tmp_path, packages=[package]))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{KEY}\n" + "a: BEGIN\n" * 100_000,
+        f"{KEY}\n" * 50_000,
+        f"AKIA {LETTERS[:40]} " * 20_000,
+        "AKIA" + LETTERS * 9_000,
+    ],
+)
+def test_long_files(text: str) -> None:
+    """The time for text that almost has secrets grows with its length only, so that the suite ends."""
+    assert [] == list(secrets_in(text))
+
+
+def test_many_secrets() -> None:
+    """So does the time for the lines of many secrets."""
+    assert [("a token of GitHub", line) for line in range(1, 50_001)] == list(secrets_in(f"{GITHUB}\n" * 50_000))
 
 
 def test_where_secrets_are_searched(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,13 +18,28 @@ _FEWEST_CHARACTERS = 12
 
 
 def secrets_in(text: str) -> Iterator[tuple[str, int]]:
-    """Yield what each secret in *text* is, such as ``a private key``, and its line, starting with 1. The secret itself is not returned."""
-    for name, words, pattern in _forms():
-        if not any(word in text for word in words):
-            continue
-        for match in pattern.finditer(text):
-            if "EXAMPLE" not in match[0] and len(set(match[0])) >= _FEWEST_CHARACTERS:
-                yield name, text.count("\n", 0, match.start()) + 1
+    """
+    Yield what each secret in *text* is, such as ``a private key``, and its line, starting with 1, in the order of the text.
+
+    The secret itself is not returned.
+    """
+    found = sorted(
+        (match.start(), name)
+        for name, words, pattern in _forms()
+        if any(word in text for word in words)
+        for match in pattern.finditer(text)
+        if "EXAMPLE" not in match[0] and len(set(match[0])) >= _FEWEST_CHARACTERS
+    )
+    line, counted = 1, 0
+    for start, name in found:
+        line, counted = line + text.count("\n", counted, start), start
+        yield name, line
+
+
+def text_of(content: bytes) -> str:
+    """Return the text of a file, to search it: of UTF-16 with a byte order mark, or else of UTF-8, which need not be valid."""
+    is_utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf_16 else "utf-8", "replace")
 
 
 def forms_key() -> Sequence[object]:

@@ -26,7 +26,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
-from lamina.audit.secrets import forms_key, secrets_in
+from lamina.audit.secrets import forms_key, secrets_in, text_of
 from lamina.core.names import normalized
 from lamina.core.target import runtimes
 from lamina.core.values import Layer
@@ -47,7 +47,9 @@ _MOST_BYTES = 8 << 20
 """How much of a file is searched. Larger files are data or binaries."""
 _FEWEST_PARTS = 2
 """The number of directories from which on a path is unmistakable; `/app` is also the path of a route or of another machine."""
-_BINARY = re.compile(rb"\x00")
+_BINARY = "\0"
+_HEAD = 16
+"""The number of characters at the start of a file that show whether it is binary."""
 _MODULE_ENDINGS = (".py", ".pyc", ".so")
 _MERGING = re.compile(r"extend_path|declare_namespace")
 """What an ``__init__.py`` calls to include the directories of other parts of its package (`pkgutil`, `pkg_resources`)."""
@@ -74,11 +76,13 @@ class _OwnFiles:
         return path in self.paths
 
     def wants_content(self, path: str, head: bytes) -> bool:  # noqa: ARG002 - the protocol's signature
-        return _BINARY.search(head) is None
+        return True
 
     def examine(self, path: str, content: bytes) -> dict[str, Any] | None:
-        text = content[:_MOST_BYTES].decode("utf-8", "replace")
-        place = self.pattern.search(text) if self.project.count("/") >= _FEWEST_PARTS else None
+        text = text_of(content[:_MOST_BYTES])
+        # Compilers write paths of the machine into binaries, which nothing reads.
+        is_searched = self.project.count("/") >= _FEWEST_PARTS and _BINARY not in text[:_HEAD]
+        place = self.pattern.search(text) if is_searched else None
         found = {
             "secrets": [list(each) for each in secrets_in(text)],
             "project": None if place is None else text.count("\n", 0, place.start()) + 1,
