@@ -157,13 +157,6 @@ def test_new_forms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["secret-in-artifact"] == [finding.rule for finding in found(tmp_path, files)]
 
 
-def test_order(tmp_path: Path) -> None:
-    """The secrets of a file are in the order of its lines."""
-    findings = found(tmp_path, {"app.py": f"{GITHUB}\n{STRIPE}\n{GITHUB}\n{PEM}"})
-
-    assert [1, 2, 3, 4] == [finding.line for finding in findings]
-
-
 def test_build_path(tmp_path: Path) -> None:
     """A file with the path of the project does not work on another machine; a longer name is another path."""
     (finding,) = found(tmp_path, {"settings.json": f'{{\n"data": "{tmp_path}/data.csv"}}'})

@@ -22,7 +22,6 @@ import ast
 import re
 import warnings
 from itertools import chain
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
@@ -128,7 +127,7 @@ def _own_files(
     unknown: dict[str, list[tuple[str, int]]] = {}
     for path, result in sorted(found.items()):
         file = origin_of(path, archive, origins)
-        for what, line in sorted(result["secrets"], key=itemgetter(1)):
+        for what, line in result["secrets"]:
             yield error(
                 "secret-in-artifact",
                 archive.name,
