@@ -64,7 +64,7 @@ def kills(calls: list[Moment], kind: str) -> list[tuple[Moment, bool]]:
     if EVERYTHING:
         return [(moment, after) for moment in calls for after in (False, True)]
     changing = [moment for moment in calls if not moment.operation.startswith(_READING)]
-    chosen = changing[:: {"deploy": 1, "bump": 8}.get(kind, 2)]
+    chosen = changing[:: {"publish": 4, "bump": 12}.get(kind, 3)]
     return [(moment, (turn + JOURNEYS.index(kind)) % 2 == 0) for turn, moment in enumerate(chosen)]
 
 
@@ -112,7 +112,7 @@ def stops(calls: list[Moment], kind: str) -> list[Moment]:
     if EVERYTHING:
         return early
     changing = [moment for moment in early if moment.operation.startswith(("Update", "CreateF", "UploadPartC"))]
-    return changing[:: 3 if kind == "bump" else 1]
+    return changing[:: {"bump": 4, "deploy": 2}.get(kind, 1)]
 
 
 @pytest.mark.parametrize("kind", ["publish", "deploy", "create", "bump"])
