@@ -54,9 +54,9 @@ def test_functions_of_lamina(service: Service) -> None:
     errors = synthesize(make).errors
 
     assert errors[0] == (
-        "function `Orders/Hello` has the layer `arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x:27` "
+        "function `Orders/Hello` has the layer `arn:*:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x:27` "
         "(Powertools for AWS Lambda (Python)) of another account\nhint: lock `aws-lambda-powertools[all]` instead, or allow it: add "
-        '`{ arn = "arn:aws:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x", reason = "…" }` to `allow-layers`'
+        '`{ arn = "arn:*:lambda:*:017000801446:layer:AWSLambdaPowertoolsPythonV3-x", reason = "…" }` to `allow-layers`'
     )
     assert [f"function `Orders/Hello` has the layer `{TOOLS}` of another account"] == [
         error.partition("\nhint: ")[0] for error in errors[1:]
@@ -75,6 +75,23 @@ def test_layers_that_are_no_others(service: Service) -> None:
     PythonFunction(stack, "Hello", entry=project, function="hello", layers=layers)
 
     assert () == synthesized(app, stack).errors
+
+
+def test_every_way_to_write_an_arn(service: Service) -> None:
+    """A layer is refused however its ARN is put together; one of an unknown account may be the own one."""
+    project = allowing(service)
+
+    def make(stack: Stack) -> None:
+        of_stack = "arn:${AWS::Partition}:lambda:${AWS::Region}:999999999999:layer:tools:3"
+        parts = ["arn", "aws", "lambda", stack.region, "999999999999", "layer", "tools", "3"]
+        own = Fn.sub("arn:aws:lambda:${AWS::Region}:${AWS::AccountId}:layer:tools:3")
+        for name, arn in (("Sub", Fn.sub(of_stack)), ("Join", Fn.join(":", parts)), ("Own", own)):
+            plain(stack, name, imported(stack, f"{name}Layer", arn))
+        Aspects.of(stack).add(RefuseExternalLayers(project))
+
+    assert ["function `Orders/Sub`", "function `Orders/Join`"] == [
+        error.partition(" has the layer ")[0] for error in synthesize(make).errors
+    ]
 
 
 def test_layer_of_an_option_of_cdk(service: Service) -> None:

@@ -13,6 +13,8 @@ from lamina.cdk.annotations import add_errors, add_problems
 from lamina.cdk.builds import SHARED
 from lamina.project.external import is_refused
 from lamina.project.publishers import cure, described
+from lamina.project.templates.cloudformation.intrinsics import Evaluation, Evaluator
+from lamina.project.templates.settings import UnknownPart
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from constructs import IConstruct
 
     from lamina.project.external import AllowedLayer
-
-# A layer in `AWS::AccountId` is of the function's own account, so that reference is not among these.
-_PSEUDO_PARAMETERS = {"AWS::Partition": "aws", "AWS::Region": "*"}
 
 
 @jsii.implements(IAspect)
@@ -77,12 +76,6 @@ def refusals(
 
 def _arn(layer: Any) -> str | None:
     """Return the ARN of *layer*, a value of a template; ``None`` if it refers to a layer of a stack or to a parameter."""
-    match layer:
-        case str():
-            text: str | None = layer
-        case {"Fn::Join": ["", [*parts]]}:
-            known = [part if isinstance(part, str) else _PSEUDO_PARAMETERS.get(part.get("Ref", "")) for part in parts]
-            text = None if None in known else "".join(part for part in known if part is not None)
-        case _:
-            text = None
-    return text if text is not None and text.startswith("arn:") else None
+    value = Evaluator({}, Evaluation("template.json"), stack=(), given={}).text(layer)
+    text = value.pattern if isinstance(value, UnknownPart) else value
+    return text if isinstance(text, str) and text.startswith("arn:") else None
