@@ -134,3 +134,15 @@ def test_a_layer_that_is_not_pinned(
         in message
     )
     assert layer_server.asked == []
+
+
+def test_dry_run(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run refuses what a build refuses, and warns of what is not pinned."""
+    assert lamina(service, "build", "--dry-run") == 0
+    assert f"`lamina-layers.lock` lacks `{ARN}`" in capsys.readouterr().err
+
+    del service.settings["allow-layers"]
+    service.write()
+
+    assert lamina(service, "build", "--dry-run") == 1
+    assert f"error: `f`: the layer `{ARN}` is of another account; " in capsys.readouterr().err

@@ -16,7 +16,6 @@ from lamina.core.values import Severity, SourcePin
 from lamina.fetch.provider import offline_error
 from lamina.pipeline import report
 from lamina.pipeline.checks import run as checks
-from lamina.pipeline.checks import runtime
 from lamina.pipeline.checks.ignoring import divided
 from lamina.pipeline.context import BuildContext
 from lamina.pipeline.estimate import estimate
@@ -122,7 +121,7 @@ def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...
         return divided(found, plan.service.ignore)[0]
     read = [sources for each in packages if (sources := each.sources) is not None]
     check_handlers(read, target=plan.service.target, provided=_AnyModule())
-    found = (*plan.findings, *runtime.check(plan.service, today=today), *estimated_findings(plan, sizes))
+    found = (*plan.findings, *checks.check_service(plan.service, today=today), *estimated_findings(plan, sizes))
     return divided(found, plan.service.ignore)[0]
 
 

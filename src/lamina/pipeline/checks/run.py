@@ -30,8 +30,11 @@ def check(
         *content.check_layers(layers),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
-        *runtime.check(service, today=today),
-        *external.check(service),
-        *pins.check(service),
+        *check_service(service, today=today),
         *content.check_packages(packages, service),
     )
+
+
+def check_service(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
+    """Return the findings that the configuration alone causes, before anything is built. *today* is as in `check`."""
+    return (*runtime.check(service, today=today), *external.check(service), *pins.check(service))
