@@ -153,6 +153,29 @@ def test_a_pin_for_an_open_region(service: Service) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("runtimes", "architectures", "stated"),
+    [
+        ((), (), None),
+        (("python3.13", "python3.12"), ("x86_64", "arm64"), None),
+        (("python3.12",), (), "only for `python3.12`"),
+        (("nodejs22.x",), ("arm64",), "only for `nodejs22.x` and only for `arm64`"),
+    ],
+)
+def test_other_target(
+    service: Service, runtimes: tuple[str, ...], architectures: tuple[str, ...], stated: str | None
+) -> None:
+    """A layer that its publisher does not offer for the target is a warning; one that states nothing is not."""
+    write_pins(service.root, [replace(pin(service), runtimes=runtimes, architectures=architectures)])
+
+    found = find(service)
+
+    assert [("layer-other-target", Severity.WARNING)] * bool(stated) == [(each.rule, each.severity) for each in found]
+    assert all(
+        f"of layer `{ARN}` offers it {stated}, but lamina builds for python3.13 on" in each.message for each in found
+    )
+
+
 def test_handler_in_a_pinned_layer(service: Service) -> None:
     """The handler may be in the layer, unless it is a vendor's wrapper around the function's own."""
     service.functions = {"f": "tools.handler"}
