@@ -14,17 +14,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.archive.external import read_contents
-from lamina.aws.external.zips import ExternalRegions, pin_difference, stored_zip
+from lamina import __version__
+from lamina.audit.known import FINDINGS_AREA, findings_document
 from lamina.core.errors import ArchiveError
-from lamina.core.files import read_file
+from lamina.core.files import is_own_file, read_file
 from lamina.core.frozen import replace
+from lamina.core.store import key_of
 from lamina.pipeline.checks.common import error, listed, warning
 from lamina.project.external import can_name
 from lamina.project.pinned import LOCK_NAME, read_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from lamina.audit.inspection import Inspection
     from lamina.aws.api.external import ExternalVersion
@@ -37,6 +39,9 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     pins = read_pins(inspection.project)
     if not pins:
         return
+    # Slow to import, and most services have no pins.
+    from lamina.aws.external.zips import ExternalRegions
+
     lines, regions = _lines(inspection), ExternalRegions()
     for pin in pins:
         line = lines.get(pin.arn)
@@ -68,6 +73,8 @@ def _user(pin: PinnedLayer, inspection: Inspection) -> str | None:
 
 def _in_aws(pin: PinnedLayer, version: ExternalVersion | None, *, function: str, line: int | None) -> Iterator[Finding]:
     """Yield a finding if *version*, what AWS has, is not the layer of *pin*."""
+    from lamina.aws.external.zips import pin_difference
+
     if version is None:
         yield error(
             "external-layer-gone",
@@ -88,9 +95,32 @@ def _in_aws(pin: PinnedLayer, version: ExternalVersion | None, *, function: str,
 
 
 def _changed(pin: PinnedLayer, inspection: Inspection) -> str | None:
-    """Return how the zip of *pin* in the store differs from what the pin says; ``None`` if it does not, or if the store lacks it."""
-    if (path := stored_zip(inspection.store, pin)) is None:
+    """
+    Return how the zip of *pin* in the store differs from what the pin says; ``None`` if it does not, or if the store lacks it.
+
+    A zip that was found to be the pinned one is not read again until it or the pin changes.
+    """
+    from lamina.aws.external.zips import place_of, stored_zip
+
+    path = place_of(inspection.store, pin)
+    if not is_own_file(path):
         return None
+    stat = path.stat()
+    key = key_of(__version__, "external", pin.document(), stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    known = inspection.store.entry(FINDINGS_AREA, key, ".json")
+    if inspection.store.read_document(known, lambda document: document["findings"] == []):
+        return None
+    if stored_zip(inspection.store, pin) is None:
+        return None
+    difference = _difference(pin, path)
+    if difference is None:
+        inspection.store.write_document(known, findings_document(()))
+    return difference
+
+
+def _difference(pin: PinnedLayer, path: Path) -> str | None:
+    from lamina.archive.external import read_contents
+
     try:
         contents = read_contents(path, name=pin.arn)
     except ArchiveError as problem:

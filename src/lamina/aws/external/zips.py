@@ -108,7 +108,7 @@ class ExternalDownloads:
 
 def stored_zip(store: Store, pin: PinnedLayer) -> Path | None:
     """Return the zip of *pin* in *store*, or ``None`` if it is missing. A file with other content is deleted."""
-    path = _place(store, pin.sha256)
+    path = place_of(store, pin)
     if not is_own_file(path):
         return None
     if file_sha256(path) == pin.sha256:
@@ -151,7 +151,7 @@ def download(version: ExternalVersion, layers: ExternalLayers, store: Store, rep
         )
     reporter.stage(f"downloading {version.arn.split(':', 6)[-1]}", total=version.code_bytes, unit="bytes")
     digest, size = hashlib.sha256(), 0
-    path = _place(store, version.sha256)
+    path = place_of(store, version)
     with store.writing(path) as file:
         for piece in layers.download(version):
             size += len(piece)
@@ -170,5 +170,6 @@ def download(version: ExternalVersion, layers: ExternalLayers, store: Store, rep
     return path
 
 
-def _place(store: Store, sha256: str) -> Path:
-    return store.entry(EXTERNAL_AREA, sha256, ".zip")
+def place_of(store: Store, layer: PinnedLayer | ExternalVersion) -> Path:
+    """Return the path of the zip of *layer* in *store*, also if it is not there."""
+    return store.entry(EXTERNAL_AREA, layer.sha256, ".zip")
