@@ -81,6 +81,15 @@ def test_mistakes(tmp_path: Path, row: str, mistake: str) -> None:
     assert "`lamina pin`" in (caught.value.hint or "")
 
 
+def test_one_layer_twice(tmp_path: Path) -> None:
+    """Two entries for one layer version are a mistake: nothing says which of them counts."""
+    write_pins(tmp_path, [pinned(ARN), pinned(ARN)])
+
+    with pytest.raises(InvalidConfigError) as caught:
+        read_pins(tmp_path)
+    assert f"layer[1].arn: `{ARN}` is in the file twice" in str(caught.value)
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"[[layer", b"version = 2", b"", b"version = 1\nlayers = []"])
 def test_other_files(tmp_path: Path, content: bytes) -> None:
     """A file of another format or version is an error that says how to go on."""

@@ -116,6 +116,13 @@ def test_entry_of_the_cure_allows_the_layer(arn: str) -> None:
     assert f"`{entry(arn)}`" in cure(arn)
 
 
+def test_no_entry_for_what_is_no_layer_version() -> None:
+    """An ARN that no entry could allow has no example of one."""
+    arn = "arn:aws:lambda:eu-west-1:999999999999:layer:tools:$LATEST"
+
+    assert ("", "correct the ARN, which Lambda does not accept") == (entry(arn), cure(arn))
+
+
 def test_each_publisher_is_complete() -> None:
     """Each publisher has valid patterns and accounts, and requirements unless it publishes an extension."""
     for each in publishers():

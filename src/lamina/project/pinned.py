@@ -137,11 +137,17 @@ def read_pins(project: Path) -> tuple[PinnedLayer, ...]:
     table = Table(document, key="", mistakes=mistakes)
     if (version := table.integer("version")) != _VERSION and not mistakes:
         table.complain("version", f"expected {_VERSION}, found {version}; another version of lamina wrote the file")
-    pins = [_read(row) for row in table.tables("layer") or ()]
+    pins: list[PinnedLayer] = []
+    for row in table.tables("layer") or ():
+        pin = _read(row)
+        if pin is not None and any(pin.arn == other.arn for other in pins):
+            row.complain("arn", f"`{pin.arn}` is in the file twice")
+        elif pin is not None:
+            pins.append(pin)
     table.done()
     if mistakes:
         raise InvalidConfigError(file=LOCK_NAME, mistakes=mistakes, hint=_RESTORE)
-    return tuple(sorted((pin for pin in pins if pin is not None), key=lambda pin: pin.arn))
+    return tuple(sorted(pins, key=lambda pin: pin.arn))
 
 
 def write_pins(project: Path, pins: Iterable[PinnedLayer]) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core import toml
 from lamina.core.frozen import frozen
-from lamina.project.external import LayerArn
+from lamina.project.external import LayerArn, allowed_layer
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -108,7 +108,10 @@ def cure(arn: str) -> str:
     """Return what to do about the layer version *arn* of another account: lock packages instead, copy it, or allow it."""
     layer = LayerArn.parse(arn)
     publisher = publisher_of(layer) if layer is not None else None
-    allow = f"allow it: add `{entry(arn)}` to `allow-layers`"
+    example = entry(arn)
+    if not example:
+        return "correct the ARN, which Lambda does not accept"
+    allow = f"allow it: add `{example}` to `allow-layers`"
     if layer is None or publisher is None:
         # The account may be one of the user's that the configuration does not name.
         return f"build it from your lock file, or if the account is yours or you trust it, {allow}"
@@ -126,7 +129,13 @@ def cure(arn: str) -> str:
 
 
 def entry(arn: str) -> str:
-    """Return the entry of ``allow-layers`` that allows every version of the layer *arn*, in all regions, except its reason."""
+    """
+    Return the entry of ``allow-layers`` that allows every version of the layer *arn*, in all regions, except its reason.
+
+    The result is empty if no entry can allow *arn*, because it is not the ARN of a layer version.
+    """
     layer = LayerArn.parse(arn)
     pattern = arn if layer is None else f"arn:{layer.partition}:lambda:*:{layer.account}:layer:{layer.name}"
+    if allowed_layer(pattern, "…") is None:
+        return ""
     return toml.value({"arn": pattern, "reason": "…"})

@@ -196,7 +196,36 @@ def test_a_hostile_zip_is_not_pinned(
     assert pin(service) == 5
 
     assert f"error: `{ARN}` {fact}" in shown()
-    assert [OTHER] == [each.arn for each in read_pins(service.root)]
+    pins = read_pins(service.root)
+    assert [OTHER] == [each.arn for each in pins]
+    assert [pins[0].sha256] == [path.stem for path in (service.root.parent / "store" / "external").rglob("*.zip")]
+
+
+@pytest.mark.parametrize(
+    ("says", "fact"),
+    [
+        ({"CompatibleRuntimes": "python3.13"}, "the response to the request to `lambda` is not from AWS"),
+        ({"CompatibleArchitectures": [1]}, "the response to the request to `lambda` is not from AWS"),
+        ({"LayerVersionArn": OTHER}, "the response to the request to `lambda` is not from AWS"),
+        ({"Location": "http://[::1"}, "the address in the response is invalid"),
+        ({"Location": "http://[very-secret/"}, "the address in the response is invalid"),
+    ],
+)
+def test_responses_that_are_not_from_aws(
+    service: Service, layer_server: LayerServer, shown: Any, says: dict[str, Any], fact: str
+) -> None:
+    """A response in another form is one error without the address, and pins nothing."""
+    use(service, ARN)
+    layer_server.zips[ARN] = TOOLS
+    content = {"CodeSha256": base64_sha256(TOOLS), "CodeSize": len(TOOLS)}
+    layer_server.says = {"Content": content | says} if "Location" in says else says
+
+    assert pin(service) == 6
+
+    text = shown()
+    assert fact in text
+    assert "very-secret" not in text
+    assert not (service.root / "lamina-layers.lock").exists()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _MISSING = frozenset({"missing"})
 _SHA256_BYTES = 32
+_NAME = re.compile(r"[a-z][a-z0-9_.-]{2,}")
 _ACTION = "lambda:GetLayerVersion"
 # Parts of Lambda's texts for a denied request (troubleshooting access denied error messages, IAM User Guide, 2026-11).
 _NOT_SHARED = "no resource-based policy allows"
@@ -79,15 +81,25 @@ def _version(arn: str, response: dict[str, Any]) -> ExternalVersion:
     content = response["Content"]
     if len(base64.b64decode(content["CodeSha256"], validate=True)) != _SHA256_BYTES:
         raise ValueError("not a SHA-256")
+    if response.get("LayerVersionArn", arn) != arn:
+        raise ValueError("another layer version")
     return ExternalVersion(
         arn=arn,
         code_sha256=content["CodeSha256"],
         code_bytes=content["CodeSize"],
         location=content["Location"],
-        runtimes=tuple(response.get("CompatibleRuntimes", ())),
-        architectures=tuple(response.get("CompatibleArchitectures", ())),
+        runtimes=_names(response, "CompatibleRuntimes"),
+        architectures=_names(response, "CompatibleArchitectures"),
         license=response.get("LicenseInfo") or None,
     )
+
+
+def _names(response: dict[str, Any], key: str) -> tuple[str, ...]:
+    # botocore reads a string in place of a list letter by letter.
+    names = tuple(map(str, response.get(key, ())))
+    if not all(map(_NAME.fullmatch, names)):
+        raise ValueError("not a list of runtimes or architectures")
+    return names
 
 
 def _text(error: MissingPermissionError) -> str:

@@ -77,10 +77,13 @@ def _response(location: str, headers: dict[str, str], *, certificates: str | boo
     from botocore.utils import get_environ_proxies
     from urllib3.exceptions import HTTPError
 
-    session = URLLib3Session(
-        verify=certificates, proxies=get_environ_proxies(location), timeout=(CONNECT_SECONDS, READ_SECONDS)
-    )
-    request = AWSRequest(method="GET", url=location, headers=headers, stream_output=True).prepare()
+    try:
+        proxies = get_environ_proxies(location)
+        request = AWSRequest(method="GET", url=location, headers=headers, stream_output=True).prepare()
+    except ValueError:
+        # The text of the error has a part of the address.
+        raise UnreachableError(f"cannot {doing}: the address in the response is invalid", hint=_TRY_AGAIN) from None
+    session = URLLib3Session(verify=certificates, proxies=proxies, timeout=(CONNECT_SECONDS, READ_SECONDS))
     try:
         response = session.send(request)
         if response.status_code not in {HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT}:

@@ -137,6 +137,7 @@ def _pin(version: ExternalVersion, regions: ExternalRegions, store: Store, repor
     try:
         contents = read_contents(path, name=version.arn)
     except ArchiveError as error:
+        path.unlink(missing_ok=True)
         error.hint = (
             "use another version of the layer, or report it to its publisher; programs may unpack this one differently"
         )
