@@ -109,6 +109,9 @@ def test_other_files(tmp_path: Path, content: bytes) -> None:
         (ARN.rpartition(":")[0], False),
         ("arn:aws:lambda:::awslayer:AmazonLinux1803", False),
         (f"{ARN}:8", False),
+        (ARN.replace("eu-west-1", "*"), True),
+        (ARN.replace("eu-west-1", "-"), False),
+        (ARN.replace(":7", ":*"), False),
     ],
 )
 def test_pinnable(arn: str, *, pinnable: bool) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # The pattern of LayerVersionArn and LayerArn in botocore 1.44.8, 2026-11-27, except the service's own layers (`awslayer`).
 _ARN = re.compile(
-    r"arn:(?P<partition>aws[a-z-]*|\*):lambda:(?P<region>[a-z0-9-]+|\*):(?P<account>[0-9]{12}):layer:"
+    r"arn:(?P<partition>aws[a-z-]*|\*):lambda:(?P<region>[a-z]+(?:-[a-z0-9]+)+|\*):(?P<account>[0-9]{12}):layer:"
     r"(?P<name>[A-Za-z0-9_-]{1,140})(?::(?P<version>[0-9]{1,18}|\*))?"
 )
 # The same with `*` in any part. A pattern becomes a value of a policy, too, so it has no other special characters.
