@@ -465,11 +465,11 @@ def test_a_configured_layer_that_the_function_lacks() -> None:
 
 def test_a_configured_layer_that_cannot_be_attached() -> None:
     """A note says why, unless the function has a version of it."""
-    wanted = configured(FOREIGN.replace(":7", ":*"), problem="nobody knows the version")
+    wanted = configured(FOREIGN.replace(":7", ":*"), problem="unknown version")
 
     action = planned(wanted, found(function()))
 
-    assert (False, (f"does not attach the layer `{wanted.external[0].name}`: nobody knows the version",)) == (
+    assert (False, (f"does not attach the layer `{wanted.external[0].name}`: unknown version",)) == (
         action.is_change,
         action.notes,
     )

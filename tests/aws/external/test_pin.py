@@ -338,7 +338,7 @@ def test_a_region_that_only_the_deployment_knows(
 def test_parts_that_nothing_decides(
     service: Service, layer_server: LayerServer, shown: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without a region, and without a version, a note says what to write; the other layers are pinned."""
+    """Without a region, and without a version, a note names the setting to write; the other layers are pinned."""
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name, raising=False)
     layer_server.zips = {OTHER: AGENT}
