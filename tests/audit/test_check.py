@@ -285,6 +285,18 @@ class TestIgnore:
         assert rules == [row["rule"] for row in document["findings"]]
         assert ignored == len(document["ignored"])
 
+    @pytest.mark.parametrize(("path", "is_hidden"), [("hello", True), ("pyproject.toml", False)])
+    def test_as_in_a_build(
+        self, check: Check, service: Service, capsys: pytest.CaptureFixture[str], path: str, *, is_hidden: bool
+    ) -> None:
+        """An entry hides the same findings in a check and in a build: where the check shows a finding about a function does not matter."""
+        service.more["hello"] = "memory = 20_480"
+        service.settings["ignore"] = f'[{{ rule = "managed-instances-only", reason = "they are", path = "{path}" }}]'
+        checked = json.loads(check("--json")[1])["findings"]
+        main(["build", "--json"])
+
+        assert is_hidden is (checked == []) is (json.loads(capsys.readouterr().out)["findings"] == [])
+
     def test_errors(self, check: Check, service: Service) -> None:
         """An error that cannot be hidden is shown with a warning about the entry."""
         service.settings["ignore"] = '["unzipped-limit", { rule = "hidden-module", reason = "wanted" }]'

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from audit.made import IMPORT, UPLOAD
+from lamina.audit.check import check
 from lamina.audit.inspection import Inspection
 from lamina.audit.known import findings_document, findings_place, read_findings
+from lamina.core.frozen import replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
+from lamina.core.values import Finding, Severity
 from lamina.pipeline import report
 from lamina.pipeline.build import build
 from lamina.project.config import load
@@ -28,8 +31,8 @@ def service(tmp_path: Path) -> Service:
     return make_service(tmp_path)
 
 
-def inspection(service: Service, store: Store) -> Inspection:
-    """Build *service* and return what the rules look into."""
+def inspection(service: Service, store: Store, *, today: dt.date = dt.date(2026, 11, 28)) -> Inspection:
+    """Build *service*, on the real day, and return what the rules look into."""
     project = service.write()
     build(project, BuildOptions(), store=store)
     return Inspection(
@@ -38,7 +41,7 @@ def inspection(service: Service, store: Store) -> Inspection:
         builds=report.read_all(project),
         store=store,
         reporter=SILENT,
-        today=dt.date(2026, 11, 28),
+        today=today,
     )
 
 
@@ -67,6 +70,19 @@ def test_changes(service: Service, tmp_path: Path, change: Callable[[Service], N
     change(service)
 
     assert first != findings_place("content", inspection(service, store))
+
+
+@pytest.mark.parametrize(("day", "rules"), [("2026-11-28", []), ("2040-01-01", ["runtime-deprecated"])])
+def test_another_day(service: Service, tmp_path: Path, day: str, rules: list[str]) -> None:
+    """The findings that depend on the day are those of the check, and not those of the build that it checks."""
+    seen = inspection(service, Store(tmp_path / "store"), today=dt.date.fromisoformat(day))
+    stale = Finding(rule="runtime-deprecated", severity=Severity.WARNING, message="of another day")
+    builds = tuple(replace(build, findings=(*build.findings, stale)) for build in seen.builds)
+
+    findings = check(replace(seen, builds=builds)).findings
+
+    assert rules == [each.rule for each in findings]
+    assert stale.message not in {each.message for each in findings}
 
 
 def test_round_trip(service: Service, tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 from lamina.audit.known import findings_document, findings_place, read_findings
 from lamina.audit.location import Locator
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
 from lamina.core.values import Severity
+from lamina.pipeline.checks import runtime
 from lamina.pipeline.checks.common import warning
 from lamina.pipeline.checks.ignoring import hides_errors, ignoring
 from lamina.pipeline.checks.rules import find_rule, rules
@@ -63,14 +64,20 @@ def check(inspection: Inspection) -> CheckResult:
     Entries of ``ignore`` whose last day has passed hide nothing. Raises the errors of the families.
     """
     service, today = inspection.service, inspection.today
-    found = [finding for build in inspection.builds for finding in (*build.findings, *build.ignored)]
+    found: list[Finding] = []
+    for build in inspection.builds:
+        # The build may be of another day.
+        found += [each for each in (*build.findings, *build.ignored) if each.rule not in runtime.OF_THE_DAY]
+        found += runtime.check_day(replace(service, target=build.target), today=today)
     for name in FAMILIES:
-        inspection.reporter.stage(f"checking {name}")
+        inspection.reporter.stage(f"checking {name.replace('_', ' ')}")
         found += _family(name, inspection)
     locator = Locator(service)
     found += _entries(inspection, found, locator)
-    located = sorted(map(locator.located, dict.fromkeys(found)), key=_place)
-    entries = {finding: ignoring(finding, service.ignore, today=today) for finding in located}
+    # `path` of an entry is compared with what the rule says, as in a build, which locates nothing.
+    hidden = {finding: ignoring(finding, service.ignore, today=today) for finding in found}
+    located = {locator.located(finding): entry for finding, entry in hidden.items()}
+    entries = {finding: located[finding] for finding in sorted(located, key=_place)}
     return CheckResult(
         project=inspection.project,
         configuration=locator.configuration,

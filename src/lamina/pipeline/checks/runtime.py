@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 
+OF_THE_DAY = frozenset({"runtime-preview", "runtime-deprecated"})
+"""The rules whose findings change although a service stays the same."""
 _SOON = dt.timedelta(days=90)
 """How long before Lambda rejects new functions a build starts to warn."""
 
@@ -43,8 +45,13 @@ def check(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
 
     *today* is compared with the dates of the runtime's end. No finding is an error, so no build fails because of the date.
     """
+    return (*check_day(service, today=today), *_managed(service))
+
+
+def check_day(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
+    """Return the findings of the rules `OF_THE_DAY` on the runtime of *service*, which depend on *today* or on the facts of that day."""
     runtime = _runtime(service.target)
-    return (*_preview(runtime), *_deprecated(runtime, service, today), *_managed(service))
+    return (*_preview(runtime), *_deprecated(runtime, service, today))
 
 
 def _runtime(target: Target) -> Runtime:
