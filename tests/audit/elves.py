@@ -27,12 +27,15 @@ def make_elf(
     weak: bool = False,
     count: int | None = None,
     last: bool = True,
+    kind: int = 3,
+    system: int = 0,
+    is_loaded: bool = True,
 ) -> bytes:
     """
     Return a 64-bit shared library for *machine*.
 
     *versions* lists the needed versions by library; *weak* marks them all as optional. *count* replaces the number of libraries in
-    that table, and without *last* the dynamic table has no end.
+    that table, and without *last* the dynamic table has no end. *kind* is the type (3: shared library), and *system* the operating system.
     """
     strings = _Strings()
     tags = [(_NEEDED, strings.add(name)) for name in needed]
@@ -51,12 +54,12 @@ def make_elf(
     body = (table + strings.content).ljust(start - _HEADERS, b"\0") + dynamic
     size = _HEADERS + len(body)
     segments = [
-        (_PT_LOAD, 5, 0, size),
+        (_PT_LOAD if is_loaded else 0, 5, 0, size),
         (_PT_DYNAMIC, 6, start, len(dynamic)),
         (_PT_STACK, 7 if executable_stack else 6, 0, 0),
     ]
-    header = b"\x7fELF\2\1\1" + bytes(9)
-    header += struct.pack("<HHIQQQIHHHHHH", 3, MACHINES[machine], 1, 0, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
+    header = b"\x7fELF\2\1\1" + bytes([system]) + bytes(8)
+    header += struct.pack("<HHIQQQIHHHHHH", kind, MACHINES[machine], 1, 0, 64, 0, 0, 64, 56, len(segments), 64, 0, 0)
     programs = b"".join(
         struct.pack("<IIQQQQQQ", kind, flags, offset, offset, offset, length, length, 16)
         for kind, flags, offset, length in segments

@@ -13,7 +13,7 @@ from lamina.core.frozen import replace
 from lamina.core.values import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from lamina.core.values import Finding
@@ -209,9 +209,64 @@ def test_suffixes(tmp_path: Path, name: str) -> None:
 )
 def test_manylinux(tmp_path: Path, library: str, severity: Severity) -> None:
     """A manylinux wheel leaves out what every desktop has, and what only optional parts need."""
-    (finding,) = found(tmp_path, {MODULE: make_elf(needed=(library, "libc.so.6"))}, artifact=WHEEL)
+    module = make_elf(needed=(library, "libc.so.6"))
+    (finding,) = found(tmp_path, {MODULE: module, "pkg/other.abi3.so": GOOD}, artifact=WHEEL)
 
     assert ("missing-library", severity) == (finding.rule, finding.severity)
+
+
+@pytest.mark.parametrize(
+    "others", [{}, {"pkg/_two.abi3.so": ("libany.so.1",)}, {"pkg/libmine.so": ()}, {"pkg/tool": ()}]
+)
+def test_needed_by_all(tmp_path: Path, others: Mapping[str, Sequence[str]]) -> None:
+    """A manylinux wheel does not work at all without a library that all of its modules need."""
+    files = {MODULE: make_elf(needed=("libany.so.1",))} | {
+        path: make_elf(needed=needed) for path, needed in others.items()
+    }
+
+    assert [Severity.ERROR] == [finding.severity for finding in found(tmp_path, files, artifact=WHEEL)]
+
+
+def test_library_of_all(tmp_path: Path) -> None:
+    """Without modules, that is what all binaries need, such as the one library that code loads with `ctypes`."""
+    files = {"pkg/lib/libmine.so": make_elf(needed=("libany.so.1",))}
+
+    assert [Severity.ERROR] == [finding.severity for finding in found(tmp_path, files, artifact=WHEEL)]
+
+
+@pytest.mark.parametrize(
+    ("library", "rules"),
+    [
+        ("/home/build/lib/libany.so", ["missing-library"]),
+        ("/libany.so", ["missing-library"]),
+        ("/opt/lib/libany.so", []),
+        ("/var/task/lib/libany.so", []),
+        ("/lib64/libany.so", []),
+    ],
+)
+def test_absolute_library(tmp_path: Path, library: str, rules: list[str]) -> None:
+    """The loader opens a library with a path there and nowhere else."""
+    assert rules == [each.rule for each in found(tmp_path, {MODULE: make_elf(needed=(library,))})]
+
+
+@pytest.mark.parametrize(
+    ("content", "rule", "fact"),
+    [
+        (make_elf(kind=1), "damaged-binary", "cannot be loaded: it is an object file"),
+        (make_elf(kind=2), "damaged-binary", "cannot be loaded: it is not a shared library"),
+        (make_elf(kind=4), "damaged-binary", "cannot be loaded: it is not a shared library"),
+        (make_elf(system=9), "damaged-binary", "cannot be loaded: it is built for another operating system"),
+        (make_elf(needed=(), is_loaded=False), "damaged-binary", "cannot be loaded: it has nothing to load"),
+        (make_elf(system=3), None, ""),
+    ],
+)
+def test_refused_by_the_loader(tmp_path: Path, content: bytes, rule: str | None, fact: str) -> None:
+    """The loader refuses some well-formed files, but only as libraries: a program may be one of them."""
+    findings = found(tmp_path, {"pkg/libany.so": content})
+
+    assert ([rule] if rule else []) == [each.rule for each in findings]
+    assert all(fact in each.message for each in findings)
+    assert [] == found(tmp_path, {"pkg/program": content})
 
 
 def test_one_finding_for_one_cause(tmp_path: Path) -> None:
@@ -317,6 +372,8 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:%b\nsize 12\n
         ("svc/model.onnx", POINTER, "it is a placeholder of Git LFS; fetch it with `git lfs pull`"),
         (MODULE, b"", "it is empty; build the file again"),
         ("svc/libnative.so.1", b"", "it is empty; build the file again"),
+        ("svc/libnative.so", b"text", "it is not an ELF file; build the file again"),
+        ("svc/tests/truncated", GOOD[:70], None),
         ("svc/data.bin", b"", None),
         ("svc/data.bin", b"version https://", None),
         ("svc/lfs.md", POINTER, None),

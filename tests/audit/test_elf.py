@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -33,7 +34,9 @@ def test_facts() -> None:
     """Everything that the loader looks at is read."""
     assert {
         "machine": "EM_AARCH64",
+        "system": "ELFOSABI_SYSV",
         "type": "ET_DYN",
+        "is_loaded": True,
         "executable_stack": True,
         "needed": ["libm.so.6", "libc.so.6"],
         "soname": "libshop.so.1",
@@ -41,6 +44,25 @@ def test_facts() -> None:
         "runpath": ["$ORIGIN"],
         "versions": {"libm.so.6": ["GLIBC_2.29"], "libc.so.6": ["GLIBC_2.17", "GLIBC_2.34"]},
     } == elf.read(FULL)
+
+
+@pytest.mark.parametrize(
+    ("head", "layout", "machine", "expected"),
+    [
+        ((2, 1), "<HHIQQQIHHHHHH", 62, "EM_X86_64"),
+        ((1, 1), "<HHIIIIIHHHHHH", 62, "EM_X86_64 of 32 bits"),
+        ((1, 1), "<HHIIIIIHHHHHH", 40, "EM_ARM"),
+        ((2, 2), ">HHIQQQIHHHHHH", 183, "EM_AARCH64 in big-endian order"),
+        ((1, 2), ">HHIIIIIHHHHHH", 8, "EM_MIPS"),
+    ],
+)
+def test_machine(head: tuple[int, int], layout: str, machine: int, expected: str) -> None:
+    """The same instruction set with other words or another order of bytes is another machine."""
+    header = (
+        b"\x7fELF" + bytes([*head, 1]) + bytes(9) + struct.pack(layout, 3, machine, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    )
+
+    assert expected == elf.read(header)["machine"]
 
 
 def test_weak_versions() -> None:

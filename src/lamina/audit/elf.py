@@ -31,6 +31,9 @@ _MOST_TAGS = 10_000
 _MOST_VERSIONS = 10_000
 _LONGEST_STRING = 4_096
 _EXECUTABLE = 1
+_WIDE = frozenset({"EM_X86_64", "EM_AARCH64"})
+"""The machines of Lambda, whose programs have 64 bits and the least significant byte first."""
+_SYSTEMS = frozenset({"ELFOSABI_SYSV", "ELFOSABI_LINUX"})
 _WEAK = 2
 """VER_FLG_WEAK: the loader does not fail if the library lacks the version."""
 
@@ -65,7 +68,8 @@ def read(content: bytes) -> dict[str, Any]:
     """
     Return the facts of the ELF file *content* as JSON values.
 
-    ``machine`` and ``type`` are names such as ``EM_X86_64`` and ``ET_DYN``. ``needed`` lists libraries, ``soname`` is the file's own name
+    ``machine``, ``system`` and ``type`` are names such as ``EM_X86_64``, ``ELFOSABI_SYSV`` and ``ET_DYN``; ``machine`` says, too, if a
+    64-bit machine has another word size or byte order than usual. ``is_loaded`` is whether there is anything to load. ``needed`` lists libraries, ``soname`` is the file's own name
     as a library, or ``None``. ``rpath`` and ``runpath`` list directories. ``versions`` has the names of the versions that the file needs,
     by library, and ``executable_stack`` whether it asks for such a stack.
 
@@ -96,8 +100,10 @@ def _facts(file: ELFFile, content: bytes) -> dict[str, Any]:
     if any(segment["p_offset"] + segment["p_filesz"] > len(content) for segment in loaded):
         raise UnreadableBinaryError("the file is truncated")
     facts: dict[str, Any] = {
-        "machine": str(file["e_machine"]),
+        "machine": _machine(file),
+        "system": str(file["e_ident"]["EI_OSABI"]),
         "type": str(file["e_type"]),
+        "is_loaded": bool(loaded),
         "executable_stack": any(
             segment["p_type"] == "PT_GNU_STACK" and segment["p_flags"] & _EXECUTABLE for segment in segments
         ),
@@ -111,6 +117,22 @@ def _facts(file: ELFFile, content: bytes) -> dict[str, Any]:
     if dynamic is not None and loaded:
         _add_dynamic(facts, _Tables(file, content, loaded), dynamic)
     return facts
+
+
+def refusal(facts: Mapping[str, Any]) -> str | None:
+    """Return why the loader refuses a file with *facts* as a library; ``None`` if it does not (glibc, elf/dl-load.c; 2026-11)."""
+    if facts["type"] != "ET_DYN":
+        return "it is an object file" if facts["type"] == "ET_REL" else "it is not a shared library"
+    if facts["system"] not in _SYSTEMS:
+        return "it is built for another operating system"
+    return None if facts["is_loaded"] else "it has nothing to load"
+
+
+def _machine(file: ELFFile) -> str:
+    name = str(file["e_machine"])
+    if name in _WIDE and file.elfclass != 64:
+        return f"{name} of 32 bits"
+    return name if name not in _WIDE or file.little_endian else f"{name} in big-endian order"
 
 
 def _segments(file: ELFFile) -> list[Any]:

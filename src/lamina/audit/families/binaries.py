@@ -67,7 +67,14 @@ _NAMES_ARCHITECTURE = re.compile(
     r"(?![a-z])|(?<![a-z\d])(?:bin|elf|lib|linux|win)?(?:32|64)(?:bit)?(?![a-z\d]))",
     re.IGNORECASE,
 )
-_MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "arm64", "EM_386": "i386", "EM_ARM": "32-bit ARM"}
+_MACHINES = {
+    "EM_X86_64": "x86_64",
+    "EM_X86_64 of 32 bits": "x32",
+    "EM_AARCH64": "arm64",
+    "EM_AARCH64 of 32 bits": "32-bit ARM",
+    "EM_386": "i386",
+    "EM_ARM": "32-bit ARM",
+}
 _MANYLINUX = re.compile(r".*-manylinux[^-]*\.whl")
 _MUSL = re.compile(r"libc\.musl-.*|ld-musl-.*")
 _LIBPYTHON = re.compile(r"libpython(\d+)\.(\d+)t?\.so\.1\.0|libpython3\.so")
@@ -76,31 +83,36 @@ _LIBPYTHON = re.compile(r"libpython(\d+)\.(\d+)t?\.so\.1\.0|libpython3\.so")
 _PLACEHOLDER = b"version https://git-lfs.github.com/spec/"
 """The start of the text that Git LFS has in place of a file that was not fetched (specification of Git LFS, read 2026-11)."""
 
+_UNFETCHED = "it is a placeholder of Git LFS"
+
 
 class _Headers:
     """Reads the headers of each binary."""
 
     @property
     def key(self) -> Sequence[object]:
-        return ("binaries", 2, elf.version())
+        return ("binaries", 3, elf.version())
 
     def wants(self, path: str) -> bool:
         return not path.endswith((*_NO_BINARIES, "/"))
 
     def wants_content(self, path: str, head: bytes) -> bool:
-        return elf.kind_of(head) is not None or _PLACEHOLDER.startswith(head) or _is_linux_module(path)
+        return elf.kind_of(head) is not None or _PLACEHOLDER.startswith(head) or _is_library(path)
 
     def examine(self, path: str, content: bytes) -> dict[str, Any] | None:
         kind = elf.kind_of(content)
         if kind == "ELF":
             try:
-                return {"kind": kind, **elf.read(content)}
-            except elf.UnreadableBinaryError as damage:
-                return {"kind": kind, "damage": str(damage)}
+                facts = elf.read(content)
+            except elf.UnreadableBinaryError as unreadable:
+                return {"kind": kind, "damage": str(unreadable)}
+            refusal = elf.refusal(facts) if _is_library(path) else None
+            return {"kind": kind, **facts} if refusal is None else {"kind": kind, "damage": refusal}
         if content.startswith(_PLACEHOLDER):
-            return {"kind": "ELF", "damage": "it is a placeholder of Git LFS", "placeholder": True}
-        if kind is None and (_is_linux_module(path) or (not content and _is_library(path))):
-            return {"kind": "ELF", "damage": "it is not an ELF file" if content else "it is empty"}
+            return {"kind": "ELF", "damage": _UNFETCHED, "is_doubtful": not _is_library(path)}
+        if kind is None and _is_library(path):
+            damage = "it is not an ELF file" if content else "it is empty"
+            return {"kind": "ELF", "damage": damage, "is_doubtful": bool(content) and not _is_linux_module(path)}
         return None if kind is None or (kind == "PE" and not elf.is_pe(content)) else {"kind": kind}
 
 
@@ -265,7 +277,7 @@ def _missing(place: _BinaryPlace) -> Iterator[Finding]:
     for each in _loadable(place):
         for library in each.facts["needed"]:
             if not _is_there(library, place):
-                key = each.subject, _certainty(library, each, place.system)
+                key = each.subject, _certainty(library, each, place)
                 missing.setdefault(key, {}).setdefault(library, []).append(each)
     for (_, severity), libraries in missing.items():
         same = list({each.path: each for found in libraries.values() for each in found}.values())
@@ -287,17 +299,22 @@ def _missing(place: _BinaryPlace) -> Iterator[Finding]:
         )
 
 
-def _certainty(library: str, binary: _Binary, system: OperatingSystem) -> Severity:
+def _certainty(library: str, binary: _Binary, place: _BinaryPlace) -> Severity:
     """
-    Return how certain it is that loading *binary* fails without *library*.
+    Return how certain it is that *binary* cannot do without *library*.
 
-    A manylinux wheel contains all libraries that it needs except those of every desktop, and those that optional plugins need.
+    A manylinux wheel contains all libraries that it needs except those of every desktop, and those that optional plugins need. What all
+    of its modules need is not optional.
     """
-    if library in system.absent or _MUSL.fullmatch(library):
+    if library in place.system.absent or _MUSL.fullmatch(library):
         return Severity.ERROR
-    if library in system.possible:
+    if library in place.system.possible:
         return Severity.WARNING
-    return Severity.NOTE if binary.share is not None and _is_manylinux(binary.share) else Severity.ERROR
+    if binary.share is None or not _is_manylinux(binary.share):
+        return Severity.ERROR
+    others = [each for each in _loadable(place) if each.share is not None and each.share.name == binary.share.name]
+    modules = [each for each in others if _MODULE.fullmatch(each.path)] or others
+    return Severity.ERROR if all(library in each.facts["needed"] for each in modules) else Severity.NOTE
 
 
 def _is_manylinux(share: Distribution) -> bool:
@@ -307,11 +324,13 @@ def _is_manylinux(share: Distribution) -> bool:
 def _damaged(place: _BinaryPlace) -> Iterator[Finding]:
     alike: dict[str, list[_Binary]] = {}
     for each in place.binaries:
-        if "damage" in each.facts and (_is_library(each.path) or ("placeholder" in each.facts and is_own(each.share))):
+        # In a distribution, such a file may be data, or a script for a linker.
+        matters = is_own(each.share) if each.facts.get("is_doubtful") else _is_library(each.path)
+        if "damage" in each.facts and matters:
             alike.setdefault(each.facts["damage"], []).append(each)
     for damage, broken in alike.items():
         for share, same in _by_share(broken):
-            is_fetched = "placeholder" in same[0].facts and is_own(share)
+            is_fetched = damage == _UNFETCHED and is_own(share)
             yield error(
                 "damaged-binary",
                 place.name,
@@ -400,6 +419,8 @@ def _fits(binary: _Binary, target: Target) -> bool:
 
 def _is_there(library: str, place: _BinaryPlace) -> bool:
     system = place.system
+    if library.startswith("/"):
+        return not _leads_outside(library.rpartition("/")[0] or "/")
     if "/" in library or library in system.provided or all(library in names for names in place.libraries):
         return True
     if (match := _LIBPYTHON.fullmatch(library)) is not None:
