@@ -171,7 +171,7 @@ def test_another_archive(tmp_path: Path) -> None:
 
     shown, actual = os.path.relpath(archive.path), hashlib.sha256(archive.path.read_bytes()).hexdigest()
     assert f"`{shown}` is damaged: the build recorded the SHA-256 {archive.sha256}, got {actual}" == str(caught.value)
-    assert f"run `rm {shown}` and `lamina build`" == caught.value.hint
+    assert f"run `rm -f {shown}` and `lamina build`" == caught.value.hint
 
 
 def test_broken_archive(tmp_path: Path) -> None:

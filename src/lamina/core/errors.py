@@ -294,7 +294,7 @@ class DamagedOutputError(CorruptArchiveError):
         from lamina.core.text import from_here
 
         shown = from_here(path)
-        super().__init__(f"`{shown}` is damaged: {reason}", hint=f"run `rm {shlex.quote(shown)}` and `lamina build`")
+        super().__init__(f"`{shown}` is damaged: {reason}", hint=f"run `rm -f {shlex.quote(shown)}` and `lamina build`")
 
 
 class DamagedFileError(CorruptArchiveError):

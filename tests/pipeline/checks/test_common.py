@@ -46,7 +46,7 @@ def test_directory(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
             read()
 
         assert str(caught.value).startswith(f"`{shown}` is damaged: ")
-        assert f"run `rm '{shown}'` and `lamina build`" == caught.value.hint
+        assert f"run `rm -f '{shown}'` and `lamina build`" == caught.value.hint
 
 
 @pytest.mark.parametrize("position", [0, 26, 60, 75])
