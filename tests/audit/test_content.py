@@ -73,11 +73,12 @@ def test_secret(tmp_path: Path, text: str, what: str) -> None:
         finding.path,
         finding.file,
     )
+    secret, _, line = what.rpartition(" in line ")
     assert (
-        f"the package of `orders`: `app.py` contains {what}; revoke it, and read it from Secrets Manager or the Parameter Store instead"
+        f"the package of `orders`: `app.py` contains {secret}; revoke it, and read it from Secrets Manager or the Parameter Store instead"
         == finding.message
     )
-    assert str(finding.line) == what.rpartition(" ")[2]
+    assert str(finding.line) == line
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def _own_files(
             yield error(
                 "secret-in-artifact",
                 archive.name,
-                f"{subject}: `{path}` contains {what} in line {line}; revoke it, and read it from Secrets Manager or the Parameter Store instead",
+                f"{subject}: `{path}` contains {what}{_at(file, line)}; revoke it, and read it from Secrets Manager or the Parameter Store instead",
                 file=file,
                 line=line,
             )
@@ -139,7 +139,7 @@ def _own_files(
             yield warning(
                 "build-machine-path",
                 archive.name,
-                f"{subject}: `{path}` contains the path of your project on this machine in line {result['project']}, which does not exist "
+                f"{subject}: `{path}` contains the path of your project on this machine{_at(file, result['project'])}, which does not exist "
                 "on Lambda; write a path that is relative to the file",
                 file=file,
                 line=result["project"],
@@ -157,6 +157,11 @@ def _own_files(
             file=origin_of(path, archive, origins),
             line=line,
         )
+
+
+def _at(file: str | None, line: int) -> str:
+    """Return the *line* for a message, unless the finding is at that line of *file*."""
+    return f" in line {line}" if file is None else ""
 
 
 def _distributions(archive: Layer | Package, own: Iterable[str], build: Build) -> frozenset[str]:
