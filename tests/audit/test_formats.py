@@ -128,6 +128,33 @@ def test_markdown() -> None:
     ) == render(make_report(HOSTILE, IMPORT), "markdown")
 
 
+@pytest.mark.parametrize(
+    ("message", "cell"),
+    [
+        ("needs `` ``<img>`; run", "needs `` ``&lt;img&gt;`; run"),
+        ("needs ```<img>`; run", "needs ```&lt;img&gt;`; run"),
+        ("needs `a`<img>`", "needs `a`&lt;img&gt;`"),
+        ("needs ``a`<img>``", "needs ``a`<img>``"),
+        ("needs \\`<img>`", "needs &#92;`<img>`"),
+        ("needs `a\\|<img>`", "needs <code>a\\&#124;&lt;img&gt;</code>"),
+        ("&lt;b&gt;", "&amp;lt;b&amp;gt;"),
+    ],
+)
+def test_backticks_in_markdown(message: str, cell: str) -> None:
+    """A name with backticks, backslashes or bars cannot turn code into HTML."""
+    assert render(make_report(replace(IMPORT, message=message)), "markdown").endswith(f" | {cell} |\n")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_commands_of_the_runner(name: str) -> None:
+    """No format has a command that GitHub runs anywhere in a line, and documents stay what they are."""
+    hostile = "app/##[stop-commands]x.py"
+    text = render(make_report(replace(IMPORT, message=f"`{hostile}`", file=hostile)), name)
+
+    assert "##[" not in text
+    assert name not in {"json", "sarif"} or hostile in str(json.loads(text))
+
+
 def test_long_markdown() -> None:
     """A comment of any number of findings fits GitHub's limit of 65,536 characters."""
     text = render(
@@ -199,6 +226,12 @@ class TestSarif:
         ] == first["locations"]
         assert "orders/odd%2Cna%3Ame.py" == second["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         assert 1 == third["locations"][0]["physicalLocation"]["region"]["startLine"]
+
+    def test_rule_of_another_version(self) -> None:
+        """A finding of an earlier build, whose rule this version does not have, is a result without a rule of the driver."""
+        (result,) = self.log(replace(IMPORT, rule="former"))["results"]
+
+        assert ("former", False) == (result["ruleId"], "ruleIndex" in result)
 
     def test_suppressions(self) -> None:
         """An ignored finding is a result with the reason as its suppression; the others have none."""

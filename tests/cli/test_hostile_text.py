@@ -93,11 +93,13 @@ def test_no_line_is_a_command_to_github_actions(capsys: pytest.CaptureFixture[st
     console.hint(f"output of git:\n{FORGED}")
     console.say(FORGED)
     console.trace(ValueError(FORGED))
-    emit("::add-mask::x")
+    emit("::add-mask::x ##[add-mask]x")
+    emit_json("##[add-mask]x")
     out, err = capsys.readouterr()
 
     assert [] == [line for line in (out + err).splitlines() if line.lstrip().startswith("::")]
-    assert "\\x3a:add-mask::x\n" == out
+    assert '\\x3a:add-mask::x \\x23#[add-mask]x\n"\\u0023#[add-mask]x"\n' == out
+    assert "##[add-mask]x" == json.loads(out.splitlines()[1])
 
 
 @pytest.mark.parametrize("key", ["lock", "runtime", "source", "store", "bytecode", "groups", "architecture"])

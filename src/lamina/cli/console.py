@@ -251,10 +251,9 @@ def emit_visible(text: str) -> None:
 
 def emit_json(content: object) -> None:
     """Write *content* to stdout as JSON, with all but ASCII characters escaped."""
-    import json
+    from lamina.core.text import json_text
 
-    # `visible` would escape this character, which JSON permits, in a way that JSON does not.
-    emit(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
+    emit(json_text(content))
 
 
 def columns(stream: TextIO | None) -> int | None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.cli.console import Console, emit, emit_json
 from lamina.core.paths import relative_path
-from lamina.core.text import from_here
+from lamina.core.text import from_here, json_text
 
 if TYPE_CHECKING:
     import argparse
@@ -240,7 +239,7 @@ def _report(proposal: Proposal, *, written: bool, project: str | None) -> str:
         ],
         "next": list(_next_commands(proposal, project)),
     }
-    return json.dumps(content, indent=2) + "\n"
+    return f"{json_text(content)}\n"
 
 
 def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int:

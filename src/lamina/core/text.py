@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 _MARGIN = 2
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_COMMAND = "##["
 _NARROWEST = 16
 """The width below which the first column of a table is not wrapped any further."""
 
@@ -20,18 +21,28 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
 
     Those are control characters, which move the cursor or run commands of the terminal, marks that change the direction of
     text, and the surrogates of file names that are not UTF-8. A line that starts with ``::`` is a command to GitHub Actions
-    (`workflow commands`), even after blanks, so its first colon is escaped, too.
+    (`workflow commands`), even after blanks, and so is ``##[`` anywhere in a line
+    (https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs, 2026-11). Their first character is escaped, too.
     """
     if not text.isprintable():
         text = "".join(
             each if each.isprintable() or each in keep else each.encode("unicode_escape").decode("ascii")
             for each in text
         )
+    text = text.replace(_COMMAND, "\\x23#[")
     if "::" not in text:
         return text
     import re
 
     return re.sub(r"(?m)^(\s*):(?=:)", r"\1\\x3a", text)
+
+
+def json_text(content: object) -> str:
+    """Return *content* as JSON in ASCII that `visible` leaves as it is."""
+    import json
+
+    # `visible` would escape these characters, which JSON permits, in a way that JSON does not.
+    return json.dumps(content, indent=2).replace("\x7f", "\\u007f").replace(_COMMAND, "\\u0023#[")
 
 
 def own_lines(message: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from lamina.core.text import json_text
 from lamina.core.values import Severity
 from lamina.pipeline.report import finding_document
 
@@ -16,7 +16,7 @@ VERSION = "1"
 
 def render(report: Report) -> str:
     """Return the document as JSON, with all but ASCII characters escaped."""
-    return dumped(document(report))
+    return f"{json_text(document(report))}\n"
 
 
 def document(report: Report) -> dict[str, object]:
@@ -31,11 +31,6 @@ def document(report: Report) -> dict[str, object]:
         "summary": {f"{each.value}s": report.count(each) for each in Severity},
         "seconds": round(report.seconds, 3),
     }
-
-
-def dumped(content: object) -> str:
-    """Return *content* as JSON in ASCII, without characters that control a terminal."""
-    return json.dumps(content, indent=2).replace("\x7f", "\\u007f") + "\n"
 
 
 def _finding(row: ReportedFinding) -> dict[str, object]:

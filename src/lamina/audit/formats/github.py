@@ -44,8 +44,7 @@ def _command(name: str, message: str, properties: Mapping[str, str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    # A carriage return counts as a control character, so `visible` escapes it.
-    return visible(text.replace("%", "%25")).replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text.replace("%", "%25")).replace("\n", "%0A")
 
 
 def _escaped_property(text: str) -> str:

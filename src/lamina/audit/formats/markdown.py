@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from typing import TYPE_CHECKING
 
 from lamina.audit.formats.text import summary
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 HEADING = "## lamina check"
 """The first line, by which a bot finds the comment to replace."""
+# As many backticks end code as start it (https://spec.commonmark.org/0.31.2/#code-spans, 2026-11).
+_CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
+_BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~]|\Z)")
 # GitHub rejects comments of more than 65,536 characters.
 _MOST_CHARACTERS = 60_000
 
@@ -43,7 +47,21 @@ def _cells(*cells: str) -> str:
 
 def _escaped(cell: str) -> str:
     """Return *cell* without line breaks, and with HTML escaped outside of code, in which it is shown as it is."""
-    parts = visible(cell.replace("\n", " ")).replace("|", "\\|").split("`")
-    if len(parts) % 2 == 0:
-        return html.escape(" ".join(parts), quote=False)
-    return "`".join(part if number % 2 else html.escape(part, quote=False) for number, part in enumerate(parts))
+    text = visible(cell[:_MOST_CHARACTERS].replace("\n", " "))
+    result, end = [], 0
+    for code in _CODE.finditer(text):
+        result += [_escaped_text(text[end : code.start()]), _escaped_code(code)]
+        end = code.end()
+    return "".join((*result, _escaped_text(text[end:])))
+
+
+def _escaped_text(text: str) -> str:
+    # A backslash before a backtick would end what `_CODE` took for code.
+    return _BACKSLASH.sub("&#92;", html.escape(text, quote=False)).replace("|", "\\|")
+
+
+def _escaped_code(code: re.Match[str]) -> str:
+    if "\\|" in code[2]:
+        # There is no escape for both in code: a cell would end here.
+        return f"<code>{html.escape(code[2]).replace('|', '&#124;').replace('`', '&#96;')}</code>"
+    return code[0].replace("|", "\\|")

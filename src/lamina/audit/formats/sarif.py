@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lamina import __version__
-from lamina.audit.formats.document import dumped
 from lamina.audit.report import PAGE
+from lamina.core.text import json_text
 from lamina.core.values import Severity
 from lamina.pipeline.checks.rules import rules
 
@@ -46,7 +46,7 @@ def render(report: Report) -> str:
         "invocations": [_invocation(report)],
         "results": [*_results((*report.rows, *report.ignored), {rule.name: at for at, rule in enumerate(known)})],
     }
-    return dumped({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]})
+    return f"{json_text({'$schema': _SCHEMA, 'version': '2.1.0', 'runs': [run]})}\n"
 
 
 def _rule(rule: Rule) -> dict[str, Any]:
@@ -79,7 +79,8 @@ def _results(rows: Iterable[ReportedFinding], indexes: dict[str, int]) -> Iterat
         seen[identity] = seen.get(identity, 0) + 1
         result = {
             "ruleId": finding.rule,
-            "ruleIndex": indexes[finding.rule],
+            # The report of an earlier version can have a rule that no longer exists.
+            **({"ruleIndex": indexes[finding.rule]} if finding.rule in indexes else {}),
             "level": _LEVELS[finding.severity],
             "message": {"text": finding.message},
             "locations": [_location(row)],
