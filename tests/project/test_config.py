@@ -744,6 +744,8 @@ class TestIgnore:
                 '1, { rule = "a", reason = "b" }',
                 ("", "expected a list of strings and tables, found an integer in the list"),
             ),
+            ("1", ("", "expected a list of strings and tables, found an integer in the list")),
+            ('"a", "a"', ("", "the list contains duplicates: `a`")),
         ],
     )
     def test_mistakes(self, tmp_path: Path, entry: str, mistake: tuple[str, str]) -> None:

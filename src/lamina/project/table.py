@@ -189,7 +189,7 @@ class Table:
     def strings_or_tables(self, name: str) -> tuple[str | Table, ...] | None:
         """Return the list of strings and tables at *name*, each table with the key ``name[number]``, from 0."""
         value = self._values.get(name)
-        if not isinstance(value, list) or not any(isinstance(item, dict) for item in value):
+        if not isinstance(value, list) or all(isinstance(item, str) for item in value):
             return self.strings(name)
         self._ask(name)
         wrong = [item for item in value if not isinstance(item, str | dict)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.errors import DamagedOutputError
-from lamina.pipeline.checks.common import View
+from lamina.pipeline.checks.common import View, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,3 +67,9 @@ def test_intact(tmp_path: Path) -> None:
 
     assert [NAME] == list(View(tmp_path / "common.zip").members)
     assert "answer = 42\n" * 20 == View(tmp_path / "common.zip").text(NAME)
+
+
+def test_listed() -> None:
+    """Each name is listed once, and at most three."""
+    assert "`a`, `b`" == listed(["a", "b", "a", "b"])
+    assert "`a`, `b`, `c` and 2 more" == listed(["a", "b", "c", "d", "e"])

@@ -75,7 +75,8 @@ def note(rule: str, path: str | None, message: str, *, file: str | None = None, 
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return *names* in backticks: at most three, followed by the number of further names."""
+    """Return *names* in backticks, each once: at most three, followed by the number of further names."""
+    names = list(dict.fromkeys(names))
     shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
     return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
 
