@@ -561,6 +561,15 @@ class TestUnchecked:
         assert [("unchecked-template", "warning", file, line)] == rows([finding])
         assert finding.message.startswith("the deploy description is not checked: not valid ")
 
+    def test_large_file(self, checked: Checker) -> None:
+        """A file that is too large is named, also if it is only one of a directory."""
+        large = f'resource "aws_lambda_function" "a" {{\n}}\n{"#" * 500_000}\n'
+
+        [finding] = checked({"infra/main.tf": "locals {}\n", "infra/large.tf": large})
+
+        assert [("unchecked-template", "warning", "infra/large.tf", None)] == rows([finding])
+        assert "the file has 0.5 MB; lamina reads" in finding.message
+
     def test_directory(self, checked: Checker) -> None:
         """A directory as a whole is named in the message, but is not the file of the finding."""
         many = "[for x in range(10000) : [for y in range(10000) : y]][0]"

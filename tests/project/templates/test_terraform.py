@@ -732,7 +732,9 @@ def test_too_large(tmp_path: Path) -> None:
     assert "`.`: the Terraform configuration needs too many steps to evaluate" == str(raised.value)
     with pytest.raises(TemplateError) as raised:
         template(tmp_path, {"main.tf": "module" * 100_000})
-    assert "`main.tf` has 0.6 MB; lamina reads deploy descriptions of this kind up to 0.5 MB" == str(raised.value)
+    assert "`main.tf`: the file has 0.6 MB; lamina reads deploy descriptions of this kind up to 0.5 MB" == str(
+        raised.value
+    )
 
 
 SETTINGS = (

@@ -59,7 +59,8 @@ class TemplateFiles:
         size = self._size(path, absolute)
         if size > limit:
             raise TemplateError(
-                f"`{path}` has {size / 1e6:,.1f} MB; lamina reads deploy descriptions of this kind up to {limit / 1e6:,.1f} MB",
+                f"the file has {size / 1e6:,.1f} MB; lamina reads deploy descriptions of this kind up to {limit / 1e6:,.1f} MB",
+                file=path,
                 hint="list the functions in `[tool.lamina.functions]` instead",
             )
         observed = self._observe(path)
