@@ -87,13 +87,19 @@ class Locator:
 
     def _in_template(self, function: str) -> tuple[str, int] | None:
         """Return the first line in the deploy description that has the name of *function*, in any case and with any separators."""
-        wanted = _folded(function)
+        return self._words.get(_folded(function))
+
+    @cached_property
+    def _words(self) -> dict[str, tuple[str, int]]:
+        """The first line in the deploy description that has each word."""
+        found: dict[str, tuple[str, int]] = {}
         for path in self._service.inputs[1:]:
             if path.suffix in _TEMPLATES and _SYNTHESIZED.isdisjoint(path.parts) and path.is_file():
+                file = relative_path(path, self._service.root)
                 for number, line in enumerate(_text(path).splitlines(), start=1):
-                    if any(_folded(word) == wanted for word in re.findall(r"[\w-]+", line)):
-                        return relative_path(path, self._service.root), number
-        return None
+                    for word in re.findall(r"[\w-]+", line):
+                        found.setdefault(_folded(word), (file, number))
+        return found
 
 
 def _folded(name: str) -> str:

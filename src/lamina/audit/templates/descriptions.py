@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen, replace
-from lamina.core.names import valid_function_name
 from lamina.core.paths import relative_path
 from lamina.pipeline.checks.common import listed, note, warning
 from lamina.project.templates.answers import ask_each
@@ -48,7 +46,7 @@ class ReadDescription:
         """The names under which the functions can be configured, with those of the zips that they deploy."""
         contents = (PurePosixPath(each.content or "") for each in self.functions)
         zips = (path.stem for path in contents if path.suffix == ".zip")
-        return frozenset({*zips, *(name for function in self.functions for name in names_of(function))})
+        return frozenset(zips).union(*(function.names for function in self.functions))
 
     def layer(self, name: str) -> Deployed | None:
         """Return the layer *name* of the description, or ``None``."""
@@ -65,14 +63,6 @@ class ReadDescription:
     def shown(self, origin: Origin) -> str:
         """Return *origin* as messages name it, such as ``template.yaml:12``."""
         return str(replace(origin, file=self.place(origin)["file"]))
-
-
-def names_of(function: Deployed) -> Iterator[str]:
-    """Yield the names under which *function* can be configured."""
-    yield function.name
-    yield valid_function_name(function.name)
-    if function.construct is not None:
-        yield re.sub(r"[^A-Za-z0-9_-]", "", function.construct.rpartition("/")[2])
 
 
 def read_descriptions(inspection: Inspection) -> tuple[list[ReadDescription], list[Finding]]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from lamina.audit.templates.descriptions import names_of
-from lamina.core.files import file_sha256
 from lamina.core.frozen import frozen
+from lamina.core.values import Layer, Package
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
 
     from lamina.audit.inspection import Inspection
     from lamina.audit.templates.descriptions import ReadDescription
@@ -62,18 +59,16 @@ def built_layers(
 ) -> Iterator[tuple[Build, Layer]]:
     """Yield the layers that lamina builds with the content of *layer*, each with its build."""
     path = description.path(layer)
-    for build in inspection.builds if path is not None else ():
-        for own in build.layers:
-            if path is not None and _is_copy(path, own.path, own.zipped_bytes, own.sha256):
-                yield build, own
+    for build, own in () if path is None else inspection.outputs.copied(path):
+        if isinstance(own, Layer):
+            yield build, own
 
 
 def _exact(function: Deployed, description: ReadDescription, inspection: Inspection) -> Iterator[Fitting]:
     path = description.path(function)
-    for build in inspection.builds:
-        for package in build.packages:
-            if path is not None and _is_copy(path, package.path, package.zipped_bytes, package.sha256):
-                yield _fitting(build, _layers(build, package.layers))
+    for build, package in () if path is None else inspection.outputs.copied(path):
+        if isinstance(package, Package):
+            yield _fitting(build, _layers(build, package.layers))
     for stated in function.layers:
         for build, own in built_layers(description.layer(stated.value), description, inspection):
             yield _fitting(build, [own])
@@ -92,12 +87,12 @@ def _layers(build: Build, names: Iterable[str]) -> list[Layer]:
 def _is_named(function: Deployed, package: Package) -> bool:
     """Return whether *function* has the name of *package*, or its handler if that is distinctive."""
     is_distinctive = package.handler.replace("/", ".").count(".") >= _QUALIFIED
-    return package.name in names_of(function) or (is_distinctive and function.handler == package.handler)
+    return package.name in function.names or (is_distinctive and function.handler == package.handler)
 
 
 def _is_another(function: Deployed, package: Package, description: ReadDescription) -> bool:
     """Return whether another function than *function* has the name of *package* in *description*."""
-    return package.name in description.names and package.name not in names_of(function)
+    return package.name in description.names and package.name not in function.names
 
 
 def configured_function(function: Deployed, inspection: Inspection) -> Function | None:
@@ -105,10 +100,3 @@ def configured_function(function: Deployed, inspection: Inspection) -> Function 
     names = [package.name for package in inspection.builds[0].packages if _is_named(function, package)]
     known = [each for each in inspection.service.functions if each.name in names]
     return next((each for each in known if each.name == function.name), known[0] if len(known) == 1 else None)
-
-
-def _is_copy(path: Path, output: Path, size: int, sha256: str | None) -> bool:
-    """Return whether the file *path* is the zip *output* that lamina wrote, or a copy of it."""
-    if os.path.realpath(path) == os.path.realpath(output):
-        return True
-    return path.is_file() and path.stat().st_size == size and file_sha256(path) == sha256

@@ -7,10 +7,13 @@ depends on the deployment is ``None``, and `TemplateFunction.unknown` has the re
 
 from __future__ import annotations
 
+import re
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.core.names import valid_function_name
 from lamina.project.functions import setting
 
 if TYPE_CHECKING:
@@ -160,6 +163,12 @@ class Deployed:
     def label(self) -> str:
         """The name for messages."""
         return self.construct or self.name
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names under which the function can be configured."""
+        construct = re.sub(r"[^A-Za-z0-9_-]", "", (self.construct or "").rpartition("/")[2])
+        return frozenset({self.name, valid_function_name(self.name), construct} - {""})
 
 
 @frozen
