@@ -391,6 +391,45 @@ class TestDiff:
             "  - B = a.handler\n"
         )
 
+    @pytest.mark.parametrize("tool", ["sam", "serverless", "terraform"])
+    def test_deployed_zips(self, tmp_path: Path, tool: str, capsys: pytest.CaptureFixture[str]) -> None:
+        """A function that deploys a zip which lamina writes is the configured one with its name. New names and handlers are shown."""
+        names = {"a": "a.handler", "b": "a.handler", "c": "x.handler"}
+        zips = {name: f".lamina/functions/{name}.zip" for name in names}
+        files = {
+            "sam": {
+                "template.yaml": sam(*(function(f"F{each}", CodeUri=zips[each], Handler=names[each]) for each in names))
+            },
+            "serverless": {
+                "serverless.yml": "service: s\nprovider: {name: aws, runtime: python3.13}\nfunctions:\n"
+                + "".join(
+                    f"  F{each}: {{handler: {names[each]}, package: {{artifact: {zips[each]}}}}}\n" for each in names
+                )
+            },
+            "terraform": {
+                "main.tf": "".join(
+                    f'resource "aws_lambda_function" "F{each}" {{\n  filename = "{zips[each]}"\n  handler = "{names[each]}"\n'
+                    '  runtime = "python3.13"\n}\n'
+                    for each in names
+                )
+            },
+        }[tool]
+        functions = '[functions]\na = "a.handler"\nb = "b.handler"\nold = "a.handler"\n'
+        head = 'runtime = "python3.13"\narchitecture = "x86_64"\nsource = ["src/*"]\n'
+        root = grow(tmp_path, {**FILES, **files, "lamina.toml": f"{head}{functions}"})
+
+        assert main(["init", "--diff", "--project", str(root)]) == 1
+        out, err = capsys.readouterr()
+        assert [
+            "lamina.toml",
+            "  ~ b: handler b.handler → a.handler",
+            "  + c = x.handler",
+            "  - old = a.handler",
+        ] == [line.partition(" (")[0] for line in out.splitlines()]
+        assert "skipped" not in err
+        grow(root, {"lamina.toml": f"{head}[functions]\na = 'a.handler'\nb = 'a.handler'\nc = 'x.handler'\n"})
+        assert main(["init", "--diff", "--project", str(root)]) == 0
+
     def test_values_of_the_user(self, tmp_path: Path) -> None:
         """A runtime or an architecture that no template sets is not compared."""
         template = sam(function("A", Runtime={"Ref": "R"})) + "Parameters: {R: {Type: String}}\n"

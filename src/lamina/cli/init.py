@@ -13,9 +13,10 @@ from lamina.core.text import from_here, json_text
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from lamina.pipeline.proposal.values import Proposal, ProposedService
+    from lamina.project.templates.types import Skipped
 
 HELP = (
     "Create a configuration from what the repository already says: read the functions from SAM, CloudFormation, serverless.yml, "
@@ -139,7 +140,7 @@ def _service_notes(service: ProposedService) -> Iterator[str]:
 
 def _repository_notes(proposal: Proposal) -> Iterator[str]:
     yield from proposal.notes
-    yield from _skipped_notes(proposal)
+    yield from _skipped_notes(proposal.skipped)
     for translation in proposal.translations:
         written = ", ".join(f"`{key}`" for key, _ in translation.configuration)
         replacement = f"translated to {written}" if written else translation.replacement
@@ -148,9 +149,9 @@ def _repository_notes(proposal: Proposal) -> Iterator[str]:
         yield f"`{directory.relative_to(proposal.root).as_posix()}` is already configured and stays as it is"
 
 
-def _skipped_notes(proposal: Proposal) -> Iterator[str]:
+def _skipped_notes(skipped_parts: Iterable[Skipped]) -> Iterator[str]:
     reasons: dict[str, list[str]] = {}
-    for skipped in proposal.skipped:
+    for skipped in skipped_parts:
         reasons.setdefault(skipped.reason, []).append(f"`{skipped.name}` ({skipped.origin})")
     yield from (f"skipped {', '.join(names)}: {reason}" for reason, names in reasons.items())
 
@@ -270,6 +271,7 @@ def _show_changes(proposal: Proposal, console: Console, *, as_json: bool) -> int
     for service in proposal.services:
         if not is_service(service.directory):
             console.note(f"`{service.directory}` is not configured; run `lamina init` to add it")
-    for note in _skipped_notes(proposal):
+    built = {deployed.origin for service in proposal.services for _, deployed in service.built}
+    for note in _skipped_notes(each for each in proposal.skipped if each.origin not in built):
         console.note(note)
     return 1 if different or len(rows) < len(proposal.services) else 0

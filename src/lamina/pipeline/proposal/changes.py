@@ -35,7 +35,8 @@ def _changes(values: Mapping[str, Any], proposed: ProposedService, skipped: Coll
         # The builds read the functions from the template.
         return
     known = {name: each if isinstance(each, dict) else {"handler": each} for name, each in functions.items()}
-    described = [function for function in proposed.functions if function.is_described]
+    deployed = {each.origin for _, each in proposed.built}
+    described = [each for each in proposed.functions if each.is_described and each.origin not in deployed]
     for function in described:
         if function.name not in known:
             yield f"+ {function.name} = {function.handler} ({function.origin})"
@@ -43,9 +44,20 @@ def _changes(values: Mapping[str, Any], proposed: ProposedService, skipped: Coll
         row = {"source": values.get("source", []), **known[function.name]}
         for name, before, after in (*_settings(row, function), *_layer_arns(row, function)):
             yield f"~ {function.name}: {name} {before} → {after} ({function.origin})"
-    names = {*skipped, *(function.name for function in described)}
-    if described:
+    yield from _built(known, proposed)
+    names = {*skipped, *(function.name for function in described), *(name for name, _ in proposed.built)}
+    if described or proposed.built:
         yield from (f"- {name} = {row.get('handler')}" for name, row in known.items() if name not in names)
+
+
+def _built(known: Mapping[str, Mapping[str, Any]], proposed: ProposedService) -> Iterator[str]:
+    """Yield a line for each zip in a template that the configuration does not make, or makes for another handler."""
+    for name, deployed in proposed.built:
+        handler = known.get(name, {}).get("handler")
+        if name not in known:
+            yield f"+ {name} = {deployed.handler} ({deployed.origin})"
+        elif deployed.handler not in {None, handler}:
+            yield f"~ {name}: handler {handler} → {deployed.handler} ({deployed.origin})"
 
 
 def _new_layers(values: Mapping[str, Any], proposed: ProposedService) -> Iterator[str]:

@@ -19,6 +19,7 @@ from lamina.pipeline.proposal.locking import named_like, propose_lock
 from lamina.pipeline.proposal.runtime import choose_architecture, choose_runtime
 from lamina.pipeline.proposal.services import ServiceGroup, absolute, group_handlers, group_templates
 from lamina.pipeline.proposal.values import Proposal, ProposedFunction, ProposedService
+from lamina.pipeline.report import OUTPUT_DIRECTORY
 from lamina.project.external import allowed_layer, is_layer_version, may_be_own
 from lamina.project.file import configures
 from lamina.project.functions import setting
@@ -33,11 +34,11 @@ from lamina.project.templates.types import Origin, Skipped, Stated
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from lamina.core.store import Store
     from lamina.project.discovery import Handler
-    from lamina.project.templates.types import Template, TemplateFunction, Translation
+    from lamina.project.templates.types import Deployed, Template, TemplateFunction, Translation
 
 _PYPROJECT = "pyproject.toml"
 _STANDALONE = "lamina.toml"
@@ -225,6 +226,7 @@ def _service(
             lock=lock,
             settings=_settings(translations),
             external=_external(functions, group.directory, templates),
+            built=tuple(_built(group.directory, templates)),
             notes=tuple(_notes(group, functions)),
         ),
         skipped,
@@ -365,6 +367,17 @@ def _external(
         if is_layer_version(each.value) and not may_be_own(each.value) and allowed_layer(layer, "") is not None:
             found.setdefault(layer, each)
     return tuple(found.values())
+
+
+def _built(directory: str, templates: Iterable[Template]) -> Iterator[tuple[str, Deployed]]:
+    """Yield the functions of *templates* that deploy a zip which lamina writes for the service in *directory*, each with the zip's name."""
+    for template in templates:
+        for deployed in template.deployed:
+            path = PurePosixPath(deployed.content or "")
+            parts = path.relative_to(directory).parts if path.is_relative_to(directory) else ()
+            # Targets other than the first have a directory of their own in between.
+            if parts[:1] == (OUTPUT_DIRECTORY,) and parts[-2:-1] == ("functions",) and path.suffix == ".zip":
+                yield path.stem, deployed
 
 
 def _notes(group: ServiceGroup, functions: Sequence[ProposedFunction]) -> list[str]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from lamina.core.target import Target
     from lamina.pipeline.proposal.runtime import Decision
-    from lamina.project.templates.types import Origin, Skipped, Stated, Translation
+    from lamina.project.templates.types import Deployed, Origin, Skipped, Stated, Translation
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,6 +69,8 @@ class ProposedService:
     """Further keys of ``[tool.lamina]`` that translate settings of other tools."""
     external: tuple[Stated, ...] = ()
     """The ARNs of layers of other accounts in the templates, with their places; each layer once."""
+    built: tuple[tuple[str, Deployed], ...] = ()
+    """The functions of templates that deploy a zip of the service's output directory already, each with the name of the zip."""
     notes: tuple[str, ...] = ()
     """What the user should know about this service, one sentence each."""
 
