@@ -12,6 +12,7 @@ from lamina.cli.main import main
 from lamina.core.store import Store
 from lamina.core.values import Finding, Severity
 from lamina.pipeline import build as pipeline
+from lamina.pipeline.checks.rules import rules
 from services import Service, make_service
 
 if TYPE_CHECKING:
@@ -84,6 +85,26 @@ def test_once(check: Check, broken: Service, name: str, lines: int) -> None:
 
     assert (1, True, lines) == (code, "absent_module" in out, len(err.splitlines()))
     assert all(line.startswith("1 error, 0 warnings, 0 notes (") for line in err.splitlines())
+
+
+def test_explain(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--explain` shows one rule or lists all of them, outside a service too, and names the nearest rule for an unknown one."""
+    monkeypatch.chdir(tmp_path)
+
+    assert main(["check", "--explain", "little-headroom"]) == 0
+    assert capsys.readouterr().out == (
+        "warning  little-headroom\n"
+        "  reported if: Less than 5 % of the unzipped limit is left\n"
+        "  fix: Look at the largest distributions now, before a deployment fails\n"
+        "  documentation: docs/reference/rules.md#limits\n"
+    )
+    assert main(["check", "--explain"]) == 0
+    assert [rule.name for rule in rules()] == [line.split()[1] for line in capsys.readouterr().out.splitlines()]
+    assert main(["check", "--explain", "missing-import", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rules"]
+    assert ("missing-import", "error", "modules") == (row["name"], row["severity"], row["family"])
+    assert main(["check", "--explain", "missing-imprt"]) == 2
+    assert "unknown rule `missing-imprt` (did you mean `missing-import`?)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("least", "code"), [("error", 0), ("warning", 1), ("note", 1), ("never", 0)])

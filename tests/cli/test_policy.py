@@ -97,7 +97,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return dict(json.loads(capsys.readouterr().out))
 
 
-@pytest.mark.parametrize("words", [[], ["--scp"], ["--iam"]])
+@pytest.mark.parametrize("words", [[], ["--iam"]])
 @pytest.mark.parametrize("action", ["lambda:CreateFunction", "lambda:UpdateFunctionConfiguration"])
 def test_policy_decides_as_the_configuration(
     words: list[str], action: str, project: Path, capsys: pytest.CaptureFixture[str]

@@ -122,7 +122,6 @@ def _entries(inspection: Inspection, found: Sequence[Finding], locator: Locator)
             fact = f"`ignore` names `{entry.rule}`, whose errors cannot be hidden; correct them, and remove the entry"
             yield warning("ignore-error", None, fact, **place)
         elif has_errors and entry.reason is None:
-            effect = "hides errors" if hides_errors(entry) else "hides no errors, because it is given"
-            cure = f'write `{{ rule = "{entry.rule}", reason = "…" }}` instead'
-            fact = f"`ignore` names `{entry.rule}` and {effect} without a reason; {cure}"
+            hidden = "errors" if hides_errors(entry) else "no errors"
+            fact = f'`ignore` hides {hidden} of `{entry.rule}` without a reason; write `{{ rule = "{entry.rule}", reason = "…" }}` instead'
             yield warning("ignore-reason", None, fact, **place)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from lamina.cli.console import Console
 
 HELP = (
-    "Build the service, then look into its layers and packages, its deploy descriptions and, on request, a virtual environment. "
-    "The findings have the rules of the documentation. At the root of a workspace, check all services."
+    "Build the service, then examine its layers, packages and deploy descriptions and, on request, a virtual environment. "
+    "At the root of a workspace, check all services."
 )
 EXAMPLE = """\
 examples:
@@ -24,6 +24,7 @@ examples:
   lamina check --venv                                 # also compare `.venv` with the layers
   lamina check --base main                            # also compare sizes with a git revision
   lamina check --format sarif --output lamina.sarif   # write a report for code scanning
+  lamina check --explain missing-import               # show what a rule reports, and how to fix it
 """
 PAGE = "how-to/check.md"
 _FORMATS = ("text", "json", "sarif", "markdown", "github")
@@ -61,6 +62,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SEVERITY",
         help="exit with 1 for findings from this severity on: error, warning, note or never (default: error)",
     )
+    parser.add_argument(
+        "--explain",
+        nargs="?",
+        const="",
+        metavar="RULE",
+        help="show what a rule reports and how to fix it, or list all rules, and check nothing",
+    )
     parser.add_argument("--no-build", action="store_true", help="check the last build even if the sources have changed")
     add_build(parser)
 
@@ -69,8 +77,10 @@ def run(arguments: argparse.Namespace) -> int:
     """
     Check the service, or all services of the workspace, and show the report. Return 1 if a finding is as severe as ``--fail-on`` says.
 
-    If services of a workspace cannot be checked, return the highest exit code of their errors instead.
+    If services of a workspace cannot be checked, return the highest exit code of their errors instead. With ``--explain``, check nothing.
     """
+    if arguments.explain is not None:
+        return _explain(arguments)
     from lamina.audit.formats import render
     from lamina.cli.console import Console, emit_visible
     from lamina.core.values import Severity
@@ -97,6 +107,31 @@ def run(arguments: argparse.Namespace) -> int:
         _show(report, console, findings)
     least = None if arguments.fail_on == "never" else Severity(arguments.fail_on)
     return max((int(report.fails(least)), *(each.error.exit_code for each in report.failures)))
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    """Print the rule that ``--explain`` names, or the names of all rules. Raises `UsageError` if there is no such rule."""
+    from lamina.cli.console import emit, emit_json
+    from lamina.cli.main import DOCUMENTATION
+    from lamina.core.errors import UsageError
+    from lamina.core.frozen import as_dict
+    from lamina.pipeline.checks.rules import rules, unlinked
+    from lamina.project.table import did_you_mean
+
+    name = arguments.explain
+    shown = [rule for rule in rules() if name in {"", rule.name}]
+    if not shown:
+        near = did_you_mean(name, [rule.name for rule in rules()])
+        raise UsageError(f"unknown rule `{name}`{near}", hint="list the rules: `lamina check --explain`")
+    if arguments.json:
+        emit_json({"version": "1", "rules": [as_dict(rule) | {"severity": rule.severity.value} for rule in shown]})
+        return 0
+    for rule in shown:
+        emit(f"{rule.severity.value:8} {rule.name}")
+        if name:
+            emit(f"  reported if: {unlinked(rule.cause)}\n  fix: {unlinked(rule.cure)}")
+            emit(f"  documentation: {DOCUMENTATION}reference/rules.md#{rule.section}")
+    return 0
 
 
 def _format(arguments: argparse.Namespace) -> str:

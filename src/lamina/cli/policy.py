@@ -32,12 +32,10 @@ _ACCOUNT = re.compile("[0-9]{12}")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina policy`` to *parser*."""
     parser.add_argument("kind", choices=("layers",), help="what the policy is about")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--scp", action="store_true", help="print a service control policy for an organisation (default)")
-    form.add_argument(
+    parser.add_argument(
         "--iam",
         action="store_true",
-        help="print a policy for an identity, which also permits to use the allowed layers",
+        help="print a policy for an identity, which also permits to use the allowed layers (default: a service control policy)",
     )
     parser.add_argument(
         "--account",

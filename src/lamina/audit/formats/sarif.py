@@ -16,7 +16,7 @@ from lamina import __version__
 from lamina.audit.report import PAGE
 from lamina.core.text import json_text
 from lamina.core.values import Severity
-from lamina.pipeline.checks.rules import rules
+from lamina.pipeline.checks.rules import rules, unlinked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -57,7 +57,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "fullDescription": {"text": f"{_plain(rule.cause)}."},
         "help": {
             "text": f"{_plain(rule.cure)}. See {page}.",
-            "markdown": f"{_unlinked(rule.cause)}.\n\n**Fix:** {_unlinked(rule.cure)}.\n\nSee `{page}`.",
+            "markdown": f"{unlinked(rule.cause)}.\n\n**Fix:** {unlinked(rule.cure)}.\n\nSee `{page}`.",
         },
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {"tags": ["aws-lambda", rule.family]},
@@ -111,13 +111,8 @@ def _identity(row: ReportedFinding) -> str:
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def _unlinked(text: str) -> str:
-    """Return the Markdown *text* without links, which are relative to the documentation."""
-    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
-
-
 def _plain(text: str) -> str:
-    return _unlinked(text).replace("`", "")
+    return unlinked(text).replace("`", "")
 
 
 def _first_sentence(text: str) -> str:

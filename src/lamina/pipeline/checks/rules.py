@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 
 from lamina.core.frozen import frozen
@@ -57,3 +58,8 @@ def rules() -> tuple[Rule, ...]:
 def find_rule(name: str) -> Rule | None:
     """Return the rule *name*, or ``None`` if there is none."""
     return next((rule for rule in rules() if rule.name == name), None)
+
+
+def unlinked(text: str) -> str:
+    """Return the Markdown *text* of a rule without links, which are relative to the page of the rules."""
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", text)
