@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lamina.audit.cures import Cures
 from lamina.audit.families import environment
 from lamina.audit.inspection import Inspection
 from lamina.core.errors import ConfigError
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
+from lamina.lock.types import LockFile
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
 from services import Service
@@ -137,8 +139,9 @@ def test_files(desk: Desk) -> None:
         (
             "environment-file",
             (
-                "3 files of `alpha` 1.0 in `.venv` differ from the wheel: `alpha/a.py`, `alpha/b.py`, `alpha/d.py`; install it "
-                "again: `uv pip install --python .venv --no-deps --reinstall alpha==1.0`"
+                "3 files of `alpha` 1.0 in `.venv` are not as in the wheel: changed: `alpha/a.py`; missing: `alpha/b.py`; "
+                "not in the wheel: `alpha/d.py`; install it again: "
+                "`uv pip install --python .venv --requirement pylock.toml --reinstall-package alpha`"
             ),
         )
     ] == desk.messages()
@@ -189,7 +192,7 @@ def test_another_platform(desk: Desk) -> None:
 
     assert [explained] == before
     assert ["environment-file", "environment-explained"] == [rule for rule, _ in after]
-    assert "1 file of `native` 1.0 in `.venv` differs from the wheel: `native/a.py`" in after[0][1]
+    assert "1 file of `native` 1.0 in `.venv` is not as in the wheel: changed: `native/a.py`" in after[0][1]
 
 
 def test_another_python(desk: Desk) -> None:
@@ -209,6 +212,7 @@ def test_another_python(desk: Desk) -> None:
 def test_markers(desk: Desk) -> None:
     """A distribution whose marker is false in the environment is explained, and so is one that is locked for others only."""
     desk.python = "3.12"
+    desk.service.settings["ignore"] = '[{ rule = "environment-python", reason = "a test" }]'
     desk.service.add("new", "1.0")
     old = desk.service.add("old", "1.0")
     desk.service.markers = {"new": "python_version >= '3.13'", "old": "python_version < '3.13'"}
@@ -311,6 +315,26 @@ def test_no_environment(desk: Desk) -> None:
     assert "it has no `site-packages`" in str(caught.value)
 
 
+def test_no_environment_anywhere(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without an environment, the finding says where lamina searched, and has the command that creates one."""
+    desk.service.add("alpha", "1.0")
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    (desk.service.root / ".git").mkdir(parents=True)
+
+    assert [
+        (
+            "environment-missing",
+            (
+                "there is no virtual environment `.venv`, nor `.venv` in a parent directory, and none is active; create one: "
+                "`uv venv --python 3.13 .venv`"
+            ),
+        )
+    ] == desk.messages()
+    with pytest.raises(ConfigError, match=r"^the environment `.*/missing` does not exist$"):
+        desk.check(desk.service.root / "missing")
+
+
 def test_environment_of_the_workspace(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without an own `.venv`, that of a parent directory is compared, and else the active one."""
     alpha = desk.service.add("alpha", "1.1")
@@ -335,3 +359,74 @@ def test_system_packages(desk: Desk) -> None:
     [(rule, message)] = desk.messages()
     assert rule == "environment-extra"
     assert message.endswith("create it again without `--system-site-packages`")
+
+
+def test_hostile_numbers(desk: Desk) -> None:
+    """Numbers of any length and hashes of any name in the files of an environment are no error of lamina."""
+    alpha = desk.service.add("alpha", "1.0", {"alpha/a.py": "x = 1\n"})
+    desk.create(alpha)
+    (desk.venv / "pyvenv.cfg").write_text(f"version = {'9' * 5000}.1\nversion_info = 3.13.{'9' * 5000}\n")
+    info = desk.site / "alpha-1.0.dist-info"
+    (info / "WHEEL").write_text("Tag: cp313-cp313-macosx_11_0_arm64\n")
+    (info / "RECORD").write_text(
+        f"alpha/a.py,shake_128=AAAA,6\nalpha/b.py,sha1=AAAA,6\nalpha/c.py,sha256=A,{'9' * 5000}\n"
+    )
+    (desk.site / "alpha/c.py").touch()
+
+    assert ["environment-file", "environment-explained"] == [each.rule for each in desk.check()]
+
+
+def test_hostile_names(desk: Desk) -> None:
+    """A name of any length is not quoted, and a distribution with two metadata directories is one."""
+    desk.create(desk.service.add("alpha", "1.0"))
+    for directory, name in [("a-1.dist-info", "x" * 3_000_000), ("b-1.dist-info", "extra"), ("c-1.dist-info", "extra")]:
+        (desk.site / directory).mkdir()
+        (desk.site / directory / "METADATA").write_text(f"Name: {name}\nVersion: 1\n\n")
+
+    (finding,) = desk.check()
+    assert finding.message.startswith("`extra` is in `")
+
+
+def test_another_build(desk: Desk) -> None:
+    """If the metadata is that of another build for the same platform, the other files must be those of the layer nevertheless."""
+    alpha = desk.service.add("alpha", "1.0", {"alpha/a.py": "x = 1\n", "alpha/data.json": "{}"})
+    desk.create(alpha)
+    wheel = desk.site / "alpha-1.0.dist-info/WHEEL"
+    wheel.write_text(wheel.read_text() + "Build: 2\n")
+    (desk.site / "alpha-1.0.dist-info/RECORD").write_text("alpha/a.py,,\nalpha/data.json,,\n")
+    before = [each.rule for each in desk.check()]
+    (desk.site / "alpha/data.json").write_text("[]")
+    (found, _) = desk.check()
+
+    assert ["environment-explained"] == before
+    assert "1 file of `alpha` 1.0 in `" in found.message
+    assert "changed: `alpha/data.json`; " in found.message
+
+
+def test_many_distributions(desk: Desk) -> None:
+    """The requirements of the installed distributions are read once, not once for each that is not locked."""
+    desk.create(desk.service.add("alpha", "1.0"))
+    for number in range(300):
+        directory = desk.site / f"extra{number}-1.dist-info"
+        directory.mkdir()
+        requires = "".join(f"Requires-Dist: extra{each}\n" for each in range(100))
+        (directory / "METADATA").write_text(f"Name: extra{number}\nVersion: 1\n{requires}\n")
+
+    (finding,) = desk.check()
+    assert finding.message.startswith("`extra0`, `extra1`, `extra10`, ")
+    assert " and 280 more are in `" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("lock", "command"),
+    [
+        ("uv.lock", "uv sync --reinstall-package alpha"),
+        ("poetry.lock", "uv pip uninstall --python .venv alpha && poetry sync"),
+        ("pylock.toml", "uv pip install --python .venv --requirement pylock.toml --reinstall-package alpha"),
+    ],
+)
+def test_installing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str, command: str) -> None:
+    """The command installs from the lock file, whose indexes and hashes another command would not know."""
+    monkeypatch.chdir(tmp_path)
+
+    assert command == Cures(LockFile(kind=lock, path=tmp_path / lock, project=tmp_path), (), ".venv").reinstall("alpha")

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 # Case does not matter in the names of headers. pip takes every version whose first number is 1.
 _FORMAT = re.compile(rb"^Wheel-Version:[ \t]*1(?:\.[0-9]+)*[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _SHOWN_PROBLEMS = 20
-_ALGORITHMS = ("sha256", "sha384", "sha512")
+ALGORITHMS = ("sha256", "sha384", "sha512")
+"""The hashes that a RECORD may have."""
 # A signature cannot be listed in the file that it signs.
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 # A RECORD with the maximum number of files in a layer has 10 MB.
@@ -112,7 +113,7 @@ def differences(wheel: WheelArchive) -> Iterator[str]:
 
 def _digest(row: RecordRow | None) -> hashlib._Hash | None:
     algorithm = row.digest.partition("=")[0].lower() if row is not None else ""
-    return hashlib.new(algorithm) if algorithm in _ALGORITHMS else None
+    return hashlib.new(algorithm) if algorithm in ALGORITHMS else None
 
 
 def _problem(path: str, row: RecordRow | None, digest: hashlib._Hash | None) -> str | None:

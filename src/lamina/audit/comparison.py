@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import os
-import shlex
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.record import RecordRow
 from lamina.archive.segment import Recipe
 from lamina.archive.wheel import same_version
+from lamina.audit.cures import Cures
 from lamina.audit.explanation import Explanation
 from lamina.audit.parts import examined
 from lamina.audit.venv import InstalledEnvironment, record_rows
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX, printable
 from lamina.core.text import count, from_here
-from lamina.lock.commands import located
-from lamina.pipeline.checks.common import error, note, owner_of, warning
+from lamina.lock import formats
+from lamina.pipeline.checks.common import error, listed, note, owner_of, warning
+from lamina.pipeline.checks.ignoring import ignoring
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,16 +30,15 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 _DEFAULT = ".venv"
-_SHOWN = 20
+_named = partial(listed, most=20)
+"""Returns names in backticks: more than in other findings, because each of them may need a decision."""
 _UNKNOWN_VERSION = "dynamic"
 """The version of a distribution that lamina built, if nothing stated it before the build."""
-_SYNC = {"poetry.lock": "poetry sync", "pdm.lock": "pdm sync --clean", "Pipfile.lock": "pipenv sync --dev"}
-"""The command that makes an environment fit the lock, for the tools without options for groups and extras."""
 
 
-def _located(asked: Path) -> Path:
+def _located(asked: Path) -> Path | None:
     """
-    Return the environment *asked* for. If it is ``.venv`` and missing, return that of a parent directory, or the active one.
+    Return the environment *asked* for. If it is ``.venv`` and missing, return that of a parent directory, or the active one, or ``None``.
 
     In a workspace, uv creates one environment at its root. Other tools create it elsewhere, and activate it.
     """
@@ -50,7 +50,7 @@ def _located(asked: Path) -> Path:
         if (directory / ".git").exists():
             break
     active = os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX")
-    return Path(active) if active else asked
+    return Path(active) if active else None
 
 
 class _Records:
@@ -88,19 +88,48 @@ class _Expected:
         """Whether lamina built the wheel, so that another build of the same source has other native files."""
         return not self.distribution.artifact.endswith(".whl")
 
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags of the wheel; none if lamina built it."""
+        from packaging.utils import parse_wheel_filename
+
+        return (
+            frozenset()
+            if self.is_from_source
+            else frozenset(map(str, parse_wheel_filename(self.distribution.artifact)[3]))
+        )
+
 
 def compare(inspection: Inspection, asked: Path) -> Iterator[Finding]:
     """Yield how the environment *asked* for differs from the layers. Raises the errors of `lamina.audit.families.environment.check`."""
-    return _Comparison(inspection, InstalledEnvironment(_located(asked))).findings()
+    place = _located(asked)
+    if place is not None:
+        return _Comparison(inspection, InstalledEnvironment(place)).findings()
+    return iter((_no_environment(inspection, printable(from_here(asked))),))
+
+
+def _no_environment(inspection: Inspection, shown: str) -> Finding:
+    service, target = inspection.service, inspection.builds[0].target
+    cures = Cures(formats.find(service.root, service.lock, target=target), service.layers, shown)
+    return error(
+        "environment-missing",
+        shown,
+        f"there is no virtual environment `{shown}`, nor `{_DEFAULT}` in a parent directory, and none is active; "
+        f"create one: `{cures.create(target.python)}`",
+    )
 
 
 class _Comparison:
     def __init__(self, inspection: Inspection, environment: InstalledEnvironment) -> None:
         self._service = inspection.service
+        self._today = inspection.today
         self._environment = environment
         self._shown = printable(from_here(environment.path))
         self._build = _fitting(inspection.builds, environment)
-        self._explanation = Explanation(self._service, self._build.target, environment.python)
+        self._explanation = Explanation(
+            self._service, self._build.target, environment.python, lambda: environment.distributions
+        )
+        self._cures = Cures(self._explanation.lock_file, self._service.layers, self._shown)
         self._expected: dict[str, list[_Expected]] = {}
         for layer in self._build.layers:
             for each in _of_layer(layer, self._service, inspection):
@@ -109,7 +138,18 @@ class _Comparison:
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings. Those that something explains share the last one, a note."""
-        yield from self._python()
+        if (python := self._python()) is not None:
+            yield python
+            # Creating the environment again corrects the other differences, too. Their cures would fill the wrong one.
+            if ignoring(python, self._service.ignore, today=self._today) is None:
+                return
+        if self._environment.has_system_packages:
+            yield warning(
+                "environment-extra",
+                self._shown,
+                f"code in `{self._shown}` can import the packages of the system's Python, which Lambda does not have; "
+                "create it again without `--system-site-packages`",
+            )
         for installed in self._environment.distributions:
             if installed.name in self._expected:
                 yield from self._distribution(self._expected[installed.name], installed)
@@ -124,26 +164,16 @@ class _Comparison:
     def _explain(self, reason: str, name: str) -> None:
         self._explained.setdefault(reason, {})[name] = None
 
-    def _python(self) -> Iterator[Finding]:
+    def _python(self) -> Finding | None:
         python, target = self._environment.python, self._build.target
-        if python is not None and python != target.python:
-            wanted = f"{target.python[0]}.{target.python[1]}"
-            command = f"uv venv --clear --python {wanted} {shlex.quote(self._shown)}"
-            if self._has_uv_lock:
-                command = self._located(f"uv sync --python {wanted}{self._selection}")
-            yield error(
-                "environment-python",
-                self._shown,
-                f"`{self._shown}` has Python {python[0]}.{python[1]}, but the runtime is `{target.runtime}`; "
-                f"create it again: `{command}`",
-            )
-        if self._environment.has_system_packages:
-            yield warning(
-                "environment-extra",
-                self._shown,
-                f"code in `{self._shown}` can import the packages of the system's Python, which Lambda does not have; "
-                "create it again without `--system-site-packages`",
-            )
+        if python is None or python == target.python:
+            return None
+        return error(
+            "environment-python",
+            self._shown,
+            f"`{self._shown}` has Python {python[0]}.{python[1]}, but the runtime is `{target.runtime}`; "
+            f"create it again: `{self._cures.create(target.python, options=' --clear')}`",
+        )
 
     def _distribution(self, expected: Sequence[_Expected], installed: InstalledDistribution) -> Iterator[Finding]:
         """Yield how *installed* differs from the distributions of the same name in the layers."""
@@ -157,19 +187,25 @@ class _Comparison:
                 "environment-version",
                 installed.name,
                 f"`{installed.name}` {installed.version} is in `{self._shown}`, but {version} in the layers ({layers}); "
-                f"run `{self._sync}`",
+                f"run `{self._cures.sync}`",
             )
         same = next((each for each in expected if each not in other), None)
         if same is not None and installed.installer == "conda":
             self._explain("from conda, so only the version is compared", installed.name)
         elif same is not None and (different := sorted(self._differing(same, installed))):
+            kinds: dict[str, list[str]] = {"changed": [], "missing": [], "not in the wheel": []}
+            for path in different:
+                present = os.path.lexists(self._environment.path_of(path))
+                is_known = path in same.record or (installed.record or {})[path].digest
+                kind = "missing" if not present else "changed" if is_known else "not in the wheel"
+                kinds[kind].append(printable(path))
+            what = "; ".join(f"{kind}: {_named(paths)}" for kind, paths in kinds.items() if paths)
             yield error(
                 "environment-file",
                 installed.name,
                 f"{count(len(different), 'file')} of `{installed.name}` {installed.version} in `{self._shown}` "
-                f"{'differs' if len(different) == 1 else 'differ'} from the wheel: "
-                f"{_named([printable(path) for path in different])}; "
-                f"install it again: `{self._reinstall(installed)}`",
+                f"{'is' if len(different) == 1 else 'are'} not as in the wheel: {what}; "
+                f"install it again: `{self._cures.reinstall(installed.name)}`",
             )
 
     def _differing(self, expected: _Expected, installed: InstalledDistribution) -> set[str]:
@@ -182,10 +218,13 @@ class _Comparison:
             reason = "built from source" if expected.is_from_source else "from a wheel of another platform or build"
             self._explain(f"{reason}, so native and generated files differ", installed.name)
             source = {path: row for path, row in reference.items() if path.endswith(".py")}
+            # Another build of a wheel for the same platform has other metadata only.
+            same = {} if expected.tags != self._environment.tags(installed) else _without_metadata(reference)
             # Without a RECORD, only the sources are known.
             reference = {path: row for path, row in record.items() if row.digest} or source
             if expected.is_from_source:
                 reference |= {path: row for path, row in source.items() if path in reference}
+            reference |= same
             return {path for path, row in reference.items() if not self._environment.matches(path, row)}
         added = [path for path in record if path not in expected.record and not _is_of_installer(path)]
         if any(map(expected.excluded, added)):
@@ -210,20 +249,19 @@ class _Comparison:
                 "environment-missing",
                 self._shown,
                 f"{_named(sorted(names))} {'is' if len(names) == 1 else 'are'} in the layers, but not in `{self._shown}`; "
-                f"run `{self._sync}`",
+                f"run `{self._cures.sync}`",
             )
 
     def _extra(self) -> Iterator[Finding]:
-        installed = self._environment.distributions
-        extra = []
-        for each in installed:
+        found: dict[str, None] = {}
+        for each in self._environment.distributions:
             if each.name in self._expected:
                 continue
-            if (reason := self._explanation.of_extra(each, installed)) is None:
-                extra.append(each.name)
+            if (reason := self._explanation.of_extra(each)) is None:
+                found[each.name] = None
             else:
                 self._explain(reason, each.name)
-        if extra:
+        if extra := [*found]:
             yield warning(
                 "environment-extra",
                 self._shown,
@@ -238,41 +276,6 @@ class _Comparison:
                 f"no distribution in `{self._shown}` installed {_named(foreign)}, so code that imports {_them(foreign)} works "
                 f"only here; delete {_them(foreign)}, or move {_them(foreign)} into your source",
             )
-
-    @property
-    def _has_uv_lock(self) -> bool:
-        return self._explanation.lock_file.kind == "uv.lock"
-
-    @cached_property
-    def _selection(self) -> str:
-        """The options of uv for the groups and extras of the layers."""
-        groups = dict.fromkeys(group for layer in self._service.layers for group in layer.groups)
-        extras = dict.fromkeys(extra for layer in self._service.layers for extra in layer.extras)
-        words = [
-            *(f"--group {shlex.quote(each)}" for each in groups),
-            *(f"--extra {shlex.quote(each)}" for each in extras),
-        ]
-        return "".join(f" {word}" for word in words)
-
-    @cached_property
-    def _sync(self) -> str:
-        """The command that installs what the lock file says."""
-        lock_file = self._explanation.lock_file
-        if self._has_uv_lock:
-            return self._located(f"uv sync{self._selection}")
-        if lock_file.kind in _SYNC:
-            return self._located(_SYNC[lock_file.kind])
-        place = shlex.quote(from_here(lock_file.path))
-        return f"uv pip install --python {shlex.quote(self._shown)} --requirement {place}"
-
-    def _reinstall(self, installed: InstalledDistribution) -> str:
-        if self._has_uv_lock:
-            return self._located(f"uv sync{self._selection} --reinstall-package {installed.name}")
-        options = f"--python {shlex.quote(self._shown)} --no-deps --reinstall"
-        return f"uv pip install {options} {installed.name}=={installed.version}"
-
-    def _located(self, command: str) -> str:
-        return located(command, self._explanation.lock_file.project)
 
 
 def _fitting(builds: Sequence[Build], environment: InstalledEnvironment) -> Build:
@@ -296,6 +299,10 @@ def _of_layer(layer: Layer, service: Service, inspection: Inspection) -> Iterato
         )
 
 
+def _without_metadata(record: Mapping[str, RecordRow]) -> dict[str, RecordRow]:
+    return {path: row for path, row in record.items() if ".dist-info/" not in path}
+
+
 def _is_of_installer(path: str) -> bool:
     """Return whether an installer may have written *path* in addition to the files of a wheel."""
     return path.endswith((".pyc", ".pyo")) or path.partition("/")[0].endswith(".dist-info")
@@ -303,9 +310,3 @@ def _is_of_installer(path: str) -> bool:
 
 def _them(names: Sequence[str]) -> str:
     return "it" if len(names) == 1 else "them"
-
-
-def _named(names: Sequence[str]) -> str:
-    """Return *names* in backticks: more than in other findings, because each of them may need a decision."""
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown

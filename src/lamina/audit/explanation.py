@@ -14,7 +14,7 @@ from lamina.lock.offers import selected_names
 from lamina.pipeline.checks import sdk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from packaging.markers import Environment
     from packaging.requirements import Requirement
@@ -30,9 +30,17 @@ _CREATORS = frozenset({"pip", "setuptools", "wheel"})
 class Explanation:
     """What the lock file and the configuration of a service say about distributions in an environment of this machine."""
 
-    def __init__(self, service: Service, target: Target, python: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        target: Target,
+        python: tuple[int, int] | None,
+        installed: Callable[[], Iterable[InstalledDistribution]],
+    ) -> None:
         """
         Find the lock file of *service*. *python* is the minor version of the environment (default: that of *target*).
+
+        *installed* returns the distributions in the environment.
 
         Raises the errors of `lamina.lock.formats.find`.
         """
@@ -40,10 +48,11 @@ class Explanation:
         self._service = service
         self._target = target
         self._here = _here(target, python)
+        self._installed = installed
 
-    def of_extra(self, distribution: InstalledDistribution, installed: Iterable[InstalledDistribution]) -> str | None:
+    def of_extra(self, distribution: InstalledDistribution) -> str | None:
         """
-        Return why *distribution*, one of *installed*, may be in the environment and not in the layers.
+        Return why *distribution* may be in the environment and not in the layers.
 
         Return ``None`` if nothing explains it. Raises `ConfigError` if ``pyproject.toml`` is invalid.
         """
@@ -54,9 +63,9 @@ class Explanation:
             return "left out by `without`"
         if distribution.is_editable or (service.is_named and name == normalized(service.name)):
             return "your own code"
-        if name in names.locked_names(self.lock_file):
+        if name in self._locked:
             return "locked, but not for the layers"
-        if name in self._for_development(installed):
+        if name in self._for_development:
             return "for development"
         return "of the program that made the environment" if name in _CREATORS else None
 
@@ -77,11 +86,16 @@ class Explanation:
         runtime = next(each for each in runtimes() if each.name == self._target.runtime)
         return frozenset(each.name for each in runtime.preinstalled)
 
-    def _for_development(self, installed: Iterable[InstalledDistribution]) -> frozenset[str]:
+    @cached_property
+    def _locked(self) -> frozenset[str]:
+        return names.locked_names(self.lock_file)
+
+    @cached_property
+    def _for_development(self) -> frozenset[str]:
         """Return the names that groups and extras of the project require, lamina itself, and those that these require in turn."""
         from packaging.requirements import Requirement
 
-        requires = {each.name: [*_requirements(each)] for each in installed}
+        requires = {each.name: [*_requirements(each)] for each in self._installed()}
         found: set[tuple[str, str]] = set()
         waiting = [Requirement("lamina"), *names.optional_requirements(self.lock_file)]
         while waiting:

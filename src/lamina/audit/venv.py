@@ -18,24 +18,25 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.archive.record import RecordRow
+from lamina.archive.record import ALGORITHMS, RecordRow
 from lamina.core.documents import INVALID
 from lamina.core.errors import ConfigError
 from lamina.core.files import open_regular, read_file
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
 from lamina.core.paths import flaw, printable
+from lamina.core.text import from_here
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
-_PYTHON = re.compile(r"^version(?:_info)?\s*=\s*(\d+)\.(\d+)", re.MULTILINE)
+_PYTHON = re.compile(r"^version(?:_info)?\s*=\s*(\d{1,3})\.(\d{1,3})(?!\d)", re.MULTILINE)
 _SYSTEM = re.compile(r"^include-system-site-packages\s*=\s*true\s*$", re.MULTILINE | re.IGNORECASE)
-_LIBRARY = re.compile(r"python(\d+)\.(\d+)t?")
-_CONDA_PYTHON = re.compile(r"python-(\d+)\.(\d+)\.[^-]+-[^-]+\.json")
+_LIBRARY = re.compile(r"python(\d{1,3})\.(\d{1,3})t?")
+_CONDA_PYTHON = re.compile(r"python-(\d{1,3})\.(\d{1,3})\.[^-]+-[^-]+\.json")
 _METADATA_BYTES = 4 << 20
 _RECORD_BYTES = 16 << 20
 _PIECE_BYTES = 1 << 20
@@ -79,8 +80,11 @@ class InstalledEnvironment:
         self.is_conda = (path / "conda-meta").is_dir()
         found = _libraries(path)
         if not found:
+            shown = printable(from_here(path))
             raise ConfigError(
-                f"`{printable(str(path))}` is not an environment of Python: it has no `site-packages`",
+                f"`{shown}` is not an environment of Python: it has no `site-packages`"
+                if path.is_dir()
+                else f"the environment `{shown}` does not exist",
                 hint="create one with your package manager, such as `uv sync`, or pass its directory: `--venv PATH`",
             )
         self.site_packages = found[-1]
@@ -116,6 +120,8 @@ class InstalledEnvironment:
     def matches(self, path: str, row: RecordRow) -> bool:
         """Return whether the content of *path* has the size and the hash of *row*. False for what is missing or unreadable."""
         algorithm, _, expected = row.digest.partition("=")
+        if algorithm not in ALGORITHMS:
+            return False
         try:
             digest = hashlib.new(algorithm)
             with open_regular(self.path_of(path)) as file:
@@ -127,9 +133,9 @@ class InstalledEnvironment:
             return False
         return base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode("ascii") == expected.rstrip("=")
 
-    def has(self, path: str) -> bool:
-        """Return whether the environment has *path* of a layer's ``python/``."""
-        return os.path.lexists(self.path_of(path))
+    def tags(self, distribution: InstalledDistribution) -> frozenset[str]:
+        """Return the tags of the wheel that *distribution* was installed from, as its WHEEL says, such as ``py3-none-any``."""
+        return frozenset(_headers(_text(self.site_packages / distribution.metadata / "WHEEL")).get("tag", ()))
 
     def foreign_modules(self) -> Iterator[str]:
         """

@@ -74,11 +74,11 @@ def note(rule: str, path: str | None, message: str, *, file: str | None = None, 
     return Finding(rule=rule, severity=Severity.NOTE, message=message, path=path, file=file, line=line)
 
 
-def listed(names: Sequence[str]) -> str:
-    """Return *names* in backticks, each once: at most three, followed by the number of further names."""
+def listed(names: Sequence[str], *, most: int = _SHOWN) -> str:
+    """Return *names* in backticks, each once: at most *most*, followed by the number of further names."""
     names = list(dict.fromkeys(names))
-    shown = ", ".join(f"`{name}`" for name in names[:_SHOWN])
-    return f"{shown} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else shown
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
 def owner_of(path: str) -> str:
