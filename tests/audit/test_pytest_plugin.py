@@ -91,6 +91,11 @@ def test_no_project(world: World) -> None:
     assert "ERROR: lamina: " in done.output
     assert "hint: " in done.output
 
+    done = world.pytest("--lamina-venv", "--lamina-project", "nope")
+
+    assert pytest.ExitCode.USAGE_ERROR == done.code
+    assert "ERROR: lamina: the directory `nope` of `--lamina-project` does not exist" in done.output
+
 
 def test_import() -> None:
     """Loading the plugin, as each session of pytest does, loads nothing else of lamina."""

@@ -48,6 +48,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
     asked = config.getoption("--lamina-project")
     project = config.rootpath if asked is None else Path(config.invocation_params.dir, asked)
+    if not project.is_dir():
+        raise pytest.UsageError(f"lamina: the directory `{asked}` of `--lamina-project` does not exist")
     try:
         findings = _findings(project)
     except LaminaError as error:
@@ -88,5 +90,6 @@ def _findings(project: Path) -> tuple[Finding, ...]:
         today=today,
         venv=Path(sys.prefix),
     )
-    found = environment.check(inspection)
+    with store.in_use():
+        found = tuple(environment.check(inspection))
     return tuple(each for each in found if ignoring(each, service.ignore, today=today) is None)
