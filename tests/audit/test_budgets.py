@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from lamina.audit.families import budgets
 from lamina.audit.inspection import Inspection
 from lamina.core.errors import ConfigError
-from lamina.core.reporter import SILENT
+from lamina.core.reporter import SILENT, Silent
 from lamina.core.store import Store
 from lamina.core.values import Severity
 from lamina.pipeline.build import build
@@ -25,6 +26,7 @@ from sourceprojects import git
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lamina.core.reporter import Reporter
     from lamina.core.values import Finding
 
 
@@ -42,7 +44,17 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     return made
 
 
-def _check(service: Service, *, base: str | None = None) -> list[Finding]:
+@dataclass
+class Listener(Silent):
+    """A reporter that records its notes."""
+
+    notes: list[str] = field(default_factory=list)
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+
+def _check(service: Service, *, base: str | None = None, reporter: Reporter = SILENT) -> list[Finding]:
     project = service.write()
     store = Store(project.parent / "store")
     result = build(project, BuildOptions(), store=store)
@@ -53,7 +65,7 @@ def _check(service: Service, *, base: str | None = None) -> list[Finding]:
                 service=result.plan.service,
                 builds=tuple(each.build for each in result.targets),
                 store=store,
-                reporter=SILENT,
+                reporter=reporter,
                 today=dt.date(2026, 11, 28),
                 base=base,
             )
@@ -95,17 +107,16 @@ def test_each_level(service: Service) -> None:
     service.settings |= {"max-unzipped": '"1 B"', "layers": '{ common = { max-unzipped = "1 kB" } }'}
     service.more = {"hello": "max-unzipped = 1000000", "large": "max-growth = 1"}
     found = [(each.message.split(":")[0], each.line) for each in _check(service)]
+    text = (service.root / "pyproject.toml").read_text().splitlines()
 
-    assert [("`large`", None), ("layer `common`", None)] == found
+    assert [("`large`", text.index('max-unzipped = "1 B"') + 1), ("layer `common`", None)] == found
 
+    del service.settings["layers"]
+    service.settings |= {"layers.common.max-unzipped": '"1 kB"'}
+    found = [(each.message.split(":")[0], each.line) for each in _check(service)]
+    text = (service.root / "pyproject.toml").read_text().splitlines()
 
-def test_several_targets(service: Service) -> None:
-    """With several targets, each message has its target, because the sizes differ."""
-    del service.settings["runtime"], service.settings["architecture"]
-    service.settings |= {"targets": '["python3.13-arm64", "python3.12-x86_64"]', "max-unzipped": "9000"}
-
-    found = [each.message.split(":")[0] for each in _check(service)]
-    assert ["`large` for python3.13 on arm64", "`large` for python3.12 on x86_64"] == found
+    assert ("layer `common`", text.index('layers.common.max-unzipped = "1 kB"') + 1) == found[1]
 
 
 def test_growth_since_a_report(service: Service, tmp_path: Path) -> None:
@@ -150,6 +161,43 @@ def test_growth_since_a_revision(service: Service) -> None:
     assert [] == _check(service, base="HEAD")
     assert 1 == len(git(project, "worktree", "list").splitlines())
     assert not (project.parent / "ran").exists()
+
+
+def test_report_of_a_workspace(service: Service, tmp_path: Path) -> None:
+    """The report of a workspace has the service's builds; one that lacks a new or failed service compares nothing."""
+    _check(service)
+    base, listener = tmp_path / "before.json", Listener()
+    row = json.loads((service.root / ".lamina/build.json").read_bytes())
+    other = row | {"service": "other", "functions": []}
+    failed = {"project": "failed", "error": {"kind": "ConfigError"}}
+    base.write_text(json.dumps({"version": "1", "services": [failed, other, row | {"project": "a", "error": {}}]}))
+    service.add("alpha", "1.1", {"alpha.py": "x = 1\n" * 1500})
+    found = _check(service, base=str(base))
+    for services in ([failed], [other, row | {"service": "third"}]):
+        base.write_text(json.dumps({"version": "1", "services": services}))
+        assert [] == _check(service, base=str(base), reporter=listener)
+
+    assert ["grew", "grew"] == [each.rule for each in found]
+    assert [f"sizes are not compared: `{base}` does not have the service `greeter`"] * 2 == listener.notes
+
+
+def test_report_of_another_service(service: Service, tmp_path: Path) -> None:
+    """The report of another service is an error, because everything would have grown."""
+    _check(service)
+    base = tmp_path / "before.json"
+    base.write_text((service.root / ".lamina/build.json").read_text().replace('"greeter"', '"other"'))
+
+    with pytest.raises(ConfigError, match=r"is the build report of `other`, not of `greeter`$"):
+        _check(service, base=str(base))
+
+
+def test_growth_without_a_base(service: Service) -> None:
+    """A limit of the growth, of a service or of a function, is not silently without effect."""
+    listener = Listener()
+    service.more["large"] = 'max-growth = "1 MB"'
+    _check(service, reporter=listener)
+
+    assert ["`max-growth` is not checked without `--base`, such as `lamina check --base main`"] == listener.notes
 
 
 def test_in_a_commit_hook(service: Service) -> None:

@@ -43,11 +43,11 @@ class Locator:
         file, line = self._place(finding.path)
         return replace(finding, file=file, line=line)
 
-    def line(self, key: str, value: str) -> int | None:
+    def line(self, key: str, value: str | None = None) -> int | None:
         """Return the line of the configuration with the string *value* at the dotted *key* or below it, else that of the key."""
         start = self._lines.get(key)
-        if start is None:
-            return None
+        if start is None or value is None:
+            return start
         lines = _text(self._service.inputs[0]).splitlines()
         quoted = (f'"{value}"', f"'{value}'")
         return next((at for at in range(start, len(lines) + 1) if any(each in lines[at - 1] for each in quoted)), start)

@@ -94,9 +94,9 @@ def read_all(project: Path) -> tuple[Build, ...]:
 
 def read_file(path: Path, project: Path) -> tuple[Build, ...]:
     """
-    Return the build for each target in the report *path* of *project*, which may be of another machine, the first target first.
+    Return the build for each target in the report *path*, which may be of another machine, the first target first.
 
-    Nothing proves that lamina wrote it. Raises ConfigError if it is missing, unreadable or has another format version.
+    The report of a workspace has the builds of several services; those that failed are left out. Files are in *project*. Nothing proves that lamina wrote it. Raises ConfigError if it is missing, unreadable or has another format version.
     """
     content = read_bounded(path)
     if content is None:
@@ -106,7 +106,10 @@ def read_file(path: Path, project: Path) -> tuple[Build, ...]:
         )
     try:
         document = json.loads(content)
-        return tuple(_build(each, project) for each in (document, *document.get("other_targets", ())))
+        services = [each for each in document["services"] if "target" in each] if "services" in document else [document]
+        return tuple(
+            _build(each, project) for service in services for each in (service, *service.get("other_targets", ()))
+        )
     except INVALID as error:
         raise _unreadable(path) from error
 

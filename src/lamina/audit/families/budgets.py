@@ -11,24 +11,22 @@ rule             severity  reported if
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from lamina.core.errors import NotInRevisionError
-from lamina.core.files import read_file
+from lamina.audit.location import Locator
+from lamina.core.errors import ConfigError, NotInRevisionError
 from lamina.core.frozen import frozen
-from lamina.core.paths import relative_path
 from lamina.pipeline import report
 from lamina.pipeline.checks.common import error, listed, note
 from lamina.project.budgets import NO_BUDGET, SizeBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lamina.audit.inspection import Inspection
     from lamina.core.values import Build, Distribution, Finding, Layer
-    from lamina.project.service import Service
+    from lamina.project.service import Function, LayerConfig, Service
 
 _Limit = TypeVar("_Limit")
 _SHOWN = 3
@@ -44,6 +42,8 @@ def check(inspection: Inspection) -> Iterable[Finding]:
     Raises `ConfigError` if the base is neither a git revision nor a readable build report, and the errors of building it.
     """
     service, asked = inspection.service, inspection.base
+    if asked is None and any(each.max_growth is not None for each in _budgets(service)):
+        inspection.reporter.note("`max-growth` is not checked without `--base`, such as `lamina check --base main`")
     bases = () if asked is None else _base_builds(asked, inspection)
     findings: dict[Finding, None] = {}
     for build in inspection.builds:
@@ -57,7 +57,7 @@ def check(inspection: Inspection) -> Iterable[Finding]:
 def _base_builds(base: str, inspection: Inspection) -> tuple[Build, ...]:
     """Return the builds in the report *base*, or those of the project at the git revision *base*."""
     if Path(base).is_file():
-        return report.read_file(Path(base), inspection.project)
+        return _reported_builds(Path(base), inspection)
     from lamina.aws.store.team import team_store
     from lamina.pipeline.last_build import last_options
     from lamina.pipeline.revision import RevisionOption, at_revision
@@ -76,6 +76,25 @@ def _base_builds(base: str, inspection: Inspection) -> tuple[Build, ...]:
     except NotInRevisionError as error:
         inspection.reporter.note(f"sizes are not compared: {error}")
         return ()
+
+
+def _reported_builds(base: Path, inspection: Inspection) -> tuple[Build, ...]:
+    """Return the builds of the service in the report *base*, which may be that of its workspace."""
+    service = inspection.service
+    builds = report.read_file(base, inspection.project)
+    found = tuple(each for each in builds if each.service == service.name)
+    names = {each.service for each in builds}
+    if found or len(names) != 1:
+        if not found:
+            inspection.reporter.note(f"sizes are not compared: `{base}` does not have the service `{service.name}`")
+        return found
+    if not service.is_named:
+        # The service is named after its directory, and the report is of another checkout.
+        return builds
+    raise ConfigError(
+        f"`{base}` is the build report of {listed([*names])}, not of `{service.name}`",
+        hint="write one of all services: run `lamina build --json` at the root of the workspace",
+    )
 
 
 @frozen
@@ -176,6 +195,12 @@ def _subjects(build: Build, base: Build | None, service: Service, target: str) -
         )
 
 
+def _budgets(service: Service) -> Iterator[SizeBudget]:
+    yield service.budget
+    yield from (each.budget for each in service.functions)
+    yield from (each.budget for each in service.layers)
+
+
 def _first(own: _Limit | None, other: _Limit | None) -> _Limit | None:
     return other if own is None else own
 
@@ -227,13 +252,11 @@ def _part(name: str) -> str:
 
 
 def _error(rule: str, key: str, subject: _Subject, message: str, service: Service) -> Finding:
-    """Return an error, with the line of the configuration that sets the budget if only one line has *key*."""
-    path = service.inputs[0]
-    lines = [
-        number
-        for number, line in enumerate(read_file(path).decode("utf-8", "replace").splitlines(), start=1)
-        if re.search(rf"\b{key}\b", line.partition("#")[0])
-    ]
-    if len(lines) != 1:
-        return error(rule, subject.names[0], message)
-    return error(rule, subject.names[0], message, file=relative_path(path, service.root), line=lines[0])
+    """Return an error, with the line of the configuration that sets the budget *key*, if it has a line of its own."""
+    name = subject.names[0]
+    configs: Sequence[Function | LayerConfig] = service.layers if subject.is_layer else service.functions
+    own = next(each.budget for each in configs if each.name == name)
+    is_own = getattr(own, key.replace("-", "_")) is not None
+    locator = Locator(service)
+    line = locator.line(f"{'layers' if subject.is_layer else 'functions'}.{name}.{key}" if is_own else key)
+    return error(rule, name, message, file=None if line is None else locator.configuration, line=line)
