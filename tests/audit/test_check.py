@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -248,6 +249,23 @@ def test_output(check: Check, broken: Service, tmp_path: Path, name: str) -> Non
     assert (1, "") == (code, out)
     assert "[missing-import]" in err
     assert "missing-import" in path.read_text()
+
+
+def test_environment_in_a_subdirectory(
+    service: Service, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of `--venv` is relative to the working directory; without one, the environment is that of the project."""
+    project = service.write()
+    for name in ("env", ".venv"):
+        (project / name / "lib/python3.9/site-packages").mkdir(parents=True)
+    monkeypatch.chdir(project / "service")
+    codes = [main(["check", "--json", "--venv", *path]) for path in (["../env"], [])]
+    written = capsys.readouterr().out
+
+    assert [1, 1] == codes
+    assert ["`../env` has Python 3.9, but", "`../.venv` has Python 3.9, but"] == re.findall(
+        r"`\S+` has Python 3.9, but", written
+    )
 
 
 def test_failed_build(check: Check, service: Service, tmp_path: Path) -> None:

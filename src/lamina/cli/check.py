@@ -28,6 +28,7 @@ examples:
 """
 PAGE = "how-to/check.md"
 _FORMATS = ("text", "json", "sarif", "markdown", "github")
+_DEFAULT_VENV = ".venv"
 _FAIL_ON = ("error", "warning", "note", "never")
 
 
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--venv",
         nargs="?",
-        const=".venv",
+        const=_DEFAULT_VENV,
         metavar="PATH",
         help="compare this virtual environment with the layers (default: `.venv`)",
     )
@@ -147,6 +148,7 @@ def _format(arguments: argparse.Namespace) -> str:
 
 def _check(arguments: argparse.Namespace, console: Console) -> Report:
     import datetime as dt
+    import os
     import time
     from pathlib import Path
 
@@ -165,7 +167,8 @@ def _check(arguments: argparse.Namespace, console: Console) -> Report:
         options=build_options(arguments),
         today=dt.datetime.now(tz=dt.UTC).date(),
         builds=not arguments.no_build,
-        venv=arguments.venv,
+        # Each service of a workspace can have its own, but a path is that of one environment.
+        venv=arguments.venv if arguments.venv in {None, _DEFAULT_VENV} else os.path.abspath(arguments.venv),
         base=arguments.base,
         aws=arguments.aws,
     )
