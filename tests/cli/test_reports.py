@@ -37,6 +37,8 @@ def _files(project: Path) -> dict[Path, bytes]:
 def test_other_files_stay(project: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     """No file of the project, no built zip and no build report is replaced, whether its path is direct or a link."""
     (project / "link").symlink_to("service/table.json")
+    (project / "requirements.txt").touch()
+    (project / "service/py.typed").touch()
     before = _files(project)
     codes = {str(path): main([*command, str(path), "-q"]) for path in before}
     said = capsys.readouterr().err

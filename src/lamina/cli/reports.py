@@ -10,13 +10,15 @@ from pathlib import Path
 from lamina.core.errors import ConfigError
 
 _EARLIER = re.compile(
-    rb'\s*\Z|\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"services?":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina check\n'
+    rb'\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"services?":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina check\n'
     rb"|(error|warning|note): |::(error|warning|notice) |\d[\d,]* errors?, |LAMINA_LAYER"
 )
 """
-Matches the start of an empty file, and of every report of lamina: JSON, SARIF, Markdown, text, the commands of GitHub, and the ARNs of
+Matches the start of every report of lamina: JSON, SARIF, Markdown, text, the commands of GitHub, and the ARNs of
 ``--env-file``.
 """
+_MAY_BE_EMPTY = frozenset({".in", ".lock", ".py", ".toml", ".txt", ".typed"})
+"""The endings of empty files that mean something, such as a lock of no distributions. Others are of `mktemp`, for the report."""
 _START_BYTES = 4096
 _MOST_LINKS = 40
 
@@ -70,11 +72,11 @@ def write_file(name: str, content: bytes) -> None:
 def _is_earlier(path: Path) -> bool:
     from lamina.pipeline.report import OUTPUT_DIRECTORY
 
-    # A module may be empty.
-    if OUTPUT_DIRECTORY in path.parts or path.suffix == ".py":
+    if OUTPUT_DIRECTORY in path.parts:
         return False
     with path.open("rb") as file:
-        return _EARLIER.match(file.read(_START_BYTES)) is not None
+        start = file.read(_START_BYTES)
+    return _EARLIER.match(start) is not None if start.strip() else path.suffix not in _MAY_BE_EMPTY
 
 
 def _is_stream(path: Path) -> bool:
