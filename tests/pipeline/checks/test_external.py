@@ -124,6 +124,7 @@ UNKNOWN_REGION = POWERTOOLS.replace(":aws:", ":*:").replace("eu-west-1", "*")
         (POWERTOOLS.replace(":27", ":*"), POWERTOOLS, False),
         (POWERTOOLS.replace("x86_64:27", "*:27"), POWERTOOLS, True),
         (POWERTOOLS.replace("x86_64:27", "*:27"), "arn:aws:lambda:*:017000801446:layer:*", False),
+        ("arn:aws:lambda:eu-west-1:017000801446:layer:*:27", POWERTOOLS, True),
         (POWERTOOLS.replace("017000801446", "*"), DATADOG, False),
         (OWN.replace("123456789012", "${AWS::AccountId}"), POWERTOOLS, False),
     ],
