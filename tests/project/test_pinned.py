@@ -62,6 +62,8 @@ def test_written_and_read(tmp_path: Path) -> None:
         ("", "layer[0].arn: missing required key"),
         (f'arn = "{ARN}"', "layer[0].code_size: missing required key"),
         ('arn = "arn:aws:lambda:eu-west-1:123456789012:layer:tools"', "is not the ARN of a layer version"),
+        ('arn = "arn:*:lambda:eu-west-1:123456789012:layer:tools:7"', "is not the ARN of a layer version"),
+        ('arn = "arn:aws:lambda:*:123456789012:layer:tools:7"', "is not the ARN of a layer version"),
         ('code_sha256 = "AAAA"', "layer[0].code_sha256: `AAAA` is not a SHA-256 in base64"),
         ('code_sha256 = "ö"', "layer[0].code_sha256: `ö` is not a SHA-256 in base64"),
         ("code_size = -1", "layer[0].code_size: expected a number of bytes"),
