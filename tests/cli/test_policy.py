@@ -13,7 +13,7 @@ from lamina.cli.main import main
 from lamina.project import config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
 OWN, CENTRAL = "111111111111", "222222222222"
@@ -54,9 +54,13 @@ def like(pattern: str, value: str, account: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), value) is not None
 
 
-def denies(policy: dict[str, Any], action: str, layers: Sequence[str] | None, account: str = OWN) -> bool:
+def denies(
+    policy: dict[str, Any], action: str, layers: Sequence[str] | None, account: str = OWN, *, missing: bool = False
+) -> bool:
     """
     Return whether IAM denies *action* with *layers*, the values of `lambda:Layer`, or without that key if it is None.
+
+    *missing* is whether `ForAnyValue` with a negated operator matches without a value, as the operator alone does.
 
     The rules are those of the IAM User Guide: the operators of a condition must all match. `ForAnyValue` matches if one value does, and
     never without a value. A negated operator matches a value if no pattern does. `Null` "false" matches if the key has a value.
@@ -65,7 +69,7 @@ def denies(policy: dict[str, Any], action: str, layers: Sequence[str] | None, ac
         statement["Effect"] == "Deny"
         and action in statement["Action"]
         and all(
-            _matches(operator, patterns, layers or (), account)
+            _matches(operator, patterns, layers or (), account, missing=missing)
             for operator, keys in statement["Condition"].items()
             for patterns in [keys["lambda:Layer"]]
         )
@@ -73,12 +77,14 @@ def denies(policy: dict[str, Any], action: str, layers: Sequence[str] | None, ac
     )
 
 
-def _matches(operator: str, patterns: Any, values: Iterable[str], account: str) -> bool:
+def _matches(operator: str, patterns: Any, values: Sequence[str], account: str, *, missing: bool) -> bool:
     match operator:
         case "ForAnyValue:StringNotLike":
-            return any(not any(like(pattern, value, account) for pattern in patterns) for value in values)
+            return (missing and not values) or any(
+                not any(like(pattern, value, account) for pattern in patterns) for value in values
+            )
         case "Null":
-            return bool(patterns == "true") == (not tuple(values))
+            return bool(patterns == "true") == (not values)
         case _:
             raise NotImplementedError(operator)
 
@@ -120,6 +126,7 @@ def test_requests_without_layers(project: Path, capsys: pytest.CaptureFixture[st
 
     assert not denies(policy, "lambda:UpdateFunctionConfiguration", None)
     assert not denies(policy, "lambda:UpdateFunctionConfiguration", [])
+    assert not denies(policy, "lambda:UpdateFunctionConfiguration", None, missing=True)
     assert not denies(policy, "lambda:UpdateFunctionCode", [refused])
     assert denies(policy, "lambda:CreateFunction", [refused])
     assert project.is_dir()
