@@ -142,11 +142,22 @@ def test_bad_and_mended(tmp_path: Path, rule: str, bad: Mapping[str, bytes], mes
         pytest.param({"pkg/tests/truncated.elf": GOOD[:70], "pkg/tests/elf": b"\x7fELF"}, id="test data"),
         pytest.param({"pkg/libm.so": b"/* GNU ld script */ INPUT(libm.so.6)"}, id="linker script"),
         pytest.param({"bin/tool": make_elf(needed=())}, id="static"),
+        pytest.param({"bin/tool": make_elf(executable_stack=True)}, id="program with an executable stack"),
     ],
 )
 def test_on_purpose(tmp_path: Path, files: Mapping[str, bytes]) -> None:
     """Binaries that work, and those that Lambda never loads, are not reported."""
     assert [] == found(tmp_path, files)
+
+
+def test_rpath(tmp_path: Path) -> None:
+    """A directory whose name only starts like one of Lambda's is outside. The publisher of a wheel has tested where it searches."""
+    files = {MODULE: make_elf(rpath="$ORIGIN:/optional/lib")}
+
+    (finding,) = found(tmp_path, files)
+
+    assert "searches `/optional/lib` for libraries" in finding.message
+    assert [] == found(tmp_path, files, artifact=WHEEL)
 
 
 def test_pure_wheel(tmp_path: Path) -> None:
@@ -183,6 +194,15 @@ def test_versions(tmp_path: Path, runtime: str, version: str, lacks: bool) -> No
     assert (["glibc-too-new"] if lacks else []) == rules
 
 
+def test_newest_version(tmp_path: Path) -> None:
+    """The newest of several missing versions is named, by its numbers."""
+    module = make_elf(versions={"libc.so.6": ("GLIBC_2.100", "GLIBC_2.38")})
+
+    (finding,) = found(tmp_path, {MODULE: module})
+
+    assert "needs `GLIBC_2.100`" in finding.message
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -203,6 +223,7 @@ def test_suffixes(tmp_path: Path, name: str) -> None:
         ("libGL.so.1", Severity.ERROR),
         ("libcrypt.so.1", Severity.ERROR),
         ("libc.musl-x86_64.so.1", Severity.ERROR),
+        ("libpython3.12.so.1.0", Severity.NOTE),
         ("libatomic.so.1", Severity.WARNING),
         ("libtbb.so.12", Severity.NOTE),
     ],
@@ -288,9 +309,10 @@ def test_other_layer(tmp_path: Path) -> None:
     apart = [package_of(tmp_path, "orders", {"app.py": b""}, ["common"])]
 
     assert [] == list(check(inspection_of(tmp_path, layers=layers, packages=both)))
-    assert ["missing-library"] == [
-        finding.rule for finding in check(inspection_of(tmp_path, layers=layers, packages=apart))
-    ]
+    for packages in (apart, both + apart):
+        assert ["missing-library"] == [
+            finding.rule for finding in check(inspection_of(tmp_path, layers=layers, packages=packages))
+        ]
 
 
 @pytest.mark.parametrize(
