@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +19,6 @@ from lamina.core.values import Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from lamina.core.values import Finding, Layer
 
@@ -170,6 +171,15 @@ def test_build_path(tmp_path: Path) -> None:
     assert [] == found(tmp_path, {"settings.json": f'"{tmp_path}2/data.csv" /srv{tmp_path}'})
 
 
+def test_short_build_path(tmp_path: Path) -> None:
+    """A path of one directory, such as that of a project in a container, is also that of routes and other machines."""
+    from lamina.core.frozen import replace
+
+    package = package_of(tmp_path, "orders", {"app.py": b"ROUTE = '/app/orders'"})
+
+    assert [] == list(check(replace(inspection_of(tmp_path, packages=[package]), project=Path("/app"))))
+
+
 @pytest.mark.parametrize(
     ("code", "names"),
     [
@@ -216,6 +226,17 @@ def test_modes(tmp_path: Path, mode: int, readable: bool) -> None:
         "build it again with `lamina build`"
     )
     assert ([] if readable else [message]) == findings
+
+
+def test_modes_of_another_system(tmp_path: Path) -> None:
+    """Only a zip that was made on Unix has modes of Unix."""
+    package = package_of(tmp_path, "orders", {})
+    member = zipfile.ZipInfo("app.py")
+    member.create_system, member.external_attr = 0, 0o600 << 16
+    with zipfile.ZipFile(package.path, "w") as archive:
+        archive.writestr(member, b"")
+
+    assert [] == list(check(inspection_of(tmp_path, packages=[package])))
 
 
 @pytest.mark.parametrize(
