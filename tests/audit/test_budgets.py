@@ -141,6 +141,28 @@ def test_growth_since_a_report(service: Service, tmp_path: Path) -> None:
     assert ", more than the budget of 10 %: `alpha` 1.0 → 1.1 +" in refused[1].message
 
 
+def test_growth_of_exactly_the_budget(service: Service, tmp_path: Path) -> None:
+    """Growth up to the budget is a note. Parts that hardly grew are counted, not named; a report of another target is compared, too."""
+    _check(service)
+    base = tmp_path / "before.json"
+    base.write_bytes((service.root / ".lamina/build.json").read_bytes())
+    before = _size(service, "hello")
+    service.settings["architecture"] = '"arm64"'
+    service.add("alpha", "1.1", {"alpha.py": "x = 1\n" * 1000, "alpha/data.bin": bytes(200_000)})
+    service.add("gamma", "2.0")
+    _check(service)
+    service.settings["max-growth"] = str(_size(service, "hello") - before)
+    hello, large = _check(service, base=str(base))
+    service.settings["max-growth"] = str(_size(service, "hello") - before - 1)
+    refused = _check(service, base=str(base))
+
+    assert [Severity.NOTE, Severity.NOTE] == [hello.severity, large.severity]
+    assert "unzipped since `" in hello.message
+    assert hello.message.partition(".json`: ")[2].startswith("`alpha` 1.0 → 1.1 +200,")
+    assert ", 2 more +" in hello.message
+    assert [Severity.ERROR, Severity.ERROR] == [each.severity for each in refused]
+
+
 def test_growth_since_a_revision(service: Service) -> None:
     """A revision is built from its own lock; the checkout and the repository's hooks leave nothing behind."""
     project = service.write()
