@@ -15,6 +15,7 @@ from lamina.audit.cures import Cures
 from lamina.audit.families import environment
 from lamina.audit.inspection import Inspection
 from lamina.core.errors import ConfigError
+from lamina.core.frozen import replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
 from lamina.lock.types import LockFile
@@ -26,7 +27,7 @@ from wheels import make_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.core.values import Finding
+    from lamina.core.values import Build, Finding
 
 NATIVE = "cp313-cp313-manylinux_2_17_x86_64"
 MAC = "cp313-cp313-macosx_11_0_arm64"
@@ -40,6 +41,8 @@ class Desk:
     venv: Path
     store: Store
     python: str = "3.13"
+    artifact: str | None = None
+    """What the layers say that each distribution was made from; ``None`` for its wheel."""
 
     @property
     def site(self) -> Path:
@@ -76,13 +79,22 @@ class Desk:
         inspection = Inspection(
             project=project,
             service=result.plan.service,
-            builds=tuple(each.build for each in result.targets),
+            builds=tuple(self._stated(each.build) for each in result.targets),
             store=self.store,
             reporter=SILENT,
             today=dt.date(2026, 11, 28),
             venv=self.venv if venv is None else venv,
         )
         return list(environment.check(inspection))
+
+    def _stated(self, build: Build) -> Build:
+        if self.artifact is None:
+            return build
+        layers = [
+            replace(layer, distributions=tuple(replace(each, artifact=self.artifact) for each in layer.distributions))
+            for layer in build.layers
+        ]
+        return replace(build, layers=tuple(layers))
 
     def messages(self) -> list[tuple[str, str]]:
         """Return the rule and the message of each finding, with the paths of the test left out."""
@@ -195,6 +207,41 @@ def test_another_platform(desk: Desk) -> None:
     assert "1 file of `native` 1.0 in `.venv` is not as in the wheel: changed: `native/a.py`" in after[0][1]
 
 
+def test_built_from_source(desk: Desk, tmp_path: Path) -> None:
+    """Another build of a source distribution has other native files, which is explained; another module is found."""
+    desk.service.add("native", "1.0", {"native/a.py": "x = 1\n", "native/b.py": "", "native/core.so": b"elf"})
+    desk.artifact = "native-1.0.tar.gz"
+    other: dict[str, bytes | str] = {"native/a.py": "x = 2\n", "native/b.py": "", "native/core.so": b"other"}
+    desk.create(make_wheel(tmp_path / "other", "native", "1.0", other))
+
+    (rule, message), (explained, reason) = desk.messages()
+
+    assert ("environment-file", "environment-explained") == (rule, explained)
+    assert "1 file of `native` 1.0 in `.venv` differs from the wheel: `native/a.py`;" in message
+    assert reason.endswith("built from source, so native and generated files differ: `native`")
+
+
+def test_no_record(desk: Desk) -> None:
+    """The files of a distribution without a RECORD, such as one of the system, are unknown, not modules of nobody."""
+    alpha = desk.service.add("alpha", "1.0", {"alpha/__init__.py": "", "other_name.py": ""})
+    desk.create(alpha)
+    info = desk.site / "alpha-1.0.dist-info"
+    (info / "RECORD").unlink()
+    (info / "top_level.txt").write_text("alpha\nother_name\n")
+
+    assert [] == desk.messages()
+
+
+def test_preinstalled(desk: Desk) -> None:
+    """What the runtime has is explained, also if the lock does not have it."""
+    alpha = desk.service.add("alpha", "1.0")
+    desk.create(alpha, make_wheel(desk.service.wheels, "boto3", "1.40.0"))
+
+    assert [
+        ("environment-explained", "`.venv` differs from the layers as expected: the runtime has it: `boto3`")
+    ] == desk.messages()
+
+
 def test_another_python(desk: Desk) -> None:
     """An environment of another Python is found. If the service has a target with that Python, its build is compared."""
     desk.python = "3.12"
@@ -217,14 +264,17 @@ def test_markers(desk: Desk) -> None:
     old = desk.service.add("old", "1.0")
     desk.service.markers = {"new": "python_version >= '3.13'", "old": "python_version < '3.13'"}
     desk.create(old)
+    python, *found = desk.messages()
 
+    assert "environment-python" == python[0]
     assert (
         "environment-explained",
         (
             "`.venv` differs from the layers as expected: not for this platform or Python, by markers: `new`; locked, but not for "
             "the layers: `old`"
         ),
-    ) == desk.messages()[-1]
+    ) == found[0]
+    assert 1 == len(found)
 
 
 def test_configuration(desk: Desk) -> None:
