@@ -83,6 +83,15 @@ def test_sessions(world: World) -> None:
     assert (0, True) == (equal.code, "1 passed" in equal.output)
 
 
+def test_workers(world: World) -> None:
+    """A worker of pytest-xdist does not compare, because its controller has done so."""
+    (world.site / "alpha/__init__.py").write_text("")
+    (world.service.root / "conftest.py").write_text("def pytest_configure(config):\n    config.workerinput = {}\n")
+    done = world.pytest("--lamina-venv", "test_it.py")
+
+    assert (0, True) == (done.code, "1 passed" in done.output)
+
+
 def test_no_project(world: World) -> None:
     """A directory without a configuration is an error of the command line, with lamina's hint."""
     done = world.pytest("--lamina-venv", "--lamina-project", "..")
