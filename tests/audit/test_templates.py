@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from built import write_zip
 from lamina.audit.families.templates import check
 from lamina.audit.inspection import Inspection
 from lamina.core.frozen import replace
@@ -231,6 +232,41 @@ Resources:
             == found[0].message
         )
         assert "no new functions from 2027-02-01" in found[1].message
+
+    def test_one_finding_on_a_runtime(self, checked: Checker) -> None:
+        """A runtime that differs from the build's has to change anyway, so its end is not reported, too."""
+        assert ["template-runtime"] == [
+            each.rule for each in checked({"template.yaml": sam("Runtime: python3.9", "Layers: [!Ref Common]")})
+        ]
+
+    def test_another_zip_of_the_same_size(self, built: Built, checked: Checker) -> None:
+        """A zip is lamina's if it has the same bytes."""
+        own = ".lamina/functions/hello.zip"
+        function = (
+            "  {}: {{Type: AWS::Lambda::Function, Properties: {{Runtime: python3.12, Handler: a.b, Code: {}}}}}\n"
+        )
+        template = "Resources:\n" + function.format("Own", own) + function.format("Other", "other.zip")
+
+        [finding] = checked({"template.yaml": template, "other.zip": "x" * (built.root / own).stat().st_size})
+
+        assert finding.message.startswith("`Own`: the runtime is `python3.12`")
+
+    def test_common_handler(self, built: Built, tmp_path: Path) -> None:
+        """Functions of several services have a handler such as `app.handler`, so it does not tell which function it is."""
+        [package] = built.build.packages
+        build = replace(built.build, packages=(replace(package, handler="app.handler"),))
+        template = """\
+Resources:
+  Other: {Type: AWS::Lambda::Function, Properties: {Runtime: python3.12, Handler: app.handler, Code: other/}}
+"""
+        assert [] == Checker(Built(built.root, build), tmp_path)({"template.yaml": template})
+
+    def test_sibling(self, checked: Checker) -> None:
+        """The code of a service whose directory starts with the same name is not that of this one."""
+        template = sam("Runtime: python3.12").replace(".lamina", "service2/.lamina").replace("Hello:", "hello:")
+        template += "Outputs: {Layer: {Value: !Ref Common, Export: {Name: common}}}\n"
+
+        assert [] == checked({"template.yaml": template}, above=True)
 
     def test_above(self, checked: Checker) -> None:
         """A description above the service is checked for the functions with the service's code only."""
@@ -482,6 +518,23 @@ class TestSharing:
         assert [("layers-shadow", "warning", "template.yaml", 15)] == rows([finding])
         assert "the layers `Common` and `Other` both have `native`, and the files of `Other` replace" in finding.message
         assert [] == checked({"template.yaml": template, f"{site}/own.py": "", f"{site}/native-1.dist-info/RECORD": ""})
+
+    def test_no_shadow(self, built: Built, checked: Checker, tmp_path: Path) -> None:
+        """A layer does not hide itself, and the build has compared the layers that lamina builds for a function."""
+        other = "  Other: {{Type: AWS::Serverless::LayerVersion, Properties: {{ContentUri: {}}}}}\n".format
+        template = sam("Runtime: python3.13", "Layers: [!Ref Other, !Ref Other]") + other("other")
+        assert [] == checked({"template.yaml": template, "other/python/own.py": ""})
+
+        root = shutil.copytree(built.root, tmp_path / "two")
+        path = root / ".lamina/layers/second.zip"
+        sha256 = write_zip(path, {"python/native/__init__.py": ""})
+        [common], [package] = built.build.layers, built.build.packages
+        second = replace(common, name="second", path=path, sha256=sha256, zipped_bytes=path.stat().st_size)
+        template = sam("Runtime: python3.13", "Layers: [!Ref Common, !Ref Other]") + other(".lamina/layers/second.zip")
+        for names, rules in ((("common", "second"), []), (("common",), ["layers-shadow"])):
+            build = replace(built.build, layers=(common, second), packages=(replace(package, layers=names),))
+            found = Checker(Built(root, build), tmp_path / str(len(names)))({"template.yaml": template})
+            assert rules == [each.rule for each in found]
 
     def test_damaged_layer(self, checked: Checker) -> None:
         """A damaged zip of somebody else's is a warning, and not compared."""
