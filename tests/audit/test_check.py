@@ -121,6 +121,14 @@ def test_never(check: Check, broken: Service) -> None:
     assert check("--fail-on", "never")[0] == 0
 
 
+def test_several_targets(check: Check, broken: Service) -> None:
+    """What is found for several targets is one finding."""
+    del broken.settings["runtime"], broken.settings["architecture"]
+    broken.settings["targets"] = '["python3.13-arm64", "python3.13-x86_64"]'
+
+    assert [("missing-import", "service/handlers/hello.py", 1)] == findings(check("--json")[1])
+
+
 def test_unchanged(check: Check, broken: Service) -> None:
     """The check of an unchanged service has the findings of its last build, and builds a changed one."""
     first = check("--json")[1]
