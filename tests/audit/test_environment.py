@@ -222,7 +222,7 @@ def test_built_from_source(desk: Desk, tmp_path: Path) -> None:
 
 
 def test_no_record(desk: Desk) -> None:
-    """The files of a distribution without a RECORD, such as one of the system, are unknown, not modules of nobody."""
+    """The files of a distribution without a RECORD, such as one of the system, are unknown, not modules of no one."""
     alpha = desk.service.add("alpha", "1.0", {"alpha/__init__.py": "", "other_name.py": ""})
     desk.create(alpha)
     info = desk.site / "alpha-1.0.dist-info"

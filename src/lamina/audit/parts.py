@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 AREA = "examined"
 HEAD = 16
 """How many bytes `Examination.wants_content` gets."""
-_DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
+_DAMAGED = (BadZipFile, EOFError, RuntimeError, zlib.error)
 
 
 class Examination(Protocol):

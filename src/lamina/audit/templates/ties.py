@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from lamina.audit.inspection import Inspection
     from lamina.audit.templates.descriptions import ReadDescription
-    from lamina.core.values import Build, Layer, Package
+    from lamina.core.values import Build
     from lamina.project.service import Function
     from lamina.project.templates.types import Deployed
 
