@@ -463,6 +463,21 @@ class TestExternal:
         assert [("layer-arns-differ", "warning", "template.yaml", line)] * bool(fact) == rows(found)
         assert all(each.message.startswith(f"`Hello`: {fact}") for each in found)
 
+    def test_another_function_with_the_handler(self, checked: Checker) -> None:
+        """The layers of a function that only shares the handler with the configured one are not compared with `layer-arns`."""
+        allow = f'allow-layers = [{{ arn = "{EXTENSION}", reason = "traces" }}]'
+        other = """\
+  Old:
+    Type: AWS::Serverless::Function
+    Properties:
+      {CodeUri: src/, Handler: service.handlers.hello.lambda_handler, Runtime: python3.12, Layers: [!Ref Common]}
+"""
+        template = sam("Runtime: python3.13", f"Layers: [{EXTENSION}, !Ref Common]") + other
+
+        found = checked({"template.yaml": template}, allow, arns=[EXTENSION])
+
+        assert "layer-arns-differ" not in {each.rule for each in found}
+
     def test_undecided(self, checked: Checker) -> None:
         """Every layer that a condition can choose is refused. Two alternatives never shadow each other."""
         condition = "Parameters: {Stage: {Type: String}}\nConditions: {Prod: !Equals [!Ref Stage, prod]}\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen, replace
@@ -44,9 +43,7 @@ class ReadDescription:
     @cached_property
     def names(self) -> frozenset[str]:
         """The names under which the functions can be configured, with those of the zips that they deploy."""
-        contents = (PurePosixPath(each.content or "") for each in self.functions)
-        zips = (path.stem for path in contents if path.suffix == ".zip")
-        return frozenset(zips).union(*(function.names for function in self.functions))
+        return frozenset().union(*(function.claimed_names for function in self.functions))
 
     def layer(self, name: str) -> Deployed | None:
         """Return the layer *name* of the description, or ``None``."""

@@ -100,7 +100,7 @@ def check_configured(description: ReadDescription, inspection: Inspection) -> It
     """Yield a finding for each layer that a function of *description* has in another version than, or not as, in ``layer-arns``."""
     found: dict[tuple[str, Origin], list[str]] = {}
     for function in description.functions:
-        configured = configured_function(function, inspection)
+        configured = configured_function(function, description, inspection)
         for fact, origin in _differences(function, configured.layer_arns) if configured is not None else ():
             found.setdefault((fact, origin), []).append(function.label)
     for (fact, origin), labels in found.items():

@@ -91,12 +91,16 @@ def _is_named(function: Deployed, package: Package) -> bool:
 
 
 def _is_another(function: Deployed, package: Package, description: ReadDescription) -> bool:
-    """Return whether another function than *function* has the name of *package* in *description*."""
-    return package.name in description.names and package.name not in function.names
+    """Return whether another function than *function* has the name of *package* in *description*, or deploys its zip."""
+    return package.name in description.names and package.name not in function.claimed_names
 
 
-def configured_function(function: Deployed, inspection: Inspection) -> Function | None:
+def configured_function(function: Deployed, description: ReadDescription, inspection: Inspection) -> Function | None:
     """Return the configured function that *function* is: the one with its name, or the only one that its name or handler tells."""
-    names = [package.name for package in inspection.builds[0].packages if _is_named(function, package)]
+    names = {
+        package.name
+        for package in inspection.builds[0].packages
+        if _is_named(function, package) and not _is_another(function, package, description)
+    }
     known = [each for each in inspection.service.functions if each.name in names]
     return next((each for each in known if each.name == function.name), known[0] if len(known) == 1 else None)

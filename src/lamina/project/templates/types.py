@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from enum import Enum
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
@@ -169,6 +170,12 @@ class Deployed:
         """The names under which the function can be configured."""
         construct = re.sub(r"[^A-Za-z0-9_-]", "", (self.construct or "").rpartition("/")[2])
         return frozenset({self.name, valid_function_name(self.name), construct} - {""})
+
+    @cached_property
+    def claimed_names(self) -> frozenset[str]:
+        """The *names*, and that of the zip with the function's code."""
+        content = PurePosixPath(self.content or "")
+        return self.names | {content.stem} if content.suffix == ".zip" else self.names
 
 
 @frozen
