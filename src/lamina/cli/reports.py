@@ -14,8 +14,7 @@ _EARLIER = re.compile(
     rb"|(error|warning|note): |::(error|warning|notice) |\d[\d,]* errors?, |LAMINA_LAYER"
 )
 """
-Matches the start of every report of lamina: JSON, SARIF, Markdown, text, the commands of GitHub, and the ARNs of
-``--env-file``.
+Matches the start of every report of lamina: JSON, SARIF, Markdown, text, the commands of GitHub, and the ARNs of ``--env-file``.
 """
 _MAY_BE_EMPTY = frozenset({".in", ".lock", ".py", ".toml", ".txt", ".typed"})
 """The endings of empty files that mean something, such as a lock of no distributions. Others are of `mktemp`, for the report."""
@@ -28,7 +27,8 @@ def remove_earlier(*names: str | None, base: str | None = None) -> None:
     Remove the reports *names*, so that those of an earlier run are not taken for this one's.
 
     Raises `ConfigError` for a file that is not a report of lamina, such as a source file, for a file in the directory of the built zips,
-    and for the report *base*, which this run reads. Each of *names* may also be a device, a pipe, or an open descriptor such as ``/dev/stdout``, which keep what they have.
+    and for the report *base*, which this run reads. Each of *names* may also be a device, a pipe, or an open descriptor such as
+    ``/dev/stdout``, which keep what they have.
     """
     for name in names:
         if name is None or _is_stream(Path(name)) or not Path(name).exists():
