@@ -59,7 +59,7 @@ _NO_BINARIES = (
 )
 # A module such as `_speedups.cpython-313-x86_64-linux-gnu.so`: Python imports it by the name before the first dot (PEP 3149). The
 # suffix decides whether the interpreter sees it at all.
-_MODULE = re.compile(r"(?P<stem>.*/)?(?P<name>[^/.]+)\.(?P<tag>(?:cpython-|cp|pypy|abi3|graalpy)[^/]*)\.(?:so|pyd)")
+_MODULE = re.compile(r"(?:.*/)?[^/.]+\.(?P<tag>(?:cpython-|cp|pypy|abi3|graalpy)[^/]*)\.(?:so|pyd)")
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
 # A wheel for every platform chooses one of its binaries by such a part of the name. `crc32` and `base64` are not architectures.
 _NAMES_ARCHITECTURE = re.compile(
