@@ -217,7 +217,7 @@ def test_built_from_source(desk: Desk, tmp_path: Path) -> None:
     (rule, message), (explained, reason) = desk.messages()
 
     assert ("environment-file", "environment-explained") == (rule, explained)
-    assert "1 file of `native` 1.0 in `.venv` differs from the wheel: `native/a.py`;" in message
+    assert "1 file of `native` 1.0 in `.venv` is not as in the wheel: changed: `native/a.py`;" in message
     assert reason.endswith("built from source, so native and generated files differ: `native`")
 
 

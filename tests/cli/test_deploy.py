@@ -125,7 +125,7 @@ def test_layer_of_another_account(
         f"error: function `{shop.function}` has the layer `{layer}` of another account; build it from your lock file"
         in message
     )
-    assert f"allow it with `allow-layers = {allowed.replace('an agent', '…')}`" in message
+    assert f"add `{allowed.replace('an agent', '…')[1:-1]}` to `allow-layers`" in message
     assert before == after
     assert version in shop.layers()
 
