@@ -103,6 +103,21 @@ def test_reads_the_functions_again_when_it_has_the_claim(tmp_path: Path) -> None
     assert ["UpdateFunctionCode"] == [each for each in functions.calls if each.startswith("Update")]
 
 
+def test_an_alias_that_another_deployment_has_created(tmp_path: Path) -> None:
+    """A function is the same after another deployment has created its alias, which this one then moves."""
+    cloud = Cloud()
+    functions = cloud.functions
+    functions.hold("shop-alpha", OLD, SETTINGS)
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    service = replace(deployment(tmp_path, "alpha"), config=DeployConfig(alias="live"))
+    plan = service.plan((), [destination], create=False)
+    functions.create_alias("shop-alpha", "live", "$LATEST")
+    (place,) = plan.apply().places
+
+    assert (None, Progress.DEPLOYED) == (place.error, place.progress)
+    assert digest(NEW) == functions.serving("shop-alpha", "live")[0]
+
+
 def refusing(directory: Path, *patterns: str) -> ServiceDeployment:
     """Return the deployment of two functions of a service that allows only layers of *patterns*."""
     allowed = tuple(AllowedLayer(pattern=pattern, reason="for the test") for pattern in patterns)

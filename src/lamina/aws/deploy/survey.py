@@ -117,7 +117,7 @@ def survey(
     Return the plan for the *desired* functions, in their order.
 
     The old code is downloaded to *directory* if its size decides the order of updates. Of a function that is as it was when the plan
-    *earlier* was made, nothing more is read. Raises `AwsError` if a call fails, and
+    *earlier* was made, nothing more is read, except whether an alias that was missing exists meanwhile. Raises `AwsError` if a call fails, and
     `DeployError` listing every problem that prevents the deployment.
     """
     steps = []
@@ -181,8 +181,9 @@ def _read_function(
     latest = functions.get(desired.name)
     if latest is None:
         return None
-    if known is not None and latest == known.latest and not latest.is_managed:
-        # Lambda rejects moving the alias if its revision is no longer the known one.
+    is_unchanged = known is not None and latest == known.latest and not latest.is_managed
+    # Lambda rejects moving the alias if its revision is no longer the known one, but creating it does not change the function.
+    if known is not None and is_unchanged and (known.alias is not None or config.alias is None):
         return known
     alias, pointed = _read_alias(functions, desired, latest, config)
     code_bytes = storage = None
