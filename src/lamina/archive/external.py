@@ -38,16 +38,16 @@ def read_contents(path: Path, *, name: str) -> ExternalContents:
     sites: dict[str, list[str]] = {}
     for found in filter(None, map(_SITE.fullmatch, paths)):
         sites.setdefault(found[1], []).append(found[2])
-    modules = {minor: _modules(inside) for minor, inside in sorted(sites.items())}
+    modules = {minor: modules_at(inside) for minor, inside in sorted(sites.items())}
     return ExternalContents(
         unzipped_bytes=sum(member.size for member in files),
-        modules=_modules(each.removeprefix(PREFIX) for each in paths if each.startswith(PREFIX)),
+        modules=modules_at(each.removeprefix(PREFIX) for each in paths if each.startswith(PREFIX)),
         site_modules=tuple((minor, found) for minor, found in modules.items() if found),
         extensions=tuple(sorted(found[1] for found in map(_EXTENSION.fullmatch, paths) if found is not None)),
     )
 
 
-def _modules(paths: Iterable[str]) -> tuple[str, ...]:
+def modules_at(paths: Iterable[str]) -> tuple[str, ...]:
     """Return the dotted names of the outermost packages and modules at *paths*, relative to a directory of ``sys.path``, sorted."""
     modules = {
         (*directories, found[1])

@@ -8,50 +8,37 @@ Format: packaging.python.org, "Binary distribution format" (read 2026-11).
 
 from __future__ import annotations
 
-import mmap
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from lamina.archive.zip.copying import read_pieces
-from lamina.archive.zip.directory import Located, read_directory
-from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, PIECE_BYTES, member_content
+from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT, member_content
+from lamina.archive.zip.opened import ZipArchive
 from lamina.core.errors import CorruptArchiveError, UnsupportedMemberError
-from lamina.core.files import open_regular
 from lamina.core.names import normalized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
     from typing import BinaryIO
 
+    from lamina.archive.zip.directory import Located
 
 _SCHEMES = frozenset(("purelib", "platlib", "data", "scripts", "headers"))
-# Pages that were read count as memory of the process until it releases them.
-_MAPPED_BYTES = 4 << 20  # small, because lamina verifies sixteen downloads at once
 
 
-class WheelArchive:
+class WheelArchive(ZipArchive):
     """
     A wheel opened for reading, as a context manager.
 
-    Raises `OSError` if the file is unreadable, and the errors of `read_directory`. Raises `CorruptArchiveError` if the file is
-    empty, has no or several ``.dist-info`` directories, or has one for another distribution than the file name. Raises
-    `UnsupportedMemberError` for the ``.data`` directory of another distribution.
+    Raises the errors of `ZipArchive`. Raises `CorruptArchiveError` if the file has no or several ``.dist-info`` directories,
+    or has one for another distribution than the file name. Raises `UnsupportedMemberError` for the ``.data`` directory of
+    another distribution.
     """
 
     def __init__(self, path: Path, *, name: str | None = None) -> None:
         """Open the wheel at *path* and check its headers. *name* is the wheel's file name (default: the name of *path*)."""
-        self.path = path
-        self.name = path.name if name is None else name
-        with open_regular(path) as file:
-            try:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
-                raise CorruptArchiveError(f"`{self.name}` is empty", hint=BROKEN_WHEEL_HINT) from error
-        self.view = memoryview(self._map)
-        self._looked_at = 0
+        super().__init__(path, name=name)
         try:
-            self.members = read_directory(self.view, name=self.name, release=self._give_back)
-            self._give_back()
             directories = {member[0].partition("/")[0] for member, _ in self.members if "/" in member[0]}
             self.stem = self._find_stem(directories)
             self.data_prefixes = data_prefixes(directories, self.stem)
@@ -59,26 +46,6 @@ class WheelArchive:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file. The operating system keeps it mapped while other objects still use its payloads."""
-        self.view.release()
-        try:
-            self._map.close()
-        except BufferError:
-            # The traceback of a pending exception can still reference a payload. Do not replace that exception.
-            return
-
-    def _give_back(self) -> None:
-        self._looked_at = 0
-        if hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _check_data(self, directories: set[str]) -> None:
         """
@@ -119,36 +86,6 @@ class WheelArchive:
     def dist_info(self) -> str:
         """The name of the wheel's metadata directory."""
         return f"{self.stem}.dist-info"
-
-    def payload(self, located: Located) -> memoryview:
-        """Return a member's compressed data, which is valid until the wheel is closed."""
-        return self.view[located.start : located.start + located.member.compressed]
-
-    def read(self, located: Located) -> bytes:
-        """
-        Return a member's uncompressed content.
-
-        Raises `CorruptArchiveError` if the member cannot be inflated, or if its size or CRC-32 differs from the central
-        directory. Raises `SuspiciousSizeError` if it inflates to more than its declared size.
-        """
-        return b"".join(self.pieces(located))
-
-    def pieces(self, located: Located) -> Iterable[bytes | memoryview]:
-        """Return a member's uncompressed content in pieces of at most 1 MiB. Raises the errors of `read`."""
-        return member_content(self._payload_pieces(located), located.member, name=self.name)
-
-    def _payload_pieces(self, located: Located) -> Iterator[memoryview]:
-        payload = self.payload(located)
-        for start in range(0, len(payload), PIECE_BYTES):
-            piece = payload[start : start + PIECE_BYTES]
-            self.looked_at(len(piece))
-            yield piece
-
-    def looked_at(self, length: int) -> None:
-        """Count *length* bytes as read. Release the mapped memory after every 4 MiB, so that memory use stays constant."""
-        self._looked_at += length
-        if self._looked_at > _MAPPED_BYTES:
-            self._give_back()
 
 
 def same_version(first: str, second: str) -> bool:

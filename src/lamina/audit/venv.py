@@ -163,7 +163,7 @@ class InstalledEnvironment:
             return None
         directory = self.site_packages / entry
         metadata = _text(directory / "METADATA") or _text(directory / "PKG-INFO") or _text(directory)
-        headers = _headers(metadata)
+        headers = metadata_headers(metadata)
         name, version = (*stem.split("-"), "")[:2]
         name, version = (headers.get("name") or [name])[0], (headers.get("version") or [version])[0]
         if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
@@ -214,7 +214,7 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _headers(metadata: str) -> dict[str, list[str]]:
+def metadata_headers(metadata: str) -> dict[str, list[str]]:
     """Return the values of the headers of *metadata*, by name in lower case."""
     found: dict[str, list[str]] = {}
     for line in metadata.replace("\r\n", "\n").partition("\n\n")[0].split("\n"):

@@ -24,7 +24,7 @@ from lamina.archive.zip.hazards import (
     misplaced,
 )
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
-from lamina.archive.zip.zipformat import END, LOCAL_HEADER, EndRecord, Member, Row
+from lamina.archive.zip.zipformat import END, LOCAL_HEADER, MAX_ROWS, EndRecord, Member, Row
 from lamina.core.errors import CorruptArchiveError, UnsafeMemberError
 from lamina.core.files import open_regular
 
@@ -100,11 +100,11 @@ def _directory_of(path: Path) -> tuple[bytes, Span]:
         return read_at(file, span.offset, span.length), span
 
 
-def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span:
+def locate_directory(tail: bytes | memoryview, *, total: int, name: str, most_rows: int = MAX_ROWS) -> Span:
     """
     Return the location of the central directory of a zip. Its *tail* is the last `TAIL_BYTES` of its *total* bytes.
 
-    *name* is the zip's name in messages.
+    *name* is the zip's name in messages, and *most_rows* the number of entries that it may have.
     Raises `CorruptArchiveError` if the end record or the zip64 end record is missing, or if bytes follow the end record,
     because they could be a second zip. Raises the errors of `check_end_record`.
     """
@@ -124,7 +124,7 @@ def locate_directory(tail: bytes | memoryview, *, total: int, name: str) -> Span
     locator = position - _ZIP64_LOCATOR.size
     if locator >= 0 and data[locator : locator + 4] == b"PK\6\7":
         zip64, end = _zip64_end(data, locator, before=before, name=name)
-    check_end_record(record, zip64, end=end, is_split=bool(disk or directory_disk), name=name)
+    check_end_record(record, zip64, end=end, is_split=bool(disk or directory_disk), name=name, most_rows=most_rows)
     _, rows, length, offset = zip64 or record
     return Span(offset, length, rows)
 
@@ -235,18 +235,19 @@ def _zip64_values(extra: bytes, values: tuple[int, int, int], *, name: str) -> t
 
 
 def read_directory(
-    archive: memoryview, *, name: str, release: Callable[[], object] = lambda: None
+    archive: memoryview, *, name: str, release: Callable[[], object] = lambda: None, most_rows: int = MAX_ROWS
 ) -> tuple[Located, ...]:
     """
     Return the files of *archive*, ordered by offset, each with the offset of its payload.
 
     Every local header is compared with its central directory entry. *name* is the zip's name in messages.
-    *release* is called after every few MiB, so that the caller can release the memory of a mapped *archive*.
+    *release* is called after every few MiB, so that the caller can release the memory of a mapped *archive*. *most_rows* is
+    the number of entries that the zip may have.
     Raises the errors of `locate_directory` and `read_rows`. Raises `CorruptArchiveError` if a local header differs, if members
     overlap, or if bytes belong to no member.
     """
     total = len(archive)
-    span = locate_directory(archive[max(0, total - TAIL_BYTES) :], total=total, name=name)
+    span = locate_directory(archive[max(0, total - TAIL_BYTES) :], total=total, name=name, most_rows=most_rows)
     rows = read_rows(archive[span.offset : span.offset + span.length], span=span, name=name)
     located: list[Located] = []
     free = released = 0

@@ -15,7 +15,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.inflate import BROKEN_WHEEL_HINT
-from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, MAX_BYTES, MAX_ROWS, STORED, EndRecord, Row
+from lamina.archive.zip.zipformat import DEFLATED, DIRECTORY_ROW, MAX_BYTES, STORED, EndRecord, Row
 from lamina.core.errors import (
     CorruptArchiveError,
     DuplicateMemberError,
@@ -48,13 +48,15 @@ _BOMB_BYTES = 262_144_000
 _AMBIGUOUS = "use another version of the distribution; programs would extract different files from this one"
 
 
-def check_end_record(record: EndRecord, zip64: EndRecord | None, *, end: int, is_split: bool, name: str) -> None:
+def check_end_record(
+    record: EndRecord, zip64: EndRecord | None, *, end: int, is_split: bool, name: str, most_rows: int
+) -> None:
     """
     Reject end records that could lead two programs to different central directories.
 
     *end* is the offset where the central directory must end. *is_split* is true if *record* refers to other disks.
     Raises `CorruptArchiveError` for a contradiction, `UnsupportedMemberError` for a part of a split zip, and
-    `SuspiciousSizeError` for more than 65,534 entries.
+    `SuspiciousSizeError` for more than *most_rows* entries.
     """
     if zip64 is not None:
         # Some programs always use the zip64 record, others only if the plain record has maximum values. Both must agree.
@@ -70,9 +72,9 @@ def check_end_record(record: EndRecord, zip64: EndRecord | None, *, end: int, is
             f"`{name}` is inconsistent: its end record states a wrong position, size or number of entries",
             hint=_AMBIGUOUS,
         )
-    if rows > MAX_ROWS:
+    if rows > most_rows:
         raise SuspiciousSizeError(
-            f"`{name}` contains {rows:,} entries; lamina supports at most {MAX_ROWS:,}", hint=BROKEN_WHEEL_HINT
+            f"`{name}` contains {rows:,} entries; lamina supports at most {most_rows:,}", hint=BROKEN_WHEEL_HINT
         )
 
 

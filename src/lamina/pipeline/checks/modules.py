@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 def preinstalled_modules(target: Target) -> frozenset[str]:
     """Return the dotted names of the modules of the distributions that are preinstalled in the runtime of *target*."""
     names = {row.name for runtime in runtimes() if runtime.name == target.runtime for row in runtime.preinstalled}
-    return frozenset(module for name in names for module in _modules_of().get(name, (name.replace("-", "_"),)))
+    return frozenset(module for name in names for module in modules_of(name))
 
 
 def created_modules() -> dict[str, tuple[str, ...]]:
     """Return the top-level modules that distributions create at run time, by the module that does so."""
     return {name: tuple(found) for name, found in read_data("import_names.toml")["created"].items()}
+
+
+def modules_of(name: str) -> tuple[str, ...]:
+    """Return the dotted names of the modules that the distribution *name* has, as far as known; else the module named like it."""
+    return _modules_of().get(name, (name.replace("-", "_"),))
 
 
 @cache
