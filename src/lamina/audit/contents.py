@@ -121,6 +121,12 @@ class ArchiveContents:
     wrappers: tuple[str, ...]
     """The paths of executable scripts for ``AWS_LAMBDA_EXEC_WRAPPER``: those that start with ``#!`` outside the directories of Python."""
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths of all files, except lamina's own manifest."""
+        owned = (file for distribution in self.distributions for file in distribution.files)
+        return frozenset(file.path for file in (*self.unowned, *owned))
+
 
 def contents_of(path: Path, *, store: Store, name: str | None = None, is_layer: bool | None = None) -> ArchiveContents:
     """

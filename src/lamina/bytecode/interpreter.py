@@ -87,6 +87,12 @@ def magic_number(python: tuple[int, int]) -> str:
     return (known[name].to_bytes(2, "little") + b"\r\n").hex()
 
 
+def python_of_magic(number: int) -> str | None:
+    """Return the minor version of Python, such as ``3.13``, whose bytecode starts with *number*; ``None`` if the version is not known."""
+    known: dict[str, int] = read_data("bytecode.toml")["magic"]
+    return next((python for python, magic in known.items() if magic == number), None)
+
+
 def cache_in(store: Store) -> Path:
     """Return the file of *store* that keeps the results of searches. If it is damaged, it is discarded first, so that a note says so."""
     path = store.root / CACHE

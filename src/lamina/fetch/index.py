@@ -237,6 +237,18 @@ class PackageIndex:
         """
         return frozenset(each for source in self._sources(None) for each in self._pages.filenames(source, name))
 
+    def wheels(self, name: str) -> tuple[tuple[str, str, int | None], ...]:
+        """
+        Return the name, URL and size in bytes of every wheel of the project *name* in the first source that has wheels of it.
+
+        The size is ``None`` if the source does not state it. Offline, only local sources are read. Raises `FetchError` if a request to
+        an index fails, and `ConfigError` if the index settings are invalid.
+        """
+        for source in self._allowed(self._sources(None)):
+            if found := self._pages.wheels(source, name):
+                return found
+        return ()
+
     @property
     def client(self) -> Client:
         """The HTTP client with this project's certificates and credentials, created when first needed."""

@@ -107,6 +107,13 @@ class Pages:
         rows = ((row.filename, page.resolve(row)) for row in _of_project(page.without_hash, name))
         return tuple((filename, url) for filename, url in rows if url is not None and is_remote(url))
 
+    def wheels(self, source: IndexSource, name: str) -> tuple[tuple[str, str, int | None], ...]:
+        """Return the name, URL and size in bytes of every wheel of the project in *source*. The size is ``None`` if it is unknown."""
+        page = self._page(_page_url(source, name))
+        rows = _of_project((*page.by_hash.values(), *page.without_hash), name)
+        found = ((row.filename, page.resolve(row), row.size) for row in rows if row.filename.endswith(".whl"))
+        return tuple((filename, url, size) for filename, url, size in found if url is not None)
+
     def filenames(self, source: IndexSource, name: str) -> tuple[str, ...]:
         """Return the names of all files on the page of *source* for the project *name*; a flat source lists all projects."""
         page = self._page(_page_url(source, name))

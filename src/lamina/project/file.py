@@ -46,19 +46,22 @@ def find_project(start: Path) -> Path:
     The configuration is a ``pyproject.toml`` with ``[tool.lamina]``, or a ``lamina.toml``.
     Raises `ConfigError` if there is no configuration, or if a ``pyproject.toml`` in one of these directories is not valid TOML.
     """
+    if (found := nearest_project(start)) is not None:
+        return found
     start = start.absolute()
-    unconfigured: Path | None = None
-    for directory in (start, *start.parents):
-        if configures(directory):
-            return directory
-        if unconfigured is None and (directory / _PYPROJECT).is_file():
-            unconfigured = directory / _PYPROJECT
+    unconfigured = next((path for each in (start, *start.parents) if (path := each / _PYPROJECT).is_file()), None)
     if unconfigured is not None:
         raise ConfigError(f"`{unconfigured}` has no `[tool.lamina]` table", hint="run `lamina init` to create it")
     raise ConfigError(
         f"no `{_PYPROJECT}` or `{_STANDALONE}` found in `{start}` or its parent directories",
         hint="pass the service's directory with `--project`, or run `lamina init` there",
     )
+
+
+def nearest_project(start: Path) -> Path | None:
+    """As `find_project`, but return ``None`` if there is no configuration, for commands that do not need one."""
+    start = start.absolute()
+    return next((directory for directory in (start, *start.parents) if configures(directory)), None)
 
 
 def configures(directory: Path) -> bool:

@@ -35,7 +35,12 @@ def known_wrapper(handler: str) -> Wrapper | None:
 
 def wrapper_of_vendor(vendor: str) -> Wrapper | None:
     """Return the wrapper of the vendor called *vendor*, or ``None`` if none is known."""
-    return next((each for each in _known().values() if each.vendor == vendor), None)
+    return next((each for each in known_wrappers() if each.vendor == vendor), None)
+
+
+def known_wrappers() -> tuple[Wrapper, ...]:
+    """Return every known wrapper."""
+    return tuple(_known().values())
 
 
 def dotted(handler: str) -> str:

@@ -59,7 +59,7 @@ _NO_BINARIES = (
 )
 # A module such as `_speedups.cpython-313-x86_64-linux-gnu.so`: Python imports it by the name before the first dot (PEP 3149). The
 # suffix decides whether the interpreter sees it at all.
-_MODULE = re.compile(r"(?:.*/)?[^/.]+\.(?P<tag>(?:cpython-|cp|pypy|abi3|graalpy)[^/]*)\.(?:so|pyd)")
+BINARY_MODULE = re.compile(r"(?:.*/)?[^/.]+\.(?P<tag>(?:cpython-|cp|pypy|abi3|graalpy)[^/]*)\.(?:so|pyd)")
 _LIBRARY = re.compile(r".*\.so(?:\.\d+)*")
 # A wheel for every platform chooses one of its binaries by such a part of the name. `crc32` and `base64` are not architectures.
 _NAMES_ARCHITECTURE = re.compile(
@@ -67,7 +67,7 @@ _NAMES_ARCHITECTURE = re.compile(
     r"(?![a-z])|(?<![a-z\d])(?:bin|elf|lib|linux|win)?(?:32|64)(?:bit)?(?![a-z\d]))",
     re.IGNORECASE,
 )
-_MACHINES = {
+MACHINES = {
     "EM_X86_64": "x86_64",
     "EM_X86_64 of 32 bits": "x32",
     "EM_AARCH64": "arm64",
@@ -86,20 +86,24 @@ _PLACEHOLDER = b"version https://git-lfs.github.com/spec/"
 _UNFETCHED = "it is a placeholder of Git LFS"
 
 
-class _Headers:
-    """Reads the headers of each binary."""
+class BinaryHeaders:
+    """Reads the headers of each binary; implements `lamina.audit.parts.Examination`."""
 
     @property
     def key(self) -> Sequence[object]:
+        """What the facts depend on."""
         return ("binaries", 3, elf.version())
 
     def wants(self, path: str) -> bool:
+        """Return whether the file *path* can be a binary."""
         return not path.endswith((*_NO_BINARIES, "/"))
 
     def wants_content(self, path: str, head: bytes) -> bool:
+        """Return whether the file *path* that starts with *head* is a binary, or is named or stored like one."""
         return elf.kind_of(head) is not None or _PLACEHOLDER.startswith(head) or _is_library(path)
 
     def examine(self, path: str, content: bytes) -> dict[str, Any] | None:
+        """Return the kind of the binary, with the facts of `lamina.audit.elf.read` or its damage; ``None`` for another file."""
         kind = elf.kind_of(content)
         if kind == "ELF":
             try:
@@ -191,7 +195,7 @@ def _places(build: Build, inspection: Inspection, origins: Origins) -> Iterator[
 
 
 def _binaries(archive: Layer | Package, inspection: Inspection) -> tuple[_Binary, ...]:
-    found = examined(archive, _Headers(), inspection.store)
+    found = examined(archive, BinaryHeaders(), inspection.store)
     shares = {member.filename: share for member, share in members_of(archive)} if found else {}
     return tuple(_Binary(path=path, facts=facts, share=shares.get(path)) for path, facts in sorted(found.items()))
 
@@ -211,13 +215,13 @@ def _wrong_architecture(place: _BinaryPlace) -> Iterator[Finding]:
         for each in elves
         if not _fits(each, place.target)
         and (
-            _MODULE.fullmatch(each.path)
+            BINARY_MODULE.fullmatch(each.path)
             or not (_NAMES_ARCHITECTURE.search(each.path) or (each.share is not None and _likeness(each) in right))
         )
         and not _has_sibling(each, place)
     ]
     for share, same in _by_share(wrong):
-        machine = _MACHINES.get(same[0].facts["machine"], same[0].facts["machine"])
+        machine = MACHINES.get(same[0].facts["machine"], same[0].facts["machine"])
         yield error(
             "wrong-architecture",
             place.name,
@@ -233,8 +237,8 @@ def _extension_suffix(place: _BinaryPlace) -> Iterator[Finding]:
         for each in place.binaries
         if each.is_elf
         and _fits(each, place.target)
-        and (match := _MODULE.fullmatch(each.path)) is not None
-        and not _is_seen(match["tag"], place.target)
+        and (match := BINARY_MODULE.fullmatch(each.path)) is not None
+        and not is_seen(match["tag"], place.target)
         and not _has_sibling(each, place)
     ]
     for share, same in _by_share(wrong):
@@ -313,7 +317,7 @@ def _certainty(library: str, binary: _Binary, place: _BinaryPlace) -> Severity:
     if binary.share is None or not _is_manylinux(binary.share):
         return Severity.ERROR
     others = [each for each in _loadable(place) if each.share is not None and each.share.name == binary.share.name]
-    modules = [each for each in others if _MODULE.fullmatch(each.path)] or others
+    modules = [each for each in others if BINARY_MODULE.fullmatch(each.path)] or others
     return Severity.ERROR if all(library in each.facts["needed"] for each in modules) else Severity.NOTE
 
 
@@ -407,8 +411,8 @@ _RULES = (
 def _loadable(place: _BinaryPlace) -> Iterator[_Binary]:
     """Yield the binaries that the loader of the target can load at all; `wrong-architecture` reports the others."""
     for each in place.binaries:
-        match = _MODULE.fullmatch(each.path)
-        if each.is_elf and _fits(each, place.target) and (match is None or _is_seen(match["tag"], place.target)):
+        match = BINARY_MODULE.fullmatch(each.path)
+        if each.is_elf and _fits(each, place.target) and (match is None or is_seen(match["tag"], place.target)):
             yield each
 
 
@@ -428,14 +432,14 @@ def _is_there(library: str, place: _BinaryPlace) -> bool:
     return False
 
 
-def _is_seen(tag: str, target: Target) -> bool:
+def is_seen(tag: str, target: Target) -> bool:
     """Return whether the target's Python imports a module with *tag* in its name (``_PyImport_DynLoadFiletab`` of CPython; 2026-11)."""
     return tag in {"abi3", f"cpython-{target.python[0]}{target.python[1]}-{target.architecture.machine}-linux-gnu"}
 
 
 def _is_linux_module(path: str) -> bool:
     """Return whether Python imports the file *path* on Linux, by its name. Other files with the ending may be scripts of a linker."""
-    return path.endswith(".so") and _MODULE.fullmatch(path) is not None
+    return path.endswith(".so") and BINARY_MODULE.fullmatch(path) is not None
 
 
 def _is_library(path: str) -> bool:
@@ -449,7 +453,7 @@ def _has_sibling(binary: _Binary, place: _BinaryPlace) -> bool:
         other.path.startswith(stem)
         and other.is_elf
         and _fits(other, place.target)
-        and ((match := _MODULE.fullmatch(other.path)) is None or _is_seen(match["tag"], place.target))
+        and ((match := BINARY_MODULE.fullmatch(other.path)) is None or is_seen(match["tag"], place.target))
         for other in place.binaries
     )
 

@@ -102,7 +102,7 @@ def _changed(pin: PinnedLayer, inspection: Inspection) -> str | None:
     """
     from lamina.aws.external.zips import place_of, stored_zip
 
-    path = place_of(inspection.store, pin)
+    path = place_of(inspection.store, pin.sha256)
     if not is_own_file(path):
         return None
     stat = path.stat()
@@ -110,7 +110,7 @@ def _changed(pin: PinnedLayer, inspection: Inspection) -> str | None:
     known = inspection.store.entry(FINDINGS_AREA, key, ".json")
     if inspection.store.read_document(known, lambda document: document["findings"] == []):
         return None
-    if stored_zip(inspection.store, pin) is None:
+    if stored_zip(inspection.store, pin.sha256) is None:
         return None
     difference = _difference(pin, path)
     if difference is None:

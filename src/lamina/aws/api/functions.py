@@ -239,16 +239,17 @@ class LambdaFunctions:
         response = self._ask("GetFunction", f"read function `{name}`", name, _MISSING, **qualifier)
         return None if response is None else _state(name, response["Configuration"])
 
-    def download(self, name: str, destination: Path) -> CodeStorage:
+    def download(self, name: str, destination: Path, version: str = LATEST) -> CodeStorage:
         """
-        Download the zipped code of ``$LATEST`` to *destination*, and check it against the SHA-256 that Lambda reports.
+        Download the zipped code of *version*, which may also be an alias, to *destination*, and check it against the SHA-256 that Lambda reports.
 
         Return how Lambda keeps this code. Raises `DeployError` if Lambda returns no download address, `UnreachableError` if the
         download fails in every attempt, `IntegrityError` if the SHA-256 differs in every attempt, and `AwsError` if Lambda rejects the
         request.
         """
+        qualifier: dict[str, Any] = {} if version == LATEST else {"Qualifier": version}
         for attempt in range(_ATTEMPTS):
-            response = self._ask("GetFunction", f"read the code of function `{name}`", name) or {}
+            response = self._ask("GetFunction", f"read the code of function `{name}`", name, **qualifier) or {}
             location = response.get("Code", {}).get("Location")
             if location is None:
                 raise DeployError(

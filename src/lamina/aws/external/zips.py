@@ -94,7 +94,7 @@ class ExternalDownloads:
             return tuple(ExternalZip(path=self._provide(pin), sha256=pin.sha256) for pin in pins.values())
 
     def _provide(self, pin: PinnedLayer) -> Path:
-        if (path := stored_zip(self._store, pin)) is not None:
+        if (path := stored_zip(self._store, pin.sha256)) is not None:
             return path
         if self._offline:
             raise OfflineError(
@@ -106,12 +106,12 @@ class ExternalDownloads:
         return download(version, self._regions.of(pin.arn), self._store, self._reporter)
 
 
-def stored_zip(store: Store, pin: PinnedLayer) -> Path | None:
-    """Return the zip of *pin* in *store*, or ``None`` if it is missing. A file with other content is deleted."""
-    path = place_of(store, pin)
+def stored_zip(store: Store, sha256: str) -> Path | None:
+    """Return the layer's zip with *sha256* in *store*, or ``None`` if it is missing. A file with other content is deleted."""
+    path = place_of(store, sha256)
     if not is_own_file(path):
         return None
-    if file_sha256(path) == pin.sha256:
+    if file_sha256(path) == sha256:
         return path
     store.discard(path)
     return None
@@ -137,6 +137,11 @@ def pin_difference(pin: PinnedLayer, version: ExternalVersion) -> str | None:
     )
 
 
+def provide(version: ExternalVersion, layers: ExternalLayers, store: Store, reporter: Reporter) -> Path:
+    """Return the zip of *version* in *store*, and download it from *layers* if it is missing. Raises the errors of `download`."""
+    return stored_zip(store, version.sha256) or download(version, layers, store, reporter)
+
+
 def download(version: ExternalVersion, layers: ExternalLayers, store: Store, reporter: Reporter) -> Path:
     """
     Download the zip of *version* from *layers* into *store*, and return its path there.
@@ -151,7 +156,7 @@ def download(version: ExternalVersion, layers: ExternalLayers, store: Store, rep
         )
     reporter.stage(f"downloading {version.arn.split(':', 6)[-1]}", total=version.code_bytes, unit="bytes")
     digest, size = hashlib.sha256(), 0
-    path = place_of(store, version)
+    path = place_of(store, version.sha256)
     with store.writing(path) as file:
         for piece in layers.download(version):
             size += len(piece)
@@ -170,6 +175,6 @@ def download(version: ExternalVersion, layers: ExternalLayers, store: Store, rep
     return path
 
 
-def place_of(store: Store, layer: PinnedLayer | ExternalVersion) -> Path:
-    """Return the path of the zip of *layer* in *store*, also if it is not there."""
-    return store.entry(EXTERNAL_AREA, layer.sha256, ".zip")
+def place_of(store: Store, sha256: str) -> Path:
+    """Return the path of the layer's zip with *sha256* in *store*, also if it is not there."""
+    return store.entry(EXTERNAL_AREA, sha256, ".zip")

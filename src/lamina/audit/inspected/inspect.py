@@ -1,0 +1,220 @@
+"""Inspect the zips of a subject: read each one, identify modules without metadata, and compare the zips with each other and with a lock."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamina.audit.contents import contents_of
+from lamina.audit.inspected.files import examine
+from lamina.audit.inspected.fitness import judge
+from lamina.audit.inspected.matching import match_modules
+from lamina.audit.inspected.shadowing import shadowed
+from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
+from lamina.core.frozen import frozen
+from lamina.core.target import Target
+from lamina.lock import formats
+from lamina.lock.select import select
+from lamina.project.external import LayerArn
+from lamina.project.publishers import publisher_of
+from lamina.project.wrappers import known_wrappers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lamina.audit.contents import ArchiveContents
+    from lamina.audit.inspected.files import ExaminedFiles
+    from lamina.audit.inspected.fitness import Fitness
+    from lamina.audit.inspected.matching import Match
+    from lamina.audit.inspected.shadowing import Shadowed
+    from lamina.audit.inspected.subjects import InspectedZip, Subject
+    from lamina.pipeline.context import BuildContext
+    from lamina.project.publishers import Publisher
+    from lamina.project.service import Service
+    from lamina.project.wrappers import Wrapper
+
+_HINT = "do not use it: programs may unpack it differently; ask whoever built it for another one"
+
+
+@frozen
+class Locked:
+    """A distribution that both an inspected zip and the lock file of the project have."""
+
+    name: str
+    version: str
+    """The version in the zip."""
+    locked: str
+    """The version in the lock file; empty if the lock does not state it."""
+
+
+@frozen
+class InspectedArchive:
+    """One zip, and what is in it."""
+
+    zip: InspectedZip
+    publisher: Publisher | None
+    contents: ArchiveContents
+    files: ExaminedFiles
+    matches: tuple[Match, ...]
+    """The distributions of modules without metadata, as far as an index has the same files."""
+    fitness: Fitness
+    targets: tuple[Target, ...]
+    """The targets for which the binaries and the bytecode are judged."""
+    handlers: tuple[Wrapper, ...]
+    """The handlers of vendors in the zip, which call a function's own handler."""
+    locked: tuple[Locked, ...]
+
+    @property
+    def distributions(self) -> tuple[tuple[str, str], ...]:
+        """The name and version of each distribution, also of those that were identified by their files."""
+        named = [(each.name, each.version) for each in self.contents.distributions]
+        return tuple(sorted({*named, *((each.name, each.version) for each in self.matches if each.is_exact)}))
+
+    @property
+    def unexplained(self) -> tuple[str, ...]:
+        """The files of no distribution, without extensions, wrappers, and the modules that were identified."""
+        known = {path for each in self.matches if each.is_exact for path in each.matching}
+        known.update(self.contents.extensions, self.contents.wrappers)
+        return tuple(file.path for file in self.contents.unowned if file.path not in known)
+
+
+@frozen
+class InspectionReport:
+    """The result of `inspect`."""
+
+    subject: Subject
+    archives: tuple[InspectedArchive, ...]
+    shadowed: tuple[Shadowed, ...]
+    notes: tuple[str, ...]
+    """What could not be looked up, and why."""
+
+
+def inspect(
+    subject: Subject, context: BuildContext, *, service: Service | None, target: Target | None, matches: bool
+) -> InspectionReport:
+    """
+    Return what is in the zips of *subject*.
+
+    *target* is judged in place of the runtimes that are stated for the zips. The lock file of *service* is compared with them, if there is
+    one. With *matches*, modules without metadata are looked up on the indexes of *context*, unless it is offline.
+
+    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged.
+    """
+    notes: list[str] = []
+    lock = {} if service is None else _locked(service, context, notes)
+    fallback = None if service is None else service.target
+    archives = []
+    for each in subject.zips:
+        context.reporter.stage(f"reading {each.name}")
+        try:
+            contents = contents_of(each.path, store=context.store, name=each.name, is_layer=each.is_layer)
+            files = examine(each.path, contents, context.store, name=each.name)
+        except ArchiveError as error:
+            error.hint = _HINT
+            raise
+        targets = (target,) if target is not None else _targets(subject, each, fallback)
+        found = _matches(contents, files, context, targets, notes) if matches else ()
+        archives.append(
+            InspectedArchive(
+                zip=each,
+                publisher=_publisher(each),
+                contents=contents,
+                files=files,
+                matches=found,
+                fitness=judge(files, contents.paths, targets),
+                targets=targets,
+                handlers=tuple(wrapper for wrapper in known_wrappers() if _has(contents, wrapper.handler)),
+                locked=_twice(contents, found, lock) if contents.is_layer else (),
+            )
+        )
+    function = subject.function
+    python = archives[-1].targets[0].python if function is not None and archives[-1].targets else None
+    together = [(each.zip.name, each.contents) for each in archives]
+    return InspectionReport(
+        subject=subject,
+        archives=tuple(archives),
+        shadowed=shadowed(together, python) if function is not None else (),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _targets(subject: Subject, each: InspectedZip, fallback: Target | None) -> tuple[Target, ...]:
+    """Return the targets of the function, or those that are stated for the zip, or *fallback*; without those that lamina does not know."""
+    runtimes: tuple[str, ...]
+    architectures: tuple[str, ...]
+    if (function := subject.function) is not None:
+        runtimes, architectures = (function.settings.runtime,), (function.architecture,)
+    elif each.runtimes:
+        # A layer without stated architectures is one for all, as far as Lambda knows.
+        runtimes, architectures = each.runtimes, each.architectures or ("x86_64",)
+    else:
+        return () if fallback is None else (fallback,)
+    found = []
+    for runtime in runtimes:
+        for architecture in architectures:
+            with suppress(ConfigError):
+                found.append(Target.of(runtime, architecture))
+    return tuple(found)
+
+
+def _matches(
+    contents: ArchiveContents,
+    files: ExaminedFiles,
+    context: BuildContext,
+    targets: Sequence[Target],
+    notes: list[str],
+) -> tuple[Match, ...]:
+    if not contents.modules:
+        return ()
+    context.reporter.stage("looking for the wheels of modules without metadata")
+    try:
+        return match_modules(contents, files, context.index, targets)
+    except FetchError as error:
+        notes.append(f"modules without metadata are not identified: {error}")
+        return ()
+
+
+def _publisher(each: InspectedZip) -> Publisher | None:
+    layer = LayerArn.parse(each.arn) if each.arn is not None else None
+    return None if layer is None else publisher_of(layer)
+
+
+def _has(contents: ArchiveContents, handler: str) -> bool:
+    """Return whether the zip has the module of *handler*, such as ``vendor.module.function``, as a source or as bytecode."""
+    module = handler.rpartition(".")[0].replace(".", "/")
+    roots = {root for root, _ in contents.modules} | {each.root for each in contents.distributions}
+    paths = contents.paths
+    return any(f"{root}{module}{end}" in paths for root in roots for end in (".py", ".pyc", "/__init__.py"))
+
+
+def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str]:
+    """Return the versions of the distributions that the lock file of *service* has for its layers, by name."""
+    found: dict[str, str] = {}
+    try:
+        lock_file = formats.find(service.root, service.lock, target=service.target)
+        for layer in service.layers:
+            lock = formats.read(
+                lock_file,
+                target=service.target,
+                groups=layer.groups,
+                extras=layer.extras,
+                without=layer.without,
+                index=context.index,
+            )
+            selection = select(lock, target=service.target)
+            found |= {pin.name: pin.version for pin in selection.pins}
+            for source in selection.sources:
+                found[source.name] = source.version or ""
+    except (ConfigError, FetchError, LockError) as error:
+        notes.append(f"the lock file of this project is not compared: {error}")
+    return found
+
+
+def _twice(contents: ArchiveContents, matches: Sequence[Match], lock: Mapping[str, str]) -> tuple[Locked, ...]:
+    versions = {match.name: match.version for match in matches if match.is_exact}
+    versions |= {each.name: each.version for each in contents.distributions}
+    return tuple(
+        Locked(name=name, version=version, locked=lock[name])
+        for name, version in sorted(versions.items())
+        if name in lock
+    )

@@ -1,0 +1,232 @@
+"""
+Identify modules without metadata: compare the hashes of their files with the RECORD of wheels on the index.
+
+Only the ends of wheels are downloaded, with their central directory and RECORD, and only from the configured indexes. The number of
+requests is bounded. What a RECORD says is not verified, because the wheel is not downloaded: it names a distribution, and nothing is
+installed by it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from lamina.archive.zip.directory import locate_directory, read_rows
+from lamina.archive.zip.inflate import member_content
+from lamina.archive.zip.zipformat import LOCAL_HEADER
+from lamina.audit.venv import record_rows
+from lamina.core.errors import ArchiveError, NoCompatibleWheelError
+from lamina.core.frozen import frozen
+from lamina.core.names import normalized
+from lamina.core.values import Pin, Sha256
+from lamina.fetch.candidates import ordered
+from lamina.fetch.ranges import fetch_tails
+from lamina.pipeline.checks.modules import requirements_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from lamina.archive.record import RecordRow
+    from lamina.archive.zip.zipformat import Row
+    from lamina.audit.contents import ArchiveContents
+    from lamina.audit.inspected.files import ExaminedFiles
+    from lamina.core.target import Target
+    from lamina.fetch.index import PackageIndex
+    from lamina.fetch.ranges import Tail
+
+_MOST_NAMES = 40
+"""The number of distributions that are looked up on the index."""
+_MOST_VERSIONS = 12
+"""The number of versions of one distribution whose wheels are asked for their RECORD."""
+_RECORD_REACH = 8 << 20
+"""How far before the end of a wheel its RECORD may be, in bytes. Tools put it last, as the format recommends."""
+_RECORD_BYTES = 16 << 20
+_GUESSED_DIRECTORY = 256 << 10
+
+
+@frozen
+class Match:
+    """A distribution whose wheel has files of the zip."""
+
+    name: str
+    """The normalised name (PEP 503)."""
+    version: str
+    root: str
+    """The directory of the zip that Python imports it from."""
+    modules: tuple[str, ...]
+    """The modules in the zip that belong to it."""
+    wheel: str
+    """The file name of the wheel with which the files were compared."""
+    matching: tuple[str, ...]
+    """The files of the zip that the wheel has with the same content."""
+    differing: tuple[str, ...]
+    """The files of the zip that the wheel has with other content."""
+    extra: tuple[str, ...]
+    """The files of the modules that the wheel lacks, without bytecode."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the wheel has all files of the modules, with the same content."""
+        return not self.differing and not self.extra
+
+
+@frozen
+class _Unknown:
+    """Modules of one directory that may be of the distribution *name*, with their files."""
+
+    root: str
+    name: str
+    modules: tuple[str, ...]
+    files: Mapping[str, str]
+    """The SHA-256 of each file, as RECORD has it, by the path relative to the root."""
+    stated: str | None
+    """The version that the modules state."""
+
+
+def match_modules(
+    contents: ArchiveContents,
+    files: ExaminedFiles,
+    index: PackageIndex,
+    targets: Sequence[Target],
+) -> tuple[Match, ...]:
+    """
+    Return the distributions to which modules without metadata belong, as far as a wheel on *index* has the same files.
+
+    *files* are those of the zip with *contents*. Wheels for one of *targets* are compared first. Of a function's package, only modules
+    that are known by name are looked up, because the others are the function's own code.
+    Raises `FetchError` if the index cannot be read, and `ConfigError` if its settings are invalid.
+    """
+    matches = (_best(unknown, index, targets) for unknown in _unknown(contents, files))
+    return tuple(match for match in matches if match is not None)
+
+
+def _unknown(contents: ArchiveContents, files: ExaminedFiles) -> Iterator[_Unknown]:
+    groups: dict[tuple[str, str], list[str]] = {}
+    for root, module in contents.modules:
+        known = requirements_of(module)
+        if known or contents.is_layer:
+            for name in known or (module.replace(".", "-"),):
+                groups.setdefault((root, normalized(name.partition("<")[0])), []).append(module)
+    for (root, name), modules in list(groups.items())[:_MOST_NAMES]:
+        starts = tuple(
+            f"{root}{module.replace('.', '/')}{end}"
+            for module in modules
+            for end in ("/", ".py", ".so", ".cpython-", ".abi3.")
+        )
+        digests = {path: digest for path, digest in files.digests.items() if path.startswith(starts)}
+        kept = {path[len(root) :]: digest for path, digest in digests.items() if not path.endswith(".pyc")}
+        stated = (version for path, version in sorted(files.versions.items(), key=_depth) if path in digests)
+        if kept:
+            yield _Unknown(root=root, name=name, modules=tuple(modules), files=kept, stated=next(stated, None))
+
+
+def _depth(item: tuple[str, str]) -> tuple[int, str]:
+    return item[0].count("/"), item[0]
+
+
+def _best(unknown: _Unknown, index: PackageIndex, targets: Sequence[Target]) -> Match | None:
+    """Return the match with most of the same files; the first exact one ends the search."""
+    best: Match | None = None
+    for pins in _by_version(unknown, index.wheels(unknown.name), targets):
+        for pin, tail in zip(pins, fetch_tails(pins, index, reach=_reach), strict=True):
+            match = _compared(unknown, pin, _record(tail, pin.filename) if tail is not None else {})
+            if match.is_exact:
+                return match
+            if match.matching and (best is None or _rank(match) > _rank(best)):
+                best = match
+    return best
+
+
+def _rank(match: Match) -> tuple[int, int]:
+    return len(match.matching), -len(match.differing)
+
+
+def _by_version(
+    unknown: _Unknown, wheels: Iterable[tuple[str, str, int | None]], targets: Sequence[Target]
+) -> Iterator[list[Pin]]:
+    """Yield the wheels to compare: those of the version that the modules state, then of the newest; the best one for each target."""
+    from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+    from packaging.version import InvalidVersion, Version
+
+    versions: dict[Version, dict[tuple[str, str], int | None]] = {}
+    for filename, url, size in wheels:
+        with suppress(InvalidWheelFilename):
+            versions.setdefault(parse_wheel_filename(filename)[1], {})[filename, url] = size
+    stated = None
+    with suppress(InvalidVersion):
+        stated = Version(unknown.stated) if unknown.stated else None
+    order = sorted(versions, key=lambda each: (each == stated, not each.is_prerelease, each), reverse=True)
+    for version in order[:_MOST_VERSIONS]:
+        files = versions[version]
+        chosen = {}
+        for target in targets:
+            with suppress(NoCompatibleWheelError):
+                chosen.update(dict.fromkeys(ordered(files, unknown.name, str(version), target)[:1]))
+        yield [
+            Pin(
+                name=unknown.name,
+                version=str(version),
+                filename=filename,
+                sha256=Sha256(""),
+                url=url,
+                size=files[filename, url],
+            )
+            for filename, url in chosen or list(files)[:1]
+        ]
+
+
+def _compared(unknown: _Unknown, pin: Pin, rows: Mapping[str, RecordRow]) -> Match:
+    places: dict[str, list[str]] = {"matching": [], "differing": [], "extra": []}
+    for path, digest in sorted(unknown.files.items()):
+        row = rows.get(path)
+        kind = "extra" if row is None else "matching" if row.digest.rstrip("=") == f"sha256={digest}" else "differing"
+        places[kind].append(unknown.root + path)
+    return Match(
+        name=unknown.name,
+        version=pin.version,
+        root=unknown.root,
+        modules=unknown.modules,
+        wheel=pin.filename,
+        **{kind: tuple(paths) for kind, paths in places.items()},
+    )
+
+
+def _reach(tail: Tail) -> int:
+    """Return the offset at which the RECORD in the wheel's *tail* starts, or the central directory, or a guess of its start."""
+    try:
+        span = locate_directory(tail.data, total=tail.total, name="wheel")
+        if span.offset < tail.start:
+            return span.offset - _GUESSED_DIRECTORY
+        row = _record_row(tail, span.offset)
+    except ArchiveError:
+        return tail.start
+    return tail.start if row is None or tail.total - row.offset > _RECORD_REACH else min(tail.start, row.offset)
+
+
+def _record_row(tail: Tail, offset: int) -> Row | None:
+    """Return the entry of RECORD in the central directory, which starts at *offset* of the file. Raises `ArchiveError`."""
+    span = locate_directory(tail.data, total=tail.total, name="wheel")
+    start = offset - tail.start
+    rows = read_rows(tail.data[start : start + span.length], span=span, name="wheel")
+    return next((row for row in rows if row.member.path.endswith(".dist-info/RECORD")), None)
+
+
+def _record(tail: Tail, name: str) -> dict[str, RecordRow]:
+    """Return the RECORD in the *tail* of the wheel *name*; empty if it is not in it, or damaged."""
+    try:
+        span = locate_directory(tail.data, total=tail.total, name=name)
+        row = _record_row(tail, span.offset) if span.offset >= tail.start else None
+        if row is None or row.offset < tail.start or row.member.size > _RECORD_BYTES:
+            return {}
+        header = row.offset - tail.start
+        fields = LOCAL_HEADER.unpack_from(tail.data, header)
+        start = header + LOCAL_HEADER.size + fields[-2] + fields[-1]
+        payload = tail.data[start : start + row.member.compressed]
+        return record_rows(b"".join(member_content(_pieces(payload), row.member, name=name)))
+    except ArchiveError:
+        return {}
+
+
+def _pieces(payload: bytes) -> Iterator[bytes]:
+    for start in range(0, len(payload), 1 << 20):
+        yield payload[start : start + (1 << 20)]

@@ -1,0 +1,130 @@
+"""The report of `lamina inspect` as text for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.core.text import count, megabytes, table
+from lamina.pipeline.checks.common import listed
+from lamina.project.wrappers import known_wrapper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
+    from lamina.audit.inspected.matching import Match
+    from lamina.audit.inspected.shadowing import Shadowed
+    from lamina.aws.api.functions import FunctionState
+
+_LONGEST_LICENCE = 40
+_EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
+_KINDS = {
+    "unchecked": "used without a look at the source",
+    "checked": "used if the hash of the source is the same",
+    "time": "used if the time and size of the source are the same",
+}
+
+
+def lines(report: InspectionReport, *, width: int | None = None) -> Iterator[str]:
+    """Yield the lines of *report*, with tables of at most *width* characters."""
+    if report.subject.function is not None:
+        yield from _function(report.subject.function)
+    for archive in report.archives:
+        yield from _archive(archive, width)
+    for each in report.shadowed:
+        yield _shadowed(each)
+
+
+def _function(state: FunctionState) -> Iterator[str]:
+    yield f"function {state.name}, version {state.version}: {state.settings.runtime} on {state.architecture}"
+    wrapper = known_wrapper(state.settings.handler)
+    own = state.environment.get(wrapper.variable) if wrapper is not None else None
+    if wrapper is None:
+        yield f"  handler: {state.settings.handler}"
+    else:
+        yield f"  handler: {state.settings.handler} of {wrapper.vendor}, which calls {own or f'the handler in `{wrapper.variable}`'}"
+    if started := state.environment.get(_EXEC_WRAPPER):
+        yield f"  wrapper: {started}, in `{_EXEC_WRAPPER}`"
+    if state.settings.layers:
+        yield "  layers, in the order in which Lambda unpacks them:"
+        yield from (f"    {arn}" for arn in state.settings.layers)
+
+
+def _archive(archive: InspectedArchive, width: int | None) -> Iterator[str]:
+    contents = archive.contents
+    yield archive.zip.name + (f" ({archive.publisher.name})" if archive.publisher is not None else "")
+    checked = ", as Lambda reports" if archive.zip.is_layer is not None else ""
+    yield (
+        f"  {megabytes(contents.zipped_bytes)} zipped, {megabytes(contents.unzipped_bytes)} unzipped, {count(contents.files, 'file')}, "
+        f"SHA-256 {contents.sha256}{checked}"
+    )
+    stated = [("runtimes", ", ".join(archive.zip.runtimes)), ("architectures", ", ".join(archive.zip.architectures))]
+    stated += [("licence", archive.zip.license or "")]
+    if any(value for _, value in stated):
+        yield f"  stated {'; '.join(f'{name}: {value}' for name, value in stated if value)}"
+    rows = [
+        (each.name, each.version, megabytes(each.size), _short(each.licence, each.classifiers))
+        for each in contents.distributions
+    ]
+    yield from table(("distribution", "version", "size", "licence"), rows, width=width, droppable=(3, 2))
+    yield from (f"  {each}" for each in _facts(archive))
+
+
+def _facts(archive: InspectedArchive) -> Iterator[str]:
+    contents, fitness = archive.contents, archive.fitness
+    yield from map(_match, archive.matches)
+    exact = {(match.root, module) for match in archive.matches if match.is_exact for module in match.modules}
+    if unknown := [module for root, module in contents.modules if (root, module) not in exact]:
+        yield f"without metadata: {count(len(unknown), 'module')}: {listed(unknown)}"
+    if archive.files.changed:
+        yield f"changed: {count(len(archive.files.changed), 'file')} not as in the metadata of the distribution: {listed(archive.files.changed)}"
+    if missing := [path for each in contents.distributions for path in each.missing]:
+        yield f"removed: {count(len(missing), 'file')} of distributions: {listed(missing)}"
+    if fitness.machines:
+        machines = ", ".join(f"{number} for {machine}" for machine, number in fitness.machines.items())
+        needs = f"; they need glibc {fitness.glibc} or newer" if fitness.glibc is not None else ""
+        yield f"binaries: {machines}{needs}"
+    for each in fitness.bytecode:
+        python = f"Python {each.python}" if each.python else "an unknown Python"
+        yield f"bytecode: {count(each.files, 'file')} for {python}, {_KINDS[each.kind]}"
+    yield from (f"problem: {problem}" for problem in fitness.problems)
+    if contents.extensions:
+        yield f"extensions: {listed(contents.extensions)}"
+    if contents.wrappers:
+        paths = " or ".join(f"`/opt/{path}`" for path in contents.wrappers)
+        yield f"wrapper scripts: set `{_EXEC_WRAPPER}` to {paths}"
+    for wrapper in archive.handlers:
+        yield f"handler of {wrapper.vendor}: set the handler to `{wrapper.handler}`, and `{wrapper.variable}` to your own handler"
+    if archive.unexplained:
+        yield f"of no distribution: {count(len(archive.unexplained), 'file')}: {listed(archive.unexplained)}"
+    yield from _locked(archive)
+
+
+def _match(match: Match) -> str:
+    name = f"{listed(match.modules)}: {match.name} {match.version}"
+    if match.is_exact:
+        return f"identified {name}, by the hashes of {count(len(match.matching), 'file')} in `{match.wheel}`"
+    return (
+        f"similar {name}: {count(len(match.matching), 'file')} as in `{match.wheel}`, {len(match.differing):,} changed, "
+        f"{len(match.extra):,} added"
+    )
+
+
+def _locked(archive: InspectedArchive) -> Iterator[str]:
+    same = [each.name for each in archive.locked if each.version == each.locked]
+    if same:
+        yield f"in your lock in the same version: {listed(same)}"
+    for each in archive.locked:
+        if each.version != each.locked:
+            yield f"in your lock in another version: {each.name} {each.locked or 'without a version'}, here {each.version}"
+
+
+def _shadowed(shadowed: Shadowed) -> str:
+    versions = f" ({', '.join(shadowed.versions)})" if shadowed.versions else ""
+    how = "its files replace and join those of" if shadowed.is_merged else "hides that of"
+    return f"`{shadowed.module}` comes from {shadowed.used}, and {how} {listed(shadowed.hidden)}{versions}"
+
+
+def _short(licence: str | None, classifiers: Sequence[str]) -> str:
+    text = licence or " / ".join(each.rpartition(" :: ")[2] for each in classifiers) or "unknown"
+    return text if len(text) <= _LONGEST_LICENCE else f"{text[: _LONGEST_LICENCE - 1]}…"
