@@ -190,6 +190,12 @@ def _read(path: Path, name: str, sha256: str, *, is_layer: bool | None) -> Archi
         )
 
 
+def source_of(path: str) -> str:
+    """Return the source of the bytecode *path* in ``__pycache__``; *path* itself for any other file."""
+    found = _CACHED.fullmatch(path)
+    return path if found is None else f"{found[1]}{found[2]}.py"
+
+
 def _is_layer(files: Iterable[str]) -> bool:
     """Return whether *files* are those of a layer: they have a directory of layers, and no code beside it."""
     return any(path.startswith(_OF_LAYERS) for path in files) and not any(map(_OF_CODE.fullmatch, files))
@@ -215,8 +221,8 @@ class _Reader:
         """The paths of the files that belong to a distribution."""
         self._bytecode: dict[str, list[str]] = {}
         for path in files:
-            if (found := _CACHED.fullmatch(path)) is not None:
-                self._bytecode.setdefault(f"{found[1]}{found[2]}.py", []).append(path)
+            if (source := source_of(path)) != path:
+                self._bytecode.setdefault(source, []).append(path)
         self._inside: dict[str, list[str]] = {}
         self._metadata_bytes = 0
 

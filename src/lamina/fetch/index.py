@@ -239,15 +239,23 @@ class PackageIndex:
 
     def wheels(self, name: str) -> tuple[tuple[str, str, int | None], ...]:
         """
-        Return the name, URL and size in bytes of every wheel of the project *name* in the first source that has wheels of it.
+        Return the name, URL and size in bytes of every wheel of the project *name* in the configured sources.
 
-        The size is ``None`` if the source does not state it. Offline, only local sources are read. Raises `FetchError` if a request to
-        an index fails, and `ConfigError` if the index settings are invalid.
+        The size is ``None`` if the source does not state it. Offline, only local sources are read. Raises `FetchError` if no source has
+        wheels of the project and a request failed, and `ConfigError` if the index settings are invalid.
         """
+        found: dict[str, tuple[str, str, int | None]] = {}
+        failed: list[FetchError] = []
         for source in self._allowed(self._sources(None)):
-            if found := self._pages.wheels(source, name):
-                return found
-        return ()
+            try:
+                rows = self._pages.wheels(source, name)
+            except FetchError as error:
+                failed.append(error)
+            else:
+                found = {row[0]: row for row in rows} | found
+        if failed and not found:
+            raise together(failed, f"could not read any index that may have wheels of `{name}`")
+        return tuple(found.values())
 
     @property
     def client(self) -> Client:

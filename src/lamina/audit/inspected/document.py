@@ -51,7 +51,7 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
         "license": archive.zip.license,
         "distributions": [_distribution(each) for each in contents.distributions],
         "identified": [as_dict(each) | {"exact": each.is_exact} for each in archive.matches],
-        "modules_without_metadata": [module for _, module in contents.modules],
+        "modules_without_metadata": list(archive.unknown_modules),
         "unexplained_files": list(archive.unexplained),
         "changed_files": list(archive.files.changed),
         "extensions": list(contents.extensions),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.audit.contents import contents_of
+from lamina.audit.contents import contents_of, source_of
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
@@ -20,7 +21,7 @@ from lamina.project.publishers import publisher_of
 from lamina.project.wrappers import known_wrappers
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from lamina.audit.contents import ArchiveContents
     from lamina.audit.inspected.files import ExaminedFiles
@@ -70,12 +71,27 @@ class InspectedArchive:
         named = [(each.name, each.version) for each in self.contents.distributions]
         return tuple(sorted({*named, *((each.name, each.version) for each in self.matches if each.is_exact)}))
 
+    @cached_property
+    def identified(self) -> frozenset[str]:
+        """The files without metadata that belong to the distributions that were identified, with the bytecode made from them."""
+        found = {path for match in self.matches if match.is_exact for path in match.matching}
+        return frozenset(file.path for file in self.contents.unowned if source_of(file.path) in found)
+
+    @property
+    def unknown_modules(self) -> tuple[str, ...]:
+        """The modules without metadata that were not identified."""
+        stems = {stem for path in self._unidentified for stem in _stems(source_of(path))}
+        return tuple(module for root, module in self.contents.modules if root + module.replace(".", "/") in stems)
+
     @property
     def unexplained(self) -> tuple[str, ...]:
-        """The files of no distribution, without extensions, wrappers, and the modules that were identified."""
-        known = {path for each in self.matches if each.is_exact for path in each.matching}
-        known.update(self.contents.extensions, self.contents.wrappers)
-        return tuple(file.path for file in self.contents.unowned if file.path not in known)
+        """The files of no distribution, without extensions and wrappers."""
+        known = {*self.contents.extensions, *self.contents.wrappers}
+        return tuple(path for path in self._unidentified if path not in known)
+
+    @property
+    def _unidentified(self) -> tuple[str, ...]:
+        return tuple(file.path for file in self.contents.unowned if file.path not in self.identified)
 
 
 @frozen
@@ -136,6 +152,14 @@ def inspect(
         shadowed=shadowed(together, python) if function is not None else (),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _stems(path: str) -> Iterator[str]:
+    """Yield *path* without its suffix, and its directories."""
+    *directories, name = path.split("/")
+    yield "/".join((*directories, name.partition(".")[0]))
+    for length in range(1, len(directories) + 1):
+        yield "/".join(directories[:length])
 
 
 def _targets(subject: Subject, each: InspectedZip, fallback: Target | None) -> tuple[Target, ...]:

@@ -8,16 +8,19 @@ installed by it.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.directory import locate_directory, read_rows
 from lamina.archive.zip.inflate import member_content
 from lamina.archive.zip.zipformat import LOCAL_HEADER
+from lamina.audit.families.binaries import BINARY_MODULE, MACHINES
 from lamina.audit.venv import record_rows
-from lamina.core.errors import ArchiveError, NoCompatibleWheelError
+from lamina.core.errors import ArchiveError, ConfigError, NoCompatibleWheelError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
+from lamina.core.target import Target
 from lamina.core.values import Pin, Sha256
 from lamina.fetch.candidates import ordered
 from lamina.fetch.ranges import fetch_tails
@@ -30,18 +33,19 @@ if TYPE_CHECKING:
     from lamina.archive.zip.zipformat import Row
     from lamina.audit.contents import ArchiveContents
     from lamina.audit.inspected.files import ExaminedFiles
-    from lamina.core.target import Target
     from lamina.fetch.index import PackageIndex
     from lamina.fetch.ranges import Tail
 
 _MOST_NAMES = 40
 """The number of distributions that are looked up on the index."""
+_MOST_MODULES = 1_000
 _MOST_VERSIONS = 12
 """The number of versions of one distribution whose wheels are asked for their RECORD."""
 _RECORD_REACH = 8 << 20
 """How far before the end of a wheel its RECORD may be, in bytes. Tools put it last, as the format recommends."""
 _RECORD_BYTES = 16 << 20
 _GUESSED_DIRECTORY = 256 << 10
+_CPYTHON = re.compile(r"cpython-(\d)(\d+)")
 
 
 @frozen
@@ -54,7 +58,7 @@ class Match:
     root: str
     """The directory of the zip that Python imports it from."""
     modules: tuple[str, ...]
-    """The modules in the zip that belong to it."""
+    """The modules by which the distribution was found. Its wheel can have more of the modules without metadata."""
     wheel: str
     """The file name of the wheel with which the files were compared."""
     matching: tuple[str, ...]
@@ -79,6 +83,8 @@ class _Unknown:
     modules: tuple[str, ...]
     files: Mapping[str, str]
     """The SHA-256 of each file, as RECORD has it, by the path relative to the root."""
+    others: Mapping[str, str]
+    """The same of the other modules without metadata in the directory, some of which the distribution may have, too."""
     stated: str | None
     """The version that the modules state."""
 
@@ -96,13 +102,36 @@ def match_modules(
     that are known by name are looked up, because the others are the function's own code.
     Raises `FetchError` if the index cannot be read, and `ConfigError` if its settings are invalid.
     """
-    matches = (_best(unknown, index, targets) for unknown in _unknown(contents, files))
-    return tuple(match for match in matches if match is not None)
+    matches: list[Match] = []
+    claimed: set[str] = set()
+    wanted = (*_built_for(files), *targets)
+    for unknown in _unknown(contents, files):
+        if claimed.issuperset(unknown.root + path for path in unknown.files):
+            continue
+        if (match := _best(unknown, index, wanted)) is not None:
+            matches.append(match)
+            claimed.update(match.matching if match.is_exact else ())
+    return tuple(matches)
+
+
+def _built_for(files: ExaminedFiles) -> list[Target]:
+    """Return the targets for which the extension modules of a zip are built."""
+    found = set()
+    for path, facts in files.binaries.items():
+        match = BINARY_MODULE.fullmatch(path)
+        python = _CPYTHON.match(match["tag"]) if match is not None else None
+        if python is not None and "machine" in facts:
+            found.add((f"python{python[1]}.{python[2]}", MACHINES.get(facts["machine"], "")))
+    targets = []
+    for runtime, architecture in sorted(found):
+        with suppress(ConfigError):
+            targets.append(Target.of(runtime, architecture))
+    return targets
 
 
 def _unknown(contents: ArchiveContents, files: ExaminedFiles) -> Iterator[_Unknown]:
     groups: dict[tuple[str, str], list[str]] = {}
-    for root, module in contents.modules:
+    for root, module in contents.modules[:_MOST_MODULES]:
         known = requirements_of(module)
         if known or contents.is_layer:
             for name in known or (module.replace(".", "-"),):
@@ -114,10 +143,19 @@ def _unknown(contents: ArchiveContents, files: ExaminedFiles) -> Iterator[_Unkno
             for end in ("/", ".py", ".so", ".cpython-", ".abi3.")
         )
         digests = {path: digest for path, digest in files.digests.items() if path.startswith(starts)}
-        kept = {path[len(root) :]: digest for path, digest in digests.items() if not path.endswith(".pyc")}
+        sources = {path[len(root) :]: digest for path, digest in files.digests.items() if _is_source(path, root)}
+        kept = {path: digest for path, digest in sources.items() if root + path in digests}
+        others = {path: digest for path, digest in sources.items() if path not in kept}
         stated = (version for path, version in sorted(files.versions.items(), key=_depth) if path in digests)
         if kept:
-            yield _Unknown(root=root, name=name, modules=tuple(modules), files=kept, stated=next(stated, None))
+            yield _Unknown(
+                root=root, name=name, modules=tuple(modules), files=kept, others=others, stated=next(stated, None)
+            )
+
+
+def _is_source(path: str, root: str) -> bool:
+    """Return whether the file *path* can be in a wheel, below *root*: bytecode is made later."""
+    return path.startswith(root) and not path.endswith(".pyc")
 
 
 def _depth(item: tuple[str, str]) -> tuple[int, str]:
@@ -178,9 +216,12 @@ def _by_version(
 def _compared(unknown: _Unknown, pin: Pin, rows: Mapping[str, RecordRow]) -> Match:
     places: dict[str, list[str]] = {"matching": [], "differing": [], "extra": []}
     for path, digest in sorted(unknown.files.items()):
-        row = rows.get(path)
-        kind = "extra" if row is None else "matching" if row.digest.rstrip("=") == f"sha256={digest}" else "differing"
+        kind = "matching" if _has(rows, path, digest) else "differing" if path in rows else "extra"
         places[kind].append(unknown.root + path)
+    # The other modules of the wheel, such as `_yaml` of `pyyaml`.
+    places["matching"] += [
+        unknown.root + path for path, digest in sorted(unknown.others.items()) if _has(rows, path, digest)
+    ]
     return Match(
         name=unknown.name,
         version=pin.version,
@@ -189,6 +230,10 @@ def _compared(unknown: _Unknown, pin: Pin, rows: Mapping[str, RecordRow]) -> Mat
         wheel=pin.filename,
         **{kind: tuple(paths) for kind, paths in places.items()},
     )
+
+
+def _has(rows: Mapping[str, RecordRow], path: str, digest: str) -> bool:
+    return path in rows and rows[path].digest.rstrip("=") == f"sha256={digest}"
 
 
 def _reach(tail: Tail) -> int:

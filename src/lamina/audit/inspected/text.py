@@ -73,8 +73,7 @@ def _archive(archive: InspectedArchive, width: int | None) -> Iterator[str]:
 def _facts(archive: InspectedArchive) -> Iterator[str]:
     contents, fitness = archive.contents, archive.fitness
     yield from map(_match, archive.matches)
-    exact = {(match.root, module) for match in archive.matches if match.is_exact for module in match.modules}
-    if unknown := [module for root, module in contents.modules if (root, module) not in exact]:
+    if unknown := archive.unknown_modules:
         yield f"without metadata: {count(len(unknown), 'module')}: {listed(unknown)}"
     if archive.files.changed:
         yield f"changed: {count(len(archive.files.changed), 'file')} not as in the metadata of the distribution: {listed(archive.files.changed)}"
