@@ -1,4 +1,4 @@
-"""A server on loopback that answers `GetLayerVersionByArn` for the layers of all accounts, and serves their zips."""
+"""A server on loopback that answers `GetLayerVersionByArn` for the layers of all accounts, and `GetFunction`, and serves their zips."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ class LayerServer(ThreadingHTTPServer):
         """The zip of each layer version, by ARN."""
         self.sent: dict[str, bytes] = {}
         """What is sent in place of a zip, by ARN."""
+        self.functions: dict[str, dict[str, Any]] = {}
+        """The configuration of each function, by its name or ARN; its zip is in `zips` by the same key."""
         self.says: dict[str, Any] = {}
         """Other members of the responses."""
         self.denied: dict[str, str] = {}
@@ -82,6 +84,9 @@ class _Answer(BaseHTTPRequestHandler):
             self.server.downloads.append(arn)
             self._send(200, self.server.sent.get(arn, self.server.zips[arn]))
             return
+        if address.path.startswith("/2015-03-31/functions/"):
+            self._function(unquote(address.path.split("/")[3]))
+            return
         query = parse_qs(address.query)
         assert (address.path, query["find"]) == ("/2018-10-31/layers", ["LayerVersion"])
         (arn,) = query["Arn"]
@@ -95,6 +100,15 @@ class _Answer(BaseHTTPRequestHandler):
             self._refuse(404, "ResourceNotFoundException", "The resource you requested does not exist.")
         else:
             self._send(200, json.dumps(self._version(arn)).encode())
+
+    def _function(self, name: str) -> None:
+        if (configuration := self.server.functions.get(name)) is None:
+            self._refuse(404, "ResourceNotFoundException", f"Function not found: {name}")
+            return
+        content = self.server.zips[name]
+        described = {"FunctionName": name, "CodeSha256": base64_sha256(content), "CodeSize": len(content)}
+        code = {"Location": f"{self.server.url}/zips/{name}?{SIGNATURE}", "RepositoryType": "S3"}
+        self._send(200, json.dumps({"Configuration": described | configuration, "Code": code}).encode())
 
     def _version(self, arn: str) -> dict[str, Any]:
         content = self.server.zips[arn]

@@ -48,7 +48,7 @@ _UNKNOWN_LICENCES = frozenset({"", "unknown", "none"})
 
 _SITE = re.compile(r"python/lib/python3\.[0-9]{1,2}/site-packages/")
 _METADATA = re.compile(r"([^/]+)\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
 _CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.[a-z]+-[0-9]+(?:\.opt-[12])?\.pyc")
 _EXTENSION = re.compile(r"extensions/[^/]+")

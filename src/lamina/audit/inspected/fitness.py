@@ -150,8 +150,8 @@ def _bytecode(files: ExaminedFiles, paths: Container[str], target: Target) -> It
     by_time = [each for each in files.bytecode if each.kind == "time" and _tagged(each) == _python(each) == python]
     if by_time:
         yield (
-            f"{count(len(by_time), 'file')} of bytecode for Python {python} depend on the time of the source, which differs on Lambda, so Python "
-            "compiles these modules in every cold start"
+            f"{count(len(by_time), 'file')} of bytecode for Python {python} {'depend' if len(by_time) > 1 else 'depends'} on the time of the source, which differs on Lambda, so Python "
+            "compiles the source in every cold start"
         )
     # Beside its source, such a file is never read.
     alone = [
