@@ -48,7 +48,7 @@ def read_record(wheel: WheelArchive) -> dict[str, RecordRow]:
     Return the rows of the RECORD of *wheel*, by path. A path can start with ``./``, which is left out.
 
     Raises `RecordMismatchError` if RECORD is missing, is not UTF-8, has a row without exactly three columns, or has different
-    rows for a path. Raises `SuspiciousSizeError` if RECORD is larger than 32 MiB, and the errors of `WheelArchive.read`.
+    rows for a path. Raises `SuspiciousSizeError` if RECORD is larger than 32 MiB, and the errors of `ZipArchive.read`.
     """
     wanted = f"{wheel.dist_info}/RECORD"
     located = next((located for located in wheel.members if located.member.path == wanted), None)
@@ -93,7 +93,7 @@ def differences(wheel: WheelArchive) -> Iterator[str]:
     Yield a message for every difference between the content of *wheel* and its RECORD. Every member is inflated once.
 
     RECORD itself, its signatures and unhashed bytecode may differ. So may a row without a hash whose file is missing.
-    Raises the errors of `read_record` and `WheelArchive.read`.
+    Raises the errors of `read_record` and `ZipArchive.read`.
     """
     record = read_record(wheel)
     unrecorded = {f"{wheel.dist_info}/{name}" for name in _UNRECORDED}

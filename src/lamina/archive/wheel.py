@@ -130,7 +130,7 @@ def member_pieces(file: BinaryIO, located: Located, *, name: str) -> Iterable[by
     Return a member's uncompressed content from an unbuffered *file*, in pieces of at most 1 MiB, without mapping the file.
 
     Use it to read a few members of a wheel whose directory was read before. *name* is the wheel's file name. Raises the
-    errors of `WheelArchive.read`.
+    errors of `ZipArchive.read`.
     """
     member, start = located
     return member_content(read_pieces(file, start, member.compressed), member, name=name)

@@ -168,7 +168,7 @@ def _read(path: Path, name: str, sha256: str, *, is_layer: bool | None) -> Archi
         }
         if is_layer is None:
             is_layer = _is_layer(files)
-        reader = _Reader(archive, files, _roots(files, is_layer=is_layer))
+        reader = _FileOwners(archive, files, _roots(files, is_layer=is_layer))
         found = sorted(reader.distributions(), key=lambda each: (each.name, each.root))
         rest = tuple(file for path, file in files.items() if path not in reader.owned and not _MANIFEST.fullmatch(path))
         wrappers = tuple(file.path for file in rest if is_layer and reader.is_wrapper(file.path))
@@ -209,7 +209,7 @@ def _roots(files: Iterable[str], *, is_layer: bool) -> tuple[str, ...]:
     return (*sorted(sites), PREFIX)
 
 
-class _Reader:
+class _FileOwners:
     """Assigns the files of an open zip to distributions."""
 
     def __init__(self, archive: ZipArchive, files: Mapping[str, ContainedFile], roots: tuple[str, ...]) -> None:

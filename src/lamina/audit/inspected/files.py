@@ -41,7 +41,7 @@ _STATES_VERSION = re.compile(r"(?:__init__|_*version_*|__about__|_*meta_*)\.py")
 
 
 @frozen
-class Bytecode:
+class BytecodeFile:
     """A file of bytecode."""
 
     path: str
@@ -59,7 +59,7 @@ class ExaminedFiles:
     """The files whose content is not the one in the RECORD of their distribution, sorted."""
     binaries: Mapping[str, Mapping[str, Any]]
     """The headers of each binary, by path; see `lamina.audit.elf.read`."""
-    bytecode: tuple[Bytecode, ...]
+    bytecode: tuple[BytecodeFile, ...]
     digests: Mapping[str, str]
     """The SHA-256 of each file that belongs to no distribution, in URL-safe base64 without padding as in RECORD, by path."""
     versions: Mapping[str, str]
@@ -94,7 +94,7 @@ class _Examination:
         self._headers = BinaryHeaders()
         self._changed: list[str] = []
         self._binaries: dict[str, dict[str, Any]] = {}
-        self._bytecode: list[Bytecode] = []
+        self._bytecode: list[BytecodeFile] = []
         self._digests: dict[str, str] = {}
         self._versions: dict[str, str] = {}
 
@@ -154,12 +154,12 @@ class _Examination:
             self._binaries[path] = facts
 
 
-def _bytecode(path: str, head: bytes) -> Bytecode:
+def _bytecode(path: str, head: bytes) -> BytecodeFile:
     if len(head) < _PYC_HEADER or head[2:4] != _PYC_END:
-        return Bytecode(path=path, magic=0, kind="time")
+        return BytecodeFile(path=path, magic=0, kind="time")
     flags = int.from_bytes(head[4:8], "little")
     kind = "time" if not flags & _HASHED else "checked" if flags & _CHECKED else "unchecked"
-    return Bytecode(path=path, magic=int.from_bytes(head[:2], "little"), kind=kind)
+    return BytecodeFile(path=path, magic=int.from_bytes(head[:2], "little"), kind=kind)
 
 
 def _parsed(document: dict[str, Any]) -> ExaminedFiles:
@@ -167,6 +167,6 @@ def _parsed(document: dict[str, Any]) -> ExaminedFiles:
         **document
         | {
             "changed": tuple(document["changed"]),
-            "bytecode": tuple(Bytecode(**row) for row in document["bytecode"]),
+            "bytecode": tuple(BytecodeFile(**row) for row in document["bytecode"]),
         }
     )

@@ -17,7 +17,7 @@ from lamina.pipeline.checks.common import listed
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from lamina.audit.inspected.files import Bytecode, ExaminedFiles
+    from lamina.audit.inspected.files import BytecodeFile, ExaminedFiles
     from lamina.core.target import Target
 
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
@@ -32,7 +32,7 @@ class BytecodeCount:
     python: str
     """The minor version of Python that wrote them, such as ``3.13``; empty if it is not known."""
     kind: str
-    """As in `lamina.audit.inspected.files.Bytecode`."""
+    """As in `lamina.audit.inspected.files.BytecodeFile`."""
     files: int
 
 
@@ -163,16 +163,16 @@ def _bytecode(files: ExaminedFiles, paths: Container[str], target: Target) -> It
         yield f"Python {python} cannot import {listed(alone)}: it is bytecode for {_written_by(files.bytecode, alone[0])}"
 
 
-def _tagged(bytecode: Bytecode) -> str | None:
+def _tagged(bytecode: BytecodeFile) -> str | None:
     """Return the version of Python in the name of the file, or ``None`` if it is beside the sources, where every Python reads it."""
     found = _CACHED.fullmatch(bytecode.path)
     return None if found is None else f"{found[1]}.{found[2]}"
 
 
-def _python(bytecode: Bytecode) -> str | None:
+def _python(bytecode: BytecodeFile) -> str | None:
     return python_of_magic(bytecode.magic)
 
 
-def _written_by(bytecode: Sequence[Bytecode], path: str) -> str:
+def _written_by(bytecode: Sequence[BytecodeFile], path: str) -> str:
     python = next(_python(each) for each in bytecode if each.path == path)
     return _UNKNOWN if python is None else f"Python {python}"

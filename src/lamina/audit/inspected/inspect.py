@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.fitness import Fitness
     from lamina.audit.inspected.matching import Match
     from lamina.audit.inspected.shadowing import Shadowed
-    from lamina.audit.inspected.subjects import InspectedZip, Subject
+    from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.pipeline.context import BuildContext
     from lamina.project.publishers import Publisher
     from lamina.project.service import Service
@@ -98,7 +98,7 @@ class InspectedArchive:
 class InspectionReport:
     """The result of `inspect`."""
 
-    subject: Subject
+    subject: InspectedSubject
     archives: tuple[InspectedArchive, ...]
     shadowed: tuple[Shadowed, ...]
     notes: tuple[str, ...]
@@ -106,7 +106,7 @@ class InspectionReport:
 
 
 def inspect(
-    subject: Subject, context: BuildContext, *, service: Service | None, target: Target | None, matches: bool
+    subject: InspectedSubject, context: BuildContext, *, service: Service | None, target: Target | None, matches: bool
 ) -> InspectionReport:
     """
     Return what is in the zips of *subject*.
@@ -162,7 +162,7 @@ def _stems(path: str) -> Iterator[str]:
         yield "/".join(directories[:length])
 
 
-def _targets(subject: Subject, each: InspectedZip, fallback: Target | None) -> tuple[Target, ...]:
+def _targets(subject: InspectedSubject, each: InspectedZip, fallback: Target | None) -> tuple[Target, ...]:
     """Return the targets of the function, or those that are stated for the zip, or *fallback*; without those that lamina does not know."""
     runtimes: tuple[str, ...]
     architectures: tuple[str, ...]

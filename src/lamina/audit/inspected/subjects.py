@@ -41,7 +41,7 @@ class InspectedZip:
 
 
 @frozen
-class Subject:
+class InspectedSubject:
     """What is inspected."""
 
     zips: tuple[InspectedZip, ...]
@@ -52,7 +52,9 @@ class Subject:
 
 
 @contextmanager
-def located(text: str, *, project: Path | None, store: Store, offline: bool, reporter: Reporter) -> Iterator[Subject]:
+def located(
+    text: str, *, project: Path | None, store: Store, offline: bool, reporter: Reporter
+) -> Iterator[InspectedSubject]:
     """
     Yield what *text* names: a layer version by ARN, a function by name or ARN, or the path of a zip.
 
@@ -60,9 +62,9 @@ def located(text: str, *, project: Path | None, store: Store, offline: bool, rep
     deleted at the end of the context. Raises `ConfigError` if *text* names none of these, `AwsError`, and `OfflineError`.
     """
     if (path := _file(text)) is not None:
-        yield Subject(zips=(InspectedZip(name=text, path=path, is_layer=None),))
+        yield InspectedSubject(zips=(InspectedZip(name=text, path=path, is_layer=None),))
     elif text.startswith("arn:") and ":layer:" in text:
-        yield Subject(zips=(_layer(_version_arn(text), project, store, offline=offline, reporter=reporter),))
+        yield InspectedSubject(zips=(_layer(_version_arn(text), project, store, offline=offline, reporter=reporter),))
     else:
         with temporary_directory("inspect") as directory:
             yield _function(text, directory, project, store, offline=offline, reporter=reporter)
@@ -129,8 +131,8 @@ def _layer(arn: str, project: Path | None, store: Store, *, offline: bool, repor
 
 def _function(
     text: str, directory: Path, project: Path | None, store: Store, *, offline: bool, reporter: Reporter
-) -> Subject:
-    from lamina.aws.external.functions import DeployedFunction, FunctionName
+) -> InspectedSubject:
+    from lamina.aws.external.functions import FunctionName, FunctionSource
 
     name = FunctionName.parse(text)
     if name is None:
@@ -140,7 +142,7 @@ def _function(
             f"`--offline` prevents reading function `{text}`", hint="run the command without `--offline`"
         )
     reporter.stage(f"reading function {name.name}")
-    function = DeployedFunction(name)
+    function = FunctionSource(name)
     state = function.state
     zips: list[InspectedZip] = []
     failures: list[LaminaError] = []
@@ -161,4 +163,4 @@ def _function(
         runtimes=(state.settings.runtime,),
         architectures=(state.architecture,),
     )
-    return Subject(zips=(*zips, own), function=state, failures=tuple(failures))
+    return InspectedSubject(zips=(*zips, own), function=state, failures=tuple(failures))

@@ -45,7 +45,7 @@ class FunctionName:
         return cls(name=name, version=version or LATEST, region=found["region"])
 
 
-class DeployedFunction:
+class FunctionSource:
     """A function as AWS has it."""
 
     def __init__(self, function: FunctionName) -> None:

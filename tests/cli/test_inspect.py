@@ -1,0 +1,294 @@
+"""``lamina inspect``: layers by ARN, functions with all their layers, and zips."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from audit.elves import make_elf
+from externallayers import ARN, OTHER, layer_server, layer_zip
+from lamina.cli.main import main
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from externallayers import LayerServer
+
+__all__ = ["layer_server"]
+
+TOOLS = layer_zip(
+    {
+        "python/tools.py": "",
+        "python/tools-1.2.dist-info/METADATA": "Name: tools\nVersion: 1.2\nLicense-Expression: MIT\n",
+        "python/tools-1.2.dist-info/RECORD": "tools.py,,\n",
+        "python/datadog_lambda/handler.py": "",
+        "python/fast.abi3.so": make_elf(),
+        "extensions/agent": "#!/bin/sh\n",
+        "wrap": "#!/bin/sh\n",
+    }
+)
+AGENT = layer_zip({"extensions/datadog-agent": b"\x7fELF", "python/tools.py": "other"})
+NOT_ALLOWED = " because no identity-based policy allows the lambda:GetLayerVersion action"
+NOT_SHARED = " because no resource-based policy allows the lambda:GetLayerVersion action"
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run in a directory without a project, with an empty store."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def inspect(*words: str) -> int:
+    return main(["inspect", "--no-match", *words])
+
+
+def test_layer(layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A layer is read in the region of its ARN, once, and its content is listed."""
+    layer_server.zips[ARN] = TOOLS
+    layer_server.says = {"CompatibleRuntimes": ["python3.13", "nodejs24.x"], "CompatibleArchitectures": ["arm64"]}
+
+    assert inspect(ARN) == 0
+
+    assert [("eu-west-1", ARN)] == layer_server.asked
+    shown = capsys.readouterr().out
+    assert f"{ARN}\n" in shown
+    assert re.search(r"tools +1\.2 +0\.1 kB +MIT\n", shown)
+    assert "stated runtimes: python3.13, nodejs24.x; architectures: arm64\n" in shown
+    assert "without metadata: 2 modules: `datadog_lambda.handler`, `fast`\n" in shown
+    assert "binaries: 1 for x86_64\n" in shown
+    assert "problem: python3.13 on arm64 cannot load `python/fast.abi3.so`: built for x86_64\n" in shown
+    assert "extensions: `extensions/agent`\n" in shown
+    assert "set `AWS_LAMBDA_EXEC_WRAPPER` to `/opt/wrap`\n" in shown
+    assert "set the handler to `datadog_lambda.handler.handler`, and `DD_LAMBDA_HANDLER` to your own handler\n" in shown
+    assert "Signature" not in shown
+
+    assert inspect(ARN, "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    (archive,) = document["archives"]
+    assert [ARN] == layer_server.downloads
+    assert (ARN, 7, ["tools"]) == (
+        archive["arn"],
+        archive["files"],
+        [each["name"] for each in archive["distributions"]],
+    )
+
+
+def test_known_publisher(layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """The name of a known publisher is shown."""
+    arn = "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:7"
+    layer_server.zips[arn] = TOOLS
+    assert inspect(arn) == 0
+    assert f"{arn} (Powertools for AWS Lambda (Python))\n" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("end", "message", "hint"),
+    [
+        (
+            NOT_ALLOWED,
+            "your role or user has no policy that allows `lambda:GetLayerVersion`",
+            '"Action": "lambda:GetLayerVersion"',
+        ),
+        (
+            NOT_SHARED,
+            "the version was deleted, or its publisher does not share it with your account",
+            "publisher's documentation",
+        ),
+        (
+            "",
+            "a policy forbids `lambda:GetLayerVersion` on it, or none allows it, or its publisher does not share",
+            "check that a policy",
+        ),
+    ],
+)
+def test_denied(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], end: str, message: str, hint: str
+) -> None:
+    """Of the denied requests that look alike, a missing policy of the caller is told apart, with the statement to add."""
+    layer_server.denied[ARN] = end
+    assert inspect(ARN) == 6
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert hint in shown
+
+
+def test_deleted(layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A version that does not exist is one that was deleted or is not shared."""
+    assert inspect(ARN) == 6
+    assert [("eu-west-1", ARN)] == layer_server.asked
+    assert "the version was deleted, or its publisher does not share it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sent", [TOOLS[:-1], TOOLS + b"x", AGENT, b""])
+def test_wrong_download(layer_server: LayerServer, capsys: pytest.CaptureFixture[str], sent: bytes) -> None:
+    """A download with another size or hash than Lambda states is not read."""
+    layer_server.zips[ARN], layer_server.sent[ARN] = TOOLS, sent
+    assert inspect(ARN) == 6
+    assert "does not match the size and SHA-256 that Lambda reports" in capsys.readouterr().err
+
+
+def use_function(server: LayerServer, name: str = "orders", **more: Any) -> None:
+    server.functions[name] = {
+        "Runtime": "python3.13",
+        "Handler": "main.handler",
+        "Architectures": ["x86_64"],
+        "Layers": [{"Arn": ARN}, {"Arn": OTHER}],
+        "RevisionId": "1",
+    } | more
+    server.zips |= {name: layer_zip({"main.py": "", "tools.py": "mine"}), ARN: TOOLS, OTHER: AGENT}
+
+
+def test_function(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    """The layers and the code of a function are shown in order, each layer read in its region, with what hides what."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    variables = {"DD_LAMBDA_HANDLER": "main.real", "AWS_LAMBDA_EXEC_WRAPPER": "/opt/wrap", "TOKEN": "very-secret"}
+    use_function(layer_server, Handler="datadog_lambda.handler.handler", Environment={"Variables": variables})
+
+    assert inspect("orders") == 0
+
+    shown = capsys.readouterr().out
+    places = [shown.index(f"\n{name}") for name in (ARN, OTHER, "code of orders")]
+    assert sorted(places) == places
+    assert "handler: datadog_lambda.handler.handler of Datadog, which calls main.real\n" in shown
+    assert "wrapper: /opt/wrap, in `AWS_LAMBDA_EXEC_WRAPPER`\n" in shown
+    assert f"`tools` comes from code of orders, and hides that of `{OTHER}`, `{ARN}` (tools 1.2)\n" in shown
+    assert "very-secret" not in shown
+    assert [("eu-west-1", ARN), ("us-east-1", OTHER)] == layer_server.asked
+    assert not [path for path in directory.rglob("*") if path.name == "code.zip"]
+
+    assert inspect("orders", "--json") == 0
+    text = capsys.readouterr().out
+    assert "very-secret" not in text
+    assert [ARN, OTHER, "code of orders"] == [each["name"] for each in json.loads(text)["archives"]]
+
+
+def test_function_by_arn(layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A function's ARN names its region. A version is not part of the name."""
+    arn = "arn:aws:lambda:ap-south-1:123456789012:function:orders"
+    use_function(layer_server, arn, Layers=[], Version="3")
+    assert inspect(f"{arn}:3") == 0
+    assert f"function {arn}, version 3: python3.13 on x86_64\n" in capsys.readouterr().out
+
+
+def test_function_with_a_layer_that_is_gone(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function keeps running without access to its layer, so the rest is shown, and the exit code is that of the error."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    use_function(layer_server)
+    del layer_server.zips[OTHER]
+    assert inspect("orders") == 6
+    captured = capsys.readouterr()
+    assert "code of orders\n" in captured.out
+    assert f"cannot read layer `{OTHER}`: the version was deleted" in captured.err
+
+    assert inspect("orders", "--json") == 6
+    assert [6] == [each["exit_code"] for each in json.loads(capsys.readouterr().out)["errors"]]
+
+
+@pytest.mark.parametrize(
+    ("subject", "code", "message"),
+    [
+        ("missing.zip", 2, "`missing.zip` does not exist"),
+        ("dir/missing", 2, "`dir/missing` does not exist"),
+        (".", 2, "`.` is a directory"),
+        ("not a name!", 2, "is neither an ARN nor the name of a function nor a file"),
+        ("arn:aws:lambda:eu-west-1:017000801446:layer:tools", 2, "names a layer, not one of its versions"),
+        ("arn:aws:lambda:*:017000801446:layer:tools:1", 2, "is not the ARN of a layer version"),
+        ("arn:aws:s3:::bucket", 2, "is neither an ARN nor"),
+        ("unknown-function", 6, "function `unknown-function` does not exist in this account and region"),
+        ("orders:9", 6, "or it has no version or alias `9`"),
+    ],
+)
+@pytest.mark.usefixtures("layer_server")
+def test_what_cannot_be_inspected(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, subject: str, code: int, message: str
+) -> None:
+    """What is no layer version, function or file is named, with what to pass instead."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    assert inspect(subject) == code
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "hint: " in shown
+
+
+def test_container_image(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container image has no zip."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    use_function(layer_server, PackageType="Image")
+    assert inspect("orders") == 2
+    assert "is a container image" in capsys.readouterr().err
+
+
+def test_offline(layer_server: LayerServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """Offline, a layer that the project has pinned is read from the store, and nothing is asked for."""
+    service = make_service(directory / "project")
+    service.more["hello"] = f'layer-arns = ["{ARN}"]'
+    service.write()
+    layer_server.zips[ARN] = TOOLS
+    assert inspect(ARN, "--offline", "--project", str(service.root)) == 4
+    assert main(["pin", "--project", str(service.root)]) == 0
+    layer_server.asked.clear()
+
+    assert inspect(ARN, "--offline", "--project", str(service.root)) == 0
+    assert inspect("orders", "--offline") == 4
+    assert inspect(ARN, "--offline") == 4
+    assert layer_server.asked == []
+    assert f"{ARN}\n" in capsys.readouterr().out
+
+
+def test_what_the_lock_has_too(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """In a project, distributions that the lock file has as well are named, with their version there."""
+    service = make_service(directory / "project")
+    service.add("alpha", "1.0")
+    service.add("beta", "1.0")
+    service.write()
+    metadata = {
+        f"python/{name}-1.dist-info/METADATA": f"Name: {name}\nVersion: {version}\n"
+        for name, version in (("alpha", "1.0"), ("beta", "0.9"), ("gamma", "1"))
+    }
+    (directory / "layer.zip").write_bytes(layer_zip(metadata))
+
+    assert inspect("layer.zip", "--project", str(service.root)) == 0
+
+    shown = capsys.readouterr().out
+    assert "in your lock in the same version: `alpha`\n" in shown
+    assert "in your lock in another version: beta 1.0, here 0.9\n" in shown
+    assert "gamma 1" not in shown
+
+
+def test_unsafe_zip(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """An unsafe zip is an error whose hint is about layers, not about wheels."""
+    (directory / "layer.zip").write_bytes(layer_zip({"../up.py": ""}))
+    assert inspect("layer.zip") == 5
+    shown = capsys.readouterr().err
+    assert "has a member whose path" in shown
+    assert "wheel" not in shown
+
+
+def test_hostile_names(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """What a zip says controls no terminal."""
+    metadata = "Name: a\nVersion: 1\nLicense: \x1b[31mred\x1b]0;title\x07\n"
+    (directory / "layer.zip").write_bytes(layer_zip({"python/a-1.dist-info/METADATA": metadata}))
+    assert inspect("layer.zip") == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--architecture", "arm64"], "`--architecture` requires `--runtime`"), (["--runtime", "python2.7"], "python2.7")],
+)
+def test_wrong_options(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    """The architecture alone is no target, and the runtime must be known."""
+    assert inspect("layer.zip", *words) == 2
+    assert message in capsys.readouterr().err
