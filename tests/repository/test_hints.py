@@ -75,6 +75,7 @@ PLACEHOLDERS: Final = {
     "lamina uv lock": "lamina build",
     "lamina COMMAND [OPTIONS]": "lamina build",
     "uv add {name}": "uv add beta",
+    "inspect half:1": "inspect arn:aws:lambda:eu-west-1:000000004711:layer:greeter-common:1",
     "ARN": "arn:aws:iam::000000000000:role/any",
     "FUNCTION": "greeter-hello",
     "=…": "=1",
@@ -147,6 +148,7 @@ PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {
     r"lamina cache import": after("lamina cache export --bytecode bytecode.zip"),
     r"lamina deploy$": after("lamina deploy --create --role arn:aws:iam::000000000000:role/any"),
     r"lamina init(?! --diff)": without_configuration,
+    r"lamina inspect": after("lamina publish"),
     r"uv pip install --python": with_environment,
 }
 """What the reader has done before some commands, as regular expressions for their beginning."""

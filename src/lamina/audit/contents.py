@@ -155,7 +155,7 @@ def opened(path: Path, name: str) -> ZipArchive:
     if total > most:
         archive.close()
         raise SuspiciousSizeError(
-            f"`{name}` has {total:,} bytes unzipped; lamina inspects at most {most:,}, {_MOST_TIMES} times what Lambda allows"
+            f"`{name}` has {total:,} bytes unzipped; lamina inspects at most {most:,}, which is more than Lambda allows"
         )
     return archive
 

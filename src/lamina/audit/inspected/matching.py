@@ -119,9 +119,9 @@ def _built_for(files: ExaminedFiles) -> list[Target]:
     found = set()
     for path, facts in files.binaries.items():
         match = BINARY_MODULE.fullmatch(path)
-        python = _CPYTHON.match(match["tag"]) if match is not None else None
-        if python is not None and "machine" in facts:
-            found.add((f"python{python[1]}.{python[2]}", MACHINES.get(facts["machine"], "")))
+        cpython = _CPYTHON.match(match["tag"]) if match is not None else None
+        if cpython is not None and "machine" in facts:
+            found.add((f"python{cpython[1]}.{cpython[2]}", MACHINES.get(facts["machine"], "")))
     targets = []
     for runtime, architecture in sorted(found):
         with suppress(ConfigError):

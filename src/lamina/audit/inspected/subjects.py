@@ -104,7 +104,7 @@ def _layer(arn: str, project: Path | None, store: Store, *, offline: bool, repor
         path = stored_zip(store, pin.sha256) if pin is not None else None
         if pin is None or path is None:
             raise OfflineError(
-                f"layer `{arn}` is not pinned and in the store, and `--offline` prevents the download",
+                f"layer `{arn}` is not pinned or not in the store, and `--offline` prevents the download",
                 hint="run the command without `--offline`",
             )
         return InspectedZip(

@@ -76,9 +76,9 @@ def _facts(archive: InspectedArchive) -> Iterator[str]:
     if unknown := archive.unknown_modules:
         yield f"without metadata: {count(len(unknown), 'module')}: {listed(unknown)}"
     if archive.files.changed:
-        yield f"changed: {count(len(archive.files.changed), 'file')} not as in the metadata of the distribution: {listed(archive.files.changed)}"
+        yield f"changed: {count(len(archive.files.changed), 'file')} with other content than in the RECORD of the distribution: {listed(archive.files.changed)}"
     if missing := [path for each in contents.distributions for path in each.missing]:
-        yield f"removed: {count(len(missing), 'file')} of distributions: {listed(missing)}"
+        yield f"missing: {count(len(missing), 'file')} in a RECORD, but not in the zip: {listed(missing)}"
     if fitness.machines:
         machines = ", ".join(f"{number} for {machine}" for machine, number in fitness.machines.items())
         needs = f"; they need glibc {fitness.glibc} or newer" if fitness.glibc is not None else ""
