@@ -1,0 +1,73 @@
+"""Ask a database of advisories about distributions, and join what several advisories say of one vulnerability."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.audit.vulnerabilities.values import AdvisorySeverity, Release
+from lamina.core.frozen import replace
+from lamina.core.names import normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lamina.audit.vulnerabilities.values import Advisories, Vulnerability
+
+_ORDER = list(AdvisorySeverity)
+_FIRST = ("GHSA-", "PYSEC-")
+"""The databases whose advisory is shown if several describe the same vulnerability: the first has reviewed severities."""
+
+
+def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> tuple[Vulnerability, ...]:
+    """
+    Return the vulnerabilities of *distributions*, pairs of name and version, the most severe first.
+
+    Advisories for the same release that share an ID or an alias become one. Raises the errors of `Advisories.affecting`.
+    """
+    asked = sorted({(normalized(name), version) for name, version in distributions})
+    if not asked:
+        return ()
+    found = advisories.affecting([Release(name=name, version=version) for name, version in asked])
+    by_release: dict[Release, list[Vulnerability]] = {}
+    for each in sorted(found, key=_rank):
+        by_release.setdefault(each.release, []).append(each)
+    joined = [each for same in by_release.values() for each in _joined(same)]
+    return tuple(sorted(joined, key=order))
+
+
+def order(vulnerability: Vulnerability) -> tuple[int, str, str, str]:
+    """Return the place of *vulnerability* in reports: by severity, those of unknown severity last, then by name and ID."""
+    return (level(vulnerability.severity), vulnerability.release.name, vulnerability.release.version, vulnerability.id)
+
+
+def level(severity: AdvisorySeverity | None) -> int:
+    """Return the place of *severity* in the order from the most severe to the unknown one."""
+    return len(_ORDER) if severity is None else _ORDER.index(severity)
+
+
+def _rank(vulnerability: Vulnerability) -> tuple[int, str]:
+    first = next((at for at, start in enumerate(_FIRST) if vulnerability.id.startswith(start)), len(_FIRST))
+    return first, vulnerability.id
+
+
+def _joined(same: list[Vulnerability]) -> list[Vulnerability]:
+    """Join those of *same*, advisories for one release, that share an ID. The first of each group is kept, completed by the others."""
+    groups: list[list[Vulnerability]] = []
+    for each in same:
+        sharing = [group for group in groups if any(each.ids & other.ids for other in group)]
+        merged = [other for group in sharing for other in group]
+        groups = [group for group in groups if group not in sharing]
+        groups.append([*merged, each])
+    return [_completed(group) for group in groups]
+
+
+def _completed(group: list[Vulnerability]) -> Vulnerability:
+    first = min(group, key=_rank)
+    return replace(
+        first,
+        aliases=tuple(sorted(frozenset().union(*(each.ids for each in group)) - {first.id})),
+        severity=min((each.severity for each in group), key=level),
+        fixed=first.fixed or next((each.fixed for each in group if each.fixed), ()),
+        summary=first.summary or next((each.summary for each in group if each.summary), ""),
+        imports=tuple(sorted({name for each in group for name in each.imports})),
+    )
