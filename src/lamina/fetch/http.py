@@ -268,12 +268,38 @@ class Client:
         finally:
             _close(response)
 
-    def _request(self, url: str, headers: Mapping[str, str], login: Login | None) -> BaseHTTPResponse:
+    @contextmanager
+    def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Iterator[BaseHTTPResponse]:
+        """
+        Send *body* with a POST request, and yield the response; its body is unread and not decoded.
+
+        Redirects are not followed, so that no other host receives *body*. Raises `AccessDeniedError` if access is denied, `ConfigError`
+        if the proxy is invalid, and one of `BrokenTransferError` if the transfer fails.
+        """
+        login = self._credentials.known(url)
+        response = self._request(url, headers, login, body=body)
+        try:
+            if response.status in _DENIED:
+                raise self._denied(url, response.status, is_sent=login is not None)
+            yield response
+        finally:
+            _close(response)
+
+    def _request(
+        self, url: str, headers: Mapping[str, str], login: Login | None, *, body: bytes | None = None
+    ) -> BaseHTTPResponse:
         sent = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
         if login is not None:
             sent["Authorization"] = login.header
         return self._pool(url).request(
-            "GET", url, headers=sent, redirect=False, retries=False, preload_content=False, timeout=self._timeout
+            "GET" if body is None else "POST",
+            url,
+            body=body,
+            headers=sent,
+            redirect=False,
+            retries=False,
+            preload_content=False,
+            timeout=self._timeout,
         )
 
     def _pool(self, url: str) -> PoolManager:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.vulnerabilities.values import AdvisorySeverity, Release
+from lamina.audit.vulnerabilities.values import AdvisorySeverity, Answer, Release
 from lamina.core.frozen import replace
 from lamina.core.names import normalized
 
@@ -18,21 +18,21 @@ _FIRST = ("GHSA-", "PYSEC-")
 """The databases whose advisory is shown if several describe the same vulnerability: the first has reviewed severities."""
 
 
-def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> tuple[Vulnerability, ...]:
+def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> Answer:
     """
     Return the vulnerabilities of *distributions*, pairs of name and version, the most severe first.
 
-    Advisories for the same release that share an ID or an alias become one. Raises the errors of `Advisories.affecting`.
+    Advisories for the same release that share an ID or an alias become one. Raises the errors of `Advisories.ask`.
     """
     asked = sorted({(normalized(name), version) for name, version in distributions})
     if not asked:
-        return ()
-    found = advisories.affecting([Release(name=name, version=version) for name, version in asked])
+        return Answer()
+    answer = advisories.ask([Release(name=name, version=version) for name, version in asked])
     by_release: dict[Release, list[Vulnerability]] = {}
-    for each in sorted(found, key=_rank):
+    for each in sorted(answer.vulnerabilities, key=_rank):
         by_release.setdefault(each.release, []).append(each)
     joined = [each for same in by_release.values() for each in _joined(same)]
-    return tuple(sorted(joined, key=order))
+    return replace(answer, vulnerabilities=tuple(sorted(joined, key=order)))
 
 
 def order(vulnerability: Vulnerability) -> tuple[int, str, str, str]:

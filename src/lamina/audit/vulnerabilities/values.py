@@ -54,6 +54,15 @@ class Vulnerability:
         return frozenset((self.id, *self.aliases))
 
 
+@frozen
+class Answer:
+    """What a database of advisories says of releases."""
+
+    vulnerabilities: tuple[Vulnerability, ...] = ()
+    unknown: tuple[Release, ...] = ()
+    """The releases that the database does not know at all, so that it says nothing of them."""
+
+
 class Advisories(Protocol):
     """A database of advisories."""
 
@@ -61,7 +70,7 @@ class Advisories(Protocol):
     def place(self) -> str:
         """The database's name and address for reports, without credentials."""
 
-    def affecting(self, releases: Sequence[Release]) -> Sequence[Vulnerability]:
+    def ask(self, releases: Sequence[Release]) -> Answer:
         """
         Return the vulnerabilities of *releases*, without withdrawn ones, in any order.
 

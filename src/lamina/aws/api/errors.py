@@ -62,6 +62,7 @@ _INTEGRITY_CODES = frozenset({"BadDigest", "InvalidDigest", "XAmzContentSHA256Mi
 _NEXT_PAGE = {
     "NextMarker": "Marker",
     "NextToken": "NextToken",
+    "nextToken": "nextToken",
     "NextContinuationToken": "ContinuationToken",
     "NextKeyMarker": "KeyMarker",
     "NextUploadIdMarker": "UploadIdMarker",

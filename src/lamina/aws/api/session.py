@@ -15,6 +15,7 @@ from lamina.aws.api.credentials import CredentialProvider, find_credentials, ren
 from lamina.aws.api.errors import Caller, failed, parsing, whole
 from lamina.aws.api.external import ExternalLayers
 from lamina.aws.api.functions import LambdaFunctions
+from lamina.aws.api.inspector import Inspector
 from lamina.aws.api.inventory import AwsInventory
 from lamina.aws.api.layers import LambdaLayers
 from lamina.aws.api.pace import LambdaPace
@@ -175,6 +176,11 @@ class AwsServices:
     def parameters(self) -> StoredParameters:
         """The account's Systems Manager parameters in the region."""
         return StoredParameters(self._pace.limit(self.caller("ssm")))
+
+    @cached_property
+    def inspector(self) -> Inspector:
+        """Amazon Inspector in the account and the region."""
+        return Inspector(self.caller("inspector-scan"), self.caller("inspector2"), region=self._region)
 
     def bucket(self, name: str) -> S3Bucket:
         """Return the objects of the S3 bucket *name*, without checking that the bucket exists."""

@@ -1,0 +1,91 @@
+"""
+Ask the package indexes of a project about releases, one request for each: ``/pypi/NAME/VERSION/json`` beside ``/simple/``.
+
+API: https://docs.pypi.org/api/json/#get-a-release (read 2026-11). It states no severities.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lamina.audit.vulnerabilities.record import first_line, is_id
+from lamina.audit.vulnerabilities.values import Answer, Vulnerability
+from lamina.core.errors import DownloadError
+from lamina.core.toml import read_data
+from lamina.core.urls import redacted
+from lamina.fetch.service import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.audit.vulnerabilities.values import Release
+    from lamina.fetch.http import Client
+
+_REQUESTS_AT_ONCE = 8
+_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
+
+
+class IndexAdvisories:
+    """The JSON API of one package index."""
+
+    def __init__(self, client: Client, url: str) -> None:
+        """Use the index at *url*, the address of its simple API."""
+        self._client = client
+        self._url = url.rstrip("/").removesuffix("/simple")
+
+    @property
+    def place(self) -> str:
+        """The address of the index."""
+        return f"the index at {redacted(self._url)}"
+
+    def ask(self, releases: Sequence[Release]) -> Answer:
+        """
+        Return the vulnerabilities of *releases*. Those that the index does not have are unknown.
+
+        Raises `DownloadError` if the index cannot be reached, if it has no JSON API, or if an answer is invalid, and `AccessDeniedError`.
+        """
+        with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+            answers = dict(zip(releases, pool.map(self._document, releases), strict=True))
+        unknown = tuple(release for release, document in answers.items() if document is None)
+        if len(unknown) == len(releases):
+            raise DownloadError(
+                f"{self.place} has no JSON API, or has none of the distributions",
+                hint="ask OSV: `lamina audit --advisories osv`",
+            )
+        found = [
+            each
+            for release, document in answers.items()
+            if document is not None
+            for each in self._vulnerabilities(release, document)
+        ]
+        return Answer(vulnerabilities=tuple(found), unknown=unknown)
+
+    def _document(self, release: Release) -> Any:
+        most = read_data("advisories.toml")["limits"]["answer_bytes"]
+        address = f"{self._url}/pypi/{quote(release.name)}/{quote(release.version)}/json"
+        return read_json(self._client, address, most_bytes=most)
+
+    def _vulnerabilities(self, release: Release, document: Any) -> list[Vulnerability]:
+        try:
+            rows = [row for row in document["vulnerabilities"] if not row.get("withdrawn")]
+            if not all(is_id(row["id"]) for row in rows):
+                raise ValueError("not an ID")
+            return [
+                Vulnerability(
+                    id=row["id"],
+                    aliases=tuple(sorted(filter(is_id, row.get("aliases") or ()))),
+                    release=release,
+                    severity=None,
+                    fixed=tuple(map(str, row.get("fixed_in") or ())),
+                    summary=first_line(str(row.get("summary") or row.get("details") or "")),
+                    url=str(row["link"]) if row.get("link") else None,
+                )
+                for row in rows
+            ]
+        except _MALFORMED:
+            raise DownloadError(
+                f"the answer of {self.place} about `{release.name}` is invalid",
+                hint="ask OSV: `lamina audit --advisories osv`",
+            ) from None
