@@ -1,0 +1,284 @@
+"""
+Write what zips contain as an SBOM in CycloneDX 1.5, together with the SBOMs inside the wheels (PEP 770).
+
+The SBOM has the same bytes on every machine: it has no time, and its serial number follows from its content.
+Format: https://cyclonedx.org/docs/1.5/json/; identifiers of Python packages: https://github.com/package-url/purl-spec (2026-11).
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from lamina import __version__
+from lamina.audit.contents import opened
+from lamina.audit.licences import canonical, expression_of, named
+from lamina.core.errors import MissingExtraError
+from lamina.core.frozen import frozen
+from lamina.core.names import normalized
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from cyclonedx.model.component import Component
+
+    from lamina.archive.zip.opened import ZipArchive
+    from lamina.audit.contents import ArchiveContents, ContainedDistribution
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/docs/1.5/json/")
+_MOST_BYTES = 20_000_000
+"""The size of an SBOM inside a wheel that is read. The largest known ones list a few hundred Rust crates in less than 1 MB."""
+_MOST_COMPONENTS = 20_000
+_UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+
+
+@frozen
+class Described:
+    """A zip to describe."""
+
+    name: str
+    """Its name in the project, such as that of the layer or function."""
+    kind: str
+    """``layer``, ``function``, or what else it is."""
+    target: str
+    """The runtime and the architecture; empty if unknown."""
+    path: Path
+    contents: ArchiveContents
+    artifacts: Mapping[str, tuple[str, str]]
+    """The file name and the SHA-256 of the artifact that each distribution was made from, by normalised name, as far as known."""
+
+
+def require() -> None:
+    """Raise `MissingExtraError` if the library that writes SBOMs is not installed."""
+    try:
+        import cyclonedx  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(extra="audit", purpose="SBOMs") from error
+
+
+def sbom(zips: Sequence[Described], *, service: str, unread: list[str] | None = None) -> bytes:
+    """
+    Return the SBOM of *zips*, which belong to *service*. That of a single zip is about the zip itself.
+
+    The paths of the SBOMs in wheels that cannot be read as CycloneDX are added to *unread*. Raises `MissingExtraError`, and the errors of
+    `lamina.archive.zip.opened.ZipArchive`.
+    """
+    require()
+    from cyclonedx.model.bom import Bom, BomMetaData
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.tool import ToolRepository
+
+    missed = [] if unread is None else unread
+    described = [(each, _zip_component(each)) for each in zips]
+    known: dict[tuple[str, str, str], Component] = {}
+    edges: list[tuple[Component, list[Component]]] = []
+    for each, component in described:
+        with opened(each.path, each.path.name) as archive:
+            inside = [(found, _once(known, found, each, archive, missed)) for found in each.contents.distributions]
+        edges.append((component, [own for _, own in inside]))
+        for distribution, own in inside:
+            wanted = _required(distribution)
+            edges.append((own, [other for found, other in inside if found.name in wanted and other is not own]))
+    whole = described[0][1]
+    if len(described) != 1:
+        whole = Component(name=service, type=ComponentType.APPLICATION, bom_ref=f"service:{service}")
+        edges.append((whole, [component for _, component in described]))
+    tool = Component(name="lamina", version=__version__, type=ComponentType.APPLICATION)
+    bom = Bom(
+        metadata=BomMetaData(component=whole, tools=ToolRepository(components=[tool])),
+        components=[*known.values(), *(component for _, component in described if component is not whole)],
+    )
+    for component, needs in edges:
+        if needs:
+            bom.register_dependency(component, needs)
+    return _encoded(bom)
+
+
+def _encoded(bom: Any) -> bytes:
+    """Return *bom* as JSON with sorted keys, and with a serial number that follows from all the rest."""
+    from cyclonedx.output import make_outputter
+    from cyclonedx.schema import OutputFormat, SchemaVersion
+
+    document = json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_5).output_as_string())
+    del document["serialNumber"], document["metadata"]["timestamp"]
+    content = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(_NAMESPACE, content)}"
+    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _zip_component(described: Described) -> Component:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component, ComponentType
+
+    properties = {"lamina:kind": described.kind, "lamina:target": described.target}
+    return Component(
+        name=described.name,
+        type=ComponentType.FILE,
+        bom_ref=":".join(filter(None, (described.kind, described.target.replace(" on ", "-"), described.name))),
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=described.contents.sha256)],
+        properties=[Property(name=name, value=value) for name, value in properties.items() if value],
+    )
+
+
+def _once(
+    known: dict[tuple[str, str, str], Component],
+    distribution: ContainedDistribution,
+    described: Described,
+    archive: ZipArchive,
+    unread: list[str],
+) -> Component:
+    """Return the component of *distribution*; several zips with the same artifact share it."""
+    artifact = described.artifacts.get(distribution.name, ("", ""))
+    key = (
+        distribution.name,
+        distribution.version,
+        artifact[1] or f"{described.contents.sha256}/{distribution.metadata}",
+    )
+    if key not in known:
+        known[key] = _component(distribution, artifact, archive, unread, number=len(known))
+    return known[key]
+
+
+def _component(
+    distribution: ContainedDistribution,
+    artifact: tuple[str, str],
+    archive: ZipArchive,
+    unread: list[str],
+    *,
+    number: int,
+) -> Component:
+    from cyclonedx.model import HashAlgorithm, HashType, Property
+    from cyclonedx.model.component import Component, ComponentType
+    from packageurl import PackageURL
+
+    filename, sha256 = artifact
+    purl = PackageURL("pypi", None, distribution.name, distribution.version)
+    ref = f"{purl.to_string()}#{number}"
+    nested: list[Component] = []
+    for path in distribution.sboms:
+        found = _nested(_content(archive, path), f"{ref}/{path.rpartition('/')[2]}")
+        if found is None:
+            unread.append(path)
+        nested += found or ()
+    return Component(
+        name=distribution.name,
+        version=distribution.version,
+        type=ComponentType.LIBRARY,
+        purl=purl,
+        bom_ref=ref,
+        licenses=[*_licences(distribution)],
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)] if sha256 and filename.endswith(".whl") else [],
+        properties=[Property(name="lamina:artifact", value=filename)] if filename else [],
+        components=nested,
+    )
+
+
+def _licences(distribution: ContainedDistribution) -> Iterator[Any]:
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+
+    expression = expression_of(distribution)
+    if expression is not None:
+        yield LicenseExpression(expression)
+    elif text := named(distribution):
+        yield DisjunctiveLicense(name=text)
+
+
+def _required(distribution: ContainedDistribution) -> frozenset[str]:
+    """Return the normalised names that *distribution* requires, whatever their markers say."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    names = set()
+    for text in distribution.requires:
+        try:
+            names.add(normalized(Requirement(text).name))
+        except InvalidRequirement:
+            # Metadata of a wheel that installers accept nevertheless. The edge is left out, the component is not.
+            continue
+    return frozenset(names)
+
+
+def _content(archive: ZipArchive, path: str) -> bytes:
+    """Return the content of the member *path*; empty if it is too large to be an SBOM."""
+    located = next(each for each in archive.members if each.member.path == path)
+    return archive.read(located) if located.member.size <= _MOST_BYTES else b""
+
+
+def _nested(content: bytes, ref: str) -> list[Component] | None:
+    """
+    Return the components in the SBOM *content*, each with a reference that starts with *ref*; ``None`` if it is not CycloneDX in JSON.
+
+    The SBOM is untrusted, so that only what is known and valid is taken over.
+    """
+    try:
+        document = json.loads(content)
+        if document["bomFormat"] != "CycloneDX":
+            return None
+        return _inner(document.get("components") or [], ref, _Room(_MOST_COMPONENTS))
+    except _UNREADABLE:
+        return None
+
+
+class _Room:
+    """How many more components an SBOM may have."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def use(self) -> None:
+        """Count one component. Raises ValueError if there is no room for it."""
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("too many components")
+
+
+def _inner(rows: Iterable[Any], ref: str, room: _Room) -> list[Component]:
+    from cyclonedx.model.component import Component, ComponentType
+
+    kinds = {each.value: each for each in ComponentType}
+    found = []
+    for number, row in enumerate(rows):
+        room.use()
+        own = f"{ref}/{number}"
+        found.append(
+            Component(
+                name=_text(row["name"]),
+                group=_text(row["group"]) if row.get("group") else None,
+                version=_text(row["version"]) if row.get("version") else None,
+                type=kinds.get(row.get("type"), ComponentType.LIBRARY),
+                purl=_purl(row.get("purl")),
+                bom_ref=own,
+                licenses=_inner_licences(row.get("licenses") or []),
+                components=_inner(row.get("components") or [], own, room),
+            )
+        )
+    return found
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _purl(text: Any) -> Any:
+    from packageurl import PackageURL
+
+    try:
+        return PackageURL.from_string(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+
+
+def _inner_licences(rows: Iterable[Any]) -> list[Any]:
+    """Return the licences in *rows*: an expression, or else names."""
+    from cyclonedx.model.license import DisjunctiveLicense, LicenseExpression
+
+    texts = [
+        row.get("expression") or row.get("license", {}).get("id") or row.get("license", {}).get("name") for row in rows
+    ]
+    names = sorted({each for each in texts if isinstance(each, str)})
+    if len(names) == 1 and (expression := canonical(names[0])) is not None:
+        return [LicenseExpression(expression)]
+    return [DisjunctiveLicense(name=each) for each in names]

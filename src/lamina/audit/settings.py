@@ -1,0 +1,104 @@
+"""Read ``[tool.lamina.audit]``: the database of advisories, the gate, the advisories to ignore, and the allowed licences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.audit.vulnerabilities.record import is_id
+from lamina.audit.vulnerabilities.values import AdvisorySeverity
+from lamina.core.errors import InvalidConfigError
+from lamina.core.frozen import frozen
+from lamina.project import config
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from pathlib import Path
+
+    from lamina.audit.vulnerabilities.values import Vulnerability
+    from lamina.project.table import Table
+
+DATABASES = ("osv", "index", "inspector")
+"""The names of the databases of advisories, the default first."""
+
+
+@frozen
+class IgnoredAdvisory:
+    """An entry of ``ignore``: a vulnerability that the service accepts."""
+
+    id: str
+    """The ID of the advisory, or one of its aliases."""
+    reason: str
+    until: dt.date | None = None
+    """The last day on which the vulnerability is accepted; ``None`` for no end."""
+
+    def covers(self, vulnerability: Vulnerability) -> bool:
+        """Return whether the entry is about *vulnerability*, on any day."""
+        return self.id in vulnerability.ids
+
+    def has_expired(self, today: dt.date) -> bool:
+        """Return whether *today* is after the last day."""
+        return self.until is not None and self.until < today
+
+
+@frozen
+class AuditSettings:
+    """The settings of ``lamina audit``."""
+
+    advisories: str = DATABASES[0]
+    osv: str | None = None
+    """The address of a mirror of OSV's service, or the path of its zip; ``None`` for OSV itself."""
+    severity: AdvisorySeverity = AdvisorySeverity.LOW
+    """The least severe vulnerabilities that fail the audit."""
+    ignore: tuple[IgnoredAdvisory, ...] = ()
+    licences: tuple[str, ...] | None = None
+    """The allowed licences, as SPDX expressions; ``None`` to allow all."""
+
+
+def load(project: Path) -> AuditSettings:
+    """Return the settings of *project*. Raises `InvalidConfigError` that lists every mistake."""
+    mistakes: list[tuple[str, str]] = []
+    file, table = config.section(project, "audit", mistakes)
+    default = AuditSettings()
+    found = AuditSettings(
+        advisories=table.one_of("advisories", DATABASES) or default.advisories,
+        osv=table.string("osv") or None,
+        severity=AdvisorySeverity(
+            table.one_of("severity", [each.value for each in AdvisorySeverity]) or default.severity
+        ),
+        ignore=_ignored(table),
+        licences=_licences(table),
+    )
+    table.done()
+    if mistakes:
+        raise InvalidConfigError(file=file, mistakes=mistakes)
+    return found
+
+
+def _ignored(table: Table) -> tuple[IgnoredAdvisory, ...]:
+    found = []
+    for row in table.tables("ignore") or ():
+        identity, reason, until = row.string("id"), row.string("reason"), row.date("until")
+        row.done()
+        for key, value in (("id", identity), ("reason", reason)):
+            if not value:
+                row.complain(key, "required, but missing or empty")
+        if identity and not is_id(identity):
+            row.complain("id", f"`{identity}` is not the ID of an advisory, such as `CVE-2026-1234`")
+        elif identity and reason:
+            found.append(IgnoredAdvisory(id=identity, reason=reason, until=until))
+    return tuple(found)
+
+
+def _licences(table: Table) -> tuple[str, ...] | None:
+    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+
+    values = table.strings("licences")
+    if values is None:
+        return None
+    found = []
+    for value in values:
+        try:
+            found.append(str(canonicalize_license_expression(value)))
+        except InvalidLicenseExpression:
+            table.complain("licences", f"`{value}` is not an SPDX licence expression, such as `MIT`")
+    return tuple(found)
