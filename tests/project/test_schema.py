@@ -16,6 +16,7 @@ import rtoml
 from jsonschema import Draft7Validator
 
 import lamina
+from lamina.audit import settings as auditing
 from lamina.aws.deploy import config as deploying
 from lamina.aws.publish import config as publishing
 from lamina.core.errors import ConfigError, InvalidConfigError
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
 
 SOURCES = Path(lamina.__file__).parent
 ROOT = Path(__file__).parents[2]
-READERS = [*(SOURCES / "project").glob("*.py"), Path(publishing.__file__), Path(deploying.__file__)]
+READERS = [
+    *(SOURCES / "project").glob("*.py"),
+    *(Path(str(each.__file__)) for each in (publishing, deploying, auditing)),
+]
 # A mistake that needs only the configuration itself. The schema has to find all of these.
 STRUCTURAL = re.compile(
     r"unknown key|unknown value|expected an? |the list contains|invalid \w+ name|.* is out of range|the table is empty"
@@ -75,7 +79,11 @@ def complaints(root: Path, values: dict[str, Any]) -> dict[str, str]:
     (root / "service").mkdir(parents=True, exist_ok=True)
     (root / "lamina.toml").write_text(rtoml.dumps(values), encoding="utf-8")
     found: dict[str, str] = {}
-    readers = (members.configured,) if "workspace" in values else (config.load, publishing.load, deploying.load)
+    readers = (
+        (members.configured,)
+        if "workspace" in values
+        else (config.load, publishing.load, deploying.load, auditing.load)
+    )
     for load in readers:
         try:
             load(root)
@@ -122,7 +130,7 @@ def test_every_configuration_that_is_written_somewhere(tmp_path: Path) -> None:
 def with_words(words: set[str], value: object) -> dict[str, Any]:
     """Return a configuration that has each of *words* as a key with *value* in every table."""
     keys = dict.fromkeys(sorted(words), value)
-    tables = {"functions": {"f": keys}, "layers": {"l": keys}, "publish": keys, "deploy": keys}
+    tables = {"functions": {"f": keys}, "layers": {"l": keys}, "publish": keys, "deploy": keys, "audit": keys}
     return keys | tables
 
 
@@ -147,7 +155,7 @@ def test_every_key_has_the_same_type(tmp_path: Path, value: object) -> None:
     layer = properties["layers"]["additionalProperties"]["properties"]
     whole = dict.fromkeys(properties.keys() - {"workspace"}, value)
     nested = {
-        **{name: dict.fromkeys(properties[name]["properties"], value) for name in ("publish", "deploy")},
+        **{name: dict.fromkeys(properties[name]["properties"], value) for name in ("publish", "deploy", "audit")},
         "functions": {"f": dict.fromkeys(function, value), "g": value},
         "layers": {"l": dict.fromkeys(layer, value), "m": value},
     }

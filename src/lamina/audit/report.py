@@ -58,8 +58,10 @@ class Report:
         failures: tuple[UncheckedService, ...] = (),
         start: Path,
         seconds: float,
+        command: str = "check",
     ) -> None:
-        """Take the *results* on the services in the project or workspace *start*, and the duration in *seconds*."""
+        """Take the *results* of *command* on the services in the project or workspace *start*, and the duration in *seconds*."""
+        self.command = command
         self.results = results
         self.failures = failures
         self.seconds = seconds

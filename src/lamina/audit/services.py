@@ -59,31 +59,55 @@ def check_services(
     Raises `ConfigError` if the services name different facts.
     """
     refuse_different_facts(projects)
-    changed = [each for each in projects if request.builds and not _is_unchanged(each, request)]
-    run = _build_alone if len(projects) == 1 else _build_several
-    made = dict(run(changed, request, store=store, team_store=team_store, reporter=reporter)) if changed else {}
+    current = current_builds(
+        projects, request.options, builds=request.builds, store=store, team_store=team_store, reporter=reporter
+    )
     results, failures = [], []
-    for project in projects:
-        found = made.get(project)
+    for project, found in current:
         try:
             if isinstance(found, LaminaError):
                 raise found
-            builds = report.read_all(project) if found is None else found
-            if not request.builds:
-                refuse_changed(project, builds)
-            results.append(_check(project, builds, request, store=store, reporter=reporter))
+            results.append(_check(project, found, request, store=store, reporter=reporter))
         except LaminaError as error:
             failures.append(UncheckedService(project=project, error=error))
     return tuple(results), tuple(failures)
 
 
-def _is_unchanged(project: Path, request: CheckRequest) -> bool:
-    return state.recall(str(project), request.options.asked()) is not None
+def current_builds(
+    projects: Sequence[Path],
+    options: BuildOptions,
+    *,
+    builds: bool,
+    store: Store,
+    team_store: TeamStore | None,
+    reporter: Reporter,
+) -> _Built:
+    """
+    Yield the current builds of each of *projects*, or the error that prevents them, in the given order.
+
+    Services that have changed are built first if *builds* is true.
+    """
+    changed = [each for each in projects if builds and not _is_unchanged(each, options)]
+    run = _build_alone if len(projects) == 1 else _build_several
+    made = dict(run(changed, options, store=store, team_store=team_store, reporter=reporter)) if changed else {}
+    for project in projects:
+        found = made.get(project)
+        try:
+            found = report.read_all(project) if found is None else found
+            if not builds and not isinstance(found, LaminaError):
+                refuse_changed(project, found)
+            yield project, found
+        except LaminaError as error:
+            yield project, error
+
+
+def _is_unchanged(project: Path, options: BuildOptions) -> bool:
+    return state.recall(str(project), options.asked()) is not None
 
 
 def _build_alone(
     projects: Sequence[Path],
-    request: CheckRequest,
+    options: BuildOptions,
     *,
     store: Store,
     team_store: TeamStore | None,
@@ -95,7 +119,7 @@ def _build_alone(
 
     for project in projects:
         try:
-            result = build(project, request.options, store=store, team_store=team_store, reporter=reporter)
+            result = build(project, options, store=store, team_store=team_store, reporter=reporter)
         except LaminaError as error:
             yield project, error
         else:
@@ -104,14 +128,14 @@ def _build_alone(
 
 def _build_several(
     projects: Sequence[Path],
-    request: CheckRequest,
+    options: BuildOptions,
     *,
     store: Store,
     team_store: TeamStore | None,
     reporter: Reporter,
 ) -> _Built:
     """Yield the builds of each of *projects*, which are built in parallel."""
-    for made in workspace.build(projects, request.options, store=store, team_store=team_store, reporter=reporter):
+    for made in workspace.build(projects, options, store=store, team_store=team_store, reporter=reporter):
         if made.result is not None:
             yield made.project, tuple(each.build for each in made.result.targets)
         elif made.error is not None:

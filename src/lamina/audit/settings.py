@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.vulnerabilities.record import is_id
 from lamina.audit.vulnerabilities.values import AdvisorySeverity
 from lamina.core.errors import InvalidConfigError
 from lamina.core.frozen import frozen
@@ -82,23 +81,20 @@ def _ignored(table: Table) -> tuple[IgnoredAdvisory, ...]:
         for key, value in (("id", identity), ("reason", reason)):
             if not value:
                 row.complain(key, "required, but missing or empty")
-        if identity and not is_id(identity):
-            row.complain("id", f"`{identity}` is not the ID of an advisory, such as `CVE-2026-1234`")
-        elif identity and reason:
+        if identity and reason:
             found.append(IgnoredAdvisory(id=identity, reason=reason, until=until))
     return tuple(found)
 
 
 def _licences(table: Table) -> tuple[str, ...] | None:
+    """Return the allowed licences in their canonical form."""
     from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
     values = table.strings("licences")
-    if values is None:
-        return None
     found = []
-    for value in values:
+    for value in values or ():
         try:
             found.append(str(canonicalize_license_expression(value)))
         except InvalidLicenseExpression:
             table.complain("licences", f"`{value}` is not an SPDX licence expression, such as `MIT`")
-    return tuple(found)
+    return None if values is None else tuple(found)

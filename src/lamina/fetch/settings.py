@@ -130,7 +130,7 @@ def _sources(declared: Iterable[_Index], urls: Iterable[str], *, online: bool) -
             seen.add(source.url.rstrip("/"))
             yield source
     if online and not default:
-        yield IndexSource(url=_default_index())
+        yield IndexSource(url=default_index())
 
 
 def _from_uv_environment(environment: Mapping[str, str]) -> Iterator[_Index]:
@@ -375,7 +375,7 @@ def _true(value: str | None) -> bool:
     return (value or "").strip().lower() in {"1", "true", "yes", "on", "y", "t"}
 
 
-def _default_index() -> str:
+def default_index() -> str:
     """Return the URL of the index that pip and uv use by default."""
     default = read_data("index.toml")["default"]
     return f"{default['scheme']}://{'.'.join(default['host'])}{default['path']}"

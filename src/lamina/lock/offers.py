@@ -62,24 +62,31 @@ def selected_names(
 
     Queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
     """
-    return frozenset(normalized(each.name) for each in _selected(lock_file, target, groups=groups, extras=extras))
+    return frozenset(
+        normalized(package.name) for package in selected_packages(lock_file, target, groups=groups, extras=extras)
+    )
 
 
 def local_directories(
     lock_file: LockFile, target: Target, *, groups: Collection[str], extras: Collection[str]
 ) -> tuple[Path, ...]:
     """Return the directories of the local packages that *lock_file* selects for *target*. Raises the errors of `selected_names`."""
-    found = _selected(lock_file, target, groups=groups, extras=extras)
+    found = selected_packages(lock_file, target, groups=groups, extras=extras)
     return tuple(Path(each.directory.path, each.directory.subdirectory or "") for each in found if each.directory)
 
 
-def _selected(
+def selected_packages(
     lock_file: LockFile, target: Target, *, groups: Collection[str], extras: Collection[str]
-) -> Iterator[Package]:
+) -> tuple[Package, ...]:
+    """
+    Return the packages that *lock_file* selects for *target*, whether or not it has their files, with where each comes from.
+
+    Queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
+    """
     lock = formats.read(lock_file, target=target, groups=groups, extras=extras, index=_AnyFile())
-    for package in lock.pylock.packages:
-        if holds(package.marker, lock.extras, target.markers, lock.groups):
-            yield package
+    return tuple(
+        package for package in lock.pylock.packages if holds(package.marker, lock.extras, target.markers, lock.groups)
+    )
 
 
 class _AnyFile:

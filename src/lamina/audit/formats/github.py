@@ -23,19 +23,20 @@ _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE
 
 def render(report: Report) -> str:
     """Return one command for each finding, errors first, because GitHub shows only the first ten of each kind and step."""
-    lines = [_finding(row) for row in report.rows]
-    lines += [_failure(report.directory(each.project), str(each.error)) for each in report.failures]
+    title = f"lamina {report.command}"
+    lines = [_finding(row, title) for row in report.rows]
+    lines += [_failure(report.directory(each.project), str(each.error), title) for each in report.failures]
     return "".join(f"{each}\n" for each in (*lines, summary(report)))
 
 
-def _finding(row: ReportedFinding) -> str:
+def _finding(row: ReportedFinding, title: str) -> str:
     finding = row.finding
     place = {"file": row.file} if row.line is None else {"file": row.file, "line": str(row.line)}
-    return _command(_COMMANDS[finding.severity], finding.message, place | {"title": f"lamina check: {finding.rule}"})
+    return _command(_COMMANDS[finding.severity], finding.message, place | {"title": f"{title}: {finding.rule}"})
 
 
-def _failure(project: str, message: str) -> str:
-    return _command("error", f"{project}: {message}", {"title": "lamina check"})
+def _failure(project: str, message: str, title: str) -> str:
+    return _command("error", f"{project}: {message}", {"title": title})
 
 
 def _command(name: str, message: str, properties: Mapping[str, str]) -> str:

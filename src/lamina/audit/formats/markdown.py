@@ -12,8 +12,6 @@ from lamina.core.text import visible
 if TYPE_CHECKING:
     from lamina.audit.report import Report, ReportedFinding
 
-HEADING = "## lamina check"
-"""The first line, by which a bot finds the comment to replace."""
 # As many backticks end code as start it (https://spec.commonmark.org/0.31.2/#code-spans, 2026-11).
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
 _BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~]|\Z)")
@@ -23,7 +21,8 @@ _MOST_CHARACTERS = 60_000
 
 def render(report: Report) -> str:
     """Return a heading, the summary, and a table of the findings, errors first. The duration is left out, so that equal results are equal."""
-    head = [HEADING, "", summary(report).rpartition(" (")[0]]
+    # A bot finds the comment to replace by its first line.
+    head = [f"## lamina {report.command}", "", summary(report).rpartition(" (")[0]]
     rows = [_line(row) for row in report.rows]
     rows += [_cells("error", "", report.directory(each.project), str(each.error)) for each in report.failures]
     shown, size = 0, 0

@@ -40,7 +40,7 @@ def render(report: Report) -> str:
     run = {
         "tool": {"driver": driver},
         # Without a category, two services that one workflow uploads would replace each other's results.
-        "automationDetails": {"id": f"lamina-check/{report.directory(report.start)}/"},
+        "automationDetails": {"id": f"lamina-{report.command}/{report.directory(report.start)}/"},
         "originalUriBaseIds": {_ROOT: {"description": {"text": "The root of the repository."}}},
         "columnKind": "unicodeCodePoints",
         "invocations": [_invocation(report)],

@@ -1,0 +1,105 @@
+"""
+Decide which distributions a database of advisories can be asked about, and which of their names may leave the machine.
+
+Databases know the distributions of the default index. The name of a local package, of one from a repository or a URL, or of one from
+another index may be secret, and says nothing to a database: another project can have the same name.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from lamina.core.names import normalized
+from lamina.core.urls import redacted
+from lamina.fetch.settings import default_index, read_settings
+from lamina.lock import formats
+from lamina.lock.offers import selected_packages
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from packaging.pylock import Package
+
+    from lamina.core.target import Target
+    from lamina.fetch.settings import IndexSettings
+    from lamina.project.service import Service
+
+_WITHOUT_INDEX = frozenset({"requirements.txt", "pylock.toml"})
+"""The formats in which a package need not name its index, even if it is not from the default one."""
+
+
+class Origins:
+    """Where the distributions in the lock file of a service come from."""
+
+    def __init__(self, service: Service, *, everything: bool = False) -> None:
+        """
+        Read the lock file of *service* when it is needed.
+
+        With *everything*, the names of distributions from other indexes may leave the machine, too.
+        """
+        self._service = service
+        self._everything = everything
+        self._packages: dict[str, Mapping[str, Package]] = {}
+
+    @cached_property
+    def settings(self) -> IndexSettings:
+        """The index settings of the project. Raises `ConfigError` if they are invalid."""
+        return read_settings(self._service.root)
+
+    @cached_property
+    def default(self) -> str:
+        """The address of the default index of the project, without credentials."""
+        last = self.settings.sources[-1:]
+        return last[0].url if last and not last[0].flat else default_index()
+
+    def obstacle(self, name: str, target: Target) -> str | None:
+        """
+        Return why no database can be asked about the distribution *name* in a zip for *target*; ``None`` if one can.
+
+        Raises `LockError` if the lock file cannot be read, and `ConfigError` if the settings of the indexes are invalid.
+        """
+        package = self._locked(target).get(name)
+        if package is None:
+            return "not in the lock file"
+        direct = _direct(package)
+        return self._of_index(package, target) if direct is None and not self._everything else direct
+
+    def _of_index(self, package: Package, target: Target) -> str | None:
+        if package.index is None:
+            kind = self._lock_kind(target)
+            is_open = kind in _WITHOUT_INDEX and len(self.settings.sources) > 1
+            return f"from one of several indexes, and the {kind} does not say from which" if is_open else None
+        if any(_same(package.index, url) for url in (self.default, default_index())):
+            return None
+        return f"from the index `{redacted(package.index)}`, which is not the default one"
+
+    def _lock_kind(self, target: Target) -> str:
+        return formats.find(self._service.root, self._service.lock, target=target).kind
+
+    def _locked(self, target: Target) -> Mapping[str, Package]:
+        """Return the packages that the layers of the service select for *target*, by normalised name."""
+        key = str(target)
+        if key not in self._packages:
+            service = self._service
+            lock_file = formats.find(service.root, service.lock, target=target)
+            choices = dict.fromkeys((layer.groups, layer.extras) for layer in service.layers)
+            self._packages[key] = {
+                normalized(package.name): package
+                for groups, extras in choices
+                for package in selected_packages(lock_file, target, groups=groups, extras=extras)
+            }
+        return self._packages[key]
+
+
+def _direct(package: Package) -> str | None:
+    """Return where *package* comes from if that is no index."""
+    if package.directory is not None:
+        return "a local package"
+    if package.vcs is not None:
+        return "from a git repository"
+    return "from a URL or a file, and not from an index" if package.archive is not None else None
+
+
+def _same(url: str, other: str) -> bool:
+    return url.rstrip("/") == other.rstrip("/")
