@@ -73,6 +73,8 @@ class AuditResult:
     """The findings, for the formats of `lamina check`."""
     database: str
     """The database that was asked."""
+    asked: int
+    """The number of distributions that it was asked about."""
     distributions: tuple[AuditedDistribution, ...]
     vulnerabilities: tuple[AuditedVulnerability, ...]
     not_audited: tuple[NotAudited, ...]
@@ -106,6 +108,7 @@ def audit(subject: Subject, settings: AuditSettings, advisories: Advisories, *, 
     return AuditResult(
         result=_result(subject.service, findings, found, today),
         database=advisories.place,
+        asked=len(asked) - len(answer.unknown),
         distributions=subject.distributions,
         vulnerabilities=found,
         not_audited=not_audited,
@@ -171,8 +174,12 @@ def _unused(settings: AuditSettings, found: Sequence[AuditedVulnerability]) -> I
 
 
 def _notes(not_audited: Iterable[NotAudited]) -> Iterator[Finding]:
+    by_reason: dict[str, list[str]] = {}
     for each in not_audited:
-        yield note("not-auditable", each.subject.partition(" ")[0], f"`{each.subject}` is not auditable: {each.reason}")
+        by_reason.setdefault(each.reason, []).append(each.subject)
+    for reason, subjects in by_reason.items():
+        are = "is" if len(subjects) == 1 else "are"
+        yield note("not-auditable", None, f"{listed(subjects)} {are} not auditable: {reason}")
 
 
 def _result(

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding
     from lamina.project.ignored import IgnoredRule
 
-FAMILIES: tuple[str, ...] = ("binaries", "content", "templates", "environment", "budgets", "external_layers")
+FAMILIES: tuple[str, ...] = (
+    "binaries",
+    "content",
+    "templates",
+    "environment",
+    "budgets",
+    "external_layers",
+    "inspector",
+)
 """The modules of `lamina.audit.families` with a function ``check(inspection) -> Iterable[Finding]``, in the order of the report."""
 
 _FROM_BUILDS = frozenset({"binaries", "content"})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.audit.vulnerabilities.values import Vulnerability
     from lamina.project.table import Table
 
-DATABASES = ("osv", "index", "inspector")
+DATABASES = ("osv", "index", "inspector", "none")
 """The names of the databases of advisories, the default first."""
 
 

@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--base", metavar="REVISION|FILE", help="compare sizes with this git revision, or this build report"
     )
     parser.add_argument(
-        "--aws", action="store_true", help="also ask AWS whether the pinned layers still exist and are unchanged"
+        "--aws",
+        action="store_true",
+        help="also ask AWS about the pinned layers, and Amazon Inspector about the functions",
     )
     parser.add_argument(
         "--format",
@@ -86,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lamina.cli.console import Console, emit_visible
     from lamina.core.values import Severity
 
-    name = _format(arguments)
+    name = format_of(arguments)
     if arguments.output is not None:
         from lamina.cli.reports import remove_earlier
 
@@ -105,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
         findings = None
     # The runner of GitHub shows its commands in the same log as messages.
     if arguments.output is not None or name != "github":
-        _show(report, console, findings)
+        show(report, console, findings)
     least = None if arguments.fail_on == "never" else Severity(arguments.fail_on)
     return max((int(report.fails(least)), *(each.error.exit_code for each in report.failures)))
 
@@ -135,7 +137,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _format(arguments: argparse.Namespace) -> str:
+def format_of(arguments: argparse.Namespace) -> str:
     """Return the format of the report. ``--json`` means ``json``. Raises `ConfigError` if the two options differ."""
     from lamina.core.errors import ConfigError
 
@@ -201,7 +203,7 @@ def _refuse_options(options: object, arguments: argparse.Namespace) -> None:
         )
 
 
-def _show(report: Report, console: Console, findings: Console | None) -> None:
+def show(report: Report, console: Console, findings: Console | None) -> None:
     """Write what failed to *console*, and the text report to *findings*, with paths that a terminal can open. Without it, write the summary only."""
     import os
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "init": "create a configuration by inspecting the project",
     "build": "build layers and function packages from the lock file",
     "check": "check artifacts, templates and your environment",
+    "audit": "look for vulnerabilities and licences, and write SBOMs",
     "pin": "pin the layers by ARN that lamina does not build",
     "inspect": "show what is in a layer, a function or a zip",
     "invoke": "run a function locally with its built layers",

@@ -10,7 +10,7 @@ from pathlib import Path
 from lamina.core.errors import ConfigError
 
 _EARLIER = re.compile(
-    rb'\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"services?":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina check\n'
+    rb'\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"services?":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina (audit|check)\n'
     rb"|(error|warning|note): |::(error|warning|notice) |\d[\d,]* errors?, |LAMINA_LAYER"
 )
 """

@@ -9,27 +9,43 @@ from lamina.audit.vulnerabilities.indexjson import IndexAdvisories
 from lamina.audit.vulnerabilities.inspector import InspectorAdvisories
 from lamina.audit.vulnerabilities.osv import OsvService
 from lamina.audit.vulnerabilities.osvzip import OsvZip
+from lamina.audit.vulnerabilities.values import Answer
 from lamina.core.errors import ConfigError, OfflineError
 from lamina.fetch.http import Client
 
 if TYPE_CHECKING:
-    from lamina.audit.vulnerabilities.values import Advisories
+    from collections.abc import Sequence
+
+    from lamina.audit.vulnerabilities.values import Advisories, Release
     from lamina.core.store import Store
     from lamina.fetch.settings import IndexSettings
 
 _HINT = "download OSV's zip for PyPI where there is a network, then run `lamina audit --offline --osv FILE`"
 
 
+class NoAdvisories:
+    """No database: for licences and SBOMs alone."""
+
+    place = "no database"
+
+    def ask(self, releases: Sequence[Release]) -> Answer:
+        """Return no vulnerabilities of *releases*."""
+        del releases
+        return Answer()
+
+
 def open_database(
     name: str, *, osv: str | None, index: str, settings: IndexSettings, store: Store, offline: bool = False
 ) -> Advisories:
     """
-    Return the database *name*: ``osv``, ``index`` or ``inspector``.
+    Return the database *name*: ``osv``, ``index``, ``inspector`` or ``none``.
 
     *osv* is the address of a mirror of OSV or the path of its zip, and *index* the address of the package index. *settings* have the
     credentials for their hosts, of which each receives only its own. Raises `OfflineError` if the database needs a network that *offline*
     forbids, `ConfigError` if an address is invalid, and the errors of `lamina.aws.api.session.Access.connect`.
     """
+    if name == "none":
+        return NoAdvisories()
     if name == "osv" and osv is not None and "://" not in osv:
         return OsvZip(Path(osv))
     if offline:
