@@ -98,7 +98,9 @@ def _direct(package: Package) -> str | None:
         return "a local package"
     if package.vcs is not None:
         return "from a git repository"
-    return "from a URL or a file, and not from an index" if package.archive is not None else None
+    files = [each for each in (*(package.wheels or ()), package.sdist) if each is not None]
+    is_local = package.index is None and any(each.path is not None for each in files)
+    return "from a URL or a file, and not from an index" if package.archive is not None or is_local else None
 
 
 def _same(url: str, other: str) -> bool:
