@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/docs/1.5/json/")
 _MOST_BYTES = 20_000_000
 """The size of an SBOM inside a wheel that is read. The largest known ones list a few hundred Rust crates in less than 1 MB."""
-_MOST_COMPONENTS = 20_000
+_MOST_COMPONENTS = 5_000
+"""More components than any known wheel has, and the most that Amazon Inspector takes in one SBOM."""
+_KINDS = frozenset(
+    {"application", "framework", "library", "container", "operating-system", "device", "firmware", "file"}
+)
+"""The types of components that every version of CycloneDX since 1.2 has."""
 _UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 
 
@@ -81,14 +86,16 @@ def sbom(zips: Sequence[Described], *, service: str, unread: list[str] | None = 
         for distribution, own in inside:
             wanted = _required(distribution)
             edges.append((own, [other for found, other in inside if found.name in wanted and other is not own]))
-    whole = described[0][1]
-    if len(described) != 1:
+    parts = [component for _, component in described]
+    if len(parts) == 1:
+        whole, parts = parts[0], []
+    else:
         whole = Component(name=service, type=ComponentType.APPLICATION, bom_ref=f"service:{service}")
-        edges.append((whole, [component for _, component in described]))
+        edges.append((whole, parts))
     tool = Component(name="lamina", version=__version__, type=ComponentType.APPLICATION)
     bom = Bom(
         metadata=BomMetaData(component=whole, tools=ToolRepository(components=[tool])),
-        components=[*known.values(), *(component for _, component in described if component is not whole)],
+        components=[*known.values(), *parts],
     )
     for component, needs in edges:
         if needs:
@@ -209,51 +216,35 @@ def _nested(content: bytes, ref: str) -> list[Component] | None:
     """
     Return the components in the SBOM *content*, each with a reference that starts with *ref*; ``None`` if it is not CycloneDX in JSON.
 
-    The SBOM is untrusted, so that only what is known and valid is taken over.
+    The SBOM is untrusted, so that only what is known and valid is taken over, and components inside components become neighbours.
     """
     try:
         document = json.loads(content)
         if document["bomFormat"] != "CycloneDX":
             return None
-        return _inner(document.get("components") or [], ref, _Room(_MOST_COMPONENTS))
+        rows = list(document.get("components") or ())
+        for row in rows:
+            rows += row.get("components") or ()
+            if len(rows) > _MOST_COMPONENTS:
+                return None
+        return [_inner(row, f"{ref}/{number}") for number, row in enumerate(rows)]
     except _UNREADABLE:
         return None
 
 
-class _Room:
-    """How many more components an SBOM may have."""
-
-    def __init__(self, left: int) -> None:
-        self._left = left
-
-    def use(self) -> None:
-        """Count one component. Raises ValueError if there is no room for it."""
-        self._left -= 1
-        if self._left < 0:
-            raise ValueError("too many components")
-
-
-def _inner(rows: Iterable[Any], ref: str, room: _Room) -> list[Component]:
+def _inner(row: dict[str, Any], ref: str) -> Component:
     from cyclonedx.model.component import Component, ComponentType
 
-    kinds = {each.value: each for each in ComponentType}
-    found = []
-    for number, row in enumerate(rows):
-        room.use()
-        own = f"{ref}/{number}"
-        found.append(
-            Component(
-                name=_text(row["name"]),
-                group=_text(row["group"]) if row.get("group") else None,
-                version=_text(row["version"]) if row.get("version") else None,
-                type=kinds.get(row.get("type"), ComponentType.LIBRARY),
-                purl=_purl(row.get("purl")),
-                bom_ref=own,
-                licenses=_inner_licences(row.get("licenses") or []),
-                components=_inner(row.get("components") or [], own, room),
-            )
-        )
-    return found
+    kind = row.get("type")
+    return Component(
+        name=_text(row["name"]),
+        group=_text(row["group"]) if row.get("group") else None,
+        version=_text(row["version"]) if row.get("version") else None,
+        type=ComponentType(kind) if kind in _KINDS else ComponentType.LIBRARY,
+        purl=_purl(row.get("purl")),
+        bom_ref=ref,
+        licenses=_inner_licences(row.get("licenses") or []),
+    )
 
 
 def _text(value: Any) -> str:
