@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import uuid
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.osvserver import OsvServer
+    from emulators import Emulator
     from services import Service
 
 __all__ = ["aws", "osv"]
@@ -421,3 +423,32 @@ def test_inspector_need_not_be_allowed(service: Service, aws: OsvServer, capsys:
 
     assert main(["check", "--project", str(service.root), "--aws"]) == 0
     assert "Amazon Inspector was not asked: AWS denied permission" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("has_record", [True, False], ids=["record", "download"])
+def test_deployed(
+    service: Service, osv: OsvServer, ministack: Emulator, capsys: pytest.CaptureFixture[str], has_record: bool
+) -> None:
+    """The layer versions that functions use now are audited, and not what would be built."""
+    name = f"s{uuid.uuid4().hex[:10]}"
+    bucket = f'bucket = "{ministack.make_bucket(name)}"\n' if has_record else ""
+    tables = f'[tool.lamina.publish]\nlayer-name = "{name}-{{layer}}"\n{bucket}[tool.lamina.deploy]\nfunction-name = "{name}-{{function}}"\n'
+    write_with(service, tables)
+    role = "arn:aws:iam::000000000000:role/service"
+    assert main(["deploy", "--project", str(service.root), "--create", "--role", role]) == 0
+    service.add("alpha", "1.1", {"alpha/__init__.py": ""})
+    write_with(service, tables)
+    osv.advisories = [advisory()]
+    assert audit(service, osv) == 0
+
+    code, document = report(service, osv, capsys, "--deployed")
+
+    (found,) = document["services"][0]["vulnerabilities"]
+    assert (1, "alpha", "1.0", None) == (code, found["name"], found["version"], found["reached"])
+    assert [f"{name}-common:1"] == [arn.partition(":layer:")[2] for arn in found["in"]]
+    assert {"alpha", "beta"} == {each["name"] for each in document["services"][0]["distributions"]}
+
+
+def write_with(service: Service, tables: str) -> None:
+    path = service.write() / "pyproject.toml"
+    path.write_text(path.read_text() + tables)
