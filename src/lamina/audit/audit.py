@@ -29,7 +29,7 @@ _UNKNOWN_SEVERITY = "unknown severity"
 
 
 @frozen
-class Subject:
+class AuditSubject:
     """What is audited."""
 
     service: Service
@@ -80,7 +80,7 @@ class AuditResult:
     not_audited: tuple[NotAudited, ...]
 
 
-def audit(subject: Subject, settings: AuditSettings, advisories: Advisories, *, today: dt.date) -> AuditResult:
+def audit(subject: AuditSubject, settings: AuditSettings, advisories: Advisories, *, today: dt.date) -> AuditResult:
     """
     Return what *advisories* say of *subject*, judged by *settings*.
 
@@ -116,7 +116,11 @@ def audit(subject: Subject, settings: AuditSettings, advisories: Advisories, *, 
 
 
 def _judged(
-    vulnerability: Vulnerability, places: tuple[str, ...], subject: Subject, settings: AuditSettings, today: dt.date
+    vulnerability: Vulnerability,
+    places: tuple[str, ...],
+    subject: AuditSubject,
+    settings: AuditSettings,
+    today: dt.date,
 ) -> AuditedVulnerability:
     entries = [entry for entry in settings.ignore if entry.covers(vulnerability)]
     valid = [entry for entry in entries if not entry.has_expired(today)]
@@ -152,7 +156,7 @@ def _finding(found: AuditedVulnerability) -> Finding:
     return make(VULNERABILITY, release.name, "; ".join(facts))
 
 
-def _licences(subject: Subject, settings: AuditSettings) -> Iterator[Finding]:
+def _licences(subject: AuditSubject, settings: AuditSettings) -> Iterator[Finding]:
     if (allowed := settings.licences) is None:
         return
     for each in subject.distributions:

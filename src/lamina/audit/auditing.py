@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lamina.audit.audit import AuditResult, Subject, audit
+from lamina.audit.audit import AuditResult, AuditSubject, audit
 from lamina.audit.audited import Audited
 from lamina.audit.origins import Origins
 from lamina.audit.report import UncheckedService
@@ -123,7 +123,7 @@ def _subject(
     *,
     store: Store,
     reporter: Reporter,
-) -> tuple[Subject, tuple[Described, ...]]:
+) -> tuple[AuditSubject, tuple[Described, ...]]:
     if request.deployed:
         # Needs AWS.
         from lamina.audit.deployed import deployed
@@ -131,7 +131,7 @@ def _subject(
         return deployed(service, origins, store=store, reporter=reporter), ()
     reporter.stage("reading layers and packages")
     audited = Audited(service, builds, store)
-    subject = Subject(
+    subject = AuditSubject(
         service=service,
         distributions=audited.distributions(origins),
         unknown=tuple(audited.unknown()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.audit import Subject
+from lamina.audit.audit import AuditSubject
 from lamina.audit.audited import AuditedDistribution
 from lamina.audit.contents import contents_of
 from lamina.aws.api.functions import LATEST
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @frozen
-class _Found:
+class _DeployedDistribution:
     """A distribution in a layer version."""
 
     name: str
@@ -42,23 +42,23 @@ class _Found:
     arn: str
 
 
-def deployed(service: Service, origins: Origins, *, store: Store, reporter: Reporter) -> Subject:
+def deployed(service: Service, origins: Origins, *, store: Store, reporter: Reporter) -> AuditSubject:
     """
     Return what the functions of *service* use in each configured account and region.
 
     Raises `AwsError` if a call fails, `InvalidConfigError`, and the errors of `contents_of` for a layer without a record.
     """
     publishing, deploying = publishconfig.load(service.root), deployconfig.load(service.root)
-    found: list[_Found] = []
+    found: list[_DeployedDistribution] = []
     regions = ExternalRegions()
     for destination in destinations.connect(publishing):
         reporter.stage(f"reading the functions in {destination.services.account}")
         for arn in _layers(service, deploying, destination.services):
             found += _recorded(destination, arn) or _downloaded(arn, regions, store, reporter)
-    by_release: dict[tuple[str, str], list[_Found]] = {}
+    by_release: dict[tuple[str, str], list[_DeployedDistribution]] = {}
     for each in found:
         by_release.setdefault((each.name, each.version), []).append(each)
-    return Subject(
+    return AuditSubject(
         service=service,
         distributions=tuple(
             AuditedDistribution(
@@ -90,7 +90,7 @@ def _layers(service: Service, config: DeployConfig, services: Services) -> tuple
     return tuple(arns)
 
 
-def _recorded(destination: Destination, arn: str) -> list[_Found]:
+def _recorded(destination: Destination, arn: str) -> list[_DeployedDistribution]:
     """Return the distributions in the record of the layer version *arn*; empty if there is no record."""
     parsed = LayerArn.parse(arn)
     bucket = destination.bucket
@@ -102,16 +102,18 @@ def _recorded(destination: Destination, arn: str) -> list[_Found]:
     record = None if digest is None else decode_record(bucket.objects.get(bucket.keys.record(digest)))
     if record is None:
         return []
-    return [_Found(name=each.name, version=each.version, arn=arn) for each in record.distributions]
+    return [_DeployedDistribution(name=each.name, version=each.version, arn=arn) for each in record.distributions]
 
 
-def _downloaded(arn: str, regions: ExternalRegions, store: Store, reporter: Reporter) -> Iterator[_Found]:
+def _downloaded(
+    arn: str, regions: ExternalRegions, store: Store, reporter: Reporter
+) -> Iterator[_DeployedDistribution]:
     path = download(regions.version(arn), regions.of(arn), store, reporter)
     for each in contents_of(path, store=store, name=arn, is_layer=True).distributions:
-        yield _Found(name=each.name, version=each.version, arn=arn)
+        yield _DeployedDistribution(name=each.name, version=each.version, arn=arn)
 
 
-def _obstacle(these: list[_Found], service: Service, origins: Origins) -> str | None:
+def _obstacle(these: list[_DeployedDistribution], service: Service, origins: Origins) -> str | None:
     """Return why no database can be asked about a distribution: the lock file of today says where it comes from."""
     arns = {each.arn for each in these}
     # A distribution in a layer of somebody else is known to its users.

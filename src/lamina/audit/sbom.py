@@ -111,8 +111,9 @@ def _encoded(bom: Any) -> bytes:
     document = json.loads(make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_5).output_as_string())
     del document["serialNumber"], document["metadata"]["timestamp"]
     content = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(_NAMESPACE, content)}"
-    return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+    document = {**json.loads(content), "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, content)}"}
+    # The only character that JSON permits in ASCII and that can control a terminal.
+    return (json.dumps(document, indent=2).replace("\x7f", "\\u007f") + "\n").encode()
 
 
 def _zip_component(described: Described) -> Component:

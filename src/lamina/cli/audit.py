@@ -190,6 +190,7 @@ def _one(project: Path) -> tuple[Path, tuple[Path, ...]]:
 def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Console) -> None:
     """Write the SBOM of the service to *file*, or one of each zip if *file* contains ``{name}``."""
     from lamina.audit.sbom import sbom
+    from lamina.cli.console import emit
     from lamina.cli.reports import write_file
     from lamina.pipeline.checks.common import listed
 
@@ -207,7 +208,7 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
         for path, zips in parts.items():
             content = sbom(zips, service=each.service.name, unread=unread)
             if path == "-":
-                sys.stdout.write(content.decode())
+                emit(content.decode(), end="")
             else:
                 write_file(path, content)
     if unread:

@@ -277,7 +277,7 @@ class Client:
         if the proxy is invalid, and one of `BrokenTransferError` if the transfer fails.
         """
         login = self._credentials.known(url)
-        response = self._request(url, headers, login, body=body)
+        response = self._send("POST", url, headers, login, body=body)
         try:
             if response.status in _DENIED:
                 raise self._denied(url, response.status, is_sent=login is not None)
@@ -285,14 +285,17 @@ class Client:
         finally:
             _close(response)
 
-    def _request(
-        self, url: str, headers: Mapping[str, str], login: Login | None, *, body: bytes | None = None
+    def _request(self, url: str, headers: Mapping[str, str], login: Login | None) -> BaseHTTPResponse:
+        return self._send("GET", url, headers, login)
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], login: Login | None, *, body: bytes | None = None
     ) -> BaseHTTPResponse:
         sent = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
         if login is not None:
             sent["Authorization"] = login.header
         return self._pool(url).request(
-            "GET" if body is None else "POST",
+            method,
             url,
             body=body,
             headers=sent,

@@ -9,7 +9,7 @@ from lamina.audit.vulnerabilities.indexjson import IndexAdvisories
 from lamina.audit.vulnerabilities.inspector import InspectorAdvisories
 from lamina.audit.vulnerabilities.osv import OsvService
 from lamina.audit.vulnerabilities.osvzip import OsvZip
-from lamina.audit.vulnerabilities.values import Answer
+from lamina.audit.vulnerabilities.values import Advice
 from lamina.core.errors import ConfigError, OfflineError
 from lamina.fetch.http import Client
 
@@ -28,10 +28,10 @@ class NoAdvisories:
 
     place = "no database"
 
-    def ask(self, releases: Sequence[Release]) -> Answer:
+    def ask(self, releases: Sequence[Release]) -> Advice:
         """Return no vulnerabilities of *releases*."""
         del releases
-        return Answer()
+        return Advice()
 
 
 def open_database(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.vulnerabilities.values import AdvisorySeverity, Answer, Release
+from lamina.audit.vulnerabilities.values import Advice, AdvisorySeverity, Release
 from lamina.core.frozen import replace
 from lamina.core.names import normalized
 
@@ -18,7 +18,7 @@ _FIRST = ("GHSA-", "PYSEC-")
 """The databases whose advisory is shown if several describe the same vulnerability: the first has reviewed severities."""
 
 
-def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> Answer:
+def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> Advice:
     """
     Return the vulnerabilities of *distributions*, pairs of name and version, the most severe first.
 
@@ -26,7 +26,7 @@ def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> An
     """
     asked = sorted({(normalized(name), version) for name, version in distributions})
     if not asked:
-        return Answer()
+        return Advice()
     answer = advisories.ask([Release(name=name, version=version) for name, version in asked])
     by_release: dict[Release, list[Vulnerability]] = {}
     for each in sorted(answer.vulnerabilities, key=_rank):

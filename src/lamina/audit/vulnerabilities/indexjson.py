@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lamina.audit.vulnerabilities.record import first_line, is_id
-from lamina.audit.vulnerabilities.values import Answer, Vulnerability
+from lamina.audit.vulnerabilities.values import Advice, Vulnerability
 from lamina.core.errors import DownloadError
 from lamina.core.toml import read_data
 from lamina.core.urls import redacted
@@ -40,7 +40,7 @@ class IndexAdvisories:
         """The address of the index."""
         return f"the index at {redacted(self._url)}"
 
-    def ask(self, releases: Sequence[Release]) -> Answer:
+    def ask(self, releases: Sequence[Release]) -> Advice:
         """
         Return the vulnerabilities of *releases*. Those that the index does not have are unknown.
 
@@ -60,7 +60,7 @@ class IndexAdvisories:
             if document is not None
             for each in self._vulnerabilities(release, document)
         ]
-        return Answer(vulnerabilities=tuple(found), unknown=unknown)
+        return Advice(vulnerabilities=tuple(found), unknown=unknown)
 
     def _document(self, release: Release) -> Any:
         most = read_data("advisories.toml")["limits"]["answer_bytes"]

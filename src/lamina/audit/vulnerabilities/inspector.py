@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.audit.vulnerabilities import severity
 from lamina.audit.vulnerabilities.record import first_line, is_id
-from lamina.audit.vulnerabilities.values import Answer, Vulnerability
+from lamina.audit.vulnerabilities.values import Advice, Vulnerability
 from lamina.core.errors import UnavailableError
 from lamina.core.toml import read_data
 
@@ -46,7 +46,7 @@ class InspectorAdvisories:
         """The name of the service and its region."""
         return f"Amazon Inspector in {self._scanner.region}"
 
-    def ask(self, releases: Sequence[Release]) -> Answer:
+    def ask(self, releases: Sequence[Release]) -> Advice:
         """Return the vulnerabilities of *releases*. Raises `AwsError` if the request fails, or if the answer is invalid."""
         most = read_data("advisories.toml")["inspector"]["most_components"]
         found: list[Vulnerability] = []
@@ -60,7 +60,7 @@ class InspectorAdvisories:
                     f"the answer of {self.place} is not an SBOM with vulnerabilities",
                     hint="ask OSV: `lamina audit --advisories osv`",
                 ) from None
-        return Answer(vulnerabilities=tuple(found))
+        return Advice(vulnerabilities=tuple(found))
 
 
 def _sbom(named: dict[str, Release]) -> dict[str, Any]:

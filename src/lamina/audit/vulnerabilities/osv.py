@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from lamina.audit.vulnerabilities.record import ECOSYSTEM, is_id, read
-from lamina.audit.vulnerabilities.values import Answer
+from lamina.audit.vulnerabilities.values import Advice
 from lamina.core.errors import DownloadError
 from lamina.core.store import key_of
 from lamina.core.toml import read_data
@@ -45,7 +45,7 @@ class OsvService:
         """The name and the address of the service."""
         return f"OSV at {redacted(self._url)}"
 
-    def ask(self, releases: Sequence[Release]) -> Answer:
+    def ask(self, releases: Sequence[Release]) -> Advice:
         """
         Return the vulnerabilities of *releases*.
 
@@ -66,7 +66,7 @@ class OsvService:
             for release in dict.fromkeys(these)
             if (vulnerability := self._read(document, release)) is not None
         ]
-        return Answer(vulnerabilities=tuple(found))
+        return Advice(vulnerabilities=tuple(found))
 
     def _batch(self, releases: Sequence[Release]) -> Iterator[tuple[Release, tuple[str, str]]]:
         """Yield each of *releases* with the ID and the time of change of each of its advisories. An answer can have several pages."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
 from lamina.audit.vulnerabilities.record import names_in, read
-from lamina.audit.vulnerabilities.values import Answer
+from lamina.audit.vulnerabilities.values import Advice
 from lamina.core.errors import ConfigError, CorruptArchiveError, SuspiciousSizeError
 from lamina.core.files import open_regular
 from lamina.core.toml import read_data
@@ -36,7 +36,7 @@ class OsvZip:
         """The path of the zip."""
         return f"OSV's zip `{self._path}`"
 
-    def ask(self, releases: Sequence[Release]) -> Answer:
+    def ask(self, releases: Sequence[Release]) -> Advice:
         """
         Return the vulnerabilities of *releases*.
 
@@ -46,7 +46,7 @@ class OsvZip:
         by_name: dict[str, list[Release]] = {}
         for release in releases:
             by_name.setdefault(release.name, []).append(release)
-        return Answer(vulnerabilities=tuple(self._found(by_name)))
+        return Advice(vulnerabilities=tuple(self._found(by_name)))
 
     def _found(self, by_name: dict[str, list[Release]]) -> Iterator[Vulnerability]:
         # Parsing 20,000 advisories takes seconds. The name of a distribution is in the text of each advisory about it in one spelling

@@ -55,7 +55,7 @@ class Vulnerability:
 
 
 @frozen
-class Answer:
+class Advice:
     """What a database of advisories says of releases."""
 
     vulnerabilities: tuple[Vulnerability, ...] = ()
@@ -70,7 +70,7 @@ class Advisories(Protocol):
     def place(self) -> str:
         """The database's name and address for reports, without credentials."""
 
-    def ask(self, releases: Sequence[Release]) -> Answer:
+    def ask(self, releases: Sequence[Release]) -> Advice:
         """
         Return the vulnerabilities of *releases*, without withdrawn ones, in any order.
 
