@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -58,6 +59,7 @@ CANNOT_RUN: Final = {
     r"pip install ": "installs into the environment that runs the tests; the test of the installation page runs it in another one",
     r"uv python install ": "downloads a Python",
     r"uv build ": "downloads the build backend of the package, which is that of the reader's project",
+    r"lamina audit(?! .*--osv)": "asks OSV itself; `tests/cli/test_audit.py` runs it with one on loopback",
     r"lamina coldstart --aws ": "needs the logs of real functions",
     r"lamina sandbox": "downloads the emulator; `test_guides.py` runs it with an installed one",
 }
@@ -76,6 +78,7 @@ PLACEHOLDERS: Final = {
     "lamina COMMAND [OPTIONS]": "lamina build",
     "uv add {name}": "uv add beta",
     "inspect half:1": "inspect arn:aws:lambda:eu-west-1:000000004711:layer:greeter-common:1",
+    "--osv FILE": "--osv all.zip",
     "ARN": "arn:aws:iam::000000000000:role/any",
     "FUNCTION": "greeter-hello",
     "=…": "=1",
@@ -142,9 +145,16 @@ def repository(project: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=project, check=True)
 
 
+def with_advisories(project: Path) -> None:
+    """Create OSV's zip, without advisories."""
+    with zipfile.ZipFile(project / "all.zip", "w"):
+        pass
+
+
 PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {
     r"git reset": repository,
     r"git (branch|fetch)": with_repository,
+    r"lamina audit": with_advisories,
     r"lamina cache import": after("lamina cache export --bytecode bytecode.zip"),
     r"lamina deploy$": after("lamina deploy --create --role arn:aws:iam::000000000000:role/any"),
     r"lamina init(?! --diff)": without_configuration,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not messages.SOURCES.exists(), reason="there is no source tree")
 
 # Names that begin a message, and the system's words for an error in place of a placeholder.
-NAMES = ("Lambda", "Pipenv", "Poetry", "Python", messages.SAMPLES["error"])
+NAMES = ("Amazon Inspector", "Lambda", "Pipenv", "Poetry", "Python", messages.SAMPLES["error"])
 MODULE = '''\
 """A docstring is not a message of the program."""
 

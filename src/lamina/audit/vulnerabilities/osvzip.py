@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from lamina.audit.vulnerabilities.values import Release, Vulnerability
 
-_HINT = "download the zip for PyPI again; `lamina help audit` has the page with its address"
+_HINT = "download OSV's zip for PyPI again"
 _DAMAGED = (BadZipFile, EOFError, NotImplementedError, RuntimeError, zlib.error)
 _MALFORMED = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 
