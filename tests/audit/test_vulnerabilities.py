@@ -94,6 +94,16 @@ def test_several_advisories_about_one_vulnerability_are_one(service: OsvService,
     assert ("GHSA-xxxx-xxxx-xxxx", ()) == (second.id, second.imports)
 
 
+def test_local_labels(service: OsvService, osv: OsvServer) -> None:
+    """A version with a local label has the vulnerabilities of the version without it."""
+    osv.advisories = [advisory()]
+
+    found = find([("alpha", "1.0+cpu"), ALPHA], service).vulnerabilities
+
+    assert [each.release.version for each in found] == ["1.0", "1.0+cpu"]
+    assert len(osv.asked("/v1/querybatch")[0]["queries"]) == 1
+
+
 def test_withdrawn_advisories_are_left_out(service: OsvService, osv: OsvServer) -> None:
     """An advisory that its database has withdrawn is no vulnerability."""
     osv.advisories = [advisory(withdrawn="2026-03-01T00:00:00Z")]
@@ -428,7 +438,7 @@ def test_inspector(aws: OsvServer) -> None:
 
     assert (CVE, (GHSA,), MEDIUM, ("1.1",)) == (found.id, found.aliases, found.severity, found.fixed)
     (sent,) = aws.asked("/scan/sbom")
-    assert [each["purl"] for each in sent["sbom"]["components"]] == ["pkg:pypi/alpha@1.0", "pkg:pypi/beta@2.0%2Blocal"]
+    assert [each["purl"] for each in sent["sbom"]["components"]] == ["pkg:pypi/alpha@1.0", "pkg:pypi/beta@2.0"]
     assert sent["outputFormat"] == "CYCLONE_DX_1_5"
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from lamina.audit.auditing import AuditedService, AuditRequest
     from lamina.audit.report import Report
+    from lamina.audit.sbom import Described
     from lamina.cli.console import Console
 
 HELP = (
@@ -196,15 +197,10 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
 
     unread: list[str] = []
     for each in services:
-        several = len({described.target for described in each.zips}) > 1
+        several = len({zipped.target for zipped in each.zips}) > 1
         parts = {file: each.zips}
         if _NAME in file:
-            parts = {
-                file.replace(
-                    _NAME, f"{zipped.name}-{zipped.target.replace(' on ', '-')}" if several else zipped.name
-                ): (zipped,)
-                for zipped in each.zips
-            }
+            parts = {file.replace(_NAME, _name(zipped, with_target=several)): (zipped,) for zipped in each.zips}
         for path, zips in parts.items():
             content = sbom(zips, service=each.service.name, unread=unread)
             if path == "-":
@@ -213,6 +209,12 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
                 write_file(path, content)
     if unread:
         console.note(f"not merged, because they are not CycloneDX in JSON: {listed(sorted(set(unread)))}")
+
+
+def _name(zipped: Described, *, with_target: bool) -> str:
+    """Return the name of *zipped* for a file: a layer by ARN has the name of its layer and its version."""
+    name = zipped.name.rpartition(":layer:")[2].replace(":", "-")
+    return f"{name}-{zipped.target.replace(' on ', '-')}" if with_target else name
 
 
 def _show_extent(services: tuple[AuditedService, ...], console: Console) -> None:

@@ -24,15 +24,24 @@ def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> Ad
 
     Advisories for the same release that share an ID or an alias become one. Raises the errors of `Advisories.ask`.
     """
-    asked = sorted({(normalized(name), version) for name, version in distributions})
-    if not asked:
+    given: dict[Release, list[Release]] = {}
+    for name, version in sorted({(normalized(name), version) for name, version in distributions}):
+        given.setdefault(_public(name, version), []).append(Release(name=name, version=version))
+    if not given:
         return Advice()
-    answer = advisories.ask([Release(name=name, version=version) for name, version in asked])
+    answer = advisories.ask([*given])
     by_release: dict[Release, list[Vulnerability]] = {}
     for each in sorted(answer.vulnerabilities, key=_rank):
-        by_release.setdefault(each.release, []).append(each)
+        for release in given.get(each.release, ()):
+            by_release.setdefault(release, []).append(replace(each, release=release))
     joined = [each for same in by_release.values() for each in _joined(same)]
-    return replace(answer, vulnerabilities=tuple(sorted(joined, key=order)))
+    unknown = [release for each in answer.unknown for release in given.get(each, ())]
+    return Advice(vulnerabilities=tuple(sorted(joined, key=order)), unknown=tuple(unknown))
+
+
+def _public(name: str, version: str) -> Release:
+    """Return the release that databases know: without a local label such as ``+cpu``, which only some indexes add to a version."""
+    return Release(name=name, version=version.partition("+")[0])
 
 
 def order(vulnerability: Vulnerability) -> tuple[int, str, str, str]:

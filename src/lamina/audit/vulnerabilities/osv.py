@@ -59,14 +59,14 @@ class OsvService:
         if len(affected) > self._facts["limits"]["advisories"]:
             raise self._invalid(f"it lists {len(affected):,} advisories")
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-            documents = list(pool.map(self._advisory, affected))
-        found = [
-            vulnerability
-            for document, these in zip(documents, affected.values(), strict=True)
-            for release in dict.fromkeys(these)
-            if (vulnerability := self._read(document, release)) is not None
-        ]
-        return Advice(vulnerabilities=tuple(found))
+            found = list(pool.map(self._vulnerabilities, affected, affected.values()))
+        return Advice(vulnerabilities=tuple(each for some in found for each in some))
+
+    def _vulnerabilities(self, known: tuple[str, str], releases: Sequence[Release]) -> list[Vulnerability]:
+        """Return what the advisory with the ID and the time of change in *known* says of *releases*."""
+        document = self._advisory(known)
+        found = [self._read(document, release) for release in dict.fromkeys(releases)]
+        return [each for each in found if each is not None]
 
     def _batch(self, releases: Sequence[Release]) -> Iterator[tuple[Release, tuple[str, str]]]:
         """Yield each of *releases* with the ID and the time of change of each of its advisories. An answer can have several pages."""

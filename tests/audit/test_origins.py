@@ -1,0 +1,135 @@
+"""Which distributions a database can be asked about, by where the lock file says that they come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from audit.test_external_layers import stored
+from externallayers import ARN, OTHER, layer_zip
+from lamina.audit.audited import Audited
+from lamina.audit.origins import Origins
+from lamina.core.store import Store
+from lamina.fetch.settings import default_index
+from lamina.pipeline.build import build
+from lamina.project import config
+from lamina.project.options import BuildOptions
+from lamina.project.pinned import write_pins
+from services import make_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.project.service import Service
+
+WHEEL = (
+    '[[packages.wheels]]\nurl = "https://127.0.0.1/{name}-1.0-py3-none-any.whl"\nhashes = {{ sha256 = "'
+    + "0" * 64
+    + '" }}\n'
+)
+MIRROR = "https://127.0.0.1/mirror/simple"
+OWN = "https://127.0.0.1/own/simple"
+
+
+def origins(tmp_path: Path, *lines: str, everything: bool = False) -> tuple[Origins, Service]:
+    """Lock the distribution `alpha` with *lines*, and return the origins in the lock file."""
+    root = make_service(tmp_path).write()
+    source = ["[[packages]]", 'name = "alpha"', *lines]
+    (root / "pylock.toml").write_text("\n".join(['lock-version = "1.0"', 'created-by = "tests"', *source, ""]))
+    service = config.load(root, store=Store.open(tmp_path / "store"))
+    return Origins(service, everything=everything), service
+
+
+def obstacle(tmp_path: Path, *lines: str, everything: bool = False) -> str | None:
+    found, service = origins(tmp_path, *lines, everything=everything)
+    return found.obstacle("alpha", service.target)
+
+
+def of_index(url: str) -> tuple[str, ...]:
+    return ('version = "1.0"', f'index = "{url}"', WHEEL.format(name="alpha"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        (('directory = { path = "alpha" }',), "a local package"),
+        (
+            ('vcs = { type = "git", url = "https://127.0.0.1/a.git", commit-id = "' + "0" * 40 + '" }',),
+            "from a git repository",
+        ),
+        (
+            (
+                'version = "1.0"',
+                'archive = { url = "https://127.0.0.1/alpha-1.0-py3-none-any.whl", hashes = { sha256 = "'
+                + "0" * 64
+                + '" } }',
+            ),
+            "from a URL or a file",
+        ),
+        (
+            ('version = "1.0"', WHEEL.format(name="alpha").replace("url", "path").replace("https://127.0.0.1/", "")),
+            "from a URL or a file",
+        ),
+        (of_index(OWN), f"from the index `{OWN}`"),
+    ],
+    ids=["directory", "git", "archive", "path", "index"],
+)
+def test_obstacles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: tuple[str, ...], reason: str) -> None:
+    """What is not from the default index is not asked about; the name of another index's distribution only on request."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", MIRROR)
+
+    found = obstacle(tmp_path, *lines)
+
+    assert found is not None
+    assert found.startswith(reason)
+    assert (obstacle(tmp_path, *lines, everything=True) is None) is (lines == of_index(OWN))
+
+
+@pytest.mark.parametrize("url", [MIRROR, f"{MIRROR}/", default_index()])
+def test_the_default_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """The default index is the one of the project, such as a mirror, or the public one."""
+    monkeypatch.setenv("UV_DEFAULT_INDEX", MIRROR)
+    monkeypatch.setenv("UV_INDEX", OWN)
+
+    assert obstacle(tmp_path, *of_index(url)) is None
+
+
+def test_a_lock_that_names_no_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one index, everything is from it. With several, nothing says which one."""
+    lines = ('version = "1.0"', WHEEL.format(name="alpha"))
+    assert obstacle(tmp_path, *lines) is None
+    monkeypatch.setenv("UV_INDEX", OWN)
+    assert obstacle(tmp_path, *lines) == "from one of several indexes, and the pylock.toml does not say from which"
+    assert obstacle(tmp_path, *lines, everything=True) is None
+
+
+def test_what_is_not_locked(tmp_path: Path) -> None:
+    """The metadata in a zip may claim anything, so that only the lock file tells where a distribution comes from."""
+    found, service = origins(tmp_path, *of_index(default_index()))
+
+    assert found.obstacle("beta", service.target) == "not in the lock file"
+
+
+def test_code_of_others(tmp_path: Path) -> None:
+    """In layers of others, distributions are asked about, and modules without metadata are named. So is what was not read."""
+    store = Store.open(tmp_path / "store")
+    made = make_service(tmp_path)
+    made.more["hello"] = f'layer-arns = ["{ARN}", "{OTHER}"]'
+    made.settings |= {"allow-layers": '[{ arn = "arn:aws:lambda:*:*:layer:*", reason = "bought" }]', "sdk": '"runtime"'}
+    metadata = "Metadata-Version: 2.1\nName: Gamma\nVersion: 3.0\n"
+    content = layer_zip({"python/loose.py": "", "python/gamma.py": "", "python/gamma-3.0.dist-info/METADATA": metadata})
+    other = stored(store, layer_zip({"python/absent.py": ""}), OTHER)
+    write_pins(made.write(), [stored(store, content), other])
+    store.entry("external", other.sha256, ".zip").unlink()
+    service = config.load(made.root, store=store)
+
+    audited = Audited(service, (build(made.root, BuildOptions(offline=True), store=store).build,), store)
+
+    found = {each.name: each for each in audited.distributions(Origins(service))}
+    assert (None, (ARN,)) == (found["gamma"].obstacle, found["gamma"].places)
+    assert found["alpha"].obstacle == "from a URL or a file, and not from an index"
+    unknown = {each.place: each.what for each in audited.unknown()}
+    assert unknown[ARN] == "modules without metadata: `loose`"
+    assert unknown[OTHER] == "a layer by ARN that is not in the store; run `lamina pin`"
+    assert unknown["greeter"].startswith("the AWS SDK of the runtime: `boto3`, `botocore`")
