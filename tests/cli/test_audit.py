@@ -281,6 +281,12 @@ def test_licences(service: Service, osv: OsvServer, capsys: pytest.CaptureFixtur
     assert [each["rule"] for each in document["ignored"]] == ["licence"]
     assert osv.requests == []
 
+    service.settings["ignore"] = '[{ rule = "licence", path = "beta", reason = "ours", until = 2026-01-31 }]'
+    configure(service, 'licences = ["mit"]')
+    assert len(report(service, None, capsys, "--advisories", "none")[1]["findings"]) == 2
+    assert main(["check", "--project", str(service.root)]) == 0
+    assert "`ignore`" not in capsys.readouterr().err
+
 
 def test_licences_that_do_not_exist(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
     """Mistakes in the settings are listed together."""

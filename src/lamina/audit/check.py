@@ -37,6 +37,8 @@ FAMILIES: tuple[str, ...] = (
 _FROM_BUILDS = frozenset({"binaries", "content"})
 """The families whose findings depend on the builds and the configuration alone, so that they are kept in the store."""
 _ORDER = list(Severity)
+_OF_AUDITS = "audit"
+"""The family of the rules of `lamina audit`."""
 
 
 class _Place(TypedDict):
@@ -116,6 +118,9 @@ def _entries(inspection: Inspection, found: Sequence[Finding], locator: Locator)
         rule = find_rule(entry.rule)
         covered = [finding for finding in found if entry.covers(finding)]
         has_errors = any(finding.severity is Severity.ERROR for finding in covered)
+        if rule is not None and rule.family == _OF_AUDITS:
+            # `lamina audit` has such findings, and nothing is known of them here.
+            continue
         if rule is None:
             similar = did_you_mean(entry.rule, [each.name for each in rules()])
             fact = f"`ignore` names the rule `{entry.rule}`, which does not exist{similar}"

@@ -1,7 +1,7 @@
 """
 Ask the package indexes of a project about releases, one request for each: ``/pypi/NAME/VERSION/json`` beside ``/simple/``.
 
-API: https://docs.pypi.org/api/json/#get-a-release (read 2026-11). It states no severities.
+API: https://warehouse.pypa.io/api-reference/json.html (read 2026-11). It states no severities.
 """
 
 from __future__ import annotations
