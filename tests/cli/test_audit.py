@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import uuid
 from functools import partial
@@ -458,3 +459,23 @@ def test_deployed(
 def write_with(service: Service, tables: str) -> None:
     path = service.write() / "pyproject.toml"
     path.write_text(path.read_text() + tables)
+
+
+def test_a_workspace(service: Service, osv: OsvServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """All services are audited, and one that cannot be audited does not hide what the others have."""
+    osv.advisories = [advisory()]
+    (tmp_path / "lamina.toml").write_text('[workspace]\nmembers = ["greeter", "broken"]\n')
+    shutil.copytree(service.root, tmp_path / "broken")
+    with (tmp_path / "broken" / "pyproject.toml").open("a") as file:
+        file.write('[tool.lamina.audit]\nseverity = "bad"\n')
+    words = ["audit", "--project", str(tmp_path), "--osv", osv.url]
+
+    assert main([*words, "--json"]) == 2
+
+    shown = capsys.readouterr()
+    services = {each["project"]: each for each in json.loads(shown.out)["services"]}
+    assert "severity" in services["broken"]["error"]["message"]
+    assert [each["id"] for each in services["greeter"]["vulnerabilities"]] == [GHSA]
+    assert "1 service not checked" in shown.err
+    assert main([*words, "--sbom", "x.json"]) == 2
+    assert not (tmp_path / "x.json").exists()

@@ -8,6 +8,7 @@ from lamina.audit.check import CheckResult, IgnoredFinding
 from lamina.audit.licences import allows
 from lamina.audit.location import Locator
 from lamina.audit.vulnerabilities.find import find, level
+from lamina.audit.vulnerabilities.values import NoAdvisories
 from lamina.core.frozen import frozen, replace
 from lamina.core.text import count
 from lamina.core.values import Finding, Severity
@@ -103,7 +104,7 @@ def audit(subject: AuditSubject, settings: AuditSettings, advisories: Advisories
         *(_finding(each) for each in found if not each.is_ignored),
         *licences,
         *_unused(settings, found),
-        *_notes(not_audited),
+        *(() if isinstance(advisories, NoAdvisories) else _notes(not_audited)),
     ]
     return AuditResult(
         result=_result(subject.service, findings, found, today),

@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
         _write_sboms(services, arguments.sbom, console)
     if arguments.output is not None or name != "github":
         show(report, console, findings)
-        _show_extent(services, findings or console)
+        _show_extent(services, report, findings or console)
     return max((int(report.fails(Severity.ERROR)), *(each.error.exit_code for each in report.failures)))
 
 
@@ -217,13 +217,17 @@ def _name(zipped: Described, *, with_target: bool) -> str:
     return f"{name}-{zipped.target.replace(' on ', '-')}" if with_target else name
 
 
-def _show_extent(services: tuple[AuditedService, ...], console: Console) -> None:
+def _show_extent(services: tuple[AuditedService, ...], report: Report, console: Console) -> None:
     """Say which database was asked about how many distributions, and which licences these have."""
     from lamina.audit.audit import licence_summary
+    from lamina.audit.vulnerabilities.values import NoAdvisories
     from lamina.core.text import count
 
     for each in services:
-        total = len(each.result.distributions)
-        console.say(f"asked {each.result.database} about {each.result.asked:,} of {count(total, 'distribution')}")
-        if each.zips and each.result.distributions:
-            console.say(licence_summary(each.result.distributions))
+        result = each.result
+        where = f"{report.directory(each.service.root)}: " if len(services) > 1 else ""
+        if result.database != NoAdvisories.place:
+            total = count(len(result.distributions), "distribution")
+            console.say(f"{where}asked {result.database} about {result.asked:,} of {total}")
+        if each.zips and result.distributions:
+            console.say(f"{where}{licence_summary(result.distributions)}")

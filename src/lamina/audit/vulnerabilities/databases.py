@@ -9,29 +9,16 @@ from lamina.audit.vulnerabilities.indexjson import IndexAdvisories
 from lamina.audit.vulnerabilities.inspector import InspectorAdvisories
 from lamina.audit.vulnerabilities.osv import OsvService
 from lamina.audit.vulnerabilities.osvzip import OsvZip
-from lamina.audit.vulnerabilities.values import Advice
+from lamina.audit.vulnerabilities.values import NoAdvisories
 from lamina.core.errors import ConfigError, OfflineError
 from lamina.fetch.http import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from lamina.audit.vulnerabilities.values import Advisories, Release
+    from lamina.audit.vulnerabilities.values import Advisories
     from lamina.core.store import Store
     from lamina.fetch.settings import IndexSettings
 
 _HINT = "download OSV's zip for PyPI where there is a network, then run `lamina audit --offline --osv FILE`"
-
-
-class NoAdvisories:
-    """No database: for licences and SBOMs alone."""
-
-    place = "no database"
-
-    def ask(self, releases: Sequence[Release]) -> Advice:
-        """Return no vulnerabilities of *releases*."""
-        del releases
-        return Advice()
 
 
 def open_database(
