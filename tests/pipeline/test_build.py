@@ -209,7 +209,9 @@ def test_removed_function_takes_its_zip_along(service: Service, store: Store) ->
         ".gitignore",
         "build.json",
         "functions/hello.zip",
+        "functions/hello.zip.intoto.json",
         "layers/common.zip",
+        "layers/common.zip.intoto.json",
         "lock",
         "state.json",
     ]

@@ -37,6 +37,7 @@ from lamina.pipeline.context import BuildContext
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
 from lamina.pipeline.preflight import preflight_findings, require_interpreters
+from lamina.pipeline.statements import statement_paths, write_statements
 from lamina.pipeline.targets import TargetDeduplication
 from lamina.project import config
 from lamina.project.snapshot import Snapshot
@@ -277,9 +278,21 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
     for each in result.targets:
         remove_file(context.project / each.plan.place / state.STATE_NAME)
     inputs = [_inputs(each) for each in result.targets]
+    _write_statements(result, inputs, context.project, started_ns=started_ns)
     for other, seen in zip(result.others, inputs[1:], strict=True):
         _record_target(other, (), seen, context, started_ns=started_ns)
     _record_target(result, result.others, _joined(inputs), context, started_ns=started_ns)
+
+
+def _write_statements(result: Result, inputs: Sequence[Snapshot], project: Path, *, started_ns: int) -> None:
+    """Write the statements of provenance of all targets, or delete those of a target whose inputs changed while it was built."""
+    for each, seen in zip(result.targets, inputs, strict=True):
+        if _changed_since(seen, started_ns):
+            for path in statement_paths(each.build):
+                remove_file(path)
+        else:
+            files = [observation.path for observation in seen.observations if observation.kind == "file"]
+            write_statements(each.plan, each.build, project, files)
 
 
 def _inputs(result: Result) -> Snapshot:
@@ -302,6 +315,7 @@ def _record_target(
     paths = [project / each.plan.place / report.BUILD_NAME for each in (result, *others)]
     paths += [layer.path for build in builds for layer in build.layers]
     paths += [package.path for build in builds for package in build.packages]
+    paths += [path for build in builds for path in statement_paths(build)]
     state.remember(
         project,
         asked=context.options.asked(),
