@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audit.elves import make_elf
+from audit.osvserver import GHSA, advisory, osv
 from externallayers import ARN, OTHER, layer_server, layer_zip
 from lamina.cli.main import main
 from services import make_service
@@ -16,9 +17,10 @@ from services import make_service
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from audit.osvserver import OsvServer
     from externallayers import LayerServer
 
-__all__ = ["layer_server"]
+__all__ = ["layer_server", "osv"]
 
 TOOLS = layer_zip(
     {
@@ -292,3 +294,29 @@ def test_wrong_options(capsys: pytest.CaptureFixture[str], words: list[str], mes
     """The architecture alone is no target, and the runtime must be known."""
     assert inspect("layer.zip", *words) == 2
     assert message in capsys.readouterr().err
+
+
+def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """With an audit, known vulnerabilities are shown, and the exit code is 1. Names and versions of all distributions are sent."""
+    metadata = {
+        f"python/{name}-1.0.dist-info/METADATA": f"Name: {name}\nVersion: 1.0\n" for name in ("alpha", "company-tools")
+    }
+    (directory / "layer.zip").write_bytes(layer_zip(metadata))
+    osv.advisories = [advisory()]
+
+    assert inspect("layer.zip", "--audit", "--osv", osv.url) == 1
+
+    shown = capsys.readouterr().out
+    assert f"vulnerable (medium): alpha 1.0, {GHSA}, fixed in 1.1: Alpha vulnerable" in shown
+    assert "1 known vulnerability, by " in shown
+    assert inspect("layer.zip") == 0
+    capsys.readouterr()
+    assert inspect("layer.zip", "--osv", osv.url, "--json") == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [(GHSA, "medium", {"name": "alpha", "version": "1.0"})] == [
+        (each["id"], each["severity"], each["release"]) for each in document["vulnerabilities"]
+    ]
+    osv.advisories = []
+    assert inspect("layer.zip", "--osv", osv.url) == 0
+    assert "no known vulnerabilities, by " in capsys.readouterr().out
+    assert inspect("layer.zip", "--audit", "--offline") == 4

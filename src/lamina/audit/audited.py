@@ -66,7 +66,7 @@ class Audited:
             each for build in builds for each in (*_of_build(build, store), *_external(service, build.target, store))
         )
         self._targets = {str(build.target): build.target for build in builds}
-        self._missing = [pin.arn for pin in service.pinned if stored_zip(store, pin) is None]
+        self._missing = [pin.arn for pin in service.pinned if stored_zip(store, pin.sha256) is None]
 
     def distributions(self, origins: Origins) -> tuple[AuditedDistribution, ...]:
         """Return the distributions, sorted by name and version. Raises the errors of `Origins.obstacle`."""
@@ -154,7 +154,7 @@ def _described(layer: Layer, contents: ArchiveContents, target: Target) -> Descr
 
 def _external(service: Service, target: Target, store: Store) -> Iterator[Described]:
     for pin in service.pinned:
-        if (path := stored_zip(store, pin)) is not None:
+        if (path := stored_zip(store, pin.sha256)) is not None:
             yield Described(
                 name=pin.arn,
                 kind=EXTERNAL,

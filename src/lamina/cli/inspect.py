@@ -8,9 +8,11 @@ if TYPE_CHECKING:
     import argparse
 
     from lamina.audit.inspected.inspect import InspectionReport
+    from lamina.audit.vulnerabilities.values import Advisories
     from lamina.cli.console import Console
     from lamina.core.store import Store
     from lamina.core.target import Target
+    from lamina.pipeline.context import BuildContext
     from lamina.project.service import Service
 
 HELP = (
@@ -36,13 +38,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-match", action="store_true", help="do not look for modules without metadata on the package index"
     )
+    parser.add_argument(
+        "--audit", action="store_true", help="ask OSV for known vulnerabilities, and exit with 1 if it has some"
+    )
+    parser.add_argument("--osv", metavar="URL|FILE", help="ask this mirror of OSV, or read its zip for PyPI")
     parser.add_argument("--offline", action="store_true", help="use only files in the store; do not use the network")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Inspect the subject and print what it contains. If layers of a function cannot be read, return the exit code of the error."""
+    """
+    Inspect the subject and print what it contains. Return 1 if an audit finds vulnerabilities.
+
+    If layers of a function cannot be read, return the exit code of the error instead.
+    """
     from lamina.cli.console import Console, emit_json
 
+    if arguments.audit or arguments.osv is not None:
+        from lamina.audit.vulnerabilities.severity import require
+
+        require()
     console = Console.of(arguments)
     target = _target(arguments)
     with console:
@@ -55,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         _show(report, console)
     for error in report.subject.failures:
         console.failure(error)
-    return max((0, *(error.exit_code for error in report.subject.failures)))
+    return max((int(bool(report.answer.vulnerabilities)), *(error.exit_code for error in report.subject.failures)))
 
 
 def _inspect(arguments: argparse.Namespace, console: Console, target: Target | None) -> InspectionReport:
@@ -88,7 +102,23 @@ def _inspect(arguments: argparse.Namespace, console: Console, target: Target | N
             service=service,
             target=target,
             matches=not (arguments.no_match or arguments.offline),
+            advisories=_advisories(arguments, context) if arguments.audit or arguments.osv is not None else None,
         )
+
+
+def _advisories(arguments: argparse.Namespace, context: BuildContext) -> Advisories:
+    """Return OSV, or what ``--osv`` names. Raises the errors of `open_database`, and `ConfigError` for invalid index settings."""
+    from lamina.audit.vulnerabilities.databases import open_database
+    from lamina.fetch.settings import read_settings
+
+    return open_database(
+        "osv",
+        osv=arguments.osv,
+        index="",
+        settings=read_settings(context.project),
+        store=context.store,
+        offline=arguments.offline,
+    )
 
 
 def _target(arguments: argparse.Namespace) -> Target | None:

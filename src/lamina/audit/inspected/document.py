@@ -9,6 +9,7 @@ from lamina.core.frozen import as_dict
 if TYPE_CHECKING:
     from lamina.audit.contents import ContainedDistribution
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
+    from lamina.audit.vulnerabilities.values import Vulnerability
 
 VERSION = "1"
 
@@ -30,6 +31,9 @@ def document(report: InspectionReport) -> dict[str, object]:
         },
         "archives": [_archive(each) for each in report.archives],
         "shadowed": [as_dict(each) for each in report.shadowed],
+        "database": report.database,
+        "vulnerabilities": [_vulnerability(each) for each in report.answer.vulnerabilities],
+        "unknown_to_database": [f"{each.name}=={each.version}" for each in report.answer.unknown],
         "errors": [each.document() for each in report.subject.failures],
         "notes": list(report.notes),
     }
@@ -79,4 +83,12 @@ def _distribution(distribution: ContainedDistribution) -> dict[str, object]:
         "has_record": distribution.record,
         "missing_files": list(distribution.missing),
         "sboms": list(distribution.sboms),
+    }
+
+
+def _vulnerability(vulnerability: Vulnerability) -> dict[str, object]:
+    severity = vulnerability.severity
+    return as_dict(vulnerability) | {
+        "release": as_dict(vulnerability.release),
+        "severity": severity.value if severity is not None else None,
     }

@@ -11,6 +11,8 @@ from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
+from lamina.audit.vulnerabilities.find import find
+from lamina.audit.vulnerabilities.values import Advice
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
 from lamina.core.frozen import frozen
 from lamina.core.target import Target
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.matching import Match
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
+    from lamina.audit.vulnerabilities.values import Advisories
     from lamina.pipeline.context import BuildContext
     from lamina.project.publishers import Publisher
     from lamina.project.service import Service
@@ -103,18 +106,29 @@ class InspectionReport:
     shadowed: tuple[Shadowed, ...]
     notes: tuple[str, ...]
     """What could not be looked up, and why."""
+    database: str | None = None
+    """The database of advisories that was asked; ``None`` for none."""
+    answer: Advice = Advice()
+    """What it says of the distributions in all zips."""
 
 
 def inspect(
-    subject: InspectedSubject, context: BuildContext, *, service: Service | None, target: Target | None, matches: bool
+    subject: InspectedSubject,
+    context: BuildContext,
+    *,
+    service: Service | None,
+    target: Target | None,
+    matches: bool,
+    advisories: Advisories | None = None,
 ) -> InspectionReport:
     """
     Return what is in the zips of *subject*.
 
     *target* is judged in place of the runtimes that are stated for the zips. The lock file of *service* is compared with them, if there is
-    one. With *matches*, modules without metadata are looked up on the indexes of *context*, unless it is offline.
+    one. With *matches*, modules without metadata are looked up on the indexes of *context*. *advisories* are asked about all
+    distributions.
 
-    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged.
+    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Advisories.ask`.
     """
     notes: list[str] = []
     lock = {} if service is None else _locked(service, context, notes)
@@ -146,11 +160,17 @@ def inspect(
     function = subject.function
     python = archives[-1].targets[0].python if function is not None and archives[-1].targets else None
     together = [(each.zip.name, each.contents) for each in archives]
+    answer = Advice()
+    if advisories is not None:
+        context.reporter.stage(f"asking {advisories.place}")
+        answer = find((release for each in archives for release in each.distributions), advisories)
     return InspectionReport(
         subject=subject,
         archives=tuple(archives),
         shadowed=shadowed(together, python) if function is not None else (),
         notes=tuple(dict.fromkeys(notes)),
+        database=advisories.place if advisories is not None else None,
+        answer=answer,
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.inspected.matching import Match
     from lamina.audit.inspected.shadowing import Shadowed
+    from lamina.audit.vulnerabilities.values import Advice
     from lamina.aws.api.functions import FunctionState
 
 _LONGEST_LICENCE = 40
@@ -33,6 +34,20 @@ def lines(report: InspectionReport, *, width: int | None = None) -> Iterator[str
         yield from _archive(archive, width)
     for each in report.shadowed:
         yield _shadowed(each)
+    if report.database is not None:
+        yield from _vulnerabilities(report.answer, report.database)
+
+
+def _vulnerabilities(answer: Advice, database: str) -> Iterator[str]:
+    for each in answer.vulnerabilities:
+        severity = each.severity.value if each.severity is not None else "unknown severity"
+        fixed = f"fixed in {' and '.join(each.fixed)}" if each.fixed else "no version fixes it"
+        summary = f": {each.summary}" if each.summary else ""
+        yield f"vulnerable ({severity}): {each.release.name} {each.release.version}, {each.id}, {fixed}{summary}"
+    if answer.unknown:
+        yield f"not known to {database}: {listed([f'{each.name} {each.version}' for each in answer.unknown])}"
+    number = len(answer.vulnerabilities)
+    yield f"{number or 'no'} known {'vulnerability' if number == 1 else 'vulnerabilities'}, by {database}"
 
 
 def _function(state: FunctionState) -> Iterator[str]:
