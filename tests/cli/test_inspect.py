@@ -320,3 +320,22 @@ def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], dir
     assert inspect("layer.zip", "--osv", osv.url) == 0
     assert "no known vulnerabilities, by " in capsys.readouterr().out
     assert inspect("layer.zip", "--audit", "--offline") == 4
+
+
+def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """The statement beside a zip is compared with it."""
+    service = make_service(directory / "project")
+    service.add("alpha", "1.0")
+    service.write()
+    assert main(["build", "--project", str(service.root), "-q"]) == 0
+    layer = service.root / ".lamina" / "layers" / "common.zip"
+    capsys.readouterr()
+
+    assert inspect(str(layer)) == 0
+    assert "  provenance: built by lamina " in capsys.readouterr().out
+
+    layer.write_bytes(TOOLS)
+    assert inspect(str(layer), "--json") == 0
+    (archive,) = json.loads(capsys.readouterr().out)["archives"]
+    assert not archive["provenance"]["verified"]
+    assert "describes another file" in archive["provenance"]["problem"]

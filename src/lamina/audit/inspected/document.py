@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lamina.audit.contents import ContainedDistribution
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.vulnerabilities.values import Vulnerability
+    from lamina.pipeline.provenance import Verification
 
 VERSION = "1"
 
@@ -66,8 +67,16 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
         "binaries": {"machines": dict(fitness.machines), "glibc": fitness.glibc},
         "bytecode": [as_dict(each) for each in fitness.bytecode],
         "problems": list(fitness.problems),
+        "provenance": _provenance(archive.provenance),
         "in_lock": [as_dict(each) for each in archive.locked],
     }
+
+
+def _provenance(verification: Verification | None) -> dict[str, object] | None:
+    if verification is None:
+        return None
+    found = as_dict(verification.provenance) if verification.provenance is not None else None
+    return {"verified": bool(verification), "problem": verification.problem, "statement": found}
 
 
 def _distribution(distribution: ContainedDistribution) -> dict[str, object]:

@@ -18,6 +18,7 @@ from lamina.core.frozen import frozen
 from lamina.core.target import Target
 from lamina.lock import formats
 from lamina.lock.select import select
+from lamina.pipeline.provenance import verify
 from lamina.project.external import LayerArn
 from lamina.project.publishers import publisher_of
 from lamina.project.wrappers import known_wrappers
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.pipeline.context import BuildContext
+    from lamina.pipeline.provenance import Verification
     from lamina.project.publishers import Publisher
     from lamina.project.service import Service
     from lamina.project.wrappers import Wrapper
@@ -67,6 +69,8 @@ class InspectedArchive:
     handlers: tuple[Wrapper, ...]
     """The handlers of vendors in the zip, which call a function's own handler."""
     locked: tuple[Locked, ...]
+    provenance: Verification | None
+    """Whether the statement of provenance beside a zip describes it; ``None`` if there is no statement."""
 
     @property
     def distributions(self) -> tuple[tuple[str, str], ...]:
@@ -155,6 +159,7 @@ def inspect(
                 targets=targets,
                 handlers=tuple(wrapper for wrapper in known_wrappers() if _has(contents, wrapper.handler)),
                 locked=_twice(contents, found, lock) if contents.is_layer else (),
+                provenance=verify(each.path, contents.sha256),
             )
         )
     function = subject.function

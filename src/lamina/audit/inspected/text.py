@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.vulnerabilities.values import Advice
     from lamina.aws.api.functions import FunctionState
+    from lamina.pipeline.provenance import Verification
 
 _LONGEST_LICENCE = 40
 _EXEC_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
@@ -77,12 +78,23 @@ def _archive(archive: InspectedArchive, width: int | None) -> Iterator[str]:
     stated += [("licence", archive.zip.license or "")]
     if any(value for _, value in stated):
         yield f"  stated {'; '.join(f'{name}: {value}' for name, value in stated if value)}"
+    if archive.provenance is not None:
+        yield f"  provenance: {_provenance(archive.provenance)}"
     rows = [
         (each.name, each.version, megabytes(each.size), _short(each.licence, each.classifiers))
         for each in contents.distributions
     ]
     yield from table(("distribution", "version", "size", "licence"), rows, width=width, droppable=(3, 2))
     yield from (f"  {each}" for each in _facts(archive))
+
+
+def _provenance(verification: Verification) -> str:
+    provenance = verification.provenance
+    if verification.problem is not None or provenance is None:
+        return verification.problem or ""
+    source = f" from {provenance.repository or 'a git repository'} at {provenance.commit}" if provenance.commit else ""
+    changes = ", with changes that are not committed" if provenance.is_modified else ""
+    return f"built by lamina {provenance.lamina}{source}{changes}, as the unsigned statement beside the zip says"
 
 
 def _facts(archive: InspectedArchive) -> Iterator[str]:
