@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from audit.osvserver import OsvServer
+    from emulators import Emulator
     from externallayers import LayerServer
 
 __all__ = ["layer_server", "osv"]
@@ -301,7 +302,7 @@ def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], dir
     metadata = {
         f"python/{name}-1.0.dist-info/METADATA": f"Name: {name}\nVersion: 1.0\n" for name in ("alpha", "company-tools")
     }
-    (directory / "layer.zip").write_bytes(layer_zip(metadata))
+    (directory / "layer.zip").write_bytes(layer_zip(metadata | {"python/lost.py": ""}))
     osv.advisories = [advisory()]
 
     assert inspect("layer.zip", "--audit", "--osv", osv.url) == 1
@@ -309,6 +310,7 @@ def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], dir
     shown = capsys.readouterr().out
     assert f"vulnerable (medium): alpha 1.0, {GHSA}, fixed in 1.1: Alpha vulnerable" in shown
     assert "1 known vulnerability, by " in shown
+    assert "not audited: 1 module without metadata: `lost`\n" in shown
     assert inspect("layer.zip") == 0
     capsys.readouterr()
     assert inspect("layer.zip", "--osv", osv.url, "--json") == 1
@@ -339,3 +341,29 @@ def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None
     (archive,) = json.loads(capsys.readouterr().out)["archives"]
     assert not archive["provenance"]["verified"]
     assert "describes another file" in archive["provenance"]["problem"]
+
+
+def test_two_accounts(ministack: Emulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In an emulated AWS, the account of a layer reads it alone and in a function; another account is denied, with all reasons."""
+    publisher, other = "000000008101", "000000008102"
+    publishing = ministack.client("lambda", account=publisher)
+    layer = publishing.publish_layer_version(LayerName="tools", Content={"ZipFile": TOOLS})["LayerVersionArn"]
+    publishing.create_function(
+        FunctionName="orders",
+        Role=f"arn:aws:iam::{publisher}:role/any",
+        Runtime="python3.13",
+        Handler="main.handler",
+        Code={"ZipFile": layer_zip({"main.py": "", "tools.py": ""})},
+        Layers=[layer],
+    )
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", publisher)
+    assert inspect(layer) == 0
+    assert inspect("orders") == 0
+    assert f"`tools` comes from code of orders, and hides that of `{layer}` (tools 1.2)\n" in capsys.readouterr().out
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", other)
+    assert inspect(layer) == 6
+    assert inspect("orders") == 6
+    shown = capsys.readouterr().err
+    assert f"AWS denied permission to read layer `{layer}`" in shown
+    assert "function `orders` does not exist in this account and region" in shown

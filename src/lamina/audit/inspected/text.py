@@ -37,6 +37,8 @@ def lines(report: InspectionReport, *, width: int | None = None) -> Iterator[str
         yield _shadowed(each)
     if report.database is not None:
         yield from _vulnerabilities(report.answer, report.database)
+        if unknown := [module for archive in report.archives for module in archive.unknown_modules]:
+            yield f"not audited: {count(len(unknown), 'module')} without metadata: {listed(unknown)}"
 
 
 def _vulnerabilities(answer: Advice, database: str) -> Iterator[str]:
