@@ -104,3 +104,12 @@ def test_a_path_on_another_drive_is_absolute(monkeypatch: pytest.MonkeyPatch) ->
 
     assert shown == r"D:\out\common.zip"
     assert from_here(os.path.join(os.getcwd(), "a", "b")) == os.path.join("a", "b")
+
+
+@pytest.mark.parametrize("shallow", [0, 1_000])
+def test_clashes_of_deep_paths(monkeypatch: pytest.MonkeyPatch, shallow: int) -> None:
+    """Paths with too many directories to keep them all in memory are compared in another way, with the same result."""
+    monkeypatch.setattr("lamina.core.paths._SHALLOW", shallow)
+    assert [] == clashes([b"a/b/c", b"a/b/d", b"a/bc", b"a/b-c"])
+    assert [Clash(path=b"a/b", is_directory=True)] == clashes([b"a/b/c", b"a/b-c", b"a/b"])
+    assert [Clash(path=b"a/b", is_directory=False)] == clashes([b"a/b", b"a/c", b"a/b"])

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 AREA = "contents"
 _FORMAT = 1
-MOST_FILES = 250_000
-"""The number of entries that a zip may have: lamina's choice, which needs about 200 MB of memory."""
+MOST_FILES = 150_000
+"""The number of entries that a zip may have: lamina's choice. Reading so many usual paths needs about 200 MB of memory."""
 _MOST_TIMES = 4
 """How many times the size may exceed Lambda's limit, so that a zip that is too large for Lambda can still be inspected."""
 _MOST_DISTRIBUTIONS = 2_000
@@ -43,6 +43,8 @@ _METADATA_BYTES = 32 << 20
 """The size of all metadata of a zip that is read. The largest layers of 250 MB have less than a third of it."""
 _DEPTH = 3
 """The number of components of the longest known module name of a distribution, such as ``google.cloud.storage``."""
+_DEEPEST = 16
+"""The number of packages that a module may be in. In the wheels of common distributions, it is at most 10."""
 _LICENCE_LENGTH = 100
 _UNKNOWN_LICENCES = frozenset({"", "unknown", "none"})
 
@@ -183,11 +185,16 @@ def _read(path: Path, name: str, sha256: str, *, is_layer: bool | None) -> Archi
             modules=tuple(
                 (root, module)
                 for root in reader.roots
-                for module in modules_at(reader.below(root, [file.path for file in rest]))
+                for module in _modules(reader.below(root, [file.path for file in rest]))
             ),
             extensions=tuple(file for file in files if is_layer and _EXTENSION.fullmatch(file)),
             wrappers=wrappers,
         )
+
+
+def _modules(paths: Iterable[str]) -> tuple[str, ...]:
+    """Return what `modules_at` does for *paths*, without those of modules that are nested too deeply to be real."""
+    return modules_at(path for path in paths if path.count("/") <= _DEEPEST)
 
 
 def source_of(path: str) -> str:
@@ -283,7 +290,7 @@ class _FileOwners:
             record=bool(rows),
             files=files,
             missing=tuple(sorted(path for path in rows if self._is_missing(root, path))),
-            modules=modules_at(self.below(root, [file.path for file in files])),
+            modules=_modules(self.below(root, [file.path for file in files])),
             sboms=tuple(file.path for file in files if file.path.startswith(f"{directory}/sboms/")),
         )
 

@@ -29,6 +29,9 @@ _COMPONENTS = 64
 _SHORT = _COMPONENT_BYTES // 4
 _SHORT_ASCII = 2 * _COMPONENTS - 1
 
+# With more slashes, keeping all directories needs more memory than sorting the paths. Layers have a tenth of it.
+_SHALLOW = 500_000
+
 _NO_COMPONENTS = frozenset(("", ".", ".."))
 _USUAL = bytes(set(range(0x20, 0x7F)) - set(b"\\:"))
 
@@ -116,7 +119,8 @@ def clashes(paths: Iterable[bytes]) -> list[Clash]:
     """Return the conflicts among the UTF-8 *paths*, sorted: repeated paths, and files where another path needs a directory."""
     paths = list(paths)
     unique = set(paths)
-    if len(unique) == len(paths) and unique.isdisjoint(_directories(unique)):
+    is_shallow = b"".join(paths).count(b"/") <= _SHALLOW
+    if is_shallow and len(unique) == len(paths) and unique.isdisjoint(_directories(unique)):
         return []
     # NUL sorts before every other byte, so all paths below a directory directly follow it. No path contains NUL.
     ordered = sorted(path.replace(b"/", b"\0") for path in paths)

@@ -87,8 +87,10 @@ class InspectedArchive:
     @property
     def unknown_modules(self) -> tuple[str, ...]:
         """The modules without metadata that were not identified."""
-        stems = {stem for path in self._unidentified for stem in _stems(source_of(path))}
-        return tuple(module for root, module in self.contents.modules if root + module.replace(".", "/") in stems)
+        places = {root + module.replace(".", "/"): module for root, module in self.contents.modules}
+        # Only the stems of modules are kept: many deep paths have too many others.
+        unknown = {stem for path in self._unidentified for stem in _stems(source_of(path)) if stem in places}
+        return tuple(module for place, module in places.items() if place in unknown)
 
     @property
     def unexplained(self) -> tuple[str, ...]:
