@@ -51,6 +51,7 @@ CANNOT_RUN: Final = {
     r"pytest --lamina-venv": "needs lamina in the environment of the project; `tests/audit/test_pytest_plugin.py` runs it",
     r"npx ": "needs Node.js and the AWS CDK; `make cdk` runs it",
     r"sam ": "needs the AWS SAM CLI",
+    r"lamina audit(?! --advisories none)": "asks OSV itself; `tests/cli/test_audit.py` runs it with one on loopback",
     r"lamina coldstart --aws ": "needs the logs of real functions",
     r"lamina coldstart .*--(budget-ms|max-regression) ": "depends on the speed of the machine",
     r"systemd-run ": "needs a systemd session of the user",

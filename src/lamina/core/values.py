@@ -24,6 +24,7 @@ layer          A finished zip with dependencies. Each time lamina publishes it, 
 package        A finished zip with a function's own code. AWS calls it the deployment package.
 digest         The SHA-256 of everything that decides a layer's content. lamina computes it before any download.
 finding        One result of a check: an error, a warning or a note.
+advisory       A description of a vulnerability in some versions of a distribution, from a database such as OSV.
 plan           The actions of a command, each with a reason. ``--dry-run`` prints the plan; applying it makes the changes.
 store          The local directory that caches wheels and segments, shared by all projects of a user.
 bucket         The S3 bucket for uploads, with a prefix for all keys. Its *remote index* describes the segments in it.
