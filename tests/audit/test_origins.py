@@ -86,7 +86,7 @@ def test_obstacles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: tuple
     assert (obstacle(tmp_path, *lines, everything=True) is None) is (lines == of_index(OWN))
 
 
-@pytest.mark.parametrize("url", [MIRROR, f"{MIRROR}/", default_index()])
+@pytest.mark.parametrize("url", [MIRROR, f"{MIRROR}/", MIRROR.replace("//", "//user:hidden@"), default_index()])
 def test_the_default_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     """The default index is the one of the project, such as a mirror, or the public one."""
     monkeypatch.setenv("UV_DEFAULT_INDEX", MIRROR)
@@ -133,3 +133,30 @@ def test_code_of_others(tmp_path: Path) -> None:
     assert unknown[ARN] == "modules without metadata: `loose`"
     assert unknown[OTHER] == "a layer by ARN that is not in the store; run `lamina pin`"
     assert unknown["greeter"].startswith("the AWS SDK of the runtime: `boto3`, `botocore`")
+
+
+def test_requirements_with_a_further_index(tmp_path: Path) -> None:
+    """If a lock lists a further index, and does not say what is from it, nothing is asked about."""
+    root = make_service(tmp_path).write()
+    (root / "pylock.toml").unlink()
+    (root / "requirements.txt").write_text(f"--extra-index-url {OWN}\nalpha==1.0 --hash=sha256:{'0' * 64}\n")
+    service = config.load(root, store=Store.open(tmp_path / "store"))
+
+    assert Origins(service).obstacle("alpha", service.target) == f"from the index `{OWN}`, which is not the default one"
+    assert Origins(service, everything=True).obstacle("alpha", service.target) is None
+
+
+def test_a_distribution_from_two_places(tmp_path: Path) -> None:
+    """If two groups have the same distribution from different indexes, the one that may be secret counts."""
+    root = make_service(tmp_path).write()
+    entries = [("'one' in dependency_groups", default_index()), ("'two' in dependency_groups", OWN)]
+    packages = [
+        "\n".join(["[[packages]]", 'name = "alpha"', f'marker = "{marker}"', *of_index(url)]) for marker, url in entries
+    ]
+    head = 'lock-version = "1.0"\ncreated-by = "tests"\ndependency-groups = ["one", "two"]\n'
+    (root / "pylock.toml").write_text("\n".join([head, *packages]))
+    with (root / "pyproject.toml").open("a") as file:
+        file.write('[tool.lamina.layers.common]\ngroups = ["one"]\n[tool.lamina.layers.b]\ngroups = ["two"]\n')
+    service = config.load(root, store=Store.open(tmp_path / "store"))
+
+    assert "which is not the default one" in str(Origins(service).obstacle("alpha", service.target))

@@ -11,13 +11,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.core.names import normalized
-from lamina.core.urls import redacted
+from lamina.core.urls import redacted, split_userinfo
 from lamina.fetch.settings import default_index, read_settings
 from lamina.lock import formats
 from lamina.lock.offers import selected_packages
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from packaging.pylock import Package
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lamina.fetch.settings import IndexSettings
     from lamina.project.service import Service
 
-_WITHOUT_INDEX = frozenset({"requirements.txt", "pylock.toml"})
+_WITHOUT_INDEX = frozenset({"requirements.txt", "pylock.toml", "pdm.lock", "Pipfile.lock"})
 """The formats in which a package need not name its index, even if it is not from the default one."""
 
 
@@ -40,7 +40,7 @@ class Origins:
         """
         self._service = service
         self._everything = everything
-        self._packages: dict[str, Mapping[str, Package]] = {}
+        self._packages: dict[str, Mapping[str, Sequence[Package]]] = {}
 
     @cached_property
     def settings(self) -> IndexSettings:
@@ -59,9 +59,13 @@ class Origins:
 
         Raises `LockError` if the lock file cannot be read, and `ConfigError` if the settings of the indexes are invalid.
         """
-        package = self._locked(target).get(name)
-        if package is None:
+        packages = self._locked(target).get(name)
+        if packages is None:
             return "not in the lock file"
+        # Groups and extras that exclude each other can have the same distribution from different places.
+        return next(filter(None, (self._of_package(each, target) for each in packages)), None)
+
+    def _of_package(self, package: Package, target: Target) -> str | None:
         direct = _direct(package)
         return self._of_index(package, target) if direct is None and not self._everything else direct
 
@@ -77,18 +81,18 @@ class Origins:
     def _lock_kind(self, target: Target) -> str:
         return formats.find(self._service.root, self._service.lock, target=target).kind
 
-    def _locked(self, target: Target) -> Mapping[str, Package]:
+    def _locked(self, target: Target) -> Mapping[str, Sequence[Package]]:
         """Return the packages that the layers of the service select for *target*, by normalised name."""
         key = str(target)
         if key not in self._packages:
             service = self._service
             lock_file = formats.find(service.root, service.lock, target=target)
             choices = dict.fromkeys((layer.groups, layer.extras) for layer in service.layers)
-            self._packages[key] = {
-                normalized(package.name): package
-                for groups, extras in choices
-                for package in selected_packages(lock_file, target, groups=groups, extras=extras)
-            }
+            found: dict[str, list[Package]] = {}
+            for groups, extras in choices:
+                for package in selected_packages(lock_file, target, groups=groups, extras=extras):
+                    found.setdefault(normalized(package.name), []).append(package)
+            self._packages[key] = found
         return self._packages[key]
 
 
@@ -104,4 +108,5 @@ def _direct(package: Package) -> str | None:
 
 
 def _same(url: str, other: str) -> bool:
-    return url.rstrip("/") == other.rstrip("/")
+    """Return whether *url*, which may contain credentials, is the address *other*."""
+    return split_userinfo(url)[0].rstrip("/") == other.rstrip("/")
