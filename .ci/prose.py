@@ -38,7 +38,7 @@ GENERATED = {"__pycache__", "node_modules", ".lamina", "cdk.out"}
 # The marks of comments and quotations, which may be in the middle of a phrase that runs over the end of a line.
 MARKS = re.compile(r"(?m)^[ \t]*[#>]+ ")
 # Names, and typing errors that tests make on purpose.
-INTENDED = "acount,alhpa,awsome,biuld,caf,comon,NotIn,notin,refrence,regons,servce"
+INTENDED = "acount,alhpa,awsome,biuld,caf,comon,intoto,NotIn,notin,refrence,regons,servce"
 
 
 def main(arguments: list[str]) -> int:

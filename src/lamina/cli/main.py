@@ -33,6 +33,7 @@ COMMANDS = {
     "build": "build layers and function packages from the lock file",
     "check": "check artifacts, templates and your environment",
     "audit": "look for vulnerabilities and licences, and write SBOMs",
+    "diff": "compare two states of a service, and show what would be published",
     "pin": "pin the layers by ARN that lamina does not build",
     "inspect": "show what is in a layer, a function or a zip",
     "invoke": "run a function locally with its built layers",

@@ -24,7 +24,7 @@ def render(report: Report) -> str:
     # A bot finds the comment to replace by its first line.
     head = [f"## lamina {report.command}", "", summary(report).rpartition(" (")[0]]
     rows = [_line(row) for row in report.rows]
-    rows += [_cells("error", "", report.directory(each.project), str(each.error)) for each in report.failures]
+    rows += [cells("error", "", report.directory(each.project), str(each.error)) for each in report.failures]
     shown, size = 0, 0
     while shown < len(rows) and (size := size + len(rows[shown]) + 1) <= _MOST_CHARACTERS:
         shown += 1
@@ -37,11 +37,12 @@ def render(report: Report) -> str:
 
 def _line(row: ReportedFinding) -> str:
     finding = row.finding
-    return _cells(finding.severity.value, f"`{finding.rule}`", f"`{row.place}`", finding.message)
+    return cells(finding.severity.value, f"`{finding.rule}`", f"`{row.place}`", finding.message)
 
 
-def _cells(*cells: str) -> str:
-    return f"| {' | '.join(map(_escaped, cells))} |"
+def cells(*texts: str) -> str:
+    """Return a row of a table, with *texts* escaped."""
+    return f"| {' | '.join(map(_escaped, texts))} |"
 
 
 def _escaped(cell: str) -> str:

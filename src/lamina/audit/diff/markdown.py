@@ -1,0 +1,83 @@
+"""The changes as Markdown, for a comment on a pull request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.audit.diff.text import (
+    distribution,
+    grouped,
+    imports,
+    outcome,
+    provenance_problem,
+    signed,
+    sizes,
+    summary,
+    title,
+    vulnerability_lines,
+)
+from lamina.audit.formats.markdown import cells
+from lamina.core.text import count, megabytes, visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from lamina.audit.diff.values import ArchiveChanges, SideChanges
+
+HEADING = "## lamina diff"
+"""The first line, by which a bot finds the comment to replace."""
+_MOST_ROWS = 200
+"""The number of distributions that a table shows, so that a comment stays below GitHub's limit of 65,536 characters."""
+
+
+def render(changes: SideChanges) -> str:
+    """Return a heading, the summary, a table of what would be published, and a table of the distributions of each layer that differ."""
+    lines = [HEADING, "", _text(f"{summary(changes)} (from `{changes.before.name}` to `{changes.after.name}`)")]
+    groups = [same for same in grouped(changes.archives) if same[0].reason is not None]
+    if groups:
+        lines += ["", cells("", "zipped", "unzipped", "why"), "| --- | ---: | ---: | --- |", *map(_row, groups)]
+    for same in groups:
+        lines += _details(same)
+    lines += _list(
+        f"cold start of `{each.function}`: {each.before_ms:.1f} ms → {each.after_ms:.1f} ms"
+        for each in changes.starts or ()
+    )
+    if changes.vulnerabilities is not None:
+        lines += _list(vulnerability_lines("new", changes.vulnerabilities.new))
+        lines += _list(vulnerability_lines("gone", changes.vulnerabilities.gone))
+    return "\n".join(lines) + "\n"
+
+
+def _row(same: Sequence[ArchiveChanges]) -> str:
+    found = {name: f"{megabytes(new)} ({signed(new - old)})" for name, old, new in sizes(same[0])}
+    return cells(title(same), found.get("zipped", ""), found.get("unzipped", ""), outcome(same[0]))
+
+
+def _details(same: Sequence[ArchiveChanges]) -> Iterator[str]:
+    change = same[0]
+    notes = list(imports(change))
+    if change.files:
+        numbers = (("added", change.files.added), ("removed", change.files.removed), ("changed", change.files.changed))
+        notes.insert(0, ", ".join(f"{count(len(paths), 'file')} {word}" for word, paths in numbers if paths))
+    problems = [provenance_problem(side) for side in (change.before, change.after) if side is not None]
+    notes += [f"provenance not verified: {problem}" for problem in problems if problem is not None]
+    if not (change.distributions or notes):
+        return
+    yield from ("", _text(f"### {title(same)}"))
+    if change.distributions:
+        yield from ("", cells("distribution", "size"), "| --- | ---: |")
+        for each in change.distributions[:_MOST_ROWS]:
+            yield cells(distribution(each), "" if each.growth is None else signed(each.growth))
+        if len(change.distributions) > _MOST_ROWS:
+            yield cells(f"and {len(change.distributions) - _MOST_ROWS:,} more", "")
+    yield from _list(notes)
+
+
+def _list(lines: Iterable[str]) -> list[str]:
+    found = [f"- {_text(line)}" for line in lines]
+    return ["", *found] if found else []
+
+
+def _text(text: str) -> str:
+    """Return *text* as one line, escaped as in a table."""
+    return cells(visible(text, keep="")).removeprefix("| ").removesuffix(" |")

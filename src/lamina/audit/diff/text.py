@@ -1,0 +1,188 @@
+"""The changes as text, for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.audit.diff.values import ArchiveKind
+from lamina.core.text import count, megabytes
+from lamina.pipeline.checks.common import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from lamina.audit.diff.values import ArchiveChanges, ComparedArchive, DistributionChange, SideChanges
+    from lamina.audit.vulnerabilities.values import Vulnerability
+
+_SHOWN = 12
+_SHOWN_FILES = 5
+
+
+def lines(changes: SideChanges, *, verbose: bool = False) -> Iterator[str]:
+    """Yield the lines of the changes. Without *verbose*, long lists are shortened."""
+    yield f"from {changes.before.name} to {changes.after.name}"
+    for same in grouped(changes.archives):
+        yield from _archive(same, changes, most=None if verbose else _SHOWN)
+    for start in changes.starts or ():
+        more = start.after_ms - start.before_ms
+        yield f"cold start of {start.function}: {start.before_ms:.1f} ms → {start.after_ms:.1f} ms ({more:+.1f} ms)"
+    if changes.vulnerabilities is not None:
+        yield from vulnerability_lines("new", changes.vulnerabilities.new)
+        yield from vulnerability_lines("gone", changes.vulnerabilities.gone)
+    yield summary(changes)
+
+
+def grouped(archives: Iterable[ArchiveChanges]) -> list[list[ArchiveChanges]]:
+    """Return *archives* in groups with the same zips on both sides, such as functions that share a package."""
+    groups: dict[tuple[object, ...], list[ArchiveChanges]] = {}
+    for each in archives:
+        sides = [side and (side.sha256, side.target) for side in (each.before, each.after)]
+        key = (id(each),) if each.subject.kind is ArchiveKind.LAYER else (*sides, each.reason)
+        groups.setdefault(key, []).append(each)
+    return list(groups.values())
+
+
+def title(same: Sequence[ArchiveChanges]) -> str:
+    """Return what *same*, a group of archives, are called in reports."""
+    subject = same[0].subject
+    names = (
+        f"layer {subject.name}"
+        if subject.kind is ArchiveKind.LAYER
+        else f"package of {listed([each.subject.name for each in same])}"
+    )
+    return f"{names} for {subject.target}" if subject.target else names
+
+
+def outcome(change: ArchiveChanges) -> str:
+    """Return whether publishing or deploying would change anything in AWS, and why."""
+    verb = "publish" if change.subject.kind is ArchiveKind.LAYER else "deploy"
+    match change.reason:
+        case None:
+            return "no difference"
+        case "added" | "removed":
+            return change.reason
+        case reason:
+            return f"would {verb} because {reason}"
+
+
+def sizes(change: ArchiveChanges) -> Iterator[tuple[str, int, int]]:
+    """Yield the name of each size that is known on both sides, with the sizes in bytes; missing archives have 0 bytes."""
+    before, after = (side.sizes if side is not None else None for side in (change.before, change.after))
+    known = [side for side in (change.before, change.after) if side is not None]
+    if any(side.sizes is None for side in known):
+        return
+    for name in ("zipped", "unzipped", "bytecode"):
+        yield (
+            name,
+            0 if before is None else getattr(before, f"{name}_bytes"),
+            0 if after is None else getattr(after, f"{name}_bytes"),
+        )
+
+
+def distribution(change: DistributionChange) -> str:
+    """Return what happened to a distribution, with its versions."""
+    match change.before, change.after:
+        case None, after:
+            return f"added {change.name} {after.version if after else ''}"
+        case before, None:
+            return f"removed {change.name} {before.version}"
+        case before, after if before.version == after.version:
+            return f"{change.name} {after.version} (different file)"
+        case before, after:
+            return f"{change.name} {before.version} → {after.version}"
+
+
+def imports(change: ArchiveChanges) -> Iterator[str]:
+    """Yield which distributions the handlers import on one side only, and in how many modules the rest differs."""
+    found = change.imports
+    if not found:
+        return
+    for words, names, modules in (
+        ("handlers now import", found.new_distributions, found.new),
+        ("handlers no longer import", found.gone_distributions, found.gone),
+    ):
+        if names:
+            yield f"{words} {listed(names)} ({count(sum(name in names for name, _ in modules), 'module')})"
+        if rest := sum(name not in names for name, _ in modules):
+            yield f"{words} {count(rest, 'module')} of {count(len({name for name, _ in modules} - set(names)), 'other distribution')}"
+
+
+def summary(changes: SideChanges) -> str:
+    """Return how many layers and packages differ."""
+    if not changes.changed:
+        return "no differences: nothing would be published"
+    parts = []
+    for kind, words in ((ArchiveKind.LAYER, ("layer", "published")), (ArchiveKind.PACKAGE, ("function", "deployed"))):
+        number = sum(each.subject.kind is kind and each.after is not None for each in changes.changed)
+        if number:
+            parts.append(f"{count(number, words[0])} would be {words[1]}")
+    gone = sum(each.after is None for each in changes.changed)
+    return ", ".join([*parts, *([f"{gone:,} removed"] if gone else [])])
+
+
+def vulnerability_lines(state: str, found: Iterable[Vulnerability]) -> Iterator[str]:
+    """Yield a line for each vulnerability that is *state*: new or gone."""
+    for each in found:
+        severity = "unknown severity" if each.severity is None else each.severity.value
+        fixed = f", fixed in {each.fixed[0]}" if each.fixed else ""
+        text = f": {each.summary}" if each.summary else ""
+        yield f"{state} vulnerability {each.id} ({severity}) in {each.release.name} {each.release.version}{fixed}{text}"
+
+
+def signed(size: int) -> str:
+    """Return the change *size* in bytes, with its sign."""
+    amount = count(abs(size), "byte") if abs(size) < 1_000 else megabytes(abs(size))
+    return ("-" if size < 0 else "+") + amount
+
+
+def _archive(same: Sequence[ArchiveChanges], changes: SideChanges, *, most: int | None) -> Iterator[str]:
+    change = same[0]
+    yield f"{title(same)}: {outcome(change)}"
+    yield from (f"  {problem}" for problem in _problems(change, changes))
+    if change.reason is None:
+        return
+    found = [
+        f"{name} {megabytes(old)} → {megabytes(new)} ({signed(new - old)})"
+        for name, old, new in sizes(change)
+        if old != new
+    ]
+    if found:
+        yield f"  {', '.join(found)}"
+    rows = [_distribution(each) for each in change.distributions]
+    shown = rows if most is None or len(rows) <= most + 1 else rows[:most]
+    yield from shown
+    if len(rows) > len(shown):
+        yield f"  and {len(rows) - len(shown)} more"
+    yield from _files(change, most=most)
+    yield from (f"  {line}" for line in imports(change))
+
+
+def _distribution(change: DistributionChange) -> str:
+    growth = f"  {signed(change.growth)}" if change.growth else ""
+    return f"  {distribution(change)}{growth}"
+
+
+def _files(change: ArchiveChanges, *, most: int | None) -> Iterator[str]:
+    files = change.files
+    if not files:
+        return
+    parts = [("added", files.added), ("removed", files.removed), ("changed", files.changed)]
+    yield f"  files: {', '.join(f'{len(paths):,} {word}' for word, paths in parts if paths)}"
+    sides = [side for side in (change.before, change.after) if side is not None]
+    owned = {path for side in sides for path, _ in side.owned}
+    rows = [f"{word} {path}" for word, paths in parts for path in paths if most is None or path not in owned]
+    shown = rows if most is None else rows[:_SHOWN_FILES]
+    yield from (f"    {row}" for row in shown)
+    if len(rows) > len(shown):
+        yield f"    and {len(rows) - len(shown)} more of your files"
+
+
+def _problems(change: ArchiveChanges, changes: SideChanges) -> Iterator[str]:
+    for side, archive in ((changes.before, change.before), (changes.after, change.after)):
+        if archive is not None and (problem := provenance_problem(archive)) is not None:
+            yield f"provenance not verified in {side.name}: {problem}"
+
+
+def provenance_problem(archive: ComparedArchive) -> str | None:
+    """Return why the statement beside *archive* does not prove where it comes from; ``None`` if it does, or if there is none."""
+    return None if archive.provenance is None else archive.provenance.problem
