@@ -16,10 +16,15 @@ from docs import generate
 
 import lamina
 from audit.made import HIDDEN, IMPORT, make_report
+from lamina.audit.diff import document as diff_report
+from lamina.audit.diff.compare import compare
+from lamina.audit.diff.values import ArchiveKind, ArchiveSizes, ComparedArchive, Side, VulnerabilityChanges
 from lamina.audit.formats import document as check_report
+from lamina.audit.vulnerabilities.values import Release, Vulnerability
 from lamina.aws.deploy import config as deploying
 from lamina.aws.publish import config as publishing
 from lamina.cli.main import COMMANDS, build_parser
+from lamina.core.frozen import replace
 from lamina.core.target import Target
 from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Package, Severity
 from lamina.pipeline import report
@@ -380,6 +385,28 @@ def test_every_field_of_the_check_report_is_documented() -> None:
     }
     assert [*document["findings"][0], "reason", "until"] == [*document["ignored"][0]]
     assert f'the format: `"{check_report.VERSION}"`' in page.read_text("utf-8")
+
+
+def test_every_field_of_the_diff_report_is_documented() -> None:
+    """`diff-report.md` lists exactly the fields of the report, in the report's order."""
+    sizes = ArchiveSizes(zipped_bytes=1, unzipped_bytes=1, bytecode_bytes=0, files=1)
+    layer = ComparedArchive(kind=ArchiveKind.LAYER, name="common", sha256="a", sizes=sizes)
+    flaw = Vulnerability(id="CVE-2026-1", release=Release(name="alpha", version="1"), severity=None)
+    changes = compare(Side(name="one", archives=(layer,)), Side(name="two", archives=(layer,)))
+    document: Any = diff_report.document(replace(changes, vulnerabilities=VulnerabilityChanges(new=(flaw,), gone=())))
+    page = generate.REFERENCE / "diff-report.md"
+    objects = {
+        "Report": document,
+        "Layer or package": document["archives"][0],
+        "Side": document["archives"][0]["before"],
+        "Vulnerability": document["vulnerabilities"]["new"][0],
+    }
+
+    assert {heading: list(each) for heading, each in objects.items()} == {
+        heading: [name for cell in first_column(section(page, heading)) for name in cell.split("`, `")]
+        for heading in objects
+    }
+    assert f'the format: `"{diff_report.VERSION}"`' in page.read_text("utf-8")
 
 
 def test_every_area_of_the_store_is_documented() -> None:
