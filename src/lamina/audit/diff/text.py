@@ -174,7 +174,7 @@ def _files(change: ArchiveChanges, *, most: int | None) -> Iterator[str]:
     shown = rows if most is None else rows[:_SHOWN_FILES]
     yield from (f"    {row}" for row in shown)
     if len(rows) > len(shown):
-        yield f"    and {len(rows) - len(shown)} more of your files"
+        yield f"    and {len(rows) - len(shown):,} more"
 
 
 def _problems(change: ArchiveChanges, changes: SideChanges) -> Iterator[str]:
