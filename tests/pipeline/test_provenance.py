@@ -16,9 +16,12 @@ from lamina.core.files import file_sha256
 from lamina.core.store import Store
 from lamina.core.values import DirectorySource, Pin, SdistSource, Sha256, VcsSource
 from lamina.fetch.source.identity import identify
-from lamina.pipeline.build import build
+from lamina.pipeline.build import apply, build
+from lamina.pipeline.context import BuildContext
+from lamina.pipeline.plan import resolve
 from lamina.pipeline.provenance import statement_path, verify
 from lamina.pipeline.statements import material
+from lamina.project import config
 from lamina.project.options import BuildOptions
 from services import make_service
 from sourceprojects import git
@@ -209,6 +212,20 @@ def test_kept_statement(service: Service) -> None:
 
 
 _SHA = Sha256("ab" * 32)
+
+
+def test_input_that_changes_during_the_build(service: Service) -> None:
+    """If files changed while they were read, no statement is written, and an older one is deleted; the next build writes it."""
+    root = _committed(service)
+    _build(root)
+    (root / "service/handlers/hello.py").write_text("def lambda_handler(e, c): return 1\n")
+    context = BuildContext.open(root, BuildOptions(), store=Store.open(root.parent / "store"))
+
+    apply(resolve(context, config.load(root)), context, started_ns=0)
+
+    assert [] == [*root.glob(".lamina/*/*.intoto.json")]
+    _build(root)
+    assert verify(root / PACKAGE)
 
 
 @pytest.mark.parametrize(
