@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -207,3 +208,14 @@ def test_names_of_others_stay_text(tmp_path: Path) -> None:
 
     assert "<" not in text.replace("&lt;", "")
     assert not [line for line in text.splitlines() if line.startswith("## x")]
+
+
+def test_long_report() -> None:
+    """A comment on GitHub must be shorter than 65,536 characters."""
+    many = _layer(*(_dist(f"distribution-with-a-long-name-{number}", "1") for number in range(2_000)), **OTHER)
+
+    text = render(compare(_side(_layer()), _side(many)))
+
+    assert 50_000 < len(text) < 65_000
+    assert "distribution-with-a-long-name-0 " in text
+    assert re.search(r"\n\nand [0-9,]+ more lines\n\Z", text)

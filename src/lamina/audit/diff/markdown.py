@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from lamina.audit.diff.text import (
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 HEADING = "## lamina diff"
 """The first line, by which a bot finds the comment to replace."""
-_MOST_ROWS = 200
-"""The number of distributions that a table shows, so that a comment stays below GitHub's limit of 65,536 characters."""
+# GitHub rejects comments of more than 65,536 characters.
+_MOST_CHARACTERS = 60_000
 
 
 def render(changes: SideChanges) -> str:
-    """Return a heading, the summary, a table of what would be published, and a table of the distributions of each layer that differ."""
+    """Return a heading, the summary, a table of what would be published, and the distributions of each layer that differ. Shorten a long report."""
     lines = [HEADING, "", _text(f"{summary(changes)} (from `{changes.before.name}` to `{changes.after.name}`)")]
     groups = [same for same in grouped(changes.archives) if same[0].reason is not None]
     if groups:
@@ -45,7 +46,11 @@ def render(changes: SideChanges) -> str:
     if changes.vulnerabilities is not None:
         lines += _list(vulnerability_lines("new", changes.vulnerabilities.new))
         lines += _list(vulnerability_lines("gone", changes.vulnerabilities.gone))
-    return "\n".join(lines) + "\n"
+    ends = accumulate(len(line) + 1 for line in lines)
+    shown = lines[: sum(end <= _MOST_CHARACTERS for end in ends)]
+    if len(shown) < len(lines):
+        shown += ["", f"and {count(len(lines) - len(shown), 'more line')}"]
+    return "\n".join(shown) + "\n"
 
 
 def _row(same: Sequence[ArchiveChanges]) -> str:
@@ -66,10 +71,8 @@ def _details(same: Sequence[ArchiveChanges]) -> Iterator[str]:
     yield from ("", _text(f"### {title(same)}"))
     if change.distributions:
         yield from ("", cells("distribution", "size"), "| --- | ---: |")
-        for each in change.distributions[:_MOST_ROWS]:
+        for each in change.distributions:
             yield cells(distribution(each), "" if each.growth is None else signed(each.growth))
-        if len(change.distributions) > _MOST_ROWS:
-            yield cells(f"and {len(change.distributions) - _MOST_ROWS:,} more", "")
     yield from _list(notes)
 
 
