@@ -71,6 +71,7 @@ PLACEHOLDERS: Final = {
     "-- COMMAND --json": "-- python -c pass --json",
     "build options": "build --architecture arm64",
     "--project compare": "--project .",
+    "--project quote": "--project .",
     "--python quote join": "--python .venv beta",
     "invoke NAME": "invoke hello",
     "lamina words": "lamina build --project .",
