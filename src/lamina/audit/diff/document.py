@@ -102,7 +102,7 @@ def _vulnerability(vulnerability: Vulnerability) -> dict[str, object]:
     return {
         "id": vulnerability.id,
         "aliases": list(vulnerability.aliases),
-        "distribution": vulnerability.release.name,
+        "name": vulnerability.release.name,
         "version": vulnerability.release.version,
         "severity": None if vulnerability.severity is None else vulnerability.severity.value,
         "fixed": list(vulnerability.fixed),
