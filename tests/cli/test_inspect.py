@@ -206,6 +206,7 @@ def test_function_with_a_layer_that_is_gone(
         ("not a name!", 2, "is neither an ARN nor the name of a function nor a file"),
         ("arn:aws:lambda:eu-west-1:017000801446:layer:tools", 2, "names a layer, not one of its versions"),
         ("arn:aws:lambda:*:017000801446:layer:tools:1", 2, "is not the ARN of a layer version"),
+        ("arn:aws:lambda:${AWS::Region}:017000801446:layer:tools", 2, "is not the ARN of a layer version"),
         ("arn:aws:s3:::bucket", 2, "is neither an ARN nor"),
         ("unknown-function", 6, "function `unknown-function` does not exist in this account and region"),
         ("orders:9", 6, "or it has no version or alias `9`"),

@@ -274,7 +274,8 @@ def _of_arn(arn: str, request: SideRequest) -> Side:
     from lamina.aws.external.zips import ExternalDownloads, ExternalRegions, provide
     from lamina.project.pinned import is_pinnable, read_pins
 
-    if not is_pinnable(arn):
+    # `layer-arns` may leave the partition or the region to the deployment.
+    if {"*", "$"} & {*arn} or not is_pinnable(arn):
         raise ConfigError(
             f"`{arn}` is not the ARN of one version of a layer in an account",
             hint="name a version, such as `arn:aws:lambda:eu-west-1:123456789012:layer:common:7`",

@@ -83,10 +83,11 @@ def _file(text: str) -> Path | None:
 
 
 def _version_arn(text: str) -> str:
-    if is_pinnable(text):
+    # `layer-arns` may leave the partition, the region or the version to the deployment.
+    is_exact = not {"*", "$"} & {*text}
+    if is_exact and is_pinnable(text):
         return text
-    layer = LayerArn.parse(text)
-    if layer is not None and layer.version is None:
+    if is_exact and LayerArn.parse(text) is not None:
         raise ConfigError(
             f"`{text}` names a layer, not one of its versions",
             hint=f"add the number of a version: `lamina inspect {text}:1`",
