@@ -14,7 +14,7 @@ from lamina.audit.contents import contents_of
 from lamina.aws.api.functions import LATEST
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.destination.naming import digest_in
-from lamina.aws.external.zips import ExternalRegions, download
+from lamina.aws.external.zips import ExternalRegions, provide
 from lamina.aws.publish import config as publishconfig
 from lamina.aws.publish import destinations
 from lamina.aws.publish.layer_record import decode_record
@@ -108,7 +108,7 @@ def _recorded(destination: Destination, arn: str) -> list[_DeployedDistribution]
 def _downloaded(
     arn: str, regions: ExternalRegions, store: Store, reporter: Reporter
 ) -> Iterator[_DeployedDistribution]:
-    path = download(regions.version(arn), regions.of(arn), store, reporter)
+    path = provide(regions.version(arn), regions.of(arn), store, reporter)
     for each in contents_of(path, store=store, name=arn, is_layer=True).distributions:
         yield _DeployedDistribution(name=each.name, version=each.version, arn=arn)
 
