@@ -76,7 +76,7 @@ def test_vulnerable(service: Service, osv: OsvServer, capsys: pytest.CaptureFixt
 
     assert audit(service, osv) == 1
 
-    text = capsys.readouterr().err
+    text = capsys.readouterr().out
     assert (
         f"`alpha` 1.0 has {GHSA} (medium): Alpha vulnerable to HTML attribute injection; fixed in 1.1; in `common`"
         in text
@@ -188,7 +188,7 @@ def test_the_zip(service: Service, osv: OsvServer, tmp_path: Path, capsys: pytes
     configure(service, 'osv = "../all.zip"')
     assert audit(service, None, "--offline") == 1
     assert sent == len(osv.requests)
-    assert "all.zip` about 2 of 2 distributions" in capsys.readouterr().err
+    assert "all.zip` about 2 of 2 distributions" in capsys.readouterr().out
 
 
 def test_names_that_are_not_sent(
@@ -286,7 +286,7 @@ def test_licences(service: Service, osv: OsvServer, capsys: pytest.CaptureFixtur
     configure(service, 'licences = ["mit"]')
     assert len(report(service, None, capsys, "--advisories", "none")[1]["findings"]) == 2
     assert main(["check", "--project", str(service.root)]) == 0
-    assert "`ignore`" not in capsys.readouterr().err
+    assert "`ignore`" not in "".join(capsys.readouterr())
 
 
 def test_licences_that_do_not_exist(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,7 +309,9 @@ def test_sboms(service: Service, osv: OsvServer, tmp_path: Path, capsys: pytest.
     capsys.readouterr()
     audit(service, None, *words, "-")
     assert capsys.readouterr().out == (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
-    audit(service, None, *words, "{name}.cdx.json")
+    assert [0, 0, 0] == [
+        audit(service, None, *words, name) for name in ("{name}.cdx.json", "{name}.cdx.json", "b.json")
+    ]
 
     assert json.loads((tmp_path / "a.json").read_text())["metadata"]["component"]["name"] == "greeter"
     names = {path.name for path in tmp_path.glob("*.cdx.json")}
@@ -347,6 +349,7 @@ def test_formats(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture
     assert GHSA in content
     starts = {"markdown": "## lamina audit", "github": "::error ", "sarif": "{", "text": "error: "}
     assert content.startswith(starts[name])
+    assert audit(service, osv, "--format", name, "--output", f"report.{name}") == 1
     assert name == "sarif" or "lamina check" not in content
 
 
@@ -375,7 +378,7 @@ def test_inspector(service: Service, aws: OsvServer, capsys: pytest.CaptureFixtu
     aws.aws["/scan/sbom"] = SCANNED
 
     assert audit(service, None, "--advisories", "inspector") == 1
-    assert f"`alpha` 1.0 has {CVE} (medium)" in capsys.readouterr().err
+    assert f"`alpha` 1.0 has {CVE} (medium)" in capsys.readouterr().out
 
 
 def status(value: str) -> dict[str, Any]:
@@ -407,14 +410,14 @@ def test_what_inspector_found(service: Service, aws: OsvServer, capsys: pytest.C
     assert main(words) == 6
     aws.aws["/status/batch/get"] = status("DISABLED")
     assert main(words) == 0
-    assert "Amazon Inspector does not scan the Lambda functions in eu-west-1" in capsys.readouterr().err
+    assert "Amazon Inspector does not scan the Lambda functions in eu-west-1" in capsys.readouterr().out
     aws.aws["/status/batch/get"] = status("ENABLED")
     rows = [finding("greeter-hello", layer), finding("greeter-hello", None), finding("other", layer)]
     aws.aws["/findings/list"] = {"findings": rows}
 
     assert main([*words, "--fail-on", "warning"]) == 1
 
-    text = capsys.readouterr().err
+    text = capsys.readouterr().out
     assert text.count("[inspector-finding]") == 2
     assert f"found {CVE} (high) in `alpha` 1.0 of function `greeter-hello`: in layer `{layer}`, fixed in 1.1" in text
     assert "in its own code" in text
@@ -429,7 +432,7 @@ def test_inspector_need_not_be_allowed(service: Service, aws: OsvServer, capsys:
     aws.raw["/status/batch/get"] = 403, json.dumps(denied).encode()
 
     assert main(["check", "--project", str(service.root), "--aws"]) == 0
-    assert "Amazon Inspector was not asked: AWS denied permission" in capsys.readouterr().err
+    assert "Amazon Inspector was not asked: AWS denied permission" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("has_record", [True, False], ids=["record", "download"])

@@ -126,6 +126,18 @@ def test_markdown_file(service: Service, diff: Any, tmp_path: Path) -> None:
     assert "would publish because beta 2.0 → 2.1 |" in shown
 
 
+@pytest.mark.parametrize("name", ["text", "json", "markdown"])
+def test_an_earlier_report_is_replaced(service: Service, tmp_path: Path, diff: Any, name: str) -> None:
+    """The command knows each format of its own report; the report of equal states, too."""
+    words = ["--format", name, "--output", str(tmp_path / "report")]
+    diff(*words)
+    equal = (tmp_path / "report").read_text()
+    _newer(service)
+    diff(*words)
+
+    assert equal != (tmp_path / "report").read_text()
+
+
 def test_baseline(service: Service, diff: Any) -> None:
     """A committed baseline of cold starts is compared with that of the working tree."""
 

@@ -33,7 +33,16 @@ def _files(project: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in project.rglob("*") if path.is_file() and path.name != "lock"}
 
 
-@pytest.mark.parametrize("command", [["check", "--output"], ["publish", "--output"], ["deploy", "--env-file"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check", "--output"],
+        ["audit", "--sbom"],
+        ["diff", "--output"],
+        ["publish", "--output"],
+        ["deploy", "--env-file"],
+    ],
+)
 def test_other_files_stay(project: Path, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     """No file of the project, no built zip and no build report is replaced, whether its path is direct or a link."""
     (project / "link").symlink_to("service/table.json")
@@ -97,7 +106,13 @@ def test_earlier_reports(tmp_path: Path) -> None:
 def test_almost_reports(tmp_path: Path) -> None:
     """Files that only resemble reports stay."""
     for number, text in enumerate(
-        ['{"version": "1"}', '{"$schema": "https://example.com/a.json"}', "# lamina check\n", "LAMBDA=1\n"]
+        [
+            '{"version": "1"}',
+            '{"$schema": "https://example.com/a.json"}',
+            "# lamina check\n",
+            "LAMBDA=1\n",
+            "from a import b  # to c\n",
+        ]
     ):
         path = tmp_path / str(number)
         path.write_text(text)

@@ -135,7 +135,7 @@ class InstalledEnvironment:
 
     def tags(self, distribution: InstalledDistribution) -> frozenset[str]:
         """Return the tags of the wheel that *distribution* was installed from, as its WHEEL says, such as ``py3-none-any``."""
-        return frozenset(_headers(_text(self.site_packages / distribution.metadata / "WHEEL")).get("tag", ()))
+        return frozenset(metadata_headers(_text(self.site_packages / distribution.metadata / "WHEEL")).get("tag", ()))
 
     def foreign_modules(self) -> Iterator[str]:
         """

@@ -67,7 +67,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"report as {', '.join(_FORMATS[:-1])} or github (default: text)",
     )
-    parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout, and the findings to stderr")
+    parser.add_argument(
+        "--output", metavar="FILE", help="write the report to a file instead of stdout, and the findings to stderr"
+    )
     parser.add_argument("--no-build", action="store_true", help="audit the last build even if the sources have changed")
     add_build(parser)
 
@@ -93,6 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_options(arguments, name)
     if arguments.output is not None:
         remove_earlier(arguments.output)
+    if arguments.sbom is not None and arguments.sbom != "-":
+        remove_earlier(arguments.sbom)
     findings: Console | None
     console = findings = Console.of(arguments)
     services, report = _audit(arguments, console)
@@ -192,7 +196,7 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
     """Write the SBOM of the service to *file*, or one of each zip if *file* contains ``{name}``."""
     from lamina.audit.sbom import sbom
     from lamina.cli.console import emit
-    from lamina.cli.reports import write_file
+    from lamina.cli.reports import remove_earlier, write_file
     from lamina.pipeline.checks.common import listed
 
     unread: list[str] = []
@@ -206,6 +210,7 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
             if path == "-":
                 emit(content.decode(), end="")
             else:
+                remove_earlier(path)
                 write_file(path, content)
     if unread:
         console.note(f"not merged, because they are not CycloneDX in JSON: {listed(sorted(set(unread)))}")

@@ -66,26 +66,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Compare the two states and print the changes. Return 1 if there are any and ``--exit-code`` is given."""
     from lamina.audit.diff import document, markdown
-    from lamina.audit.formats.document import dumped
     from lamina.cli.check import format_of
     from lamina.cli.console import Console, emit_visible
+    from lamina.core.text import json_text
 
     name = format_of(arguments)
     if arguments.output is not None:
-        from lamina.cli.publish import remove_old_files
+        from lamina.cli.reports import remove_earlier
 
-        remove_old_files(arguments.output)
+        remove_earlier(arguments.output)
     with Console.of(arguments) as console:
         changes = _compare(arguments, console)
     match name:
         case "json":
-            text = dumped(document.document(changes))
+            text = f"{json_text(document.document(changes))}\n"
         case "markdown":
             text = markdown.render(changes)
         case _:
             text = _text(changes, verbose=arguments.verbose)
     if arguments.output is not None:
-        from lamina.cli.publish import write_file
+        from lamina.cli.reports import write_file
 
         write_file(arguments.output, text.encode("utf-8", "backslashreplace"))
     else:

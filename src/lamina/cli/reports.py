@@ -10,11 +10,12 @@ from pathlib import Path
 from lamina.core.errors import ConfigError
 
 _EARLIER = re.compile(
-    rb'\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"services?":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina (audit|check)\n'
+    rb'\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"(services?|before)":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina (audit|check|diff)\n'
     rb"|(error|warning|note): |::(error|warning|notice) |\d[\d,]* errors?, |LAMINA_LAYER"
+    rb'|\{\s*"\$schema":\s*"[^"]*/bom-|from (?![^\n]* import )[^\n]+ to [^\n]+\n'
 )
 """
-Matches the start of every report of lamina: JSON, SARIF, Markdown, text, the commands of GitHub, and the ARNs of ``--env-file``.
+Matches the start of every report of lamina: JSON, SARIF, CycloneDX, Markdown, text, the commands of GitHub, and the ARNs of ``--env-file``.
 """
 _MAY_BE_EMPTY = frozenset({".in", ".lock", ".py", ".toml", ".txt", ".typed"})
 """The endings of empty files that mean something, such as a lock of no distributions. Others are of `mktemp`, for the report."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.formats.document import document, dumped
+from lamina.audit.formats.document import document
+from lamina.core.text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,7 @@ def render_audit(report: Report, services: Iterable[AuditedService]) -> str:
     rows = content["services"]
     if not isinstance(rows, list):
         raise TypeError("not a list of services")
-    return dumped({**content, "services": [row | results.get(row["project"], {}) for row in rows]})
+    return f"{json_text({**content, 'services': [row | results.get(row['project'], {}) for row in rows]})}\n"
 
 
 def _result(result: AuditResult) -> dict[str, object]:
