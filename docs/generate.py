@@ -157,7 +157,7 @@ def _command(name: str, parser: argparse.ArgumentParser, shared: set[tuple[str, 
     yield f"## lamina {name}"
     yield f"```text\nlamina {' '.join((name, '[OPTIONS]', *map(positional_usage, positional)))}\n```"
     yield _sentence(parser.description or "")
-    rows = [(f"`{positional_usage(action)}`", _help(action)) for action in positional]
+    rows = [(_cell(f"`{positional_usage(action)}`"), _help(action)) for action in positional]
     rows += [(_flags(action), _help(action)) for action in own]
     if rows:
         yield _table(("argument", ""), rows)
@@ -169,11 +169,16 @@ def _flags(action: argparse.Action) -> str:
     value = ""
     if action.nargs != 0:
         value = f" {action.metavar or action.dest.upper()}"
-    return ", ".join(f"`{flag}{value}`" for flag in action.option_strings).replace("|", "\\|")
+    return _cell(", ".join(f"`{flag}{value}`" for flag in action.option_strings))
 
 
 def _help(action: argparse.Action) -> str:
-    return (action.help or "").replace("|", "\\|")
+    return _cell(action.help or "")
+
+
+def _cell(text: str) -> str:
+    """Return *text* for a cell of a table, in code, too."""
+    return text.replace("|", "\\|")
 
 
 def _sentence(text: str) -> str:
