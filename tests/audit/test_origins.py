@@ -136,7 +136,7 @@ def test_code_of_others(tmp_path: Path) -> None:
 
 
 def test_requirements_with_a_further_index(tmp_path: Path) -> None:
-    """If a lock lists a further index, and does not say what is from it, nothing is asked about."""
+    """If a lock lists a further index, and does not show which distributions are from it, nothing is asked about."""
     root = make_service(tmp_path).write()
     (root / "pylock.toml").unlink()
     (root / "requirements.txt").write_text(f"--extra-index-url {OWN}\nalpha==1.0 --hash=sha256:{'0' * 64}\n")

@@ -172,7 +172,7 @@ def test_the_gate(service: Service, osv: OsvServer, words: tuple[str, ...], sett
 
 
 def test_unknown_severities_fail(service: Service, osv: OsvServer) -> None:
-    """No gate lets a vulnerability pass that nobody has judged."""
+    """No gate lets a vulnerability pass of unknown severity."""
     osv.advisories = [advisory(database_specific={}, severity=[])]
 
     assert audit(service, osv, "--severity", "critical") == 1

@@ -131,7 +131,7 @@ def _judged(
         vulnerability=vulnerability,
         places=places,
         reached=subject.reached(release.name, release.version, imports) if imports else None,
-        # Nobody has judged a vulnerability of unknown severity, so that no gate lets it pass.
+        # The severity of a vulnerability may be unknown; no gate lets such a vulnerability pass.
         fails=severity is None or level(severity) <= level(settings.severity),
         entry=next(iter((*valid, *entries)), None),
         is_ignored=bool(valid),

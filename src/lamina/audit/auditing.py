@@ -71,7 +71,7 @@ def audit_services(
     reporter: Reporter,
 ) -> tuple[tuple[AuditedService, ...], tuple[UncheckedService, ...]]:
     """
-    Return what was found in the services *projects*, and the errors of those that cannot be audited, in the given order.
+    Return the vulnerabilities and licences of the services *projects*, and the errors of those that cannot be audited, in the given order.
 
     Raises `ConfigError` if the services name different facts.
     """

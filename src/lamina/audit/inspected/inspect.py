@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
     from lamina.project.wrappers import Wrapper
 
-_HINT = "do not use it: programs may unpack it differently; ask whoever built it for another one"
+_HINT = "do not use it: programs may unpack it differently; ask its author for another one"
 
 
 @frozen
