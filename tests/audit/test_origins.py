@@ -9,7 +9,7 @@ import pytest
 from audit.test_external_layers import stored
 from externallayers import ARN, OTHER, layer_zip
 from lamina.audit.audited import Audited
-from lamina.audit.origins import Origins
+from lamina.audit.origins import LockedOrigins
 from lamina.core.store import Store
 from lamina.fetch.settings import default_index
 from lamina.pipeline.build import build
@@ -32,13 +32,13 @@ MIRROR = "https://127.0.0.1/mirror/simple"
 OWN = "https://127.0.0.1/own/simple"
 
 
-def origins(tmp_path: Path, *lines: str, everything: bool = False) -> tuple[Origins, Service]:
+def origins(tmp_path: Path, *lines: str, everything: bool = False) -> tuple[LockedOrigins, Service]:
     """Lock the distribution `alpha` with *lines*, and return the origins in the lock file."""
     root = make_service(tmp_path).write()
     source = ["[[packages]]", 'name = "alpha"', *lines]
     (root / "pylock.toml").write_text("\n".join(['lock-version = "1.0"', 'created-by = "tests"', *source, ""]))
     service = config.load(root, store=Store.open(tmp_path / "store"))
-    return Origins(service, everything=everything), service
+    return LockedOrigins(service, everything=everything), service
 
 
 def obstacle(tmp_path: Path, *lines: str, everything: bool = False) -> str | None:
@@ -126,7 +126,7 @@ def test_code_of_others(tmp_path: Path) -> None:
 
     audited = Audited(service, (build(made.root, BuildOptions(offline=True), store=store).build,), store)
 
-    found = {each.name: each for each in audited.distributions(Origins(service))}
+    found = {each.name: each for each in audited.distributions(LockedOrigins(service))}
     assert (None, (ARN,)) == (found["gamma"].obstacle, found["gamma"].places)
     assert found["alpha"].obstacle == "from a URL or a file, and not from an index"
     unknown = {each.place: each.what for each in audited.unknown()}
@@ -142,8 +142,11 @@ def test_requirements_with_a_further_index(tmp_path: Path) -> None:
     (root / "requirements.txt").write_text(f"--extra-index-url {OWN}\nalpha==1.0 --hash=sha256:{'0' * 64}\n")
     service = config.load(root, store=Store.open(tmp_path / "store"))
 
-    assert Origins(service).obstacle("alpha", service.target) == f"from the index `{OWN}`, which is not the default one"
-    assert Origins(service, everything=True).obstacle("alpha", service.target) is None
+    assert (
+        LockedOrigins(service).obstacle("alpha", service.target)
+        == f"from the index `{OWN}`, which is not the default one"
+    )
+    assert LockedOrigins(service, everything=True).obstacle("alpha", service.target) is None
 
 
 def test_a_distribution_from_two_places(tmp_path: Path) -> None:
@@ -159,4 +162,4 @@ def test_a_distribution_from_two_places(tmp_path: Path) -> None:
         file.write('[tool.lamina.layers.common]\ngroups = ["one"]\n[tool.lamina.layers.b]\ngroups = ["two"]\n')
     service = config.load(root, store=Store.open(tmp_path / "store"))
 
-    assert "which is not the default one" in str(Origins(service).obstacle("alpha", service.target))
+    assert "which is not the default one" in str(LockedOrigins(service).obstacle("alpha", service.target))

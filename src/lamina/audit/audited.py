@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.audit.contents import ArchiveContents, ContainedDistribution
-    from lamina.audit.origins import Origins
+    from lamina.audit.origins import LockedOrigins
     from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import Build, Layer
@@ -68,8 +68,8 @@ class Audited:
         self._targets = {str(build.target): build.target for build in builds}
         self._missing = [pin.arn for pin in service.pinned if stored_zip(store, pin.sha256) is None]
 
-    def distributions(self, origins: Origins) -> tuple[AuditedDistribution, ...]:
-        """Return the distributions, sorted by name and version. Raises the errors of `Origins.obstacle`."""
+    def distributions(self, origins: LockedOrigins) -> tuple[AuditedDistribution, ...]:
+        """Return the distributions, sorted by name and version. Raises the errors of `LockedOrigins.obstacle`."""
         found: dict[tuple[str, str], list[tuple[Described, ContainedDistribution]]] = {}
         for described in self.zips:
             for each in described.contents.distributions:
@@ -120,7 +120,7 @@ class Audited:
         ]
         return True if True in answers else None if None in answers or not answers else False
 
-    def _obstacle(self, name: str, places: list[Described], origins: Origins) -> str | None:
+    def _obstacle(self, name: str, places: list[Described], origins: LockedOrigins) -> str | None:
         # A distribution in a layer of somebody else is known to its users.
         own = [each for each in places if each.kind != EXTERNAL]
         return origins.obstacle(name, self._targets[own[0].target]) if own else None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lamina.audit.audit import AuditResult, AuditSubject, audit
 from lamina.audit.audited import Audited
-from lamina.audit.origins import Origins
+from lamina.audit.origins import LockedOrigins
 from lamina.audit.report import UncheckedService
 from lamina.audit.services import current_builds
 from lamina.audit.settings import load as load_settings
@@ -100,7 +100,7 @@ def _audit(
         options = request.options if request.builds or request.deployed else last_options(project)
         service = config.load(project, options, store=store)
         settings = _settings(project, request)
-        origins = Origins(service, everything=request.everything)
+        origins = LockedOrigins(service, everything=request.everything)
         subject, zips = _subject(service, builds, origins, request, store=store, reporter=reporter)
         database = open_database(
             settings.advisories,
@@ -118,7 +118,7 @@ def _audit(
 def _subject(
     service: Service,
     builds: Sequence[Build],
-    origins: Origins,
+    origins: LockedOrigins,
     request: AuditRequest,
     *,
     store: Store,

@@ -24,7 +24,7 @@ from lamina.project.external import LayerArn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lamina.audit.origins import Origins
+    from lamina.audit.origins import LockedOrigins
     from lamina.aws.api.account import Services
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.destination.destination import Destination
@@ -42,7 +42,7 @@ class _DeployedDistribution:
     arn: str
 
 
-def deployed(service: Service, origins: Origins, *, store: Store, reporter: Reporter) -> AuditSubject:
+def deployed(service: Service, origins: LockedOrigins, *, store: Store, reporter: Reporter) -> AuditSubject:
     """
     Return what the functions of *service* use in each configured account and region.
 
@@ -113,7 +113,7 @@ def _downloaded(
         yield _DeployedDistribution(name=each.name, version=each.version, arn=arn)
 
 
-def _obstacle(these: list[_DeployedDistribution], service: Service, origins: Origins) -> str | None:
+def _obstacle(these: list[_DeployedDistribution], service: Service, origins: LockedOrigins) -> str | None:
     """Return why no database can be asked about a distribution: the lock file of today says where it comes from."""
     arns = {each.arn for each in these}
     # A distribution in a layer of somebody else is known to its users.

@@ -29,7 +29,7 @@ _WITHOUT_INDEX = frozenset({"requirements.txt", "pylock.toml", "pdm.lock", "Pipf
 """The formats in which a package need not name its index, even if it is not from the default one."""
 
 
-class Origins:
+class LockedOrigins:
     """Where the distributions in the lock file of a service come from."""
 
     def __init__(self, service: Service, *, everything: bool = False) -> None:

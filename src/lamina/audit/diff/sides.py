@@ -73,11 +73,11 @@ def open_advisories(request: SideRequest, osv: str | None) -> Advisories:
 
     Raises `InvalidConfigError`, and the errors of `lamina.audit.vulnerabilities.databases.open_database`.
     """
-    from lamina.audit.origins import Origins
+    from lamina.audit.origins import LockedOrigins
     from lamina.audit.settings import load
     from lamina.audit.vulnerabilities.databases import open_database
 
-    settings, origins = load(request.project), Origins(_service(request.project, request))
+    settings, origins = load(request.project), LockedOrigins(_service(request.project, request))
     configured = settings.osv if settings.osv is None or "://" in settings.osv else str(request.project / settings.osv)
     return open_database(
         settings.advisories if osv is None else "osv",
@@ -171,9 +171,9 @@ def _service(project: Path, request: SideRequest) -> Service:
 
 def _public(service: Service, targets: Iterable[Target], archives: Iterable[ComparedArchive]) -> frozenset[str]:
     """Return the names of the distributions in *archives* that come from the default index, as the lock file of *service* says."""
-    from lamina.audit.origins import Origins
+    from lamina.audit.origins import LockedOrigins
 
-    origins = Origins(service)
+    origins = LockedOrigins(service)
     names = {each.name for archive in archives for each in archive.distributions}
     return frozenset(name for name in names if any(origins.obstacle(name, target) is None for target in targets))
 
