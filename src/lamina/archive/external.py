@@ -49,13 +49,7 @@ def read_contents(path: Path, *, name: str) -> ExternalContents:
 
 def modules_at(paths: Iterable[str]) -> tuple[str, ...]:
     """Return the dotted names of the outermost packages and modules at *paths*, relative to a directory of ``sys.path``, sorted."""
-    modules = {
-        (*directories, found[1])
-        for *directories, file in (path.split("/") for path in paths)
-        if (found := _MODULE.fullmatch(file)) is not None
-        and all(map(str.isidentifier, (*directories, found[1])))
-        and directories[:1] != [_SCRIPTS]
-    }
+    modules = module_parts(paths)
     packages = {parts[:-1] for parts in modules if parts[-1] == _INIT}
     outermost = {
         next((parts[:end] for end in range(1, len(parts)) if parts[:end] in packages), parts)
@@ -63,3 +57,18 @@ def modules_at(paths: Iterable[str]) -> tuple[str, ...]:
         if parts != (_INIT,)
     }
     return tuple(sorted(".".join(parts) for parts in outermost))
+
+
+def module_parts(paths: Iterable[str]) -> set[tuple[str, ...]]:
+    """
+    Return the names that lead to each module at *paths*, which are relative to a directory of ``sys.path``.
+
+    The last name of a package is ``__init__``. Programs in ``bin`` are no modules.
+    """
+    return {
+        (*directories, found[1])
+        for *directories, file in (path.split("/") for path in paths)
+        if (found := _MODULE.fullmatch(file)) is not None
+        and all(map(str.isidentifier, (*directories, found[1])))
+        and directories[:1] != [_SCRIPTS]
+    }

@@ -96,6 +96,27 @@ def compilation(path: Path, target: Target, *, options: Sequence[str] = ()) -> C
     return Compilation(command=located(command, directory), output=output)
 
 
+def recompilation(path: Path, target: Target) -> tuple[tuple[str, ...], Path] | None:
+    """
+    Return the command that compiles the requirements file *path* again, in its directory, and the absolute path of what it is compiled from.
+
+    The command is the one that made *path*, if its first lines name it and it works there; else one for *target*. ``None`` if nothing
+    beside *path* is a source. Raises `OSError` and `UnicodeError` if *path* cannot be read.
+    """
+    from lamina.lock.requirementsfile import compiler, output_of, read_text
+
+    if not (inputs := _sources(path)):
+        return None
+    source, words = inputs[0], compiler(read_text(path))
+    output = output_of(words)
+    is_default = output is None and path.stem == Path(source).stem and words[:1] == ("pip-compile",)
+    if source in words and words[:2] != ("uv", "export") and (output == path.name or is_default):
+        return words, path.with_name(source)
+    if words[:1] == ("pip-compile",):
+        return ("pip-compile", "--generate-hashes", "--output-file", path.name, source), path.with_name(source)
+    return tuple(shlex.split(compile_command([source], target, output=path.name))), path.with_name(source)
+
+
 def located(command: str, directory: Path) -> str:
     """Return *command*, which has to run in *directory*, so that it works in the current directory."""
     place = min(relative_path(directory, os.curdir), str(directory), key=len)

@@ -25,7 +25,7 @@ from lamina.core.urls import ENCODING_HINT, InvalidUrlError, checked
 from lamina.lock.reading import conflict_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # Longer marks first: the one of UTF-32 starts with the one of UTF-16.
 _BYTE_ORDER_MARKS = (
@@ -202,18 +202,28 @@ def _parse_file(path: Path, into: Requirements, *, constraint: bool, root: Path)
             _requirement(line, position, into, constraint=constraint, editable=False)
 
 
-def _compiled_in(path: Path, text: str) -> Path | None:
-    """Return the directory in which uv or pip-tools compiled *path*: the command at the start of *text* names its output."""
+def compiler(text: str) -> tuple[str, ...]:
+    """Return the command of uv or pip-tools that compiled the requirements file with this *text*, as its first lines name it; else nothing."""
     head = re.match(r"(?:\s*#.*\n)*", text)
     if head is None or (found := _COMPILED.search(head[0])) is None:
-        return None
+        return ()
     try:
-        words = shlex.split(found[1])
+        return tuple(shlex.split(found[1]))
     except ValueError:
-        return None
+        return ()
+
+
+def output_of(words: Sequence[str]) -> str | None:
+    """Return the output file that the command *words* of uv or pip-tools names."""
     named = [after for word, after in pairwise(words) if word in {"-o", "--output-file"}]
     named += [word.partition("=")[2] for word in words if word.startswith("--output-file=")]
-    parts = Path(os.path.normpath(named[0])).parts if named and not os.path.isabs(named[0]) else ()
+    return named[0] if named else None
+
+
+def _compiled_in(path: Path, text: str) -> Path | None:
+    """Return the directory in which uv or pip-tools compiled *path*: the command at the start of *text* names its output."""
+    output = output_of(compiler(text))
+    parts = Path(os.path.normpath(output)).parts if output and not os.path.isabs(output) else ()
     return Path(*path.parts[: -len(parts)]) if parts and path.parts[-len(parts) :] == parts else None
 
 

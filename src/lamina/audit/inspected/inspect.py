@@ -239,25 +239,34 @@ def _has(contents: ArchiveContents, handler: str) -> bool:
 
 
 def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str]:
-    """Return the versions of the distributions that the lock file of *service* has for its layers, by name."""
-    found: dict[str, str] = {}
     try:
-        lock_file = formats.find(service.root, service.lock, target=service.target)
-        for layer in service.layers:
-            lock = formats.read(
-                lock_file,
-                target=service.target,
-                groups=layer.groups,
-                extras=layer.extras,
-                without=layer.without,
-                index=context.index,
-            )
-            selection = select(lock, target=service.target)
-            found |= {pin.name: pin.version for pin in selection.pins}
-            for source in selection.sources:
-                found[source.name] = source.version or ""
+        return locked_versions(service, context)
     except (ConfigError, FetchError, LockError) as error:
         notes.append(f"the lock file of this project is not compared: {error}")
+        return {}
+
+
+def locked_versions(service: Service, context: BuildContext) -> Mapping[str, str]:
+    """
+    Return the versions of the distributions that the lock file of *service* has for its layers, by name; empty for an unknown version.
+
+    Raises the errors of finding and reading a lock file.
+    """
+    found: dict[str, str] = {}
+    lock_file = formats.find(service.root, service.lock, target=service.target)
+    for layer in service.layers:
+        lock = formats.read(
+            lock_file,
+            target=service.target,
+            groups=layer.groups,
+            extras=layer.extras,
+            without=layer.without,
+            index=context.index,
+        )
+        selection = select(lock, target=service.target)
+        found |= {pin.name: pin.version for pin in selection.pins}
+        for source in selection.sources:
+            found[source.name] = source.version or ""
     return found
 
 

@@ -42,7 +42,7 @@ def shadowed(archives: Sequence[tuple[str, ArchiveContents]], python: tuple[int,
     places: dict[str, list[tuple[int, int, str, str, ContainedDistribution | None]]] = {}
     for number, (name, contents) in enumerate(archives):
         for root, module, distribution in _modules(contents):
-            if (rank := _rank(root, python, is_layer=contents.is_layer)) is not None:
+            if (rank := search_rank(root, python, is_layer=contents.is_layer)) is not None:
                 places.setdefault(module, []).append((rank, -number, name, root, distribution))
     return tuple(
         _shadowed(module, sorted(found, key=lambda place: place[:2]))
@@ -72,7 +72,7 @@ def _modules(contents: ArchiveContents) -> Iterator[tuple[str, str, ContainedDis
         yield root, module, None
 
 
-def _rank(root: str, python: tuple[int, int] | None, *, is_layer: bool) -> int | None:
+def search_rank(root: str, python: tuple[int, int] | None, *, is_layer: bool) -> int | None:
     """Return the place of the directory *root* on the search path; ``None`` if it is not on it."""
     if not is_layer:
         return 0
