@@ -207,15 +207,24 @@ class Console:
 
         Ask once, if stdin and stderr are terminals and the command line does not say.
         """
-        if self._install_python or self.quiet or not self._terminal or not sys.stdin.isatty():
+        if self._install_python or not self.can_ask:
             return self._install_python
+        return self.agrees(f"{what} is not installed. Install it with uv?")
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person can see questions and answer them."""
+        return not self.quiet and self._terminal and sys.stdin.isatty()
+
+    def agrees(self, question: str) -> bool:
+        """Ask *question* once, and return whether the answer is yes."""
         self.close()
         with self._lock:
-            if what not in self._answers:
-                emit(f"{what} is not installed. Install it with uv? [y/N] ", end="", stream=self._stream)
+            if question not in self._answers:
+                emit(f"{question} [y/N] ", end="", stream=self._stream)
                 self._stream.flush()
-                self._answers[what] = sys.stdin.readline().strip().lower() in {"y", "yes"}
-            return self._answers[what]
+                self._answers[question] = sys.stdin.readline().strip().lower() in {"y", "yes"}
+            return self._answers[question]
 
     def close(self) -> None:
         """Remove the line that shows the progress."""

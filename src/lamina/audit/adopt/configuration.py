@@ -1,0 +1,106 @@
+"""Remove a layer by ARN from the configuration of a service, and find the lines of deploy descriptions that name it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import TYPE_CHECKING, Any
+
+from lamina.audit.inspection import Inspection
+from lamina.audit.templates.descriptions import read_descriptions
+from lamina.core import toml
+from lamina.core.files import read_file, replace_file
+from lamina.core.frozen import replace
+from lamina.core.text import decoded
+from lamina.project import file
+from lamina.project.config import load
+from lamina.project.external import can_name
+from lamina.project.pinned import read_pins, write_pins
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from lamina.core.reporter import Reporter
+    from lamina.core.store import Store
+    from lamina.project.service import Service
+
+_KEY = "layer-arns"
+
+
+def without_layer(service: Service, arn: str) -> Service:
+    """Return *service* with functions that lack the layer *arn*."""
+    functions = tuple(
+        replace(each, layer_arns=tuple(other for other in each.layer_arns if not can_name(other, arn)))
+        for each in service.functions
+    )
+    return replace(service, functions=functions)
+
+
+def remove_arn(project: Path, arn: str, store: Store) -> bool:
+    """
+    Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin, if no function has it any more.
+
+    Return whether the configuration has it no more. It is left alone if the text cannot be changed without changing something else.
+    """
+    path = file.read(project).path
+    text = decoded(read_file(path))
+    changed = _without(text, arn)
+    if changed is None:
+        return False
+    if changed != text:
+        replace_file(path, changed.encode())
+    used = {each for function in load(project, store=store).functions for each in function.layer_arns}
+    pins = read_pins(project)
+    if arn not in used and any(pin.arn == arn for pin in pins):
+        write_pins(project, [pin for pin in pins if pin.arn != arn])
+    return True
+
+
+def template_lines(service: Service, arn: str, store: Store, reporter: Reporter) -> tuple[str, ...]:
+    """Return the lines of deploy descriptions that name the layer *arn*, such as ``template.yaml:12``, sorted."""
+    inspection = Inspection(
+        project=service.root,
+        service=service,
+        builds=(),
+        store=store,
+        reporter=reporter,
+        today=dt.datetime.now(tz=dt.UTC).date(),
+    )
+    descriptions, _ = read_descriptions(inspection)
+    found = {
+        description.shown(stated.origin)
+        for description in descriptions
+        for function in description.functions
+        for stated in function.layers
+        if can_name(stated.value, arn)
+    }
+    return tuple(sorted(found))
+
+
+def _without(text: str, arn: str) -> str | None:
+    """Return the TOML document *text* without *arn* in its ``layer-arns``, or ``None`` if that would change something else, too."""
+    array = re.compile(rf"((?:^|[\s,{{.]){_KEY}\s*=\s*\[)([^\]]*)\]", re.MULTILINE)
+    changed = array.sub(lambda found: f"{found[1]}{_without_item(found[2], arn)}]", text)
+    wanted = _mapped(toml.parse(text), lambda arns: [each for each in arns if each != arn])
+    try:
+        return changed if toml.parse(changed) == wanted else None
+    except ValueError:
+        return None
+
+
+def _without_item(items: str, arn: str) -> str:
+    quoted = rf"[\"']{re.escape(arn)}[\"']"
+    # The comma after the item goes with it, or else the one before it.
+    after = re.sub(rf"{quoted}[ \t]*,[ \t]*(?:\r?\n[ \t]*(?=[\"']))?", "", items)
+    return re.sub(rf"(?:,\s*)?{quoted}[ \t]*", "", after)
+
+
+def _mapped(value: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
+    """Return the TOML *value* with all lists at the key ``layer-arns`` changed."""
+    if isinstance(value, dict):
+        return {
+            name: change(each) if name == _KEY and isinstance(each, list) else _mapped(each, change)
+            for name, each in value.items()
+        }
+    return [_mapped(each, change) for each in value] if isinstance(value, list) else value

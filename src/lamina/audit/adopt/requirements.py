@@ -1,0 +1,153 @@
+"""Decide which requirements a project needs so that its own layer has what is in the layer of somebody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.version import InvalidVersion, Version
+
+from lamina.audit.inspected.shadowing import search_rank
+from lamina.core.frozen import frozen
+from lamina.core.names import normalized
+from lamina.pipeline.checks.modules import modules_of
+from lamina.project.external import LayerArn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from lamina.audit.inspected.inspect import InspectedArchive
+    from lamina.core.target import Target
+
+
+@frozen
+class AdoptedDistribution:
+    """A distribution that the runtime imports from the layer."""
+
+    name: str
+    """The normalised name (PEP 503)."""
+    version: str
+    requires: tuple[str, ...]
+    """Its requirements; none if it was identified by its files only."""
+
+
+@frozen
+class WrittenRequirement:
+    """A requirement to write into the project."""
+
+    text: str
+    """Such as ``requests==2.32.3``; without a version if the layer does not state one."""
+    name: str
+    """The normalised name of the distribution."""
+    locked: str | None
+    """The version that the lock file has now; empty if it does not state it, and ``None`` if it lacks the distribution."""
+
+
+def importable(archive: InspectedArchive, target: Target) -> tuple[AdoptedDistribution, ...]:
+    """Return the distributions that *target* imports from the layer, one for each name, sorted by name."""
+    contents = archive.contents
+    found = [(each.root, each.name, each.version, each.requires) for each in contents.distributions]
+    found += [(each.root, each.name, each.version, ()) for each in archive.matches if each.is_exact]
+    first: dict[str, tuple[int, AdoptedDistribution]] = {}
+    for root, name, version, requires in found:
+        rank = search_rank(root, target.python, is_layer=contents.is_layer)
+        if rank is not None and (name not in first or rank < first[name][0]):
+            first[name] = (rank, AdoptedDistribution(name=name, version=version, requires=requires))
+    return tuple(each for _, (_, each) in sorted(first.items()))
+
+
+def requirements_of(
+    archive: InspectedArchive, target: Target, *, locked: Mapping[str, str], everything: bool = False
+) -> tuple[WrittenRequirement, ...]:
+    """
+    Return what to require instead of the layer, without distributions that *locked* has at the same version.
+
+    These are the requirements of a known publisher, with their extras, and the distributions that none of the others requires, all at the
+    version in the layer. With *everything*, each distribution of the layer is required at its version.
+    """
+    installed = {each.name: each for each in importable(archive, target)}
+    chosen = {requirement.name: requirement for requirement in _published(archive, installed)}
+    if everything:
+        names = sorted({*chosen, *installed})
+    else:
+        covered = _reached(chosen.values(), installed, target)
+        names = [*chosen, *_outermost({name for name in installed if name not in covered}, installed, target)]
+    written = []
+    for name in names:
+        requirement, version = (
+            chosen.get(name, Requirement(name)),
+            installed[name].version if name in installed else None,
+        )
+        # A distribution that is locked already still needs its extras.
+        if version is not None and locked.get(name) == version and not requirement.extras:
+            continue
+        written.append(WrittenRequirement(text=_exact(requirement, version), name=name, locked=locked.get(name)))
+    return tuple(written)
+
+
+def _published(archive: InspectedArchive, installed: Mapping[str, AdoptedDistribution]) -> Iterator[Requirement]:
+    """Yield the requirements that a known publisher's layer stands for, as far as the layer has the distributions or their modules."""
+    layer = LayerArn.parse(archive.zip.arn) if archive.zip.arn is not None else None
+    if archive.publisher is None or layer is None:
+        return
+    unknown = set(archive.unknown_modules)
+    for text in archive.publisher.locked(layer.name):
+        requirement = Requirement(text)
+        requirement.name = normalized(requirement.name)
+        if requirement.name in installed or not unknown.isdisjoint(modules_of(requirement.name)):
+            yield requirement
+
+
+def _outermost(names: set[str], installed: Mapping[str, AdoptedDistribution], target: Target) -> Iterator[str]:
+    """Yield those of *names* that no other one requires. Of a cycle that nothing else requires, yield the first."""
+    required = {name for each in names for name in _needs(installed[each], frozenset(), target) if name != each}
+    for name in sorted(names - required):
+        yield name
+        names -= _reached((Requirement(name),), installed, target)
+    while names:
+        name = min(names)
+        yield name
+        names -= _reached((Requirement(name),), installed, target)
+
+
+def _reached(
+    requirements: Iterable[Requirement], installed: Mapping[str, AdoptedDistribution], target: Target
+) -> set[str]:
+    """Return the installed distributions that *requirements* install, also indirectly."""
+    waiting = [(requirement.name, frozenset(requirement.extras)) for requirement in requirements]
+    seen = set()
+    while waiting:
+        name, extras = waiting.pop()
+        if name in installed and (name, extras) not in seen:
+            seen.add((name, extras))
+            waiting += _needs(installed[name], extras, target).items()
+    return {name for name, _ in seen}
+
+
+def _needs(each: AdoptedDistribution, extras: frozenset[str], target: Target) -> dict[str, frozenset[str]]:
+    """Return the distributions that *each* requires with its *extras* on *target*, with the extras that it asks of them."""
+    found: dict[str, frozenset[str]] = {}
+    for text in each.requires:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # metadata of others is not always valid
+        marker = requirement.marker
+        facts = {name: str(value) for name, value in target.markers.items()}
+        environments = [{**facts, "extra": extra} for extra in ("", *extras)]
+        if marker is None or any(marker.evaluate(environment) for environment in environments):
+            name = normalized(requirement.name)
+            found[name] = found.get(name, frozenset()) | requirement.extras
+    return found
+
+
+def _exact(requirement: Requirement, version: str | None) -> str:
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    if version is None:
+        return f"{requirement.name}{extras}"
+    try:
+        Version(version)
+    except InvalidVersion:
+        # Arbitrary equality (PEP 440) is the only comparison for such a version.
+        return f"{requirement.name}{extras}==={version}"
+    return f"{requirement.name}{extras}=={version}"
