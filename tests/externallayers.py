@@ -1,4 +1,8 @@
-"""A server on loopback that answers `GetLayerVersionByArn` for the layers of all accounts, and `GetFunction`, and serves their zips."""
+"""
+A server on loopback that answers `GetLayerVersionByArn` for the layers of all accounts, and `GetFunction`, and serves their zips.
+
+It also publishes layers in the caller's account.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 
 ARN = "arn:aws:lambda:eu-west-1:017000801446:layer:tools-python313:7"
 OTHER = "arn:aws:lambda:us-east-1:464622532012:layer:Datadog-Extension:103"
+OWN = "123456789012"
+_VERSIONS = re.compile(r"/2018-10-31/layers/(?P<name>[^/]+)/versions(?:/(?P<number>[0-9]+))?")
 SIGNATURE = "X-Amz-Signature=0123456789abcdef"
 
 
@@ -54,6 +60,10 @@ class LayerServer(ThreadingHTTPServer):
         """The configuration of each function, by its name or ARN; its zip is in `zips` by the same key."""
         self.says: dict[str, Any] = {}
         """Other members of the responses."""
+        self.published: list[dict[str, Any]] = []
+        """The requests with which the caller has published versions of layers in its own account."""
+        self.stored: str | None = None
+        """The hash that is reported for published versions, in place of theirs."""
         self.denied: dict[str, str] = {}
         """The end of the text with which a request is denied, by ARN."""
         self.asked: list[tuple[str, str]] = []
@@ -87,6 +97,12 @@ class _Answer(BaseHTTPRequestHandler):
         if address.path.startswith("/2015-03-31/functions/"):
             self._function(unquote(address.path.split("/")[3]))
             return
+        if (found := _VERSIONS.fullmatch(address.path)) is not None:
+            versions = [self._own(each) for each in self.server.published if each["name"] == found["name"]]
+            number = found["number"]
+            described = {"LayerVersions": versions} if number is None else versions[int(number) - 1]
+            self._send(200, json.dumps(described).encode())
+            return
         query = parse_qs(address.query)
         assert (address.path, query["find"]) == ("/2018-10-31/layers", ["LayerVersion"])
         (arn,) = query["Arn"]
@@ -100,6 +116,24 @@ class _Answer(BaseHTTPRequestHandler):
             self._refuse(404, "ResourceNotFoundException", "The resource you requested does not exist.")
         else:
             self._send(200, json.dumps(self._version(arn)).encode())
+
+    def do_POST(self) -> None:
+        found = _VERSIONS.fullmatch(self.path)
+        assert found is not None
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        number = 1 + sum(each["name"] == found["name"] for each in self.server.published)
+        self.server.published.append(request | {"name": found["name"], "number": number})
+        self._send(201, json.dumps(self._own(self.server.published[-1])).encode())
+
+    def _own(self, request: dict[str, Any]) -> dict[str, Any]:
+        content = base64.b64decode(request["Content"]["ZipFile"])
+        return {
+            "LayerVersionArn": f"arn:aws:lambda:eu-west-1:{OWN}:layer:{request['name']}:{request['number']}",
+            "Version": request["number"],
+            "Description": request["Description"],
+            "CreatedDate": "2026-11-01T00:00:00.000+0000",
+            "Content": {"CodeSha256": self.server.stored or base64_sha256(content), "CodeSize": len(content)},
+        }
 
     def _function(self, name: str) -> None:
         if (configuration := self.server.functions.get(name)) is None:
@@ -122,6 +156,10 @@ class _Answer(BaseHTTPRequestHandler):
             "Version": int(arn.rpartition(":")[2]),
             "CreatedDate": "2026-11-01T00:00:00.000+0000",
         } | self.server.says
+
+    def do_DELETE(self) -> None:
+        self.server.published.pop()
+        self._send(204, b"")
 
     def _refuse(self, status: int, code: str, text: str) -> None:
         self.send_response(status)
