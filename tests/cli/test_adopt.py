@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest
 from externallayers import ARN, OTHER, OWN, base64_sha256, layer_server, layer_zip
 from lamina.audit.adopt.files import ProjectFiles
 from lamina.audit.adopt.managers import add, adding
+from lamina.bytecode.interpreter import find_uv
 from lamina.cli.main import main
 from lamina.core.errors import ConfigError
 from lamina.core.target import Target, quotas
@@ -126,7 +128,7 @@ def modules_of(content: Path | bytes, directory: Path) -> set[str]:
         path.write_bytes(content)
     with zipfile.ZipFile(path if isinstance(content, bytes) else content) as archive:
         paths = [each.removeprefix("python/") for each in archive.namelist() if each.endswith(".py")]
-    return {each.removeprefix("lib/python3.13/site-packages/") for each in paths}
+    return {each.removeprefix("lib/python3.13/site-packages/") for each in paths if not each.startswith("bin/")}
 
 
 def adopt(*words: str) -> int:
@@ -426,7 +428,7 @@ def test_requirements_file(world: World, tmp_path: Path, monkeypatch: pytest.Mon
     ("lock", "manifest", "command"),
     [
         ("poetry.lock", "pyproject.toml", "poetry add --lock --no-interaction tools==1.2"),
-        ("pdm.lock", "pyproject.toml", "pdm add --no-sync --non-interactive tools==1.2"),
+        ("pdm.lock", "pyproject.toml", "pdm --non-interactive add --no-sync tools==1.2"),
         ("Pipfile.lock", "Pipfile", "pipenv upgrade tools==1.2"),
     ],
 )
@@ -506,21 +508,48 @@ def test_copy_of_a_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixt
 @pytest.mark.live
 @pytest.mark.parametrize(
     ("requirement", "code"),
-    [("aws-lambda-powertools==3.24.0", 0), ("awswrangler==3.14.0", 1)],
-    ids=["fits", "too large"],
+    [("aws-lambda-powertools[all]==3.20.0", 0), ("sentry-sdk==2.40.0", 0), ("awswrangler==3.14.0", 1)],
 )
-def test_live(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requirement: str, code: int) -> None:
-    """The metadata of real layers leads to the real distributions, and the real wheels of awswrangler exceed the limit."""
+def test_live(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layer_server: LayerServer,
+    requirement: str,
+    code: int,
+) -> None:
+    """Layers that uv makes of the real wheels are adopted; those of awswrangler exceed the limit, and nothing is written."""
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
-    for name in ("greeter", "wheels", "layer"):
-        (tmp_path / name).mkdir()
-    name, _, version = requirement.partition("==")
-    stub = make_wheel(tmp_path / "wheels", name, version, {f"{name.replace('-', '_')}/__init__.py": ""})
-    world = World(project=tmp_path / "greeter", wheels=tmp_path / "wheels", index=IndexServer(tmp_path / "wheels"))
-    world.write()
-    monkeypatch.chdir(world.project)
+    project, layer = tmp_path / "greeter", tmp_path / "layer"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    name = requirement.partition("=")[0].partition("[")[0]
+    publisher = next(each for each in PYTHON_LAYERS if each.requirements[0].partition("[")[0] == name)
+    arn = f"arn:aws:lambda:eu-west-1:{publisher.accounts_in('eu-west-1')[0]}:layer:{NAMES[publisher.layers]}:7"
+    options = ["--python-version", "3.13", "--python-platform", "x86_64-manylinux_2_34", "--only-binary", ":all:"]
+    command = [
+        find_uv() or "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-config",
+        "--target",
+        str(layer),
+        *options,
+        requirement,
+    ]
+    # The layer of awswrangler has no more than its own code and its metadata here: what is too large is not in it.
+    subprocess.run([*command, *(["--no-deps"] if code else [])], check=True)
+    files = {f"python/{path.relative_to(layer)}": path.read_bytes() for path in layer.rglob("*") if path.is_file()}
+    layer_server.zips[arn] = layer_zip(files)
+    with IndexServer(tmp_path) as unused:
+        world = World(project=project, wheels=tmp_path, index=unused)
+    world.write(arn=arn)
     before = world.files()
-    path = tmp_path / "layer.zip"
-    path.write_bytes(installed(stub))
-    assert adopt(str(path), "--yes") == code
+
+    assert adopt(arn, "--yes") == code
+
     assert (before == world.files()) == bool(code)
+    if not code:
+        assert f'"{requirement}",' in world.manifest.read_text()
+        built = modules_of(project / ".lamina/layers/common.zip", tmp_path)
+        assert modules_of(layer_server.zips[arn], tmp_path) <= built

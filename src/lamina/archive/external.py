@@ -63,7 +63,7 @@ def module_parts(paths: Iterable[str]) -> set[tuple[str, ...]]:
     """
     Return the names that lead to each module at *paths*, which are relative to a directory of ``sys.path``.
 
-    The last name of a package is ``__init__``. Programs in ``bin`` are no modules.
+    The last name of a package is ``__init__``. Programs in ``bin`` do not count as modules.
     """
     return {
         (*directories, found[1])

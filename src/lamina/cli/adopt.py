@@ -138,14 +138,14 @@ def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Pat
 
 
 def _agreed(arguments: argparse.Namespace, question: str, console: Console) -> bool:
-    """Return whether the user agrees. Raises `ConfigError` if nobody can answer and ``--yes`` is not given."""
+    """Return whether the user agrees. Raises `ConfigError` if no one can answer and ``--yes`` is not given."""
     from lamina.core.errors import ConfigError
 
     if arguments.yes:
         return True
     if not console.can_ask:
         raise ConfigError(
-            "`lamina adopt` asks before it changes anything, and here nobody can answer",
+            "`lamina adopt` asks before it changes anything, and no one can answer here",
             hint="agree in advance with `--yes`, or look at the changes with `--dry-run`",
         )
     if console.agrees(question):

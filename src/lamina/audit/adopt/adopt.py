@@ -22,6 +22,7 @@ from lamina.audit.adopt.requirements import importable, requirements_of
 from lamina.audit.inspected.inspect import inspect, locked_versions
 from lamina.core.errors import CheckFailedError
 from lamina.core.frozen import frozen, replace
+from lamina.core.paths import PREFIX
 from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
 from lamina.core.text import count
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from lamina.pipeline.context import BuildContext
     from lamina.project.service import Service
     from lamina.project.wrappers import Wrapper
+
+_CODE = (".py", ".pyc", ".so")
 
 
 @frozen
@@ -109,7 +112,7 @@ def plan_adoption(
         extension = (
             "it has extensions; to publish the same bytes in your account, run the command with `--copy`"
             if archive.contents.extensions
-            else "look into it with `lamina inspect`"
+            else f"look into it: `lamina inspect {name}`"
         )
         raise CheckFailedError(f"`{name}` has no modules that {target.runtime} imports", hint=extension)
     lock_file = formats.find(service.root, service.lock, target=target)
@@ -130,6 +133,10 @@ def plan_adoption(
         notes.append(
             f"the layer also has {listed(archive.contents.extensions)}, which no Python package replaces; `--copy` copies the layer as it is"
         )
+    if data := [
+        path for path in archive.unexplained if not path.endswith(_CODE) and not path.startswith(f"{PREFIX}bin/")
+    ]:
+        notes.append(f"{count(len(data), 'file')} of no distribution will be missing in your layers: {listed(data)}")
     return AdoptionPlan(
         archive=archive,
         service=service,

@@ -32,7 +32,7 @@ _ADDING = {
     # None of these changes an environment: they only write the manifest and the lock.
     "uv.lock": (("uv", "add", "--no-sync"), "pyproject.toml"),
     "poetry.lock": (("poetry", "add", "--lock", "--no-interaction"), "pyproject.toml"),
-    "pdm.lock": (("pdm", "add", "--no-sync", "--non-interactive"), "pyproject.toml"),
+    "pdm.lock": (("pdm", "--non-interactive", "add", "--no-sync"), "pyproject.toml"),
     "Pipfile.lock": (("pipenv", "upgrade"), "Pipfile"),
 }
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
