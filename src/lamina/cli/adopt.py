@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         if subject.function is not None:
             raise ConfigError(
                 f"`{arguments.subject}` is a function, not a layer",
-                hint=f"list its layers: `lamina inspect {arguments.subject}`",
+                hint="pass the ARN of one of its layers",
             )
         if arguments.copy:
             return _copy(arguments, subject, project, console)
