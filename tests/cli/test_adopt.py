@@ -16,6 +16,7 @@ import pytest
 from externallayers import ARN, OTHER, OWN, base64_sha256, layer_server, layer_zip
 from lamina.audit.adopt.files import ProjectFiles
 from lamina.audit.adopt.managers import add, adding
+from lamina.audit.adopt.requirements import is_same_version
 from lamina.bytecode.interpreter import find_uv
 from lamina.cli.main import main
 from lamina.core.errors import ConfigError
@@ -296,6 +297,41 @@ def test_other_layers_by_arn(world: World, layer_server: LayerServer) -> None:
     )
 
 
+def test_unusual_configuration(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the ARN is written so that lamina cannot remove it alone, the configuration stays, and its file is named."""
+    layer_server.zips[ARN] = installed(world.wheel("tools"))
+    world.write(arn=ARN)
+    unusual = world.manifest.read_text().replace(ARN, ARN.replace(":7", "\\u003a7"))
+    world.manifest.write_text(unusual)
+
+    assert adopt(ARN, "--yes") == 0
+
+    assert ARN.replace(":7", "\\u003a7") in world.manifest.read_text()
+    assert "remove the layer from pyproject.toml\n" in capsys.readouterr().err
+
+
+def test_every_target(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The proof is for each target of the service."""
+    path = tmp_path / "layer.zip"
+    files = {"tools/__init__.py": "", "tools/fast.py": ""}
+    path.write_bytes(installed(world.wheel("tools", files=files, tag="cp313-none-any")))
+    world.wheel("tools", files={"tools/__init__.py": ""}, tag="cp312-none-any")
+    world.write()
+    targets = 'targets = ["python3.13-x86_64", "python3.12-x86_64"]'
+    world.manifest.write_text(
+        world.manifest.read_text().replace('runtime = "python3.13"\narchitecture = "x86_64"', targets)
+    )
+    assert adopt(str(path), "--yes") == 1
+    assert "`tools.fast`" in capsys.readouterr().err
+
+
+def test_same_version_in_other_words() -> None:
+    """Versions are compared as PEP 440 says."""
+    assert is_same_version("2026.07.1", "2026.7.1")
+    assert not is_same_version(None, "1")
+    assert is_same_version("odd version", "odd version")
+
+
 def test_template(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
     """A template is not edited: its line with the layer is named."""
     layer_server.zips[ARN] = installed(world.wheel("tools"))
@@ -317,6 +353,7 @@ def test_template(world: World, layer_server: LayerServer, capsys: pytest.Captur
     shown = capsys.readouterr().err
     assert "replace the layer of function Hello\n" in shown
     assert "remove the layer from template.yaml:11\n" in shown
+    assert "removed the ARN" not in shown
 
 
 def test_stripped_metadata(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -185,7 +185,7 @@ def _result_lines(done: Adoption) -> Iterator[str]:
         yield f"  from the runtime: {', '.join(proof.runtime)}"
     if done.is_removed:
         yield "removed the ARN from `layer-arns`"
-    yield from (f"remove the layer from {line}" for line in done.templates)
+    yield from (f"remove the layer from {line}" for line in done.places)
     for wrapper in plan.kept:
         yield f"{wrapper.vendor}: set the handler to `{wrapper.handler}`, and `{wrapper.variable}` to your own handler"
     for wrapper in plan.replaced:
@@ -219,7 +219,7 @@ def _document(plan: AdoptionPlan, done: Adoption | None = None) -> dict[str, Any
             "changes": [{"name": each.name, "old": each.old, "new": each.new} for each in done.proof.changes],
             "from_runtime": list(done.proof.runtime),
             "removed_arn": done.is_removed,
-            "templates": list(done.templates),
+            "places": list(done.places),
         }
     return document
 

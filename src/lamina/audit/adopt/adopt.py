@@ -84,8 +84,8 @@ class Adoption:
     """The build of the project with the requirements and without the ARN."""
     is_removed: bool
     """Whether ``layer-arns`` in the configuration had the ARN, and has it no more."""
-    templates: tuple[str, ...]
-    """The lines of deploy descriptions that still name the ARN."""
+    places: tuple[str, ...]
+    """The lines of deploy descriptions, and the configuration, if they still name the ARN."""
 
 
 def plan_adoption(
@@ -168,18 +168,17 @@ def adopt(plan: AdoptionPlan, context: BuildContext) -> Adoption:
             context.reporter.stage(f"adding requirements with {plan.adding.commands[0][0]}")
             add(plan.adding)
         proof = _proven(plan, context)
-        is_removed = False
-        if arn is not None and any(arn in function.layer_arns for function in service.functions):
-            is_removed = remove_arn(project, arn, context.store)
+        is_removed = None if arn is None else remove_arn(project, arn, context.store)
         result = build(project, context.options, store=context.store, reporter=context.reporter)
     return Adoption(
         plan=plan,
         proof=proof,
         result=result,
-        is_removed=is_removed,
-        templates=template_lines(load(project, store=context.store), arn, context.store, context.reporter)
-        if arn is not None
-        else (),
+        is_removed=bool(is_removed),
+        places=(
+            *((file.read(project).path.name,) if is_removed is False else ()),
+            *(template_lines(service, arn, context.store, context.reporter) if arn is not None else ()),
+        ),
     )
 
 
@@ -194,15 +193,19 @@ def _proven(plan: AdoptionPlan, context: BuildContext) -> ProofOfModules:
             service = without_layer(service, arn)
         result = apply(resolve(trial, service), trial, started_ns=started_ns)
         _check_size(result)
-        proof = prove(
-            archive,
-            {each.name: each.version for each in importable(archive, service.target)},
-            result.build,
-            service,
-            functions=plan.functions,
-            accepted=plan.accepted,
-            store=context.store,
-        )
+        proofs = [
+            prove(
+                archive,
+                {each.name: each.version for each in importable(archive, built.plan.service.target)},
+                built.build,
+                built.plan.service,
+                functions=plan.functions,
+                accepted=plan.accepted,
+                store=context.store,
+            )
+            for built in result.targets
+        ]
+    proof = next((each for each in proofs if not each), proofs[0])
     if not proof:
         changed = ", ".join(f"`{each.name}` {each.old} → {each.new or 'missing'}" for each in proof.changes)
         raise CheckFailedError(

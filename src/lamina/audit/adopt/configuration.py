@@ -18,7 +18,7 @@ from lamina.project.external import can_name
 from lamina.project.pinned import read_pins, write_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lamina.core.reporter import Reporter
@@ -37,19 +37,23 @@ def without_layer(service: Service, arn: str) -> Service:
     return replace(service, functions=functions)
 
 
-def remove_arn(project: Path, arn: str, store: Store) -> bool:
+def remove_arn(project: Path, arn: str, store: Store) -> bool | None:
     """
     Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin, if no function has it any more.
 
-    Return whether the configuration has it no more. It is left alone if the text cannot be changed without changing something else.
+    Return whether it is removed, or ``None`` if no ``layer-arns`` has it. The configuration is left alone if its text cannot be changed
+    without changing something else, too.
     """
     path = file.read(project).path
     text = decoded(read_file(path))
+    document = toml.parse(text)
+    wanted = _mapped(document, lambda arns: [each for each in arns if each != arn])
+    if wanted == document:
+        return None
     changed = _without(text, arn)
-    if changed is None:
+    if not _is_document(changed, wanted):
         return False
-    if changed != text:
-        replace_file(path, changed.encode())
+    replace_file(path, changed.encode())
     used = {each for function in load(project, store=store).functions for each in function.layer_arns}
     pins = read_pins(project)
     if arn not in used and any(pin.arn == arn for pin in pins):
@@ -78,15 +82,17 @@ def template_lines(service: Service, arn: str, store: Store, reporter: Reporter)
     return tuple(sorted(found))
 
 
-def _without(text: str, arn: str) -> str | None:
-    """Return the TOML document *text* without *arn* in its ``layer-arns``, or ``None`` if that would change something else, too."""
+def _without(text: str, arn: str) -> str:
+    """Return the TOML document *text* without *arn* in its ``layer-arns``, as far as they are written as usual."""
     array = re.compile(rf"((?:^|[\s,{{.]){_KEY}\s*=\s*\[)([^\]]*)\]", re.MULTILINE)
-    changed = array.sub(lambda found: f"{found[1]}{_without_item(found[2], arn)}]", text)
-    wanted = _mapped(toml.parse(text), lambda arns: [each for each in arns if each != arn])
+    return array.sub(lambda found: f"{found[1]}{_without_item(found[2], arn)}]", text)
+
+
+def _is_document(text: str, wanted: Mapping[str, Any]) -> bool:
     try:
-        return changed if toml.parse(changed) == wanted else None
+        return toml.parse(text) == wanted
     except ValueError:
-        return None
+        return False
 
 
 def _without_item(items: str, arn: str) -> str:

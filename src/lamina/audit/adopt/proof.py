@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.archive.external import module_parts
+from lamina.audit.adopt.requirements import is_same_version
 from lamina.audit.contents import contents_of
 from lamina.audit.inspected.shadowing import search_rank
 from lamina.core.frozen import frozen
@@ -82,7 +83,7 @@ def prove(
         changes=tuple(
             VersionChange(name=name, old=version, new=new.get(name))
             for name, version in sorted(versions.items())
-            if new.get(name) != version and name not in absent
+            if not is_same_version(new.get(name), version) and name not in absent
         ),
     )
 

@@ -79,10 +79,18 @@ def requirements_of(
             installed[name].version if name in installed else None,
         )
         # A distribution that is locked already still needs its extras.
-        if version is not None and locked.get(name) == version and not requirement.extras:
+        if version is not None and is_same_version(locked.get(name), version) and not requirement.extras:
             continue
         written.append(WrittenRequirement(text=_exact(requirement, version), name=name, locked=locked.get(name)))
     return tuple(written)
+
+
+def is_same_version(one: str | None, other: str) -> bool:
+    """Return whether *one* and *other* are the same version, such as ``2026.07.1`` and ``2026.7.1``."""
+    try:
+        return one is not None and Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
 
 
 def _published(archive: InspectedArchive, installed: Mapping[str, AdoptedDistribution]) -> Iterator[Requirement]:
@@ -92,7 +100,10 @@ def _published(archive: InspectedArchive, installed: Mapping[str, AdoptedDistrib
         return
     unknown = set(archive.unknown_modules)
     for text in archive.publisher.locked(layer.name):
-        requirement = Requirement(text)
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            continue  # the name of a layer that contains that of a distribution is the publisher's choice
         requirement.name = normalized(requirement.name)
         if requirement.name in installed or not unknown.isdisjoint(modules_of(requirement.name)):
             yield requirement
