@@ -253,7 +253,9 @@ def test_missing_modules(world: World, tmp_path: Path, capsys: pytest.CaptureFix
     assert adopt(str(path), "--yes", "--accept-missing", "inner.legacy") == 0
     world.manifest.write_bytes(before["pyproject.toml"])
     world.lock.write_bytes(before["uv.lock"])
-    assert adopt(str(path), "--yes", "--pin-all") == 0
+    assert "run the command with `--pin inner`" in shown
+    assert adopt(str(path), "--yes", "--pin", "Inner") == 0
+    assert '"inner==1.0",' in world.manifest.read_text()
 
 
 def test_too_large(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,9 +36,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what would be changed, without changing it")
     parser.add_argument("--yes", action="store_true", help="do not ask before files are changed or a copy is published")
     parser.add_argument(
+        "--pin",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="also require this distribution at its version in the layer (repeatable)",
+    )
+    parser.add_argument(
         "--pin-all",
         action="store_true",
-        help="require each distribution at its version in the layer (default: those that no other one requires)",
+        help="require every distribution at its version in the layer (default: those that no other one requires)",
     )
     parser.add_argument(
         "--accept-missing",
@@ -88,6 +95,7 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
         subject,
         context,
         load(context.project, store=context.store),
+        pinned=arguments.pin,
         everything=arguments.pin_all,
         accepted=arguments.accept_missing,
     )

@@ -22,6 +22,7 @@ from lamina.audit.adopt.requirements import importable, requirements_of
 from lamina.audit.inspected.inspect import inspect, locked_versions
 from lamina.core.errors import CheckFailedError
 from lamina.core.frozen import frozen, replace
+from lamina.core.names import normalized
 from lamina.core.paths import PREFIX
 from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
@@ -93,13 +94,15 @@ def plan_adoption(
     context: BuildContext,
     service: Service,
     *,
+    pinned: Iterable[str] = (),
     everything: bool = False,
     accepted: Iterable[str] = (),
 ) -> AdoptionPlan:
     """
     Return what to change so that the layers of *service* provide what is in the layer *subject*.
 
-    With *everything*, each distribution of the layer is required at its version. The modules in *accepted* may be missing afterwards.
+    The distributions *pinned*, or all of them with *everything*, are required at their version in the layer. The modules in *accepted* may
+    be missing afterwards.
 
     Raises `CheckFailedError` if the layer has no Python modules, or modules that belong to no known distribution, `ConfigError` if
     requirements cannot be added to the lock file, and the errors of `inspect`, of finding the lock file and of reading it.
@@ -116,7 +119,13 @@ def plan_adoption(
         )
         raise CheckFailedError(f"`{name}` has no modules that {target.runtime} imports", hint=extension)
     lock_file = formats.find(service.root, service.lock, target=target)
-    requirements = requirements_of(archive, target, locked=locked_versions(service, context), everything=everything)
+    requirements = requirements_of(
+        archive,
+        target,
+        locked=locked_versions(service, context),
+        pinned=list(map(normalized, pinned)),
+        everything=everything,
+    )
     only_here = [each for each in archive.handlers if each.handler.partition(".")[0] in archive.unknown_modules]
     covered = {module for each in requirements for module in modules_of(each.name)}
     allowed = (*accepted, *(each.handler.partition(".")[0] for each in only_here))
@@ -212,8 +221,8 @@ def _proven(plan: AdoptionPlan, context: BuildContext) -> ProofOfModules:
             f"the new layers lack {count(len(proof.missing), 'module')} of `{archive.zip.name}`: {listed(proof.missing)}",
             hint="the files are as before; "
             + (f"other versions: {changed}; " if changed else "")
-            + "to require each distribution at the version in the layer, run the command with `--pin-all`; to do without a module, pass "
-            "`--accept-missing MODULE`",
+            + "to require the distributions of these modules at the version in the layer, run the command with "
+            f"`{' '.join(f'--pin {each}' for each in proof.lacking) or '--pin-all'}`; to do without a module, pass `--accept-missing MODULE`",
         )
     return proof
 

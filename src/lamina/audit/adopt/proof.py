@@ -40,6 +40,8 @@ class ProofOfModules:
     """The number of modules that the runtime imports from the old layer."""
     missing: tuple[str, ...]
     """The modules that the new layers do not provide, sorted."""
+    lacking: tuple[str, ...]
+    """The distributions that they are of in the old layer, sorted, as far as known."""
     runtime: tuple[str, ...]
     """The distributions of the AWS SDK that the runtime provides in place of the layers (``sdk = "runtime"``)."""
     changes: tuple[VersionChange, ...]
@@ -79,6 +81,7 @@ def prove(
     return ProofOfModules(
         modules=len(modules),
         missing=tuple(sorted(missing)),
+        lacking=tuple(sorted({owner for module in missing if (owner := modules[module]) is not None})),
         runtime=tuple(sorted({owner for owner in modules.values() if owner is not None and owner in absent})),
         changes=tuple(
             VersionChange(name=name, old=version, new=new.get(name))

@@ -14,7 +14,7 @@ from lamina.pipeline.checks.modules import modules_of
 from lamina.project.external import LayerArn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lamina.audit.inspected.inspect import InspectedArchive
     from lamina.core.target import Target
@@ -57,13 +57,18 @@ def importable(archive: InspectedArchive, target: Target) -> tuple[AdoptedDistri
 
 
 def requirements_of(
-    archive: InspectedArchive, target: Target, *, locked: Mapping[str, str], everything: bool = False
+    archive: InspectedArchive,
+    target: Target,
+    *,
+    locked: Mapping[str, str],
+    pinned: Collection[str] = (),
+    everything: bool = False,
 ) -> tuple[WrittenRequirement, ...]:
     """
     Return what to require instead of the layer, without distributions that *locked* has at the same version.
 
     These are the requirements of a known publisher, with their extras, and the distributions that none of the others requires, all at the
-    version in the layer. With *everything*, each distribution of the layer is required at its version.
+    version in the layer. So are the distributions *pinned*, or all of them with *everything*.
     """
     installed = {each.name: each for each in importable(archive, target)}
     chosen = {requirement.name: requirement for requirement in _published(archive, installed)}
@@ -71,7 +76,8 @@ def requirements_of(
         names = sorted({*chosen, *installed})
     else:
         covered = _reached(chosen.values(), installed, target)
-        names = [*chosen, *_outermost({name for name in installed if name not in covered}, installed, target)]
+        outermost = _outermost({name for name in installed if name not in covered}, installed, target)
+        names = list(dict.fromkeys((*chosen, *outermost, *(name for name in pinned if name in installed))))
     written = []
     for name in names:
         requirement, version = (
