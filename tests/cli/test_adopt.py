@@ -299,6 +299,19 @@ def test_other_layers_by_arn(world: World, layer_server: LayerServer) -> None:
     )
 
 
+def test_region_of_the_deployment(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An ARN that leaves the region to the deployment leaves ``layer-arns``, too, with its pin."""
+    layer_server.zips[ARN] = installed(world.wheel("tools"))
+    world.write(arn=ARN.replace("eu-west-1", "*"))
+    assert main(["pin"]) == 0
+
+    assert adopt(ARN, "--yes") == 0
+
+    assert "layer-arns = []" in world.manifest.read_text()
+    assert () == read_pins(world.project)
+    assert "removed the ARN from `layer-arns`" in capsys.readouterr().err
+
+
 def test_unusual_configuration(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
     """If the ARN is written so that lamina cannot remove it alone, the configuration stays, and its file is named."""
     layer_server.zips[ARN] = installed(world.wheel("tools"))

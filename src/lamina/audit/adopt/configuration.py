@@ -41,24 +41,32 @@ def remove_arn(project: Path, arn: str, store: Store) -> bool | None:
     """
     Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin, if no function has it any more.
 
+    An entry that leaves parts of the ARN to the deployment goes, too.
     Return whether it is removed, or ``None`` if no ``layer-arns`` has it. The configuration is left alone if its text cannot be changed
     without changing something else, too.
     """
     path = file.read(project).path
     text = decoded(read_file(path))
     document = toml.parse(text)
-    wanted = _mapped(document, lambda arns: [each for each in arns if each != arn])
+    wanted = _mapped(document, lambda arns: [each for each in arns if not can_name(each, arn)])
     if wanted == document:
         return None
-    changed = _without(text, arn)
+    changed = text
+    for entry in _entries(project, arn, store):
+        changed = _without(changed, entry)
     if not _is_document(changed, wanted):
         return False
     replace_file(path, changed.encode())
-    used = {each for function in load(project, store=store).functions for each in function.layer_arns}
     pins = read_pins(project)
-    if arn not in used and any(pin.arn == arn for pin in pins):
+    if any(pin.arn == arn for pin in pins) and not _entries(project, arn, store):
         write_pins(project, [pin for pin in pins if pin.arn != arn])
     return True
+
+
+def _entries(project: Path, arn: str, store: Store) -> frozenset[str]:
+    """Return the ARNs in ``layer-arns`` and in deploy descriptions of *project* that can be the layer *arn*."""
+    functions = load(project, store=store).functions
+    return frozenset(each for function in functions for each in function.layer_arns if can_name(each, arn))
 
 
 def template_lines(service: Service, arn: str, store: Store, reporter: Reporter) -> tuple[str, ...]:
