@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from lamina.core.errors import LockError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
-from lamina.core.target import Target, runtimes
+from lamina.core.target import Target, runtime_of, runtimes
 from lamina.lock import formats, names
 from lamina.lock.offers import selected_names
 from lamina.pipeline.checks import sdk
@@ -83,7 +83,7 @@ class Explanation:
 
     @cached_property
     def _preinstalled(self) -> frozenset[str]:
-        runtime = next(each for each in runtimes() if each.name == self._target.runtime)
+        runtime = runtime_of(self._target)
         return frozenset(each.name for each in runtime.preinstalled)
 
     @cached_property

@@ -7,7 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from lamina.core.frozen import frozen
-from lamina.core.target import runtimes
+from lamina.core.target import runtime_of
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class OperatingSystem:
 
 def system_of(target: Target) -> OperatingSystem:
     """Return the operating system of the runtime of *target*."""
-    runtime = next(each for each in runtimes() if each.name == target.runtime)
+    runtime = runtime_of(target)
     row = next(row for row in _data()["system"] if row["name"] == runtime.operating_system)
     texts = {**row["libstdcxx"], "GCC": row["libgcc"]}
     return OperatingSystem(

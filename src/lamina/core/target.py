@@ -232,6 +232,11 @@ def runtimes() -> tuple[Runtime, ...]:
     return tuple(sorted(found, key=lambda runtime: runtime.python))
 
 
+def runtime_of(target: Target) -> Runtime:
+    """Return the runtime of *target*. Raises `ConfigError` if lamina does not know it."""
+    return _runtime(target.runtime)
+
+
 def supported_runtimes(today: dt.date) -> tuple[Runtime, ...]:
     """Return the generally available runtimes that AWS still supports *today*, oldest first."""
     return tuple(

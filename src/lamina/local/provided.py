@@ -18,7 +18,7 @@ from lamina.core.files import replace_file
 from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
-from lamina.core.target import runtimes
+from lamina.core.target import runtime_of
 from lamina.core.text import megabytes
 from lamina.core.toml import read_data
 from lamina.core.values import Pin, Sha256
@@ -140,7 +140,7 @@ class LocalWheels:
 
 def sdk_wheels(target: Target) -> tuple[ProvidedWheel, ...]:
     """Return the wheels of the SDK that *target*'s runtime contains, boto3 first; empty if no version is recorded."""
-    runtime = next(entry for entry in runtimes() if entry.name == target.runtime)
+    runtime = runtime_of(target)
     version = next((entry.version for entry in runtime.preinstalled if entry.name == "boto3"), None)
     return tuple(_wheel(row) for row in _data()["sdk"] if version in row["boto3"])
 

@@ -27,7 +27,8 @@ from typing import TYPE_CHECKING, Any
 from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
 from lamina.audit.secrets import forms_key, secrets_in, text_of
 from lamina.core.names import normalized
-from lamina.core.target import runtimes
+from lamina.core.paths import PREFIX
+from lamina.core.target import runtime_of
 from lamina.core.values import Layer
 from lamina.pipeline.checks.common import View, error, listed, owner_of, warning
 from lamina.pipeline.checks.origins import Origins
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from lamina.audit.inspection import Inspection
     from lamina.core.values import Build, Distribution, Finding, Package
 
-_PREFIX = "python/"
 _MANIFEST = "lamina/"
 _MOST_BYTES = 8 << 20
 """How much of a file is searched. Larger files are data or binaries."""
@@ -167,7 +167,7 @@ def _at(file: str | None, line: int) -> str:
 def _distributions(archive: Layer | Package, own: Iterable[str], build: Build) -> frozenset[str]:
     """Return the names of the distributions whose metadata the files *own* in *archive* find: there, in its layers and in the runtime."""
     names = [layer.name for layer in build.layers] if archive in build.layers else list(getattr(archive, "layers", ()))
-    preinstalled = next(each for each in runtimes() if each.name == build.target.runtime).preinstalled
+    preinstalled = runtime_of(build.target).preinstalled
     shares = chain.from_iterable(layer.distributions for layer in build.layers if layer.name in names)
     local = (owner_of(path) for path in own if path.endswith(".dist-info/METADATA"))
     return frozenset(chain((share.name for share in shares), (each.name for each in preinstalled), local))
@@ -254,7 +254,7 @@ def _hidden_stdlib(
 
 def _top_level(path: str) -> str | None:
     """Return the module or regular package of which *path* is the file, if it is a top-level one."""
-    path = path.removeprefix(_PREFIX)
+    path = path.removeprefix(PREFIX)
     top, slash, rest = path.partition("/")
     if slash:
         return top if rest == "__init__.py" else None
@@ -272,11 +272,11 @@ def _split(package: Package, subject: str, layers: Sequence[Layer], origins: Ori
     own = _tree(mine, "")
     for layer in layers:
         view = View(layer.path)
-        if not any(f"{_PREFIX}{name}/".encode() in view.raw for name in own):
+        if not any(f"{PREFIX}{name}/".encode() in view.raw for name in own):
             continue
-        theirs = _tree(view, _PREFIX)
+        theirs = _tree(view, PREFIX)
         for path in sorted(own.keys() & theirs.keys()):
-            if not _is_split(path, own, theirs) or _extends(*((mine, path) if own[path] else (view, _PREFIX + path))):
+            if not _is_split(path, own, theirs) or _extends(*((mine, path) if own[path] else (view, PREFIX + path))):
                 continue
             module = path.replace("/", ".")
             code, other = "your code", f"layer `{layer.name}`"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from lamina.core.target import runtimes
+from lamina.core.target import runtime_of
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 
 def preinstalled_modules(target: Target) -> frozenset[str]:
     """Return the dotted names of the modules of the distributions that are preinstalled in the runtime of *target*."""
-    names = {row.name for runtime in runtimes() if runtime.name == target.runtime for row in runtime.preinstalled}
-    return frozenset(module for name in names for module in modules_of(name))
+    return frozenset(module for row in runtime_of(target).preinstalled for module in modules_of(row.name))
 
 
 def created_modules() -> dict[str, tuple[str, ...]]:

@@ -24,6 +24,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import replace
+from lamina.core.paths import PREFIX
 from lamina.pipeline.checks.common import View, error, listed, owner_of, stacks, warning
 from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import can_be_shadowed
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from lamina.project.pinned import PinnedLayer
     from lamina.project.service import Service
 
-_PREFIX = "python/"
 # RECORD files differ if files were left out of one layer, and handlers do not read them.
 _UNIMPORTANT = "/RECORD"
 _MODULE_ENDINGS = (".py", ".so", ".pyc")
@@ -104,7 +104,7 @@ def _files(
     paths = [
         path
         for path, member in one.members.items()
-        if path.startswith(_PREFIX)
+        if path.startswith(PREFIX)
         and path in members
         and (member.crc, member.size) != (members[path].crc, members[path].size)
         and not path.endswith(_UNIMPORTANT)
@@ -116,7 +116,7 @@ def _files(
     for path in sorted(paths):
         pair = mine.get(path, "?"), theirs.get(path, "?")
         if not known.intersection(pair):
-            by_pair.setdefault(pair, []).append(path.removeprefix(_PREFIX))
+            by_pair.setdefault(pair, []).append(path.removeprefix(PREFIX))
     for (owner, other_owner), found in by_pair.items():
         yield error(
             "layer-conflict",
@@ -132,11 +132,11 @@ def _owners(view: View) -> dict[str, str]:
     import csv
 
     owners: dict[str, str] = {}
-    records = [path for path in view.members if path.startswith(_PREFIX) and path.endswith(".dist-info/RECORD")]
+    records = [path for path in view.members if path.startswith(PREFIX) and path.endswith(".dist-info/RECORD")]
     for path, text in view.texts(records):
         name = owner_of(path)
         for row in csv.reader(text.splitlines()):
-            owners[_PREFIX + row[0]] = name
+            owners[PREFIX + row[0]] = name
     return owners
 
 
@@ -172,7 +172,7 @@ def _shared(names: Sequence[str], first: str, second: str, modules: Sequence[str
 
 def _has_module(directory: bytes, module: str) -> bool:
     """Return whether the zip with the central *directory* contains the dotted name *module*."""
-    path = re.escape(f"{_PREFIX}{module.replace('.', '/')}".encode())
+    path = re.escape(f"{PREFIX}{module.replace('.', '/')}".encode())
     return re.search(path + rb"(?:/|\.(?:[\w-]+\.)*(?:so|pyc?)(?![a-z]))", directory) is not None
 
 
@@ -208,10 +208,10 @@ def _against_stdlib(module: str, names: Sequence[str], *, is_regular: bool) -> F
 
 
 def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *, is_regular: bool) -> Iterator[Finding]:
-    inside = f"{_PREFIX}{module}"
+    inside = f"{PREFIX}{module}"
     if f"{inside}/".encode() not in view.raw and f"{inside}.".encode() not in view.raw:
         return
-    theirs = _kind(module, [path.removeprefix(_PREFIX) for path in view.members if path.startswith(inside)])
+    theirs = _kind(module, [path.removeprefix(PREFIX) for path in view.members if path.startswith(inside)])
     if theirs is None or not (is_regular or theirs):
         # Two directories without `__init__.py` form one namespace package (PEP 420), so neither hides the other.
         return

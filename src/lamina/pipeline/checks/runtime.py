@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING
 
 from lamina.core.files import read_file
 from lamina.core.paths import relative_path
-from lamina.core.target import runtimes, supported_runtimes
+from lamina.core.target import runtime_of, supported_runtimes
 from lamina.pipeline.checks.common import note, warning
 from lamina.project.functions import UNITS, setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.core.target import Runtime, Target
+    from lamina.core.target import Runtime
     from lamina.core.values import Finding
     from lamina.project.service import Service
 
@@ -50,12 +50,8 @@ def check(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
 
 def check_day(service: Service, *, today: dt.date) -> tuple[Finding, ...]:
     """Return the findings of the rules `OF_THE_DAY` on the runtime of *service*, which depend on *today* or on the facts of that day."""
-    runtime = _runtime(service.target)
+    runtime = runtime_of(service.target)
     return (*_preview(runtime), *_deprecated(runtime, service, today))
-
-
-def _runtime(target: Target) -> Runtime:
-    return next(each for each in runtimes() if each.name == target.runtime)
 
 
 def _preview(runtime: Runtime) -> Iterator[Finding]:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
-from lamina.core.target import runtimes
+from lamina.core.target import runtime_of
 from lamina.core.toml import read_data
 from lamina.core.values import Finding, Severity
 from lamina.pipeline.checks.common import View, note, owner_of, stacks
@@ -235,7 +235,7 @@ def _requires(view: View, names: Collection[str]) -> Iterator[tuple[str, list[st
 
 
 def _provided(target: Target) -> dict[str, Preinstalled]:
-    runtime = next(runtime for runtime in runtimes() if runtime.name == target.runtime)
+    runtime = runtime_of(target)
     return {row.name: row for row in runtime.preinstalled if row.name in _family().names}
 
 
