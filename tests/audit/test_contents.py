@@ -11,8 +11,8 @@ import pytest
 from archive.hostile import Entry, build
 from externallayers import layer_zip
 from lamina.archive.zip.zipformat import Member, headers
-from lamina.audit import contents as module
-from lamina.audit.contents import contents_of
+from lamina.audit.inventory import contents as module
+from lamina.audit.inventory.contents import contents_of
 from lamina.core.errors import ArchiveError, SuspiciousSizeError
 from lamina.core.store import Store
 from wheels import make_wheel
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
-    from lamina.audit.contents import ArchiveContents
+    from lamina.audit.inventory.contents import ArchiveContents
 
 SITE = "python/lib/python3.13/site-packages/"
 SOURCES = {"pkg/__init__.py": "X = 1\n", "pkg/deep.py": "", "helper.py": ""}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.audit.cures import Cures
+from lamina.audit.environment.cures import Cures
 from lamina.audit.families import environment
 from lamina.audit.inspection import Inspection
 from lamina.core.errors import ConfigError

@@ -9,11 +9,11 @@ import pytest
 
 from audit.elves import make_elf
 from externallayers import layer_zip
-from lamina.audit.contents import contents_of
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import BytecodeCount, judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
+from lamina.audit.inventory.contents import contents_of
 from lamina.bytecode.interpreter import magic_number
 from lamina.core.errors import CorruptArchiveError, FetchError
 from lamina.core.store import Store
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from lamina.audit.contents import ArchiveContents
     from lamina.audit.inspected.files import ExaminedFiles
     from lamina.audit.inspected.matching import Match
+    from lamina.audit.inventory.contents import ArchiveContents
 
 X86 = Target.of("python3.13", "x86_64")
 ARM = Target.of("python3.13", "arm64")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.audit.contents import ContainedDistribution
-from lamina.audit.licences import allows, expression_of, named
+from lamina.audit.inventory.contents import ContainedDistribution
+from lamina.audit.inventory.licences import allows, expression_of, named
 
 APPROVED = "License :: OSI Approved :: "
 

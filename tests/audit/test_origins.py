@@ -8,8 +8,8 @@ import pytest
 
 from audit.test_external_layers import stored
 from externallayers import ARN, OTHER, layer_zip
-from lamina.audit.audited import Audited
-from lamina.audit.origins import LockedOrigins
+from lamina.audit.inventory.built import Audited
+from lamina.audit.inventory.origins import LockedOrigins
 from lamina.core.store import Store
 from lamina.fetch.settings import default_index
 from lamina.pipeline.build import build

@@ -14,8 +14,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from audit.inspected import layer_of
-from lamina.audit.contents import contents_of
-from lamina.audit.sbom import Described, sbom
+from lamina.audit.inventory.contents import contents_of
+from lamina.audit.inventory.sbom import Described, sbom
 from lamina.core.store import Store
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def test_the_same_bytes_everywhere(tmp_path: Path) -> None:
     """Another process with other hashes, another time zone and another directory writes the same bytes."""
     zips = [described(tmp_path / "here", sboms={"x.json": CARGO}), described(tmp_path / "here", name="other")]
     script = (
-        "import sys; from pathlib import Path; from audit.test_sbom import CARGO, described; from lamina.audit.sbom import sbom\n"
+        "import sys; from pathlib import Path; from audit.test_sbom import CARGO, described; from lamina.audit.inventory.sbom import sbom\n"
         "at = Path(sys.argv[1]); zips = [described(at, sboms={'x.json': CARGO}), described(at, name='other')]\n"
         "sys.stdout.buffer.write(sbom(zips, service='orders'))"
     )

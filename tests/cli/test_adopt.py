@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from externallayers import ARN, OTHER, OWN, base64_sha256, layer_server, layer_zip
-from lamina.audit.adopt.files import ProjectFiles
-from lamina.audit.adopt.managers import add, adding
-from lamina.audit.adopt.requirements import is_same_version
+from lamina.adopt.files import ProjectFiles
+from lamina.adopt.managers import add, adding
+from lamina.adopt.requirements import is_same_version
 from lamina.bytecode.interpreter import find_uv
 from lamina.cli.main import main
 from lamina.core.errors import ConfigError

@@ -16,7 +16,7 @@ import rtoml
 from jsonschema import Draft7Validator
 
 import lamina
-from lamina.audit import settings as auditing
+from lamina.audit.vulnerabilities import settings as auditing
 from lamina.aws.deploy import config as deploying
 from lamina.aws.publish import config as publishing
 from lamina.core.errors import ConfigError, InvalidConfigError

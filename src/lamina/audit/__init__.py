@@ -1,1 +1,1 @@
-"""Look into what was built, and what it is deployed with: the rules of `lamina check`."""
+"""Look into what was built, and what it is deployed with: `lamina check`, `audit`, `inspect` and `diff`."""

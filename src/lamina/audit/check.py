@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, TypedDict
 
-from lamina.audit.known import findings_document, findings_place, read_findings
+from lamina.audit.kept_findings import findings_document, findings_place, read_findings
 from lamina.audit.location import Locator
 from lamina.core.frozen import frozen, replace
 from lamina.core.values import Severity

@@ -56,7 +56,7 @@ class Inspection:
     builds: tuple[Build, ...]
     """The current builds, one for each target, the main target first."""
     store: Store
-    """The store, in which families keep what they found in each part of an artifact; see `lamina.audit.parts`."""
+    """The store, in which families keep what they found in each part of an artifact; see `lamina.audit.segments`."""
     reporter: Reporter
     today: dt.date
     venv: Path | None = None

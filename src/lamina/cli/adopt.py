@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.audit.adopt.adopt import Adoption, AdoptionPlan
-    from lamina.audit.adopt.copy import CopiedLayer
+    from lamina.adopt.adopt import Adoption, AdoptionPlan
+    from lamina.adopt.copies import CopiedLayer
     from lamina.audit.inspected.subjects import InspectedSubject
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: BuildContext, console: Console) -> int:
-    from lamina.audit.adopt.adopt import adopt, plan_adoption
+    from lamina.adopt.adopt import adopt, plan_adoption
     from lamina.cli.console import emit_json
     from lamina.project.config import load
 
@@ -120,7 +120,7 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
 
 
 def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Path, console: Console) -> int:
-    from lamina.audit.adopt.copy import copy_layer
+    from lamina.adopt.copies import copy_layer
     from lamina.aws.publish import config
     from lamina.cli.console import emit, emit_json
 

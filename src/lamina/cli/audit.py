@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     import argparse
     from pathlib import Path
 
-    from lamina.audit.auditing import AuditedService, AuditRequest
+    from lamina.audit.inventory.sbom import Described
     from lamina.audit.report import Report
-    from lamina.audit.sbom import Described
+    from lamina.audit.vulnerabilities.run import AuditedService, AuditRequest
     from lamina.cli.console import Console
 
 HELP = (
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from lamina.audit.formats import render
     from lamina.audit.formats.audit_document import render_audit
-    from lamina.audit.sbom import require as require_sbom
+    from lamina.audit.inventory.sbom import require as require_sbom
     from lamina.audit.vulnerabilities.severity import require as require_severity
     from lamina.cli.check import format_of, show
     from lamina.cli.console import Console, emit_visible
@@ -142,8 +142,8 @@ def _audit(arguments: argparse.Namespace, console: Console) -> tuple[tuple[Audit
     import time
     from pathlib import Path
 
-    from lamina.audit.auditing import audit_services
     from lamina.audit.report import Report
+    from lamina.audit.vulnerabilities.run import audit_services
     from lamina.aws.store.team import team_store
     from lamina.cli.stopping import killable
     from lamina.core.errors import ConfigError
@@ -173,7 +173,7 @@ def _audit(arguments: argparse.Namespace, console: Console) -> tuple[tuple[Audit
 def _request(arguments: argparse.Namespace) -> AuditRequest:
     import datetime as dt
 
-    from lamina.audit.auditing import AuditRequest
+    from lamina.audit.vulnerabilities.run import AuditRequest
     from lamina.audit.vulnerabilities.values import AdvisorySeverity
 
     return AuditRequest(
@@ -194,7 +194,7 @@ def _one(project: Path) -> tuple[Path, tuple[Path, ...]]:
 
 def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Console) -> None:
     """Write the SBOM of the service to *file*, or one of each zip if *file* contains ``{name}``."""
-    from lamina.audit.sbom import sbom
+    from lamina.audit.inventory.sbom import sbom
     from lamina.cli.console import emit
     from lamina.cli.reports import remove_earlier, write_file
     from lamina.pipeline.checks.common import listed
@@ -224,7 +224,7 @@ def _name(zipped: Described, *, with_target: bool) -> str:
 
 def _show_extent(services: tuple[AuditedService, ...], report: Report, console: Console) -> None:
     """Say which database was asked about how many distributions, and which licences these have."""
-    from lamina.audit.audit import licence_summary
+    from lamina.audit.vulnerabilities.audit import licence_summary
     from lamina.audit.vulnerabilities.values import NoAdvisories
     from lamina.core.text import count
 

@@ -155,7 +155,7 @@ def _check(arguments: argparse.Namespace, console: Console) -> Report:
     from pathlib import Path
 
     from lamina.audit.report import Report
-    from lamina.audit.services import CheckRequest, check_services
+    from lamina.audit.run import CheckRequest, check_services
     from lamina.aws.store.team import team_store
     from lamina.cli.stopping import killable
     from lamina.core.store import Store

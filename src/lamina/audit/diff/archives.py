@@ -7,8 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lamina.archive.layer import MANIFEST_DIRECTORY
-from lamina.audit.contents import contents_of, opened
 from lamina.audit.diff.values import ArchiveKind, ArchiveSizes, ComparedArchive, ComparedDistribution
+from lamina.audit.inventory.contents import contents_of, opened
 from lamina.bytecode.imports.resolve import module_name
 from lamina.core.documents import INVALID
 from lamina.core.frozen import frozen
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.audit.contents import ArchiveContents, ContainedDistribution
+    from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
     from lamina.core.store import Store
 
 _BYTECODE = ".pyc"

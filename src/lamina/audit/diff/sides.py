@@ -73,9 +73,9 @@ def open_advisories(request: SideRequest, osv: str | None) -> Advisories:
 
     Raises `InvalidConfigError`, and the errors of `lamina.audit.vulnerabilities.databases.open_database`.
     """
-    from lamina.audit.origins import LockedOrigins
-    from lamina.audit.settings import load
+    from lamina.audit.inventory.origins import LockedOrigins
     from lamina.audit.vulnerabilities.databases import open_database
+    from lamina.audit.vulnerabilities.settings import load
 
     settings, origins = load(request.project), LockedOrigins(_service(request.project, request))
     configured = settings.osv if settings.osv is None or "://" in settings.osv else str(request.project / settings.osv)
@@ -171,7 +171,7 @@ def _service(project: Path, request: SideRequest) -> Service:
 
 def _public(service: Service, targets: Iterable[Target], archives: Iterable[ComparedArchive]) -> frozenset[str]:
     """Return the names of the distributions in *archives* that come from the default index, as the lock file of *service* says."""
-    from lamina.audit.origins import LockedOrigins
+    from lamina.audit.inventory.origins import LockedOrigins
 
     origins = LockedOrigins(service)
     names = {each.name for archive in archives for each in archive.distributions}

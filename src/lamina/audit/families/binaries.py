@@ -25,8 +25,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit import elf
-from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
-from lamina.audit.system import is_inside, system_of
+from lamina.audit.runtime_libraries import is_inside, system_of
+from lamina.audit.segments import archives_of, examined, is_own, members_of, origin_of
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture
 from lamina.core.values import Finding, Layer, Severity, is_pure
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lamina.audit.inspection import Inspection
-    from lamina.audit.system import OperatingSystem
+    from lamina.audit.runtime_libraries import OperatingSystem
     from lamina.core.target import Target
     from lamina.core.values import Build, Distribution, Package
 
@@ -87,7 +87,7 @@ _UNFETCHED = "it is a placeholder of Git LFS"
 
 
 class BinaryHeaders:
-    """Reads the headers of each binary; implements `lamina.audit.parts.Examination`."""
+    """Reads the headers of each binary; implements `lamina.audit.segments.Examination`."""
 
     @property
     def key(self) -> Sequence[object]:

@@ -24,8 +24,8 @@ import warnings
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from lamina.audit.parts import archives_of, examined, is_own, members_of, origin_of
 from lamina.audit.secrets import forms_key, secrets_in, text_of
+from lamina.audit.segments import archives_of, examined, is_own, members_of, origin_of
 from lamina.core.names import normalized
 from lamina.core.paths import PREFIX
 from lamina.core.target import runtime_of

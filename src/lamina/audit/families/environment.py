@@ -34,6 +34,6 @@ def check(inspection: Inspection) -> Iterable[Finding]:
     if inspection.venv is None:
         return ()
     # Most checks compare no environment, and these imports take longer than many of them.
-    from lamina.audit.comparison import compare
+    from lamina.audit.environment.comparison import compare
 
     return tuple(compare(inspection, inspection.venv))

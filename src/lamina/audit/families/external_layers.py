@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina import __version__
-from lamina.audit.known import FINDINGS_AREA, findings_document
+from lamina.audit.kept_findings import FINDINGS_AREA, findings_document
 from lamina.core.errors import ArchiveError
 from lamina.core.files import is_own_file, read_file
 from lamina.core.frozen import replace

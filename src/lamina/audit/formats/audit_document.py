@@ -10,9 +10,9 @@ from lamina.core.text import json_text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lamina.audit.audit import AuditedVulnerability, AuditResult
-    from lamina.audit.auditing import AuditedService
     from lamina.audit.report import Report
+    from lamina.audit.vulnerabilities.audit import AuditedVulnerability, AuditResult
+    from lamina.audit.vulnerabilities.run import AuditedService
 
 
 def render_audit(report: Report, services: Iterable[AuditedService]) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from lamina.core.frozen import as_dict
 
 if TYPE_CHECKING:
-    from lamina.audit.contents import ContainedDistribution
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
+    from lamina.audit.inventory.contents import ContainedDistribution
     from lamina.audit.vulnerabilities.values import Vulnerability
     from lamina.pipeline.provenance import Verification
 

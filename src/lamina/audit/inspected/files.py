@@ -11,9 +11,9 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from lamina.audit.contents import opened
+from lamina.audit.environment.venv import record_rows
 from lamina.audit.families.binaries import BinaryHeaders
-from lamina.audit.venv import record_rows
+from lamina.audit.inventory.contents import opened
 from lamina.core.frozen import as_dict, frozen
 from lamina.core.store import key_of
 from lamina.core.target import quotas
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lamina.archive.record import RecordRow
     from lamina.archive.zip.directory import Located
     from lamina.archive.zip.opened import ZipArchive
-    from lamina.audit.contents import ArchiveContents
+    from lamina.audit.inventory.contents import ArchiveContents
     from lamina.core.store import Store
 
 AREA = "contents"

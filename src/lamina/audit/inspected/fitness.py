@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lamina.audit.families.binaries import BINARY_MODULE, MACHINES, is_seen
-from lamina.audit.system import system_of
+from lamina.audit.runtime_libraries import system_of
 from lamina.bytecode.interpreter import python_of_magic
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture

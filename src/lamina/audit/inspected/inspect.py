@@ -6,11 +6,11 @@ from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.audit.contents import contents_of, source_of
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
+from lamina.audit.inventory.contents import contents_of, source_of
 from lamina.audit.vulnerabilities.find import find
 from lamina.audit.vulnerabilities.values import Advice
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
@@ -26,12 +26,12 @@ from lamina.project.wrappers import known_wrappers
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from lamina.audit.contents import ArchiveContents
     from lamina.audit.inspected.files import ExaminedFiles
     from lamina.audit.inspected.fitness import Fitness
     from lamina.audit.inspected.matching import Match
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
+    from lamina.audit.inventory.contents import ArchiveContents
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.provenance import Verification

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.directory import locate_directory, read_rows
 from lamina.archive.zip.inflate import member_content
 from lamina.archive.zip.zipformat import LOCAL_HEADER
+from lamina.audit.environment.venv import record_rows
 from lamina.audit.families.binaries import BINARY_MODULE, MACHINES
-from lamina.audit.venv import record_rows
 from lamina.core.errors import ArchiveError, ConfigError, NoCompatibleWheelError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from lamina.archive.record import RecordRow
     from lamina.archive.zip.zipformat import Row
-    from lamina.audit.contents import ArchiveContents
     from lamina.audit.inspected.files import ExaminedFiles
+    from lamina.audit.inventory.contents import ArchiveContents
     from lamina.fetch.index import PackageIndex
     from lamina.fetch.ranges import Tail
 

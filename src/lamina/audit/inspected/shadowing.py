@@ -14,7 +14,7 @@ from lamina.core.frozen import frozen
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from lamina.audit.contents import ArchiveContents, ContainedDistribution
+    from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
 
 
 @frozen

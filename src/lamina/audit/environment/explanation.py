@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from packaging.markers import Environment
     from packaging.requirements import Requirement
 
-    from lamina.audit.venv import InstalledDistribution
+    from lamina.audit.environment.venv import InstalledDistribution
     from lamina.lock.types import LockFile
     from lamina.project.service import LayerConfig, Service
 

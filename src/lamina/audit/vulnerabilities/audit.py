@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.audit.check import CheckResult, IgnoredFinding
-from lamina.audit.licences import allows
+from lamina.audit.inventory.licences import allows
 from lamina.audit.location import Locator
 from lamina.audit.vulnerabilities.find import find, level
 from lamina.audit.vulnerabilities.values import NoAdvisories
@@ -18,28 +18,15 @@ from lamina.project.ignored import IgnoredRule
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from lamina.audit.audited import AuditedDistribution, UnknownCode
-    from lamina.audit.settings import AuditSettings, IgnoredAdvisory
+    from lamina.audit.inventory.subjects import AuditedDistribution, AuditSubject
+    from lamina.audit.vulnerabilities.settings import AuditSettings, IgnoredAdvisory
     from lamina.audit.vulnerabilities.values import Advisories, Vulnerability
     from lamina.project.service import Service
 
 VULNERABILITY = "vulnerability"
 _UNKNOWN_SEVERITY = "unknown severity"
-
-
-@frozen
-class AuditSubject:
-    """What is audited."""
-
-    service: Service
-    distributions: tuple[AuditedDistribution, ...]
-    unknown: tuple[UnknownCode, ...]
-    reached: Callable[[str, str, Iterable[str]], bool | None]
-    """Whether handlers reach one of some modules of a distribution in a version; see `lamina.audit.audited.Audited.reached`."""
-    has_licences: bool = True
-    """Whether the licences of the distributions are known."""
 
 
 @frozen

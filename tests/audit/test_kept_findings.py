@@ -10,7 +10,7 @@ import pytest
 from audit.made import IMPORT, UPLOAD
 from lamina.audit.check import check
 from lamina.audit.inspection import Inspection
-from lamina.audit.known import findings_document, findings_place, read_findings
+from lamina.audit.kept_findings import findings_document, findings_place, read_findings
 from lamina.core.frozen import replace
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store

@@ -10,7 +10,7 @@ from lamina.core.toml import read_data
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from lamina.audit.contents import ContainedDistribution
+    from lamina.audit.inventory.contents import ContainedDistribution
 
 _START = "License :: "
 _APPROVED = "OSI Approved :: "

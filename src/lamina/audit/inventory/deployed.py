@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.audit import AuditSubject
-from lamina.audit.audited import AuditedDistribution
-from lamina.audit.contents import contents_of
+from lamina.audit.inventory.contents import contents_of
+from lamina.audit.inventory.subjects import AuditedDistribution, AuditSubject
 from lamina.aws.api.functions import LATEST
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.destination.naming import digest_in
@@ -24,7 +23,7 @@ from lamina.project.external import LayerArn
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from lamina.audit.origins import LockedOrigins
+    from lamina.audit.inventory.origins import LockedOrigins
     from lamina.aws.api.account import Services
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.destination.destination import Destination

@@ -14,11 +14,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from lamina.audit.adopt.configuration import remove_arn, template_lines, without_layer
-from lamina.audit.adopt.files import ProjectFiles
-from lamina.audit.adopt.managers import add, adding
-from lamina.audit.adopt.proof import modules_of_contents, prove
-from lamina.audit.adopt.requirements import importable, requirements_of
+from lamina.adopt.configuration import remove_arn, template_lines, without_layer
+from lamina.adopt.files import ProjectFiles
+from lamina.adopt.managers import add, adding
+from lamina.adopt.proof import modules_of_contents, prove
+from lamina.adopt.requirements import importable, requirements_of
 from lamina.audit.inspected.inspect import inspect, locked_versions
 from lamina.core.errors import CheckFailedError
 from lamina.core.frozen import frozen, replace
@@ -42,9 +42,9 @@ from lamina.project.pinned import LOCK_NAME
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lamina.audit.adopt.managers import Adding
-    from lamina.audit.adopt.proof import ProofOfModules
-    from lamina.audit.adopt.requirements import WrittenRequirement
+    from lamina.adopt.managers import Adding
+    from lamina.adopt.proof import ProofOfModules
+    from lamina.adopt.requirements import WrittenRequirement
     from lamina.audit.inspected.inspect import InspectedArchive
     from lamina.audit.inspected.subjects import InspectedSubject
     from lamina.pipeline.build import Result

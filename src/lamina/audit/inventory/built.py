@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.contents import contents_of
-from lamina.audit.licences import expression_of, named
-from lamina.audit.sbom import Described
+from lamina.audit.inventory.contents import contents_of
+from lamina.audit.inventory.licences import expression_of, named
+from lamina.audit.inventory.sbom import Described
+from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
 from lamina.aws.external.zips import stored_zip
 from lamina.core.errors import ArchiveError, DamagedOutputError
-from lamina.core.frozen import frozen
 from lamina.pipeline.checks import sdk
 from lamina.project.service import BytecodeMode
 
@@ -17,39 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from lamina.audit.contents import ArchiveContents, ContainedDistribution
-    from lamina.audit.origins import LockedOrigins
+    from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
+    from lamina.audit.inventory.origins import LockedOrigins
     from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import Build, Layer
     from lamina.project.service import Service
 
 LAYER, FUNCTION, EXTERNAL = "layer", "function", "external layer"
-
-
-@frozen
-class AuditedDistribution:
-    """A distribution in one version, in one or more zips."""
-
-    name: str
-    version: str
-    places: tuple[str, ...]
-    """The names of the layers and functions that contain it."""
-    licence: str | None
-    """The licence as an SPDX expression; ``None`` if the metadata does not name one clearly."""
-    stated: str
-    """What the metadata says of the licence; may be empty."""
-    obstacle: str | None
-    """Why no database of advisories can be asked about it; ``None`` if one can."""
-
-
-@frozen
-class UnknownCode:
-    """Code that no database of advisories can be asked about, because it belongs to no known distribution."""
-
-    place: str
-    """The layer that contains it, or the service."""
-    what: str
 
 
 class Audited:

@@ -1,4 +1,4 @@
-"""The commands that make an environment of Python fit the lock file, for the messages of `lamina.audit.comparison`."""
+"""The commands that make an environment of Python fit the lock file, for the messages of `lamina.audit.environment.comparison`."""
 
 from __future__ import annotations
 

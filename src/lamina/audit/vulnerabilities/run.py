@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from lamina.audit.audit import AuditResult, AuditSubject, audit
-from lamina.audit.audited import Audited
-from lamina.audit.origins import LockedOrigins
+from lamina.audit.inventory.built import Audited
+from lamina.audit.inventory.origins import LockedOrigins
+from lamina.audit.inventory.subjects import AuditSubject
 from lamina.audit.report import UncheckedService
-from lamina.audit.services import current_builds
-from lamina.audit.settings import load as load_settings
+from lamina.audit.run import current_builds
+from lamina.audit.vulnerabilities.audit import AuditResult, audit
 from lamina.audit.vulnerabilities.databases import open_database
+from lamina.audit.vulnerabilities.settings import load as load_settings
 from lamina.core.errors import LaminaError
 from lamina.core.frozen import frozen, replace
 from lamina.pipeline.last_build import last_options
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from lamina.audit.sbom import Described
-    from lamina.audit.settings import AuditSettings
+    from lamina.audit.inventory.sbom import Described
+    from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import AdvisorySeverity
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -126,7 +127,7 @@ def _subject(
 ) -> tuple[AuditSubject, tuple[Described, ...]]:
     if request.deployed:
         # Needs AWS.
-        from lamina.audit.deployed import deployed
+        from lamina.audit.inventory.deployed import deployed
 
         return deployed(service, origins, store=store, reporter=reporter), ()
     reporter.stage("reading layers and packages")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from lamina.archive.record import RecordRow
 from lamina.archive.segment import Recipe
 from lamina.archive.wheel import same_version
-from lamina.audit.cures import Cures
-from lamina.audit.explanation import Explanation
-from lamina.audit.parts import examined
-from lamina.audit.venv import InstalledEnvironment, record_rows
+from lamina.audit.environment.cures import Cures
+from lamina.audit.environment.explanation import Explanation
+from lamina.audit.environment.venv import InstalledEnvironment, record_rows
+from lamina.audit.segments import examined
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX, printable
 from lamina.core.text import count, from_here
@@ -24,8 +24,8 @@ from lamina.pipeline.checks.ignoring import ignoring
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from lamina.audit.environment.venv import InstalledDistribution
     from lamina.audit.inspection import Inspection
-    from lamina.audit.venv import InstalledDistribution
     from lamina.core.values import Build, Distribution, Finding, Layer
     from lamina.project.service import Service
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.adopt.requirements import is_same_version
 from lamina.archive.external import module_parts
-from lamina.audit.adopt.requirements import is_same_version
-from lamina.audit.contents import contents_of
 from lamina.audit.inspected.shadowing import search_rank
+from lamina.audit.inventory.contents import contents_of
 from lamina.core.frozen import frozen
 from lamina.pipeline.checks.sdk import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from lamina.audit.contents import ArchiveContents
     from lamina.audit.inspected.inspect import InspectedArchive
+    from lamina.audit.inventory.contents import ArchiveContents
     from lamina.core.store import Store
     from lamina.core.target import Target
     from lamina.core.values import Build

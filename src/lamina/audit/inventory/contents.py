@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from lamina.archive.external import modules_at
 from lamina.archive.layer import MANIFEST_DIRECTORY
 from lamina.archive.zip.opened import ZipArchive
-from lamina.audit.venv import metadata_headers, record_rows
+from lamina.audit.environment.venv import metadata_headers, record_rows
 from lamina.core.errors import SuspiciousSizeError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import as_dict, frozen

@@ -12,8 +12,8 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from lamina import __version__
-from lamina.audit.contents import opened
-from lamina.audit.licences import canonical, expression_of, named
+from lamina.audit.inventory.contents import opened
+from lamina.audit.inventory.licences import canonical, expression_of, named
 from lamina.core.errors import MissingExtraError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
     from lamina.archive.zip.opened import ZipArchive
-    from lamina.audit.contents import ArchiveContents, ContainedDistribution
+    from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/docs/1.5/json/")
 _MOST_BYTES = 20_000_000

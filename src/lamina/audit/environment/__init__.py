@@ -1,0 +1,1 @@
+"""Compare an environment of Python with the layers of a service."""

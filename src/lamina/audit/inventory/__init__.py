@@ -1,0 +1,1 @@
+"""Read what zips contain, and write it down: distributions, licences, and the SBOM."""
