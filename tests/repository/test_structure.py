@@ -22,6 +22,7 @@ PACKAGE = Path(lamina.__file__).parent
 ROOMS = {
     *(
         "adopt",
+        "advise",
         "archive",
         "audit",
         "aws",
@@ -35,6 +36,7 @@ ROOMS = {
         "lock",
         "pipeline",
         "project",
+        "report",
     ),
 }
 # Names in comments that are not importable modules: classes of the AWS CDK, and a library that is not used.
