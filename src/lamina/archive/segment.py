@@ -249,6 +249,29 @@ def write_segment(
     return segment
 
 
+def measure_segment(path: Path, entries: Iterable[Entry]) -> Segment:
+    """
+    Return the segment that `write_segment` writes of the same arguments, without writing it.
+
+    Its sizes and central directory entries are exact, and its checksum is 0, so no layer can be composed of it.
+    """
+    rows: list[bytes] = []
+    position = unzipped_bytes = 0
+    for member, payload in entries:
+        header, row = headers(member, position)
+        rows.append(row)
+        position += len(header) + len(payload)
+        unzipped_bytes += member.size
+    return Segment(
+        path=path,
+        entries_bytes=position,
+        crc32=0,
+        rows=len(rows),
+        unzipped_bytes=unzipped_bytes,
+        directory=b"".join(rows),
+    )
+
+
 def read_payload(segment: Segment, offset: int, compressed: int) -> bytes:
     """
     Return the payload, *compressed* bytes long, of the member of *segment* whose local header is at *offset*.

@@ -171,7 +171,7 @@ def follow(
         else:
             new[place] = start
     found = reachable(
-        [_first_party(service, start) for start in new.values()],
+        [first_party(service, start) for start in new.values()],
         wheels,
         compiler=toolchain.compiler,
         store=store,
@@ -194,13 +194,14 @@ def source_key(service: Service, package: PackageConfig) -> str:
     return "\n".join((str(service.root), *(() if package.source == service.source else package.source)))
 
 
-def _first_party(service: Service, start: Start) -> FirstParty:
+def first_party(service: Service, start: Start, *, label: str = "") -> FirstParty:
+    """Return where the search at *start* begins. With another *label*, the store keeps other scans of the package's sources."""
     from lamina.bytecode.imports.search import FirstParty
     from lamina.bytecode.modules import SourceCode
 
     package = start.package
     return FirstParty(
-        code=SourceCode(key=source_key(service, package.config), files=package.tree.files),
+        code=SourceCode(key=source_key(service, package.config) + label, files=package.tree.files),
         handlers=start.handlers,
         recorded=start.recorded,
     )

@@ -12,7 +12,7 @@ import zlib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from lamina.archive.segment import Recipe, Segment, find_segment, write_segment
+from lamina.archive.segment import Recipe, Segment, find_segment, measure_segment, write_segment
 from lamina.archive.zip.copying import read_at
 from lamina.archive.zip.zipformat import DEFLATED, LOCAL_HEADER, Entry, encode, own_rows
 from lamina.bytecode.bounds import most_tokens
@@ -126,9 +126,12 @@ def bytecode_segment(
     modules: frozenset[str] | None = None,
     omitted: frozenset[str] = frozenset(),
     compiled: Mapping[str, Entry] = MappingProxyType({}),
+    measures: bool = False,
 ) -> Bytecode:
     """
     Return the bytecode of *wheel* as a segment, compiling modules that are not in the store.
+
+    With *measures*, a segment that the store lacks is only measured, not written: its sizes are exact.
 
     *modules* are the sources to compile, relative to ``python/``; ``None`` means all sources. *compiled* contains those
     that `CompiledModules` has for this wheel.
@@ -164,6 +167,9 @@ def bytecode_segment(
                     *(_packed(result, python) for result in results),
                 ]
             )
+        if measures:
+            entries = (entry for path in wanted if (entry := pack.bytecode(path)) is not None)
+            return Bytecode(segment=measure_segment(store.entry(AREA, key, ".seg"), entries), refused=())
         return _write(key, pack, wanted, store)
 
 

@@ -16,10 +16,11 @@ from __future__ import annotations
 import threading
 from contextlib import closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from lamina.archive.collisions import are_settled, shared_paths
-from lamina.archive.layer import Contribution, contributed, contributions
+from lamina.archive.layer import Contribution, contributed, contributions, ending, in_order
 from lamina.archive.own_code import OWN_CODE, own_code_segment
 from lamina.archive.segment import AREA, find_segment, segment_path, splice
 from lamina.bytecode.choice import follow, known_choice
@@ -28,13 +29,12 @@ from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segm
 from lamina.bytecode.toolchain import Toolchain
 from lamina.core.errors import DamagedFileError, LaminaError
 from lamina.fetch.provider import WheelProvider
-from lamina.pipeline.layers import LayerPlan, compose_layer, fit, fitting
+from lamina.pipeline.layers import LayerPlan, compose_layer, describe_layer, fit, fitting
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-    from pathlib import Path
 
     from lamina.archive.segment import Recipe, Segment
     from lamina.bytecode.choice import BytecodeChoice, Closure
@@ -120,7 +120,7 @@ class ArtifactProvider:
 
         # Closed explicitly, so that an error stops the downloads at once.
         def following() -> BytecodeChoice:
-            with closing(self._codes(closure, own if fetch else ())) as codes:
+            with closing(self.codes(closure, own if fetch else ())) as codes:
                 return follow(
                     service,
                     closure,
@@ -141,7 +141,7 @@ class ArtifactProvider:
         """Return *plan* with less bytecode if *layer* is too large only because of bytecode; see `lamina.pipeline.layers.fit`."""
         return fit(plan, layer, previous, self._store)
 
-    def _codes(self, closure: Closure, own: Collection[Pin]) -> Generator[Code]:
+    def codes(self, closure: Closure, own: Collection[Pin]) -> Generator[Code]:
         """Yield the wheels of *closure*: first those with an index, then the others as they arrive. Splice those of *own*."""
         from lamina.bytecode.imports.index import index_place
         from lamina.bytecode.modules import WheelCode
@@ -217,13 +217,32 @@ class ArtifactProvider:
             if (layer := compose(plan, pins, parts, destination)) is not None:
                 return layer
 
-    def contributions(self, plan: LayerPlan) -> list[Contribution]:
-        """Return the segments of the planned layer, including bytecode. Each path is in exactly one segment."""
+    def measure(self, plan: LayerPlan) -> Layer:
+        """
+        Return the layer that `layer` writes from the same *plan*, with the same sizes, without writing it.
+
+        Its path is empty, and its SHA-256 is unknown. The store keeps the distributions' files and compiled modules, but not each
+        choice of modules. Raises the errors of `layer`.
+        """
+        return _repaired(lambda: self._measured(plan), self._store)
+
+    def _measured(self, plan: LayerPlan) -> Layer:
+        parts = self.contributions(plan, measures=True)
+        sizes = ending([part.segment for part in in_order(parts)], plan.identity, plan.digest)
+        pins = [self.wheels.built(pin) for pin in plan.selection.pins]
+        return describe_layer(plan, pins, parts, Path(), sizes, sha256=None)
+
+    def contributions(self, plan: LayerPlan, *, measures: bool = False) -> list[Contribution]:
+        """
+        Return the segments of the planned layer, including bytecode. Each path is in exactly one segment.
+
+        With *measures*, the sizes of all segments are exact, but those of bytecode may not exist.
+        """
         names = [pin.name for pin in plan.selection.pins] + ([OWN_CODE] if plan.own_code else [])
         spliced = self._settled(plan)
         if spliced is None:
             spliced = contributions(names, partial(self._segments, plan), compare=partial(self._shared_paths, plan))
-        return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced})]
+        return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced}, measures=measures)]
 
     def _settled(self, plan: LayerPlan) -> list[Contribution] | None:
         """
@@ -284,7 +303,9 @@ class ArtifactProvider:
             found |= {name: described[path] for name, path in absent.items() if path in described}
         return found
 
-    def _bytecode(self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]]) -> list[Contribution]:
+    def _bytecode(
+        self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]], *, measures: bool
+    ) -> list[Contribution]:
         choice = plan.bytecode
         if choice is None or choice.mode is BytecodeMode.NONE:
             return []
@@ -321,6 +342,7 @@ class ArtifactProvider:
                     modules=modules[name],
                     omitted=omitted[name],
                     compiled=self._compiled.of(wheel.pin.sha256),
+                    measures=measures,
                 ).segment
 
             # Several wheels at once, so that the compiler's processes do not wait for the last module of each.

@@ -204,7 +204,7 @@ class _GroupSearch:
         if each is None:
             return None
         if path not in self._lines:
-            self._lines[path] = _lines(self._code.content(path))
+            self._lines[path] = import_lines(self._code.content(path))
         return self._lines[path].get((each.module, each.level, each.names))
 
     def _scan(self, module: Module) -> Scan:
@@ -382,7 +382,7 @@ def _worded(miss: Miss, search: _GroupSearch, cures: ImportCures, group: _Group)
     return severity, f"{verb} `{miss.module}`: {chain} ({place}); {cure}"
 
 
-def _lines(source: bytes) -> dict[tuple[str, int, tuple[str, ...]], int]:
+def import_lines(source: bytes) -> dict[tuple[str, int, tuple[str, ...]], int]:
     """Return the first line of each import in *source* by module, level and names; nothing if this Python cannot parse it."""
     try:
         with warnings.catch_warnings():
