@@ -1,0 +1,97 @@
+"""
+Add up what deploys with one layout send and store. Pure: the archives of a layout in, bytes out.
+
+A deploy sends each layer that has changed once, and the zip of each function that has changed, even if functions have the same zip:
+Lambda has no other way to update a function's code than to give it a zip. Lambda stores the unzipped code of each layer version
+and of each function version. After a new layer version, each of its functions also gets a new version.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.core.frozen import frozen
+from lamina.project.service import Packaging
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+
+@frozen
+class WeighedArchive:
+    """A zip of a layout: a layer, or the package of functions with the same content."""
+
+    kind: Packaging
+    """Whether it is a layer or a function's zip."""
+    name: str
+    """The name of the layer, or of the first of *functions*."""
+    functions: tuple[str, ...]
+    """The functions that have the layer, or whose zip this is."""
+    distributions: frozenset[str]
+    sources: str
+    """What identifies the service's own code in it; empty for a layer."""
+    zipped_bytes: int
+    unzipped_bytes: int
+
+
+class Deploy(NamedTuple):
+    """The bytes that one deploy to one environment sends and stores."""
+
+    sent: int
+    stored: int
+
+
+@frozen
+class DeployCosts:
+    """The bytes that deploys to one environment send and store."""
+
+    first: Deploy
+    edit: Deploy
+    """A deploy after one handler was edited: the median over the handlers."""
+    bump: Deploy
+    """A deploy after distributions were updated: the median over the updates."""
+    worst_bump: Deploy
+
+    def year(self, deploys: Mapping[str, int]) -> int:
+        """Return the bytes that are stored after a first deploy and *deploys* more: the numbers of `edits` and `bumps`."""
+        return self.first.stored + deploys["edits"] * self.edit.stored + deploys["bumps"] * self.bump.stored
+
+
+def costs(archives: Sequence[WeighedArchive], bumps: Iterable[Collection[str]]) -> DeployCosts:
+    """Return what deploys of *archives* cost. *bumps* are the updates: each has the names of the distributions that change together."""
+    own = [each for each in archives if each.kind is Packaging.ZIP]
+    edits = [
+        _deploy([other for other in own if other.sources == each.sources], own) for each in own for _ in each.functions
+    ]
+    changes = [_deploy([each for each in archives if not each.distributions.isdisjoint(bump)], own) for bump in bumps]
+    return DeployCosts(
+        first=_deploy(archives, own),
+        edit=_median(edits),
+        bump=_median(changes),
+        worst_bump=max(changes, default=Deploy(0, 0)),
+    )
+
+
+def _deploy(changed: Iterable[WeighedArchive], own: Iterable[WeighedArchive]) -> Deploy:
+    """Return the cost of a deploy of the *changed* archives; *own* are the zips of all functions."""
+    sent = stored = 0
+    updated: set[str] = set()
+    new_versions: set[str] = set()
+    for each in changed:
+        copies = len(each.functions) if each.kind is Packaging.ZIP else 1
+        sent += copies * each.zipped_bytes
+        stored += copies * each.unzipped_bytes
+        (updated if each.kind is Packaging.ZIP else new_versions).update(each.functions)
+    for each in own:
+        stored += each.unzipped_bytes * len(new_versions.intersection(each.functions) - updated)
+    return Deploy(sent, stored)
+
+
+def _median(deploys: Sequence[Deploy]) -> Deploy:
+    if not deploys:
+        return Deploy(0, 0)
+    return Deploy(
+        round(statistics.median(each.sent for each in deploys)),
+        round(statistics.median(each.stored for each in deploys)),
+    )

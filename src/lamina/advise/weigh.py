@@ -1,0 +1,158 @@
+"""
+Weigh layouts: compute the sizes of the zips that a build with each layout writes, without writing them.
+
+The plan of each layout is completed as for a build, and its zips are composed of the same segments, so the sizes equal those of the
+files. The store keeps the sizes of a layer under its digest, which decides every byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lamina.advise.deploys import WeighedArchive
+from lamina.advise.layouts import plan_of
+from lamina.advise.values import WeighedDistribution
+from lamina.archive.package import pack
+from lamina.bytecode.segment import compile_sources
+from lamina.core.store import key_of
+from lamina.core.temporary import temporary_directory
+from lamina.pipeline.plan import complete
+from lamina.project.service import Packaging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lamina.advise.values import Layout
+    from lamina.core.store import Store
+    from lamina.core.values import Pin
+    from lamina.pipeline.artifacts import ArtifactProvider
+    from lamina.pipeline.layers import LayerPlan
+    from lamina.pipeline.packages import PackagePlan
+    from lamina.pipeline.plan import TargetPlan
+    from lamina.project.service import Service
+
+WEIGHTS_AREA = "weights"
+"""The area of the store with the sizes of layers and zips that were weighed."""
+_FORMAT = 1
+
+
+class WeighedZip(NamedTuple):
+    """The sizes of one zip, and the share of each distribution in it."""
+
+    zipped_bytes: int
+    unzipped_bytes: int
+    distributions: tuple[WeighedDistribution, ...]
+
+
+class Scale:
+    """Weighs the zips of one target."""
+
+    def __init__(self, artifacts: ArtifactProvider, store: Store) -> None:
+        self._artifacts = artifacts
+        self._store = store
+
+    def weigh(self, layout: Layout, plan: TargetPlan, pins: Mapping[str, Pin]) -> tuple[WeighedArchive, ...]:
+        """
+        Return the zips that a build of *layout* writes, in place of the layout of *plan*. *pins* are the distributions by name.
+
+        Raises the errors of planning and of building layers and packages.
+        """
+        return self.weigh_plan(complete(plan_of(layout, plan, pins), self._artifacts))
+
+    def weigh_plan(self, plan: TargetPlan) -> tuple[WeighedArchive, ...]:
+        """Return the zips that a build of *plan*, which is complete, writes."""
+        return (*(self._weighed_layer(each, plan) for each in plan.decided), *self._packages(plan))
+
+    def _weighed_layer(self, layer: LayerPlan, plan: TargetPlan) -> WeighedArchive:
+        found = self.layer(layer, plan)
+        return WeighedArchive(
+            kind=Packaging.LAYER,
+            name=layer.name,
+            functions=tuple(each.name for each in plan.service.functions if layer.name in each.layers),
+            distributions=frozenset(each.name for each in found.distributions),
+            sources="",
+            zipped_bytes=found.zipped_bytes,
+            unzipped_bytes=found.unzipped_bytes,
+        )
+
+    def layer(self, layer: LayerPlan, plan: TargetPlan) -> WeighedZip:
+        """Return the sizes of *layer*, from the last build or the store if they are known."""
+        place = self._store.entry(WEIGHTS_AREA, key_of(_FORMAT, layer.digest), ".json")
+        known = self._store.read_document(place, _parsed)
+        if known is None:
+            made = layer.reused or self._artifacts.measure(layer)
+            lighter = self._artifacts.fit(layer, made, plan.previous)
+            if lighter is not None:
+                return self.layer(lighter, plan)
+            known = WeighedZip(
+                zipped_bytes=made.zipped_bytes,
+                unzipped_bytes=made.unzipped_bytes,
+                distributions=tuple(
+                    WeighedDistribution(
+                        name=each.name,
+                        version=each.version,
+                        zipped_bytes=each.zipped_bytes,
+                        unzipped_bytes=each.unzipped_bytes + each.bytecode_bytes,
+                    )
+                    for each in made.distributions
+                ),
+            )
+            self._store.write_document(place, _document(known))
+        return known
+
+    def _packages(self, plan: TargetPlan) -> Iterator[WeighedArchive]:
+        """Yield the zips of functions."""
+        for package in plan.package_plans:
+            if not package.config.functions:
+                continue
+            found = self._package(package, plan)
+            yield WeighedArchive(
+                kind=Packaging.ZIP,
+                name=package.config.functions[0].name,
+                functions=tuple(each.name for each in package.config.functions),
+                distributions=frozenset(each.name for each in found.distributions),
+                sources="\n".join(sorted(package.config.source)),
+                zipped_bytes=found.zipped_bytes,
+                unzipped_bytes=found.unzipped_bytes,
+            )
+
+    def _package(self, package: PackagePlan, plan: TargetPlan) -> WeighedZip:
+        place = self._store.entry(WEIGHTS_AREA, key_of(_FORMAT, "package", package.key), ".json")
+        known = self._store.read_document(place, _parsed)
+        if known is None:
+            if package.reused:
+                made = package.reused[0]
+                known = WeighedZip(made.zipped_bytes, made.unzipped_bytes, ())
+            else:
+                known = self._packed(package, plan.service)
+            self._store.write_document(place, _document(known))
+        return known
+
+    def _packed(self, package: PackagePlan, service: Service) -> WeighedZip:
+        sources = package.sources
+        if sources is None:
+            raise ValueError("the plan has no sources to pack")
+        extra = compile_sources(service.bytecode, sources.tree, self._artifacts.toolchain, self._store)
+        with temporary_directory("weigh") as directory:
+            packed = pack(sources, directory, extra=extra)
+        if packed is None:
+            raise ValueError("the package has no functions")
+        return WeighedZip(packed.zipped_bytes, packed.unzipped_bytes, ())
+
+
+def _parsed(content: Mapping[str, Any]) -> WeighedZip:
+    return WeighedZip(
+        zipped_bytes=int(content["zipped_bytes"]),
+        unzipped_bytes=int(content["unzipped_bytes"]),
+        distributions=tuple(
+            WeighedDistribution(
+                name=str(name), version=str(version), zipped_bytes=int(zipped), unzipped_bytes=int(unzipped)
+            )
+            for name, version, zipped, unzipped in content["distributions"]
+        ),
+    )
+
+
+def _document(weighed: WeighedZip) -> dict[str, Any]:
+    rows = [[each.name, each.version, each.zipped_bytes, each.unzipped_bytes] for each in weighed.distributions]
+    return {"zipped_bytes": weighed.zipped_bytes, "unzipped_bytes": weighed.unzipped_bytes, "distributions": rows}
