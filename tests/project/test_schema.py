@@ -16,6 +16,7 @@ import rtoml
 from jsonschema import Draft7Validator
 
 import lamina
+from lamina.advise import thresholds as advising
 from lamina.audit.vulnerabilities import settings as auditing
 from lamina.aws.deploy import config as deploying
 from lamina.aws.publish import config as publishing
@@ -32,7 +33,7 @@ SOURCES = Path(lamina.__file__).parent
 ROOT = Path(__file__).parents[2]
 READERS = [
     *(SOURCES / "project").glob("*.py"),
-    *(Path(str(each.__file__)) for each in (publishing, deploying, auditing)),
+    *(Path(str(each.__file__)) for each in (publishing, deploying, auditing, advising)),
 ]
 # A mistake that needs only the configuration itself. The schema has to find all of these.
 STRUCTURAL = re.compile(
@@ -82,7 +83,7 @@ def complaints(root: Path, values: dict[str, Any]) -> dict[str, str]:
     readers = (
         (members.configured,)
         if "workspace" in values
-        else (config.load, publishing.load, deploying.load, auditing.load)
+        else (config.load, publishing.load, deploying.load, auditing.load, advising.load)
     )
     for load in readers:
         try:
@@ -130,7 +131,14 @@ def test_every_configuration_that_is_written_somewhere(tmp_path: Path) -> None:
 def with_words(words: set[str], value: object) -> dict[str, Any]:
     """Return a configuration that has each of *words* as a key with *value* in every table."""
     keys = dict.fromkeys(sorted(words), value)
-    tables = {"functions": {"f": keys}, "layers": {"l": keys}, "publish": keys, "deploy": keys, "audit": keys}
+    tables = {
+        "functions": {"f": keys},
+        "layers": {"l": keys},
+        "publish": keys,
+        "deploy": keys,
+        "audit": keys,
+        "advise": keys,
+    }
     return keys | tables
 
 
@@ -155,7 +163,10 @@ def test_every_key_has_the_same_type(tmp_path: Path, value: object) -> None:
     layer = properties["layers"]["additionalProperties"]["properties"]
     whole = dict.fromkeys(properties.keys() - {"workspace"}, value)
     nested = {
-        **{name: dict.fromkeys(properties[name]["properties"], value) for name in ("publish", "deploy", "audit")},
+        **{
+            name: dict.fromkeys(properties[name]["properties"], value)
+            for name in ("publish", "deploy", "audit", "advise")
+        },
         "functions": {"f": dict.fromkeys(function, value), "g": value},
         "layers": {"l": dict.fromkeys(layer, value), "m": value},
     }

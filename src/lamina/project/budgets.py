@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE = rf"([0-9]{{1,12}}(?:\.[0-9]{{1,6}})?) ?({'|'.join(_UNITS)})"
 _PERCENT = r"([0-9]{1,6}(?:\.[0-9]{1,6})?) ?%"
-PATTERNS = {"max-unzipped": f"^{_SIZE}$", "max-growth": f"^(?:{_SIZE}|{_PERCENT})$"}
+PATTERNS = {
+    **dict.fromkeys(("layer-cost", "max-unzipped", "small-function", "split-saving"), f"^{_SIZE}$"),
+    "max-growth": f"^(?:{_SIZE}|{_PERCENT})$",
+}
 """The regular expressions of strings, by key."""
 
 
@@ -47,7 +50,7 @@ NO_BUDGET = SizeBudget()
 
 def read_budget(table: Table) -> SizeBudget:
     """Return the budget in *table*, and record mistakes."""
-    return SizeBudget(max_unzipped=_size(table, "max-unzipped"), max_growth=_growth(table, "max-growth"))
+    return SizeBudget(max_unzipped=read_size(table, "max-unzipped"), max_growth=_growth(table, "max-growth"))
 
 
 def _growth(table: Table, name: str) -> Growth | None:
@@ -55,11 +58,12 @@ def _growth(table: Table, name: str) -> Growth | None:
     found = re.fullmatch(_PERCENT, value) if isinstance(value, str) else None
     if found is not None:
         return Growth(percent=float(found[1]))
-    size = _size(table, name, example='`1000000`, `"1 MB"` or `"5 %"`')
+    size = read_size(table, name, example='`1000000`, `"1 MB"` or `"5 %"`')
     return None if size is None else Growth(bytes=size)
 
 
-def _size(table: Table, name: str, *, example: str = '`200000000` (bytes) or `"200 MB"`') -> int | None:
+def read_size(table: Table, name: str, *, example: str = '`200000000` (bytes) or `"200 MB"`') -> int | None:
+    """Return the bytes at *name* of *table*, which may be a string with a unit. Record a mistake if the value is not a size."""
     value = table.integer_or_string(name)
     found = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     size = round(float(found[1]) * _UNITS[found[2]]) if found is not None else value

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _NOTHING = BuildOptions()
 _Mode = TypeVar("_Mode", bound=Enum)
 _BUCKET_ADDRESS = re.compile(r"s3://([^/]+)(?:/[A-Za-z0-9_./-]*)?")
-COMMAND_SECTIONS = ("audit", "deploy", "publish")
+COMMAND_SECTIONS = ("advise", "audit", "deploy", "publish")
 """The tables that commands read with `section`."""
 
 

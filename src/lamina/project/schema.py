@@ -30,7 +30,7 @@ def schema(*, pyproject: bool = False) -> dict[str, Any]:
     tables = {row["path"]: _table(row["key"]) for row in read_data("configuration.toml")["table"]}
     service = tables[""]
     properties = service["properties"]
-    for name in ("publish", "deploy", "audit"):
+    for name in ("publish", "deploy", "audit", "advise"):
         properties[name] |= tables[name]
     properties["allow-layers"] |= {"type": "array", "items": tables["allow-layers[]"]}
     for name, rule in _TABLES.items():
