@@ -19,10 +19,11 @@ import heapq
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamina.advise.values import LayoutFunction, LayoutLayer, Packaging
+from lamina.advise.values import LayoutFunction, LayoutLayer
 from lamina.core.frozen import frozen
 from lamina.core.names import unused
 from lamina.project.functions import DEFAULT_LAYER
+from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
