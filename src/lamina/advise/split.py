@@ -19,14 +19,15 @@ import heapq
 from math import inf
 from typing import TYPE_CHECKING
 
-from lamina.advise.values import LayoutFunction, LayoutLayer
-from lamina.core.frozen import frozen
+from lamina.advise.values import Layout, LayoutFunction, LayoutLayer
+from lamina.core.frozen import frozen, replace
 from lamina.core.names import unused
+from lamina.core.text import count
 from lamina.project.functions import DEFAULT_LAYER
 from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
 
     from lamina.advise.values import Needs
     from lamina.core.target import Quotas
@@ -99,6 +100,17 @@ def best_split(needs: Needs, *, layer_cost: int, limits: Quotas) -> Split | NoSp
             excesses=problem.excesses(first), is_inevitable=False, is_proven=search.bound == inf and search.is_complete
         )
     return problem.split(search.best, round(search.bound))
+
+
+def several_layers(split: Split, zipped: Container[str] = ()) -> Layout:
+    """Return *split* as a layout, in which the functions *zipped* have in their zip what the others have as layers."""
+    return Layout(
+        title=f"best split: {count(len(split.layers), 'layer')}",
+        layers=split.layers,
+        functions=tuple(
+            replace(each, packaging=Packaging.ZIP) if each.name in zipped else each for each in split.functions
+        ),
+    )
 
 
 @frozen

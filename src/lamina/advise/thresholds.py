@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import InvalidConfigError
 from lamina.core.frozen import frozen
@@ -49,12 +49,12 @@ def _defaults() -> Table:
     return Table({key["name"]: key["default"] for key in _keys()}, key=_SECTION, mistakes=[])
 
 
-def _keys() -> list[dict[str, object]]:
-    return next(row["key"] for row in read_data("configuration.toml")["table"] if row["path"] == _SECTION)
+def _keys() -> list[dict[str, Any]]:
+    return next(list(row["key"]) for row in read_data("configuration.toml")["table"] if row["path"] == _SECTION)
 
 
 def _most(name: str) -> int:
-    return next(int(str(key["most"])) for key in _keys() if key["name"] == name)
+    return next(int(key["most"]) for key in _keys() if key["name"] == name)
 
 
 def _read(table: Table, defaults: Table) -> AdviceThresholds:

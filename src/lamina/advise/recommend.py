@@ -1,0 +1,290 @@
+"""
+Recommend a layout, with reasons. Pure: needs, thresholds and measured times decide.
+
+The rules are tried in this order, and the first one that applies decides:
+
+1. A service without distributions, or with one function whose zip stays small, needs no layer.
+2. If one layer for all functions is within Lambda's limits, it is recommended, unless a function would have a layer at most half as large
+   without what it does not need, and is measured to start slowly. Then several layers are recommended.
+3. If one layer exceeds a limit, the best split is recommended, and if there is none, zips with only what each function needs.
+4. If a function exceeds the limit with nothing but what it needs, only an image helps.
+
+A distribution that no function is known to need is kept where all functions have it, because an import may be hidden from analysis. It is
+left out only if nothing fits otherwise.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.advise.layouts import one_layer, zips_with_everything, zips_with_needed
+from lamina.advise.split import LimitExcess, NoSplit, Split, best_split, several_layers
+from lamina.core.frozen import frozen, replace
+from lamina.core.text import count, megabytes
+from lamina.pipeline.checks.common import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from lamina.advise.thresholds import AdviceThresholds
+    from lamina.advise.values import Layout, Needs
+    from lamina.core.target import Quotas
+
+_DRASTIC = 2
+"""How many times as large as needed the one layer has to be at least before several layers are worth it."""
+
+
+@frozen
+class MeasuredStart:
+    """The measured initialisation of a function."""
+
+    milliseconds: float
+    source: str
+    """Where the time comes from, such as ``CloudWatch, 24 hours``."""
+
+
+@frozen
+class MissingEvidence:
+    """A measurement that could change the recommendation."""
+
+    text: str
+    command: str
+    """The command that gets it."""
+
+
+@frozen
+class Alternative:
+    """A layout that is not recommended."""
+
+    layout: Layout
+    text: str
+    """Why it could be chosen, or why it is not recommended."""
+
+
+@frozen
+class Recommendation:
+    """The layout to use, and why."""
+
+    layout: Layout | None
+    """``None`` for a container image for each function that exceeds the limit."""
+    reasons: tuple[str, ...]
+    missing: tuple[MissingEvidence, ...]
+    alternatives: tuple[Alternative, ...]
+    split: Split | NoSplit
+    """The best split, also if it is not recommended."""
+    left_out: tuple[str, ...] = ()
+    """The distributions that no function is known to need, and that the layout leaves out because nothing fits otherwise."""
+
+
+def recommend(
+    needs: Needs,
+    thresholds: AdviceThresholds,
+    *,
+    limits: Quotas,
+    measured: Mapping[str, MeasuredStart] | None = None,
+) -> Recommendation:
+    """
+    Return the layout to use for the service with *needs*.
+
+    *measured* are the times of functions with all distributions in one layer, as far as they are known.
+    """
+    everywhere = _with_unneeded(needs)
+    crowded = frozenset(each.function for each in needs.functions if each.external_layers >= limits.layers)
+    split = _split(everywhere, crowded, thresholds, limits)
+    excesses = tuple(_one_layer_excesses(needs, limits))
+    if (small := _small_reason(needs, thresholds)) is not None:
+        one = Alternative(layout=one_layer(needs), text="if the service gets more functions")
+        return Recommendation(
+            layout=zips_with_everything(needs),
+            reasons=(small,),
+            missing=(),
+            alternatives=() if excesses else (one,),
+            split=split,
+        )
+    if not excesses:
+        return _within_limits(needs, split, thresholds, measured or {})
+    reasons = [f"one layer for all functions is not possible: {_excess_text(excesses)}"]
+    left_out: tuple[str, ...] = ()
+    if isinstance(split, NoSplit) and needs.unneeded:
+        names = tuple(each.name for each in needs.unneeded)
+        smaller = _split(needs, crowded, thresholds, limits)
+        if isinstance(smaller, Split) or split.is_inevitable > smaller.is_inevitable:
+            split, left_out = smaller, names
+            reasons.append(f"nothing fits together with what no function is known to need: {listed(names)}")
+    return _beyond_limits(needs, split, crowded, reasons, left_out)
+
+
+def _with_unneeded(needs: Needs) -> Needs:
+    """Return *needs* with the distributions that no function is known to need in all functions that need any, or else in all functions."""
+    unneeded = frozenset(each.name for each in needs.unneeded)
+    any_needed = any(each.distributions for each in needs.functions)
+    return replace(
+        needs,
+        functions=tuple(
+            replace(each, distributions=each.distributions | unneeded) if each.distributions or not any_needed else each
+            for each in needs.functions
+        ),
+    )
+
+
+def _split(needs: Needs, crowded: frozenset[str], thresholds: AdviceThresholds, limits: Quotas) -> Split | NoSplit:
+    """Return the best split, in which the functions *crowded* have their layers in their zips, so that no limit of their number applies."""
+    functions = tuple(
+        replace(each, external_layers=0) if each.function in crowded else each for each in needs.functions
+    )
+    return best_split(replace(needs, functions=functions), layer_cost=thresholds.layer_cost, limits=limits)
+
+
+def _small_reason(needs: Needs, thresholds: AdviceThresholds) -> str | None:
+    """Return why the service needs no layer, or ``None`` if it may need one."""
+    if not needs.distributions:
+        return "the functions have no distributions"
+    if len(needs.functions) != 1:
+        return None
+    zipped = needs.functions[0].own_zipped_bytes + sum(each.zipped_bytes for each in needs.distributions)
+    if zipped > thresholds.small_function:
+        return None
+    return (
+        f"the zip of the only function has {megabytes(zipped)} with all distributions, at most {megabytes(thresholds.small_function)}, "
+        "so that a layer saves nothing that matters"
+    )
+
+
+def _one_layer_excesses(needs: Needs, limits: Quotas) -> Iterator[LimitExcess]:
+    """Return the functions that exceed a limit if all distributions are in one layer that all functions have."""
+    total = sum(each.unzipped_bytes for each in needs.distributions)
+    for each in needs.functions:
+        size = total + each.own_unzipped_bytes + each.external_unzipped_bytes
+        excess = LimitExcess(
+            function=each.function,
+            unzipped_bytes=max(0, size - limits.unzipped_bytes),
+            layers=max(0, each.external_layers + 1 - limits.layers),
+        )
+        if excess.unzipped_bytes or excess.layers:
+            yield excess
+
+
+def _excess_text(excesses: Sequence[LimitExcess]) -> str:
+    """Return by how much the worst of *excesses* exceeds Lambda's limits, and how many others do."""
+    worst = max(excesses, key=lambda each: (each.unzipped_bytes, each.layers))
+    over = [f"{worst.unzipped_bytes:,} bytes above the limit"] if worst.unzipped_bytes else []
+    over += [f"{count(worst.layers, 'layer')} above the limit"] if worst.layers else []
+    more = f", and {count(len(excesses) - 1, 'more function')}" if len(excesses) > 1 else ""
+    return f"`{worst.function}` is {' and '.join(over)}{more}"
+
+
+def _within_limits(
+    needs: Needs, split: Split | NoSplit, thresholds: AdviceThresholds, measured: Mapping[str, MeasuredStart]
+) -> Recommendation:
+    """Return one layer, or *split* if sizes and measured times are for it."""
+    default = "one layer for all functions is the default"
+    if isinstance(split, NoSplit) or len(split.layers) < 2:
+        return Recommendation(
+            layout=one_layer(needs),
+            reasons=(f"{default}, and no other layer saves {megabytes(thresholds.layer_cost)} over all functions",),
+            missing=(),
+            alternatives=(),
+            split=split,
+        )
+    savings = _drastic_savings(needs, split, thresholds)
+    known = {name: measured[name] for name in savings if name in measured}
+    times = {
+        name: f"`{name}` has {megabytes(savings[name])} less with several layers, and starts in "
+        f"{start.milliseconds:,.0f} ms ({start.source})"
+        for name, start in known.items()
+    }
+    slow = [name for name, start in known.items() if start.milliseconds >= thresholds.slow_start_ms]
+    if slow:
+        return Recommendation(
+            layout=several_layers(split),
+            reasons=tuple(times[name] for name in slow),
+            missing=(),
+            alternatives=(Alternative(layout=one_layer(needs), text="less to publish and to version"),),
+            split=split,
+        )
+    unknown = [name for name in savings if name not in measured]
+    reasons = (
+        tuple(f"{text}, less than {thresholds.slow_start_ms:,} ms" for text in times.values())
+        if savings
+        else (f"with several layers, no function has half as much, and {megabytes(thresholds.split_saving)} less",)
+    )
+    return Recommendation(
+        layout=one_layer(needs),
+        reasons=(default, *reasons),
+        missing=(_missing(unknown, savings),) if unknown else (),
+        alternatives=(
+            Alternative(
+                layout=several_layers(split),
+                text=f"if one of {listed(unknown)} starts in {thresholds.slow_start_ms:,} ms or more"
+                if unknown
+                else f"saves {megabytes(sum(_savings(needs, split).values()))} over all functions",
+            ),
+        ),
+        split=split,
+    )
+
+
+def _missing(functions: Sequence[str], savings: Mapping[str, int]) -> MissingEvidence:
+    largest = max(functions, key=lambda name: savings[name])
+    return MissingEvidence(
+        text=f"the initialisation of {listed(functions)} is not measured; `{largest}` has {megabytes(savings[largest])} less with "
+        "several layers",
+        command="lamina coldstart --baseline coldstart.json --write-baseline",
+    )
+
+
+def _savings(needs: Needs, split: Split) -> dict[str, int]:
+    """Return how many unzipped bytes less each function has with *split* than with one layer, if any."""
+    total = sum(each.unzipped_bytes for each in needs.distributions)
+    sizes = _layer_sizes(needs, split)
+    found = {each.name: total - sum(sizes[name] for name in each.layers) for each in split.functions}
+    return {name: saved for name, saved in found.items() if saved}
+
+
+def _drastic_savings(needs: Needs, split: Split, thresholds: AdviceThresholds) -> dict[str, int]:
+    """Return those of `_savings` that are large, the largest first."""
+    total = sum(each.unzipped_bytes for each in needs.distributions)
+    found = {
+        name: saved
+        for name, saved in _savings(needs, split).items()
+        if saved >= thresholds.split_saving and total >= _DRASTIC * (total - saved)
+    }
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _layer_sizes(needs: Needs, split: Split) -> dict[str, int]:
+    sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
+    return {layer.name: sum(sizes[name] for name in layer.distributions) for layer in split.layers}
+
+
+def _beyond_limits(
+    needs: Needs, split: Split | NoSplit, crowded: frozenset[str], reasons: Sequence[str], left_out: tuple[str, ...]
+) -> Recommendation:
+    """Return *split*, or zips or images if there is none."""
+    if isinstance(split, Split):
+        zipped = crowded & {each.name for each in split.functions if each.layers}
+        if zipped:
+            reasons = (
+                *reasons,
+                f"the distributions of {listed(sorted(zipped))} go into the zip, because Lambda allows no further layer",
+            )
+        return Recommendation(
+            layout=several_layers(split, zipped),
+            reasons=tuple(reasons),
+            missing=(),
+            alternatives=(Alternative(layout=zips_with_needed(needs), text="no layers to publish and to version"),),
+            split=split,
+            left_out=left_out,
+        )
+    if split.is_inevitable:
+        text = f"only with what it needs itself, {_excess_text(split.excesses)}; this is possible only with a container image"
+        layout = None
+    else:
+        found = "there is no split within the limits" if split.is_proven else "no split within the limits was found"
+        text = (
+            f"{found}: in the closest one, {_excess_text(split.excesses)}; a zip with only what the function needs fits"
+        )
+        layout = zips_with_needed(needs)
+    return Recommendation(
+        layout=layout, reasons=(*reasons, text), missing=(), alternatives=(), split=split, left_out=left_out
+    )

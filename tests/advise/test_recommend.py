@@ -1,0 +1,168 @@
+"""Recommend the layout that is known to be best, with reasons."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from advise.made import MB, make_needs
+from lamina.advise.recommend import MeasuredStart, Recommendation, recommend
+from lamina.advise.thresholds import AdviceThresholds, load
+from lamina.core.errors import InvalidConfigError
+from lamina.core.target import quotas
+from lamina.project.service import Packaging
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from lamina.advise.values import Layout, Needs
+
+THRESHOLDS = AdviceThresholds(small_function=3 * MB, layer_cost=20 * MB, split_saving=50 * MB, slow_start_ms=1000)
+HEAVY = {"core": 20, "numpy": 60, "pandas": 90}
+ONE_HEAVY = {"a": "core", "b": "core numpy pandas", "c": "core"}
+
+
+def _recommended(needs: Needs, **times: float) -> Recommendation:
+    measured = {name: MeasuredStart(milliseconds=each, source="CloudWatch") for name, each in times.items()}
+    return recommend(needs, THRESHOLDS, limits=quotas(), measured=measured)
+
+
+def _sets(layout: Layout | None) -> Mapping[str, str]:
+    assert layout is not None
+    return {each.name: " ".join(sorted(each.distributions)) for each in layout.layers}
+
+
+def _packaged(layout: Layout | None) -> Mapping[str, tuple[Packaging, str]]:
+    assert layout is not None
+    return {each.name: (each.packaging, " ".join(each.layers)) for each in layout.functions}
+
+
+def test_one_heavy_function_is_split_only_if_the_others_start_slowly() -> None:
+    needs = make_needs(HEAVY, ONE_HEAVY)
+
+    unmeasured, quick, slow = _recommended(needs), _recommended(needs, a=300, c=999), _recommended(needs, a=1000)
+
+    assert {"common": "core numpy pandas"} == _sets(unmeasured.layout) == _sets(quick.layout)
+    assert ["lamina coldstart --baseline coldstart.json --write-baseline"] == [
+        each.command for each in unmeasured.missing
+    ]
+    assert quick.missing == ()
+    assert {"common": "core", "pandas": "numpy pandas"} == _sets(slow.layout)
+    assert ("`a` has 150.00 MB less with several layers, and starts in 1,000 ms (CloudWatch)",) == slow.reasons
+    assert ["best split: 2 layers"] == [each.layout.title for each in unmeasured.alternatives]
+
+
+def test_the_time_of_the_heavy_function_itself_decides_nothing() -> None:
+    """It has the same packages in every layout."""
+    found = _recommended(make_needs(HEAVY, ONE_HEAVY), b=5000, a=100, c=100)
+
+    assert {"common": "core numpy pandas"} == _sets(found.layout)
+
+
+def test_no_split_is_worth_it() -> None:
+    found = _recommended(make_needs({"core": 90, "extra": 4}, {"a": "core", "b": "core extra"}), a=9000)
+
+    assert {"common": "core extra"} == _sets(found.layout)
+    assert ((), ()) == (found.missing, found.alternatives)
+
+
+def test_a_small_function_needs_no_layer() -> None:
+    needs = make_needs({"requests": 4}, {"a": "requests"}, own=1)
+
+    found = _recommended(needs)
+
+    assert {"a": (Packaging.ZIP, "common")} == _packaged(found.layout)
+    assert {"a": (Packaging.LAYER, "common")} == _packaged(_recommended(make_needs({"requests": 40}, {"a": ""})).layout)
+
+
+def test_functions_without_distributions_need_no_layer() -> None:
+    found = _recommended(make_needs({}, {"a": "", "b": ""}))
+
+    assert {"a": (Packaging.ZIP, "common"), "b": (Packaging.ZIP, "common")} == _packaged(found.layout)
+
+
+def test_two_layers_if_one_exceeds_the_limit() -> None:
+    needs = make_needs({"pandas": 200, "torch": 240}, {"a": "pandas", "b": "torch"})
+
+    found = _recommended(needs)
+
+    assert {"common": "torch", "pandas": "pandas"} == _sets(found.layout)
+    assert (
+        "one layer for all functions is not possible: `a` is 177,856,000 bytes above the limit, and 1 more function",
+    ) == found.reasons
+
+
+def test_six_families_get_five_layers() -> None:
+    sizes = {"a": 40, "b": 50, "c": 60, "d": 70, "e": 80, "f": 90}
+
+    found = _recommended(make_needs(sizes, {f"use-{name}": name for name in sizes}))
+
+    assert {"a b", "c", "d", "e", "f"} == set(_sets(found.layout).values())
+
+
+def test_distributions_that_nothing_is_known_to_need_stay_with_the_common_ones() -> None:
+    needs = make_needs(HEAVY | {"plugin": 10}, ONE_HEAVY | {"d": ""})
+
+    found = _recommended(needs, a=2000)
+
+    assert {"common": "core plugin", "pandas": "numpy pandas"} == _sets(found.layout)
+    assert (Packaging.LAYER, "") == _packaged(found.layout)["d"]
+
+
+def test_they_are_left_out_if_nothing_fits_otherwise() -> None:
+    found = _recommended(make_needs({"core": 20, "torch": 235, "old": 60}, {"a": "core", "b": "core torch"}))
+
+    assert ("old",) == found.left_out
+    assert {"common": "core", "torch": "torch"} == _sets(found.layout)
+    assert "nothing fits together with what no function is known to need: `old`" in found.reasons
+
+
+def test_an_image_only_beyond_the_limit_in_every_split() -> None:
+    found = _recommended(make_needs({"core": 20, "torch": 260}, {"a": "core", "b": "core torch"}))
+
+    assert found.layout is None
+    assert (
+        "only with what it needs itself, `b` is 17,856,000 bytes above the limit; this is possible only with a container image"
+        == found.reasons[-1]
+    )
+
+
+def test_zips_if_five_layers_are_not_enough() -> None:
+    names = "abcdef"
+
+    found = _recommended(make_needs(dict.fromkeys(names, 140), {f"use-{name}": name for name in names}))
+
+    assert {f"use-{name}": (Packaging.ZIP, f"only-use-{name}") for name in names} == _packaged(found.layout)
+
+
+def test_a_function_with_five_layers_by_arn_gets_its_distributions_in_its_zip() -> None:
+    needs = make_needs({"core": 20}, {"a": "core", "b": "core"}, external={"b": (5, 10)})
+
+    found = _recommended(needs)
+
+    assert {"a": (Packaging.LAYER, "common"), "b": (Packaging.ZIP, "common")} == _packaged(found.layout)
+    assert "the distributions of `b` go into the zip" in found.reasons[-1]
+
+
+def _configured(directory: Path, text: str) -> Path:
+    (directory / "lamina.toml").write_text(f'runtime = "python3.13"\n{text}')
+    return directory
+
+
+def test_thresholds_of_the_configuration(tmp_path: Path) -> None:
+    found = load(_configured(tmp_path, '[advise]\nlayer-cost = "20 MB"\nsplit-saving = 1\nslow-start = 0\n'))
+
+    assert AdviceThresholds(small_function=3 * 2**20, layer_cost=20 * MB, split_saving=1, slow_start_ms=0) == found
+
+
+def test_the_default_of_a_small_function_is_what_the_console_opens(tmp_path: Path) -> None:
+    assert quotas().console_bytes == load(_configured(tmp_path, "")).small_function
+
+
+def test_wrong_thresholds(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        load(_configured(tmp_path, '[advise]\nlayer-cost = "much"\nslow-start = -1\nsmall = 1\n'))
+
+    assert ["advise.layer-cost", "advise.slow-start", "advise.small"] == [key for key, _ in caught.value.mistakes]
