@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lamina.advise.values import Layout, LayoutFunction, LayoutLayer
 from lamina.core.frozen import replace
-from lamina.pipeline.layers import LayerDraft
+from lamina.pipeline.layers import LayerDraft, bundle_draft
 from lamina.project.functions import DEFAULT_LAYER
 from lamina.project.service import LayerConfig, Packaging
 
@@ -21,15 +21,26 @@ if TYPE_CHECKING:
 
 def configured(plan: TargetPlan) -> Layout:
     """Return the layout that the configuration of *plan* has now."""
+    service = plan.service
+    held = {draft.name: frozenset(pin.name for pin in draft.selection.pins) for draft in plan.layers}
+    zipped: dict[str, LayoutLayer] = {}
+    for package, bundle in zip(service.packages, plan.bundles, strict=True):
+        if bundle is not None:
+            names = frozenset(pin.name for pin in bundle.selection.pins)
+            zipped |= {each.name: LayoutLayer(name=bundle.name, distributions=names) for each in package.functions}
     return Layout(
         title="as configured",
-        layers=tuple(
-            LayoutLayer(name=draft.name, distributions=frozenset(pin.name for pin in draft.selection.pins))
-            for draft in plan.layers
+        layers=(
+            *(LayoutLayer(name=name, distributions=names) for name, names in held.items()),
+            *dict.fromkeys(zipped.values()),
         ),
         functions=tuple(
-            LayoutFunction(name=each.name, packaging=each.packaging, layers=each.layers or each.bundled)
-            for each in plan.service.functions
+            LayoutFunction(
+                name=each.name,
+                packaging=each.packaging,
+                layers=(zipped[each.name].name,) if each.name in zipped else each.layers,
+            )
+            for each in service.functions
         ),
     )
 
@@ -73,20 +84,19 @@ def zips_with_needed(needs: Needs) -> Layout:
 def plan_of(layout: Layout, plan: TargetPlan, pins: Mapping[str, Pin]) -> TargetPlan:
     """Return the plan of a build with *layout* in place of that of *plan*, without digests. *pins* are the distributions by name."""
     service = service_of(layout, plan.service)
-    first = plan.layers[0]
-    drafts = {
-        layer.name: LayerDraft(
-            config=layer,
-            selection=replace(first.selection, pins=tuple(pins[name] for name in layer.only or ())),
-            recipe=first.recipe,
-        )
+    first = plan.contents[0]
+    shares = {
+        layer.name: replace(first.selection, pins=tuple(pins[name] for name in layer.only or ()))
         for layer in service.selected
     }
     return replace(
         plan,
         service=service,
-        layers=tuple(drafts[layer.name] for layer in service.layers),
-        bundles=tuple(drafts[layer.name] for layer in service.bundles),
+        layers=tuple(
+            LayerDraft(config=layer, selection=shares[layer.name], recipe=first.recipe.modules)
+            for layer in service.layers
+        ),
+        bundles=tuple(bundle_draft(package, service.selected, shares) for package in service.packages),
         missing=(),
         is_unchanged=False,
         findings=(),

@@ -185,8 +185,8 @@ class NeedsSearch:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe of the first layer, which a layout uses for its layers."""
-        return self._plan.layers[0].recipe
+        """The recipe of modules in the first layer, or in the first zip with distributions."""
+        return self._plan.contents[0].recipe.modules
 
     def _start(self, function: Function) -> Start:
         (start,) = starts(self._plan.service, self._closure(function, ()), self.sources)
@@ -286,7 +286,7 @@ class NeedsSearch:
 
 def _all_pins(plan: TargetPlan) -> dict[str, Pin]:
     found: dict[str, Pin] = {}
-    for layer in plan.layers:
+    for layer in plan.contents:
         for pin in layer.selection.pins:
             if found.setdefault(pin.name, pin).sha256 != pin.sha256:
                 raise LockError(

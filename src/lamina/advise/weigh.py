@@ -16,20 +16,19 @@ from lamina.archive.package import pack
 from lamina.bytecode.segment import compile_sources
 from lamina.core.store import key_of
 from lamina.core.temporary import temporary_directory
+from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.plan import complete
 from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lamina.advise.values import Layout
     from lamina.core.store import Store
-    from lamina.core.values import Pin
+    from lamina.core.values import Distribution, Pin
     from lamina.pipeline.artifacts import ArtifactProvider
-    from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.packages import PackagePlan
     from lamina.pipeline.plan import TargetPlan
-    from lamina.project.service import Service
 
 WEIGHTS_AREA = "weights"
 """The area of the store with the sizes of layers and zips that were weighed."""
@@ -51,16 +50,20 @@ class Scale:
         self._artifacts = artifacts
         self._store = store
 
-    def weigh(self, layout: Layout, plan: TargetPlan, pins: Mapping[str, Pin]) -> tuple[WeighedArchive, ...]:
+    def complete(self, layout: Layout, plan: TargetPlan, pins: Mapping[str, Pin]) -> TargetPlan:
         """
-        Return the zips that a build of *layout* writes, in place of the layout of *plan*. *pins* are the distributions by name.
+        Return the complete plan of *layout*, in place of the layout of *plan*. *pins* are the distributions by name.
 
-        Raises the errors of planning and of building layers and packages.
+        Raises the errors of planning, and of fetching wheels.
         """
-        return self.weigh_plan(complete(plan_of(layout, plan, pins), self._artifacts))
+        return complete(plan_of(layout, plan, pins), self._artifacts)
 
     def weigh_plan(self, plan: TargetPlan) -> tuple[WeighedArchive, ...]:
-        """Return the zips that a build of *plan*, which is complete, writes."""
+        """
+        Return the zips that a build of *plan*, which is complete, writes.
+
+        Raises the errors of building layers and packages.
+        """
         return (*(self._weighed_layer(each, plan) for each in plan.decided), *self._packages(plan))
 
     def _weighed_layer(self, layer: LayerPlan, plan: TargetPlan) -> WeighedArchive:
@@ -87,15 +90,7 @@ class Scale:
             known = WeighedZip(
                 zipped_bytes=made.zipped_bytes,
                 unzipped_bytes=made.unzipped_bytes,
-                distributions=tuple(
-                    WeighedDistribution(
-                        name=each.name,
-                        version=each.version,
-                        zipped_bytes=each.zipped_bytes,
-                        unzipped_bytes=each.unzipped_bytes + each.bytecode_bytes,
-                    )
-                    for each in made.distributions
-                ),
+                distributions=_shares(made.distributions),
             )
             self._store.write_document(place, _document(known))
         return known
@@ -122,22 +117,40 @@ class Scale:
         if known is None:
             if package.reused:
                 made = package.reused[0]
-                known = WeighedZip(made.zipped_bytes, made.unzipped_bytes, ())
+                known = WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
             else:
-                known = self._packed(package, plan.service)
+                known = self._packed(package, plan)
             self._store.write_document(place, _document(known))
         return known
 
-    def _packed(self, package: PackagePlan, service: Service) -> WeighedZip:
-        sources = package.sources
+    def _packed(self, package: PackagePlan, plan: TargetPlan) -> WeighedZip:
+        sources, mode, bundle = package.sources, plan.service.bytecode, package.bundle
         if sources is None:
             raise ValueError("the plan has no sources to pack")
-        extra = compile_sources(service.bytecode, sources.tree, self._artifacts.toolchain, self._store)
-        with temporary_directory("weigh") as directory:
-            packed = pack(sources, directory, extra=extra)
-        if packed is None:
-            raise ValueError("the package has no functions")
-        return WeighedZip(packed.zipped_bytes, packed.unzipped_bytes, ())
+        if not isinstance(bundle, LayerPlan):
+            extra = compile_sources(mode, sources.tree, self._artifacts.toolchain, self._store)
+            with temporary_directory("weigh") as directory:
+                packed = pack(sources, directory, extra=extra)
+            if packed is None:
+                raise ValueError("the package has no functions")
+            return WeighedZip(packed.zipped_bytes, packed.unzipped_bytes, ())
+        made = self._artifacts.measure_package(bundle, sources, mode)
+        while (lighter := self._artifacts.fit(bundle, made, plan.previous)) is not None:
+            bundle = lighter
+            made = self._artifacts.measure_package(bundle, sources, mode)
+        return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
+
+
+def _shares(distributions: Iterable[Distribution]) -> tuple[WeighedDistribution, ...]:
+    return tuple(
+        WeighedDistribution(
+            name=each.name,
+            version=each.version,
+            zipped_bytes=each.zipped_bytes,
+            unzipped_bytes=each.unzipped_bytes + each.bytecode_bytes,
+        )
+        for each in distributions
+    )
 
 
 def _parsed(content: Mapping[str, Any]) -> WeighedZip:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from lamina.archive.collisions import are_settled, paths_of_own_code, shared_paths
 from lamina.archive.layer import (
+    Composed,
     Contribution,
     compose_package,
     contributed,
@@ -52,13 +53,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from typing import BinaryIO
 
-    from lamina.archive.layer import Ending
     from lamina.archive.segment import Recipe, Segment
     from lamina.bytecode.choice import BytecodeChoice, Closure
     from lamina.bytecode.imports.index import Code
     from lamina.core.store import Store
     from lamina.core.target import Target
-    from lamina.core.values import Distribution, Layer, Pin, SourcePin, Wheel
+    from lamina.core.values import Layer, Pin, SourcePin, Wheel
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerDraft
     from lamina.pipeline.previous import Previous
@@ -261,36 +261,38 @@ class ArtifactProvider:
 
     def _package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, directory: Path) -> Packed:
         parts = self._package_parts(plan, sources, mode)
-        pins = [self.wheels.built(pin) for pin in plan.selection.pins]
 
         def write(file: BinaryIO) -> Packed:
-            composed = compose_package(file, parts)
-            return Packed(
-                **composed._asdict(),
-                fingerprint=fingerprint((file.path, file.sha256) for file in sources.tree.files),
-                distributions=tuple(distributions(pins, parts)),
-                extents=extents(parts),
-            )
+            return self._packed(plan, sources, parts, compose_package(file, parts))
 
         self._context.reporter.stage("packing functions")
         return write_package(sources.config, directory, write)
 
-    def measure_package(
-        self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode
-    ) -> tuple[Ending, tuple[Distribution, ...]]:
+    def measure_package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode) -> Packed:
         """
-        Return the sizes of the zip that `package` writes for the same arguments, and of its distributions, without writing it.
+        Return what `package` returns for the same arguments, with the same sizes, without writing a zip.
 
-        The store keeps what it keeps for `measure`. Raises the errors of `package`.
+        The SHA-256 is empty. The store keeps what it keeps for `measure`. Raises the errors of `package`.
         """
 
-        def measured() -> tuple[Ending, tuple[Distribution, ...]]:
+        def measured() -> Packed:
             parts = self._package_parts(plan, sources, mode, measures=True)
-            pins = [self.wheels.built(pin) for pin in plan.selection.pins]
             sizes = package_ending([part.segment for part in in_order(parts)])
-            return sizes, tuple(distributions(pins, parts))
+            composed = Composed("", sizes.zipped_bytes, sizes.unzipped_bytes, sizes.files)
+            return self._packed(plan, sources, parts, composed)
 
         return _repaired(measured, self._store)
+
+    def _packed(
+        self, plan: LayerPlan, sources: PackageSources, parts: Sequence[Contribution], composed: Composed
+    ) -> Packed:
+        pins = [self.wheels.built(pin) for pin in plan.selection.pins]
+        return Packed(
+            **composed._asdict(),
+            fingerprint=fingerprint((file.path, file.sha256) for file in sources.tree.files),
+            distributions=tuple(distributions(pins, parts)),
+            extents=extents(parts),
+        )
 
     def _package_parts(
         self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, *, measures: bool = False

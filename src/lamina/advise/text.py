@@ -1,0 +1,177 @@
+"""The comparison and the recommendation as lines and tables, for people. Each table is a heading, a header, and rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from lamina.core.target import quotas
+from lamina.core.text import count, megabytes
+from lamina.pipeline.checks.common import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lamina.advise.advice import Advice, ComparedLayout
+    from lamina.advise.needs import Explanation, Reason
+
+_UNKNOWN = "-"
+_MOST_BYTES = 1_000_000_000
+MEASURE = "lamina coldstart --baseline coldstart.json --write-baseline"
+"""The command that measures the cold starts of the configured layout, for `lamina advise`."""
+
+
+class TextTable(NamedTuple):
+    """One table of the comparison."""
+
+    heading: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def title(advice: Advice) -> str:
+    """Return what was compared."""
+    return (
+        f"{advice.service} for {advice.target}: {count(len(advice.needs.functions), 'function')}, "
+        f"{count(len(advice.needs.distributions), 'distribution')}"
+    )
+
+
+def tables(advice: Advice) -> Iterator[TextTable]:
+    """Yield the tables: what deploys send to one environment and to all of them, and what Lambda keeps."""
+    yield _sent(advice, 1)
+    if advice.environments > 1:
+        yield _sent(advice, advice.environments)
+    yield _kept(advice)
+
+
+def _sent(advice: Advice, environments: int) -> TextTable:
+    where = "one environment" if environments == 1 else f"{environments:,} environments"
+
+    def row(each: ComparedLayout) -> tuple[str, ...]:
+        if each.costs is None:
+            return (_name(each), each.note or _UNKNOWN, "", "", "", "")
+        first, edit = each.costs.first.sent * environments, each.costs.edit.sent * environments
+        bump, worst = each.costs.bump.sent * environments, each.costs.worst_bump.sent * environments
+        seconds = first * 8 / advice.uplink_bits
+        return (_name(each), size(first), f"{seconds:,.1f} s", size(edit), size(bump), size(worst))
+
+    return TextTable(
+        heading=f"sent by a deploy to {where}",
+        header=("", "first deploy", f"at {speed(advice.uplink_bits)}", "edited handler", "update", "largest update"),
+        rows=tuple(row(each) for each in advice.rows if each.costs is not None or environments == 1),
+    )
+
+
+def _kept(advice: Advice) -> TextTable:
+    limits = quotas()
+
+    def row(each: ComparedLayout) -> tuple[str, ...]:
+        largest, year = each.largest, _UNKNOWN
+        if each.costs is not None and advice.deploys is not None:
+            stored = each.costs.year(advice.deploys)
+            year = f"{size(stored)} ({stored / limits.code_storage_bytes:.0%})"
+        return (
+            _name(each),
+            _UNKNOWN
+            if largest is None
+            else f"{size(largest.unzipped_bytes)} ({largest.unzipped_bytes / limits.unzipped_bytes:.0%})",
+            year,
+            _UNKNOWN if each.editable is None else f"{each.editable} of {len(advice.needs.functions)}",
+            _UNKNOWN if each.versioned is None else f"{each.versioned:,}",
+            "not measured" if each.start is None else f"{each.start.milliseconds:,.0f} ms",
+        )
+
+    return TextTable(
+        heading="kept by Lambda in one environment",
+        header=("", "largest function", "stored in a year", "editable", "versioned", "slowest start"),
+        rows=tuple(row(each) for each in advice.rows if each.versioned is not None),
+    )
+
+
+def notes(advice: Advice) -> Iterator[str]:
+    """Yield what the numbers are based on, and what is not known."""
+    history, limits = advice.history, quotas()
+    if history.revisions:
+        yield f"updates: the last {count(history.revisions, 'change')} of the lock file in git"
+    else:
+        yield "updates: each distribution by itself, because git has no earlier lock file"
+    if advice.deploys is None:
+        yield "deploys in a year: unknown without git; set `--deploys-per-year N`"
+    else:
+        yield (
+            f"deploys in a year: {advice.deploys['edits']:,} with edited code, {advice.deploys['bumps']:,} with updates; no version is "
+            "deleted"
+        )
+    yield (
+        f"limits: {size(limits.unzipped_bytes)} unzipped for a function with its layers, {size(limits.code_storage_bytes)} of unzipped "
+        "code in an account and region"
+    )
+    if all(each.start is None for each in advice.rows):
+        yield f"cold starts: not measured; measure them with `{MEASURE}`"
+    else:
+        yield "cold starts: measured for the configured packaging only"
+    for each in advice.rows:
+        if (each.costs is not None and each.note) or (each.costs is None and each.versioned is not None and each.note):
+            yield f"{each.title}: {each.note}"
+    if unneeded := advice.needs.unneeded:
+        yield f"no function is known to need {listed([each.name for each in unneeded])}"
+
+
+def recommendation(advice: Advice) -> Iterator[str]:
+    """Yield the recommendation with its reasons."""
+    found = advice.recommendation
+    name = "a container image" if found.layout is None else found.layout.title
+    same = any(each.is_configured and each.layout == found.layout for each in advice.rows)
+    yield f"recommended: {name}{' (as configured)' if same else ''}"
+    yield from (f"  because {reason}" for reason in found.reasons)
+    for evidence in found.missing:
+        yield f"  {evidence.text}: `{evidence.command}`"
+    for other in found.alternatives:
+        yield f"  alternative: {other.layout.title}, {other.text}"
+
+
+def reason_lines(reason: Reason) -> Iterator[str]:
+    """Yield why functions need a distribution, and why it is locked."""
+    for each in reason.explanations:
+        yield f"{each.function} needs {reason.distribution}: {_chain(each)}"
+    if not reason.explanations:
+        yield f"no function is known to need {reason.distribution} {reason.version}"
+    if reason.required_by:
+        yield f"locked because {listed(list(reason.required_by))} {'requires' if len(reason.required_by) == 1 else 'require'} it"
+    else:
+        yield f"locked because the project requires it: no locked distribution requires {reason.distribution}"
+
+
+def _chain(each: Explanation) -> str:
+    steps = " → ".join(each.chain)
+    if each.imported is not None:
+        line = "" if each.imported.line is None else f":{each.imported.line}"
+        steps += f" ({each.imported.path}{line})"
+    further = [
+        f"{'imports' if position < each.required_from else 'requires'} {name}"
+        for position, name in enumerate(each.distributions)
+        if position
+    ]
+    return "; ".join(filter(None, (f"{steps} of {each.distributions[0]}", *_followed(each, further))))
+
+
+def _followed(each: Explanation, further: list[str]) -> Iterator[str]:
+    for importer, text in zip(each.distributions, further, strict=False):
+        yield f"{importer} {text}"
+
+
+def _name(each: ComparedLayout) -> str:
+    return f"{each.title} (as configured)" if each.is_configured and each.title != "as configured" else each.title
+
+
+def size(number: int) -> str:
+    """Return *number* of bytes in MB or kB, and from 1,000 MB on in GB."""
+    return f"{number / 1e9:,.2f} GB" if number >= _MOST_BYTES else megabytes(number)
+
+
+def speed(bits: int) -> str:
+    """Return *bits* per second as the option ``--uplink`` has it."""
+    for unit, factor in (("Gbit", 10**9), ("Mbit", 10**6), ("kbit", 1000)):
+        if bits % factor == 0:
+            return f"{bits // factor} {unit}/s"
+    return f"{bits} bit/s"
