@@ -39,6 +39,7 @@ def _files(project: Path) -> dict[Path, bytes]:
         ["check", "--output"],
         ["audit", "--sbom"],
         ["diff", "--output"],
+        ["advise", "--output"],
         ["publish", "--output"],
         ["deploy", "--env-file"],
     ],

@@ -47,6 +47,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "adopt": ("adopt", "--yes", ".lamina/layers/common.zip"),
     "audit": ("audit", "--advisories", "none", "--sbom", "sbom.json"),
     "diff": ("diff", "--no-build", "pylock.toml"),
+    "advise": ("advise",),
     "publish": ("publish",),
     "deploy": ("deploy",),
     "prune": ("prune",),

@@ -20,7 +20,7 @@ def render(advice: Advice) -> str:
     first, *reasons = recommendation(advice)
     lines = [HEADING, "", _text(f"{title(advice)}; {first}"), "", *(f"- {_text(each.strip())}" for each in reasons)]
     for table in tables(advice):
-        lines += ["", f"### {table.heading.capitalize()}", "", cells(*table.header)]
+        lines += ["", f"### {table.heading[0].upper()}{table.heading[1:]}", "", cells(*table.header)]
         lines.append(f"| --- |{' ---: |' * (len(table.header) - 1)}")
         lines += [cells(*row) for row in table.rows]
     lines += ["", *(f"- {_text(note)}" for note in notes(advice))]

@@ -13,6 +13,7 @@ extras of a library that one of them uses.
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
     from lamina.bytecode.choice import Start
     from lamina.bytecode.imports.resolve import Module, Reachable
     from lamina.core.store import Store
-    from lamina.core.target import Target
     from lamina.core.values import Pin, Wheel
     from lamina.pipeline.artifacts import ArtifactProvider
     from lamina.pipeline.plan import TargetPlan
     from lamina.project.service import Function
+
+_EXTRA = re.compile(r'extra == "([^"]+)"')
 
 NEEDS_AREA = "needs"
 """The area of the store with the modules of distributions that one function reaches."""
@@ -83,7 +85,7 @@ class Reason:
     explanations: tuple[Explanation, ...]
     """One for each function that needs it, in the order of the configuration."""
     required_by: tuple[str, ...]
-    """The locked distributions that require it on this target, sorted."""
+    """The locked distributions that require it on this target, sorted; with their extras if only these do, as ``name[extra]``."""
 
 
 class _Edge(NamedTuple):
@@ -124,15 +126,27 @@ class NeedsSearch:
 
         *distribution* is one of `pins`. Raises the errors of `needed`.
         """
-        found = [self._explain(function, distribution) for function in functions]
+        reached = self._reached()
+        ways = {each.name: _way(distribution, self._required(reached[each.name])) for each in functions}
+        needing = [each for each in functions if ways[each.name]]
+        found = self._search(needing) if needing else ()
         return Reason(
             distribution=distribution,
             version=self.pins[distribution].version,
-            explanations=tuple(each for each in found if each is not None),
-            required_by=tuple(
-                name for name in self.pins if any(edge.name == distribution for edge in self._edges(name, None))
+            explanations=tuple(
+                self._explain(function, ways[function.name], reachable)
+                for function, reachable in zip(needing, found, strict=True)
             ),
+            required_by=tuple(filter(None, (self._requiring(name, distribution) for name in self.pins))),
         )
+
+    def _requiring(self, name: str, distribution: str) -> str:
+        """Return *name* if it requires *distribution*, with the extras that do if only these do; otherwise an empty text."""
+        if any(edge.name == distribution for edge in self._edges(name, None)):
+            return name
+        extras = sorted({extra for each in self._requirements[name] for extra in _EXTRA.findall(str(each.marker))})
+        asking = [extra for extra in extras if any(edge.name == distribution for edge in self._edges(name, extra))]
+        return f"{name}[{','.join(asking)}]" if asking else ""
 
     def _reached(self) -> dict[str, frozenset[str]]:
         """Return the distributions that each function reaches by imports, from the store as far as it has them."""
@@ -228,16 +242,13 @@ class NeedsSearch:
 
     def _edges(self, name: str, extra: str | None) -> Iterator[_Edge]:
         """Yield what *name* requires on the target, or what its *extra* requires in addition."""
-        markers = {**{key: str(value) for key, value in self._target.markers.items()}, "extra": extra or ""}
-        for requirement in self._requirements.get(name, ()):
-            if (requirement.marker is None and extra is None) or (
-                requirement.marker is not None and requirement.marker.evaluate(markers)
-            ):
+        markers = {
+            **{key: str(value) for key, value in self._plan.service.target.markers.items()},
+            "extra": extra or "",
+        }
+        for requirement in self._requirements[name]:
+            if requirement.marker.evaluate(markers) if requirement.marker is not None else extra is None:
                 yield _Edge(normalized(requirement.name), tuple(sorted(requirement.extras)))
-
-    @property
-    def _target(self) -> Target:
-        return self._plan.service.target
 
     @cached_property
     def _requirements(self) -> dict[str, tuple[Requirement, ...]]:
@@ -246,14 +257,8 @@ class NeedsSearch:
             for name, texts in _read_requirements(self._pinned(), self._artifacts.wheels.all, self._store).items()
         }
 
-    def _explain(self, function: Function, distribution: str) -> Explanation | None:
-        """Return why *function* needs *distribution*, or ``None`` if it does not."""
-        reached = self._reached()[function.name]
-        required = self._required(reached)
-        way = _way(distribution, required)
-        if not way:
-            return None
-        (found,) = self._search((function,))
+    def _explain(self, function: Function, way: Sequence[str], found: Reachable) -> Explanation:
+        """Return why *function* needs the last distribution on *way*, as `_way` returns it; *found* is what the function reaches."""
         chains = [found.chain(each.module.name) for each in found.reached if each.module.distribution == way[0]]
         chain = min(chains, key=lambda each: (len(each), each))
         modules = {each.module.name: each.module for each in found.reached}

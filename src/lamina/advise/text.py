@@ -94,7 +94,7 @@ def notes(advice: Advice) -> Iterator[str]:
     if history.revisions:
         yield f"updates: the last {count(history.revisions, 'change')} of the lock file in git"
     else:
-        yield "updates: each distribution by itself, because git has no earlier lock file"
+        yield "updates: each distribution by itself, because git has no update of the lock file"
     if advice.deploys is None:
         yield "deploys in a year: unknown without git; set `--deploys-per-year N`"
     else:
@@ -133,31 +133,27 @@ def recommendation(advice: Advice) -> Iterator[str]:
 def reason_lines(reason: Reason) -> Iterator[str]:
     """Yield why functions need a distribution, and why it is locked."""
     for each in reason.explanations:
-        yield f"{each.function} needs {reason.distribution}: {_chain(each)}"
+        yield f"{each.function}: {_chain(each)}"
     if not reason.explanations:
         yield f"no function is known to need {reason.distribution} {reason.version}"
     if reason.required_by:
-        yield f"locked because {listed(list(reason.required_by))} {'requires' if len(reason.required_by) == 1 else 'require'} it"
+        verb = "requires" if len(reason.required_by) == 1 else "require"
+        yield f"locked because {', '.join(reason.required_by)} {verb} it"
     else:
         yield f"locked because the project requires it: no locked distribution requires {reason.distribution}"
 
 
 def _chain(each: Explanation) -> str:
-    steps = " → ".join(each.chain)
+    """Return the way from the handler's module to the distribution: own modules, and then distributions."""
+    steps = list(each.chain[:-1])
     if each.imported is not None:
         line = "" if each.imported.line is None else f":{each.imported.line}"
-        steps += f" ({each.imported.path}{line})"
-    further = [
-        f"{'imports' if position < each.required_from else 'requires'} {name}"
-        for position, name in enumerate(each.distributions)
-        if position
+        steps[-1] += f" ({each.imported.path}{line})"
+    steps += each.distributions[: each.required_from]
+    required = [
+        f"{name} (required by {by})" for by, name in zip(each.distributions, each.distributions[1:], strict=False)
     ]
-    return "; ".join(filter(None, (f"{steps} of {each.distributions[0]}", *_followed(each, further))))
-
-
-def _followed(each: Explanation, further: list[str]) -> Iterator[str]:
-    for importer, text in zip(each.distributions, further, strict=False):
-        yield f"{importer} {text}"
+    return " → ".join((*steps, *required[each.required_from - 1 :]))
 
 
 def _name(each: ComparedLayout) -> str:

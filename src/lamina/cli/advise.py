@@ -81,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.function and arguments.why is None:
         raise ConfigError("`--function` is only allowed with `--why`", hint="see `lamina advise --help`")
+    if arguments.why is not None and arguments.format == "markdown":
+        raise ConfigError("`--why` has no report as `markdown`", hint="use `--format text` or `--format json`")
     project = project_of(arguments)
     with Console.of(arguments) as console:
         context = BuildContext.open(project, build_options(arguments), store=Store.open(), reporter=console)

@@ -1,0 +1,317 @@
+"""``lamina advise``: needs, the comparison whose numbers a build confirms, history, and the reasons for a distribution."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from built import MINOR
+from lamina.cli.main import main
+from lamina.core.target import quotas
+from services import HANDLER, make_service
+from sourceprojects import git
+from wheels import make_wheel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from services import Service
+
+_ARN = "arn:aws:lambda:eu-west-1:123456789012:layer:others:7"
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """
+    Return a service whose functions need different distributions.
+
+    `plain` imports alpha, and `report` imports heavy through the service's own modules. heavy requires base without an import, and
+    base requires the extra of alpha. Nothing needs orphan, and the extra `all` of heavy, which nothing requests, requires it.
+    """
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "store"))
+    service = make_service(tmp_path)
+    _add(
+        service,
+        "heavy",
+        {"heavy.py": "import json\n", "heavy.bin": bytes(range(256)) * 500},
+        "base",
+        'orphan; extra == "all"',
+    )
+    _add(service, "base", {"base.py": ""}, "alpha[more]", 'absent; sys_platform == "win32"')
+    _add(service, "alpha", {"alpha/__init__.py": "VALUE = 1\n"}, 'beta; extra == "more"')
+    _add(service, "orphan", {"orphan.py": "import alpha\n"})
+    service.settings |= {"runtime": f'"python{MINOR}"', "bytecode": '"reachable"'}
+    service.requires_python = f">={MINOR}"
+    service.functions = {
+        "plain": "service.handlers.plain.lambda_handler",
+        "report": "service.handlers.report.lambda_handler",
+        "hello": "service.handlers.hello.lambda_handler",
+    }
+    handlers = service.write() / "service/handlers"
+    (handlers / "plain.py").write_text(f"import alpha\n{HANDLER}")
+    (handlers / "report.py").write_text(f"from service import reports\n{HANDLER}")
+    (handlers.parent / "reports.py").write_text('"""Reports."""\n\ndef make():\n    import heavy\n')
+    monkeypatch.chdir(service.root)
+    return service
+
+
+def _add(service: Service, name: str, files: Mapping[str, bytes | str], *requires: str, version: str = "1.0") -> None:
+    service.locked[name] = make_wheel(service.wheels, name, version, files, requires=requires)
+
+
+@pytest.fixture
+def advise(capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Return a function that runs ``lamina advise`` and returns its output, or with ``--json`` the document."""
+
+    def run(*words: str, code: int = 0) -> Any:
+        capsys.readouterr()
+        assert code == main(["advise", *words])
+        found = capsys.readouterr()
+        if code:
+            return found.err
+        return json.loads(found.out) if "--json" in words else found.out
+
+    return run
+
+
+def _row(document: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    (row,) = (each for each in document["layouts"] if each["kind"] == kind)
+    return dict(row)
+
+
+@pytest.mark.parametrize("mode", ["none", "reachable", "all"])
+def test_needs_follow_imports_and_requirements(service: Service, advise: Any, mode: str) -> None:
+    """A function needs what it imports, and what that requires on the target with the extras that other distributions request."""
+    service.settings["bytecode"] = f'"{mode}"'
+    service.write()
+
+    needed = {each["name"]: each["functions"] for each in advise("--json")["distributions"]}
+
+    assert needed == {
+        "alpha": ["plain", "report"],
+        "base": ["report"],
+        "beta": ["report"],
+        "heavy": ["report"],
+        "orphan": [],
+    }
+
+
+@pytest.mark.parametrize("mode", ["none", "reachable", "all"])
+def test_every_size_is_that_of_the_build(service: Service, advise: Any, tmp_path: Path, mode: str) -> None:
+    """The zips of each layout have the sizes of the comparison when they are built with it, and the same comparison then has its row."""
+    service.settings["bytecode"] = f'"{mode}"'
+    service.write()
+    document = advise("--json")
+    layouts = [each for each in document["layouts"] if each["layout"] is not None]
+    assert {"zip-everything", "zip-needed", "one-layer"} <= {each["kind"] for each in layouts}
+    for each in layouts:
+        _configure(service, each["layout"])
+
+        assert main(["build", "--quiet"]) == 0
+
+        built = json.loads((service.root / ".lamina/build.json").read_text())
+        assert _weighed(each) == {
+            **{("layer", row["name"]): (row["zipped_bytes"], row["unzipped_bytes"]) for row in built["layers"]},
+            **{("zip", row["name"]): (row["zipped_bytes"], row["unzipped_bytes"]) for row in built["functions"]},
+        }
+        for row in (*built["layers"], *built["functions"]):
+            assert (service.root / row["path"]).stat().st_size == row["zipped_bytes"]
+        again = _row(advise("--json"), each["kind"])
+        assert again["configured"]
+        assert again["deploys"] == each["deploys"]
+        assert again["largest_function"] == each["largest_function"]
+
+
+def _weighed(row: Mapping[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:
+    return {
+        (each["kind"], name): (each["zipped_bytes"], each["unzipped_bytes"])
+        for each in row["archives"]
+        for name in ([each["name"]] if each["kind"] == "layer" else each["functions"])
+    }
+
+
+def _configure(service: Service, layout: Mapping[str, Any]) -> None:
+    layers = ", ".join(
+        f"{each['name']} = {{ only = {json.dumps(each['distributions'])} }}" for each in layout["layers"]
+    )
+    service.settings["layers"] = f"{{ {layers} }}"
+    service.more = {
+        each["name"]: f'packaging = "{each["packaging"]}", layers = {json.dumps(each["layers"])}'
+        for each in layout["functions"]
+    }
+    service.write()
+
+
+def test_deploys_of_the_table(service: Service, advise: Any) -> None:
+    """The numbers of the table follow from the sizes of the zips; images are not measured."""
+    document = advise("--json", "--environments", "4", "--uplink", "8kbit")
+    for kind in ("zip-everything", "zip-needed"):
+        row = _row(document, kind)
+        everything = sum(each["zipped_bytes"] * len(each["functions"]) for each in row["archives"])
+        assert row["deploys"]["first"]["sent_bytes"] == row["deploys"]["edit"]["sent_bytes"] == everything
+        assert row["deploys"]["first"]["sent_bytes_all_environments"] == 4 * everything
+        assert row["deploys"]["first"]["seconds"] == round(everything / 1000, 1)
+        assert row["versioned"] == 3
+    layer, package = _row(document, "one-layer")["archives"]
+    deploys = _row(document, "one-layer")["deploys"]
+    assert layer["kind"] == "layer"
+    assert deploys["first"]["sent_bytes"] == layer["zipped_bytes"] + 3 * package["zipped_bytes"]
+    assert deploys["edit"]["sent_bytes"] == 3 * package["zipped_bytes"]
+    assert deploys["update"]["sent_bytes"] == deploys["largest_update"]["sent_bytes"] == layer["zipped_bytes"]
+    # Each function gets a new version when its layer does.
+    assert deploys["update"]["stored_bytes"] == layer["unzipped_bytes"] + 3 * package["unzipped_bytes"]
+    assert _row(document, "image")["note"] == _row(document, "image-shared-base")["note"] == "not measured"
+
+    shown = advise("--environments", "4")
+    assert "sent by a deploy to 4 environments:\n" in shown
+    assert "no function is known to need `orphan`\n" in shown
+    assert "cold starts: not measured; measure them with `lamina coldstart" in shown
+    markdown = advise("--format", "markdown")
+    assert markdown.startswith("## lamina advise\n")
+    assert "### Kept by Lambda in one environment\n" in markdown
+
+
+def test_history(service: Service, advise: Any) -> None:
+    """Updates are what changed together in the lock file's history, and a year has the deploys of its commits."""
+    git(service.root, "init", "--quiet", "--initial-branch", "main")
+    _commit(service, "Start")
+    alone = advise("--json")
+    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "bumps": 1}}
+
+    for number in ("1.1", "1.2", "1.3"):
+        _add(service, "orphan", {"orphan.py": "import alpha\n"}, version=number)
+        _commit(service, "Update orphan")
+    _add(service, "heavy", {"heavy.py": "import json\n"}, "base", version="2.0")
+    _add(service, "orphan", {"orphan.py": ""}, version="2.0")
+    _commit(service, "Update heavy and orphan")
+    (service.root / "service/reports.py").write_text("import heavy\n")
+    _commit(service, "Edit")
+    (service.root / "README.md").write_text("About\n")
+    _commit(service, "Describe")
+    document = advise("--json")
+
+    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "bumps": 5}}
+    row = _row(document, "zip-needed")
+    (heavy,) = (each for each in row["archives"] if each["functions"] == ["report"])
+    # No zip has orphan, so that only the last update changes one.
+    assert row["deploys"]["update"]["sent_bytes"] == 0
+    assert row["deploys"]["largest_update"]["sent_bytes"] == heavy["zipped_bytes"]
+    costs = row["deploys"]
+    year = costs["first"]["stored_bytes"] + costs["edit"]["stored_bytes"] + 5 * costs["update"]["stored_bytes"]
+    assert row["stored_bytes_per_year"] == year
+    assert "updates: the last 4 changes of the lock file in git\n" in advise()
+
+    scaled = advise("--json", "--deploys-per-year", "60")
+    assert scaled["history"]["deploys_per_year"] == {"edits": 10, "bumps": 50}
+
+
+def _commit(service: Service, message: str) -> None:
+    service.write()
+    git(service.root, "add", ".")
+    git(service.root, "commit", "--quiet", "--message", message)
+
+
+def test_without_git(service: Service, advise: Any) -> None:
+    """Without git, each distribution is an update by itself, and the number of deploys is unknown unless the user states it."""
+    document = advise("--json")
+    assert document["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": None}
+    assert _row(document, "one-layer")["stored_bytes_per_year"] is None
+    assert "deploys in a year: unknown without git; set `--deploys-per-year N`\n" in advise()
+
+    stated = advise("--json", "--deploys-per-year", "100")
+    first, edit = (_row(stated, "one-layer")["deploys"][name]["stored_bytes"] for name in ("first", "edit"))
+    assert _row(stated, "one-layer")["stored_bytes_per_year"] == first + 100 * edit
+
+
+def test_why(service: Service, advise: Any) -> None:
+    """A chain goes from the handler over the import to the distribution, and shows what is only required; extras have a name."""
+    assert advise("--why", "Heavy") == (
+        "report: service.handlers.report → service.reports (service/reports.py:4) → heavy\n"
+        "locked because the project requires it: no locked distribution requires heavy\n"
+    )
+    assert advise("--why", "beta", "--function", "report") == (
+        "report: service.handlers.report → service.reports (service/reports.py:4) → heavy → base (required by heavy) → "
+        "alpha (required by base) → beta (required by alpha)\n"
+        "locked because alpha[more] requires it\n"
+    )
+    assert advise("--why", "beta", "--function", "plain").startswith("no function is known to need beta 2.0\n")
+    assert advise("--why", "orphan").endswith("locked because heavy[all] requires it\n")
+    (found,) = advise("--why", "base", "--json")["functions"]
+    assert (found["path"], found["line"], found["distributions"]) == ("service/reports.py", 4, ["heavy", "base"])
+    assert "no layer of the service has the distribution `gamma`" in advise("--why", "gamma", code=2)
+    assert "the service has no function `other`" in advise("--why", "heavy", "--function", "other", code=2)
+    assert "`--function` is only allowed with `--why`" in advise("--function", "plain", code=2)
+    assert "`--why` has no report as `markdown`" in advise("--why", "heavy", "--format", "markdown", code=2)
+
+
+def test_cold_starts_are_those_of_the_configuration(service: Service, advise: Any) -> None:
+    """A baseline of `lamina coldstart` has times of the configured layout; no other one has any."""
+    conditions = {
+        "system": "Linux",
+        "machine": "x86_64",
+        "processors": 2,
+        "runtime": f"python{MINOR}",
+        "cpu_share": None,
+    }
+    medians = {"plain": {"median_ms": 120.0}, "report": {"median_ms": 340.5}}
+    baseline = {"version": "1", "circumstances": conditions, "functions": medians}
+    (service.root / "coldstart.json").write_text(json.dumps(baseline))
+
+    document = advise("--json")
+
+    assert _row(document, "one-layer")["slowest_start"] == {"milliseconds": 340.5, "source": "coldstart.json"}
+    assert _row(document, "zip-everything")["slowest_start"] is None
+    assert "cold starts: measured for the configured packaging only\n" in advise()
+
+
+def test_layers_by_arn(service: Service, advise: Any) -> None:
+    """Layers by ARN have a row of their own, which says what is not known of them."""
+    service.more = {"plain": f'layer-arns = ["{_ARN}"]'}
+    service.write()
+
+    row = _row(advise("--json"), "external-layers")
+
+    assert (row["versioned"], row["deploys"]) == (1, None)
+    assert "not pinned" in row["note"]
+
+
+def test_over_the_limit(service: Service, advise: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layout that exceeds Lambda's limit says so, and is weighed nevertheless."""
+    limits = quotas()
+    largest = _row(advise("--json"), "one-layer")["largest_function"]["unzipped_bytes"]
+    monkeypatch.setattr(type(limits), "unzipped_bytes", largest - 1)
+
+    row = _row(advise("--json"), "one-layer")
+
+    assert row["note"].startswith("exceeds Lambda's limit of ")
+    assert row["largest_function"]["unzipped_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--uplink", "fast"), "`fast` is not a speed"),
+        (("--uplink", "0Mbit"), "`0Mbit` is not a speed"),
+        (("--environments", "0"), "`0` is not a positive number"),
+        (("--deploys-per-year", "x"), "`x` is not a positive number"),
+    ],
+)
+def test_invalid_options(service: Service, advise: Any, words: tuple[str, ...], said: str) -> None:
+    """An invalid number or speed is a usage error."""
+    assert said in advise(*words, code=2)
+
+
+def test_nothing_to_compare(service: Service, advise: Any) -> None:
+    """A service without functions, or with its own code in a layer, has no other packagings to compare."""
+    functions, service.functions = service.functions, {}
+    service.write()
+    assert "without functions, there are no packagings to compare" in advise(code=2)
+
+    service.functions = functions
+    service.sources = dict.fromkeys(functions, '["service/handlers"]')
+    service.settings["layers"] = "{ common = { first-party = true } }"
+    service.write()
+    assert "layer `common` has the service's own code" in advise(code=2)
