@@ -36,7 +36,12 @@ class ConfigFile:
 
     def table(self, mistakes: list[tuple[str, str]]) -> Table:
         """Return a `Table` of the values that appends its mistakes to *mistakes*."""
-        return Table(self.values, key="" if self.path.name == _STANDALONE else "tool.lamina", mistakes=mistakes)
+        return Table(self.values, key="" if is_standalone(self.path) else "tool.lamina", mistakes=mistakes)
+
+
+def is_standalone(path: Path) -> bool:
+    """Return whether the configuration file *path* contains nothing but lamina's configuration."""
+    return path.name == _STANDALONE
 
 
 def find_project(start: Path) -> Path:
