@@ -1,0 +1,327 @@
+"""Put a layout into the configuration, and change nothing else."""
+
+from __future__ import annotations
+
+import textwrap
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from advise.made import make_needs
+from lamina.advise.layouts import one_layer, zips_with_everything, zips_with_needed
+from lamina.advise.values import Layout, LayoutFunction, LayoutLayer
+from lamina.advise.write import layout_change
+from lamina.core.errors import ConfigError
+from lamina.project.config import load
+from lamina.project.service import Packaging
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lamina.advise.values import Needs
+
+SERVICE = """\
+[project]
+name = "shop"
+version = "1"
+
+[tool.lamina]
+runtime = "python3.13"  # the newest
+source = ["service"]
+
+# Ours.
+[tool.lamina.functions]
+list = "service.list.handler"  # quick
+report = { handler = "service.report.handler", memory = 512 }  # slow
+
+[tool.ruff]
+line-length = 100
+"""
+NEEDS = make_needs({"core": 20, "numpy": 60, "pandas": 90}, {"list": "core", "report": "core numpy pandas"})
+TWO_LAYERS = Layout(
+    title="two",
+    layers=(
+        LayoutLayer(name="common", distributions=frozenset({"core"})),
+        LayoutLayer(name="pandas", distributions=frozenset({"numpy", "pandas"})),
+    ),
+    functions=(
+        LayoutFunction(name="list", packaging=Packaging.LAYER, layers=("common",)),
+        LayoutFunction(name="report", packaging=Packaging.LAYER, layers=("common", "pandas")),
+    ),
+)
+
+
+def _project(directory: Path, text: str = SERVICE, name: str = "pyproject.toml") -> Path:
+    (directory / "service").mkdir()
+    (directory / name).write_text(text, newline="")
+    return directory
+
+
+def _changed(project: Path, layout: Layout, needs: Needs = NEEDS) -> tuple[str, ...]:
+    """Write *layout*, and return the lines that are removed and added. Writing it again changes nothing."""
+    found = layout_change(load(project), needs, layout)
+    assert found is not None
+    found.change.write()
+    assert layout_change(load(project), needs, layout) is None
+    return tuple(line for line in found.change.diff[2:] if line[0] in "+-")
+
+
+def test_several_layers(tmp_path: Path) -> None:
+    """The common layer names what it leaves out, so that a new dependency is in it. Comments stay."""
+    assert (
+        '-report = { handler = "service.report.handler", memory = 512 }  # slow',
+        '+report = { handler = "service.report.handler", memory = 512, layers = ["common", "pandas"] }  # slow',
+        "+",
+        "+[tool.lamina.layers.common]",
+        '+without = ["numpy", "pandas"]',
+        "+",
+        "+[tool.lamina.layers.pandas]",
+        '+only = ["numpy", "pandas"]',
+    ) == _changed(_project(tmp_path), TWO_LAYERS)
+
+
+def test_zips_with_everything(tmp_path: Path) -> None:
+    assert ('+packaging = "zip"',) == _changed(_project(tmp_path), zips_with_everything(NEEDS))
+
+
+def test_back_to_one_layer(tmp_path: Path) -> None:
+    """Nothing of another layout stays."""
+    project = _project(tmp_path)
+    _changed(project, TWO_LAYERS)
+    _changed(project, zips_with_needed(NEEDS))
+    _changed(project, one_layer(NEEDS))
+
+    assert "layers" not in (project / "pyproject.toml").read_text()
+    assert "packaging" not in (project / "pyproject.toml").read_text()
+    assert "# quick" in (project / "pyproject.toml").read_text()
+
+
+def test_zips_with_what_is_needed(tmp_path: Path) -> None:
+    project = _project(tmp_path)
+    _changed(project, zips_with_needed(NEEDS))
+    service = load(project)
+
+    assert [("list", ("only-list",)), ("report", ("only-report",))] == [
+        (each.name, each.bundled) for each in service.functions
+    ]
+    assert [("core",), None] == [each.only for each in service.bundles]
+
+
+def test_a_table_of_its_own(tmp_path: Path) -> None:
+    text = 'runtime = "python3.13"\nsource = ["service"]\n[functions.list]\nhandler = "service.list.handler"\n# end\n\n[functions]\nreport = "service.report.handler"\n'
+
+    assert (
+        '-report = "service.report.handler"',
+        '+report = { handler = "service.report.handler", layers = ["common", "pandas"] }',
+        "+",
+        "+[layers.common]",
+        '+without = ["numpy", "pandas"]',
+        "+",
+        "+[layers.pandas]",
+        '+only = ["numpy", "pandas"]',
+    ) == _changed(_project(tmp_path, text, "lamina.toml"), TWO_LAYERS)
+
+
+FORMS = {
+    "dotted keys": """\
+        [tool.lamina]
+        runtime = "python3.13"
+        source = ["service"]
+        functions.list = "service.list.handler"
+        functions.report = "service.report.handler"
+        """,
+    "an inline table of functions": """\
+        [tool.lamina]
+        runtime = "python3.13"
+        source = ["service"]
+        functions = { list = "service.list.handler", report = "service.report.handler" }  # both
+        """,
+    "one inline table": """\
+        tool.lamina = { runtime = "python3.13", source = ["service"], functions = { list = "a.b", report = "a.c" } }
+        """,
+    "quotes and comments": """\
+        [tool."lamina"]
+        runtime = "python3.13"
+        source = [
+          "service", # ours
+        ]
+        # more
+        [tool.lamina."functions"]
+        "list" = "service.list.handler"
+        [tool.lamina.functions.report]
+        handler = \'\'\'service.report.handler\'\'\'
+        [tool.z]
+        """,
+    "tables in any order": """\
+        [tool.lamina.functions.report]
+        handler = "service.report.handler"
+        [a]
+        [tool.lamina]
+        runtime = "python3.13"
+        source = ["service"]
+        [[tool.lamina.ignore]]
+        rule = "unknown-rule"
+        reason = "ours"
+        [tool.lamina.functions]
+        list = "service.list.handler"
+        [tool.lamina.layers]
+        common = {}
+        """,
+    "dotted keys of functions": """\
+        [tool.lamina]
+        runtime = "python3.13"
+        source = ["service"]
+        [tool.lamina.functions]
+        list.handler = "service.list.handler"
+        list.memory = 512
+        report.handler = "service.report.handler"
+        """,
+}
+UNCHANGEABLE = "written in a way that lamina cannot change"
+
+
+@pytest.mark.parametrize("form", ["one inline table", "dotted keys of functions"])
+def test_what_cannot_be_changed_is_left_alone(tmp_path: Path, form: str) -> None:
+    project = _project(tmp_path, textwrap.dedent(FORMS[form]))
+
+    with pytest.raises(ConfigError, match=UNCHANGEABLE):
+        layout_change(load(project), NEEDS, TWO_LAYERS)
+
+
+@pytest.mark.parametrize("form", sorted(FORMS.keys() - {"one inline table", "dotted keys of functions"}))
+def test_however_it_is_written(tmp_path: Path, form: str) -> None:
+    """Each layout follows another one. Everything else stays, and so does each comment."""
+    text = textwrap.dedent(FORMS[form])
+    project = _project(tmp_path, text)
+    for layout in (TWO_LAYERS, zips_with_needed(NEEDS), one_layer(NEEDS), zips_with_everything(NEEDS)):
+        _changed(project, layout)
+
+        assert [each.packaging for each in layout.functions] == [each.packaging for each in load(project).functions]
+    after = (project / "pyproject.toml").read_text()
+
+    assert tomllib.loads(text)["tool"]["lamina"]["source"] == tomllib.loads(after)["tool"]["lamina"]["source"]
+    assert text.count("#") == after.count("#")
+
+
+def test_groups_of_layers_are_kept(tmp_path: Path) -> None:
+    """Layers by groups become layers by names, which select from all of these groups. A budget stays with its layer."""
+    text = textwrap.dedent("""\
+        runtime = "python3.13"
+        source = ["service"]
+        exclude = ["**/tests"]
+
+        [functions]
+        list = "service.list.handler"
+        report = { handler = "service.report.handler", layers = ["common", "big"] }
+
+        [layers.common]
+        without = ["boto3"]
+        max-unzipped = "200 MB"
+
+        [layers.big]
+        groups = ["big"]
+        minus = ["common"]
+        """)
+    project = _project(tmp_path, text, "lamina.toml")
+    _changed(project, TWO_LAYERS)
+    common, pandas = load(project).layers
+
+    assert (("big",), ("boto3", "numpy", "pandas"), 200_000_000) == (
+        common.groups,
+        common.without,
+        common.budget.max_unzipped,
+    )
+    assert (("big",), ("numpy", "pandas"), ("**/tests",)) == (pandas.groups, pandas.only, pandas.exclude)
+
+
+def test_the_only_layer_keeps_its_name(tmp_path: Path) -> None:
+    """A layer with another name would be another layer in AWS."""
+    text = SERVICE + "\n[tool.lamina.layers.base]\n"
+    project = _project(tmp_path, text)
+    assert layout_change(load(project), NEEDS, one_layer(NEEDS)) is None
+    _changed(project, TWO_LAYERS)
+
+    assert [("base",), ("base", "pandas")] == [each.layers for each in load(project).functions]
+
+
+def test_layers_that_name_what_they_have_stay_so(tmp_path: Path) -> None:
+    """What is locked and in no layer stays out."""
+    text = SERVICE + '\n[tool.lamina.layers.common]\nonly = ["core", "numpy", "pandas"]\n'
+    project = _project(tmp_path, text)
+    _changed(project, TWO_LAYERS)
+
+    assert [("core",), ("numpy", "pandas")] == [each.only for each in load(project).layers]
+
+
+def test_functions_of_a_template(tmp_path: Path) -> None:
+    """They are written into the configuration only if they differ."""
+    _project(tmp_path, 'architecture = "arm64"\n', "lamina.toml")
+    (tmp_path / "service" / "list.py").touch()
+    function = "  {0}:\n    Type: AWS::Serverless::Function\n    Properties:\n      Handler: list.handler\n      CodeUri: service\n      Runtime: python3.13\n      Architectures: [arm64]\n      MemorySize: 256\n"
+    (tmp_path / "template.yaml").write_text(
+        "Transform: AWS::Serverless-2016-10-31\nResources:\n" + "".join(map(function.format, ("list", "report")))
+    )
+
+    assert ('+packaging = "zip"',) == _changed(tmp_path, zips_with_everything(NEEDS))
+    _changed(tmp_path, one_layer(NEEDS))
+    found = layout_change(load(tmp_path), NEEDS, TWO_LAYERS)
+    before = load(tmp_path)
+    assert found is not None
+    found.change.write()
+    service = load(tmp_path)
+
+    assert "the functions are now those of the configuration" in found.notes[0]
+    assert [("list", ("common",)), ("report", ("common", "pandas"))] == [
+        (each.name, each.layers) for each in service.functions
+    ]
+    assert [(each.handler, each.source, each.memory_mb) for each in before.functions] == [
+        (each.handler, each.source, each.memory_mb) for each in service.functions
+    ]
+    assert before.target == service.target
+
+
+@pytest.mark.parametrize(
+    ("layers", "error"),
+    [
+        ("[layers.common]\nfirst-party = true\n", "`first-party`"),
+        ('[layers.common]\nexclude = ["a"]\n[layers.other]\n', "different `exclude`"),
+    ],
+)
+def test_what_a_layout_cannot_express(tmp_path: Path, layers: str, error: str) -> None:
+    functions = '[functions]\nlist = { handler = "a.b", source = ["service"] }\nreport = { handler = "a.b", source = ["service"] }\n'
+    project = _project(tmp_path, f'runtime = "python3.13"\nsource = ["service"]\n{functions}{layers}', "lamina.toml")
+
+    with pytest.raises(ConfigError, match=error):
+        layout_change(load(project), NEEDS, TWO_LAYERS)
+
+
+def test_a_file_that_changed_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    project = _project(tmp_path)
+    found = layout_change(load(project), NEEDS, TWO_LAYERS)
+    assert found is not None
+    found.change.path.write_text(SERVICE + "# more\n")
+
+    with pytest.raises(ConfigError, match="was changed meanwhile"):
+        found.change.write()
+
+
+def test_line_ends_and_the_byte_order_mark_stay(tmp_path: Path) -> None:
+    project = _project(tmp_path, "\ufeff" + SERVICE.replace("\n", "\r\n"))
+    (project / "pyproject.toml").chmod(0o640)
+    _changed(project, TWO_LAYERS)
+    content = (project / "pyproject.toml").read_bytes()
+
+    assert content.startswith(b"\xef\xbb\xbf[project]\r\n")
+    assert content.count(b"\n") == content.count(b"\r\n")
+    assert (project / "pyproject.toml").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_link_out_of_the_project_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere.toml").write_text(SERVICE)
+    project = tmp_path / "project"
+    (project / "service").mkdir(parents=True)
+    (project / "pyproject.toml").symlink_to("../elsewhere.toml")
+
+    with pytest.raises(ConfigError, match="symbolic link out of"):
+        layout_change(load(project), NEEDS, TWO_LAYERS)
