@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: BuildContext, console: Console) -> int:
     from lamina.adopt.adopt import adopt, plan_adoption
+    from lamina.cli.asking import agreed
     from lamina.cli.console import emit_json
     from lamina.project.config import load
 
@@ -107,7 +108,7 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
         if arguments.json:
             emit_json(_document(plan))
         return 0
-    if not _agreed(arguments, "Change these files?", console):
+    if not agreed(arguments, "Change these files?", console, looking="with `--dry-run`"):
         return 1
     done = adopt(plan, context)
     console.close()
@@ -122,6 +123,7 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
 def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Path, console: Console) -> int:
     from lamina.adopt.copies import copy_layer
     from lamina.aws.publish import config
+    from lamina.cli.asking import agreed
     from lamina.cli.console import emit, emit_json
 
     (old,) = subject.zips
@@ -130,7 +132,7 @@ def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Pat
     if arguments.dry_run:
         console.say(f"copy {old.name} to your account, in its region")
         return 0
-    if not _agreed(arguments, f"Publish a copy of {old.name} in your account?", console):
+    if not agreed(arguments, f"Publish a copy of {old.name} in your account?", console, looking="with `--dry-run`"):
         return 1
     done = copy_layer(old, settings, console)
     console.close()
@@ -143,23 +145,6 @@ def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Pat
         "set the new ARN in place of the old one",
     )
     return 0
-
-
-def _agreed(arguments: argparse.Namespace, question: str, console: Console) -> bool:
-    """Return whether the user agrees. Raises `ConfigError` if no one can answer and ``--yes`` is not given."""
-    from lamina.core.errors import ConfigError
-
-    if arguments.yes:
-        return True
-    if not console.can_ask:
-        raise ConfigError(
-            "`lamina adopt` asks before it changes anything, and no one can answer here",
-            hint="agree in advance with `--yes`, or look at the changes with `--dry-run`",
-        )
-    if console.agrees(question):
-        return True
-    console.say("nothing was changed")
-    return False
 
 
 def _plan_lines(plan: AdoptionPlan) -> Iterator[str]:

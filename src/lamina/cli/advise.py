@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from lamina.advise.advice import Advice, AdviceOptions
     from lamina.advise.needs import Reason
+    from lamina.advise.values import Layout
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
 
@@ -27,10 +28,14 @@ examples:
   lamina advise                                        # compare, and recommend
   lamina advise --why numpy                            # show which functions need numpy, and why
   lamina advise --environments 4 --uplink 20Mbit       # count four environments, and time the uploads
+  lamina advise --write                                # put the recommended packaging into the configuration
+  lamina advise --write zip-needed --yes               # put another one into it, without a question
   lamina advise --format markdown --output advice.md   # write a comment for a pull request
 """
 PAGE = "how-to/choose-packaging.md"
 
+_RECOMMENDED = "recommended"
+_WRITABLE = ("zip-everything", "zip-needed", "one-layer", "several-layers")
 _FORMATS = ("text", "json", "markdown")
 _BASELINE = "coldstart.json"
 _UPLINK = "20Mbit"
@@ -44,6 +49,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--function", action="append", default=[], metavar="NAME", help="with --why: only this function (repeatable)"
     )
+    parser.add_argument(
+        "--write",
+        nargs="?",
+        const=_RECOMMENDED,
+        choices=(_RECOMMENDED, *_WRITABLE),
+        metavar="LAYOUT",
+        help=f"put this layout into the configuration: {', '.join(_WRITABLE)} (default: the recommended one)",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --write: do not ask before the file is changed")
     parser.add_argument(
         "--environments", type=_number, metavar="N", help="deploy to N environments (default: those of `publish`)"
     )
@@ -83,7 +97,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("`--function` is only allowed with `--why`", hint="see `lamina advise --help`")
     if arguments.why is not None and arguments.format == "markdown":
         raise ConfigError("`--why` has no report as `markdown`", hint="use `--format text` or `--format json`")
+    if arguments.yes and arguments.write is None:
+        raise ConfigError("`--yes` is only allowed with `--write`", hint="see `lamina advise --help`")
+    if arguments.write is not None and arguments.why is not None:
+        raise ConfigError("`--write` conflicts with `--why`", hint="remove one of the two options")
     project = project_of(arguments)
+    if arguments.output is not None:
+        from lamina.cli.reports import remove_earlier
+
+        remove_earlier(arguments.output)
     with Console.of(arguments) as console:
         context = BuildContext.open(project, build_options(arguments), store=Store.open(), reporter=console)
         with context.store.in_use(console), killable(arguments, console):
@@ -103,14 +125,45 @@ def _explain(arguments: argparse.Namespace, context: BuildContext) -> int:
 def _advise(arguments: argparse.Namespace, context: BuildContext, console: Console) -> int:
     from lamina.advise.advice import advise
 
-    if arguments.output is not None:
-        from lamina.cli.reports import remove_earlier
-
-        remove_earlier(arguments.output)
     advice = advise(context, _options(arguments, context))
     console.close()
     _report(arguments, advice)
+    return 0 if arguments.write is None else _write(arguments, advice, context, console)
+
+
+def _write(arguments: argparse.Namespace, advice: Advice, context: BuildContext, console: Console) -> int:
+    """Put the layout into the configuration. Return 1 if the user does not agree."""
+    from lamina.advise.write import layout_change
+    from lamina.cli.asking import agreed
+    from lamina.project import config
+
+    layout = _chosen(arguments.write, advice)
+    found = layout_change(config.load(context.project, store=context.store), advice.needs, layout)
+    if found is None:
+        console.say(f"the configuration has the layout already: {layout.title}")
+        return 0
+    console.say(*found.change.diff)
+    for note in found.notes:
+        console.note(note)
+    if not agreed(arguments, f"Change `{found.change.path.name}`?", console, looking="without `--write`"):
+        return 1
+    found.change.write()
+    console.say(f"wrote `{found.change.path.name}`: {layout.title}")
     return 0
+
+
+def _chosen(name: str, advice: Advice) -> Layout:
+    """Return the layout *name* of *advice*. Raises `ConfigError` if it has none."""
+    from lamina.core.errors import ConfigError
+
+    if name == _RECOMMENDED:
+        layout, why = advice.recommendation.layout, "a container image is recommended, which lamina does not build"
+    else:
+        row = next(each for each in advice.rows if each.kind.value == name)
+        layout, why = row.layout, f"there is no layout `{name}`: {row.note}"
+    if layout is None:
+        raise ConfigError(why, hint="choose another layout: `lamina advise --write one-layer`")
+    return layout
 
 
 def _options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOptions:

@@ -1,0 +1,31 @@
+"""Ask before a command changes files or AWS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    import argparse
+
+    from lamina.cli.console import Console
+
+
+def agreed(arguments: argparse.Namespace, question: str, console: Console, *, looking: str) -> bool:
+    """
+    Return whether the user agrees to *question*, or has agreed with ``--yes``.
+
+    Raises `ConfigError` if no one can answer; *looking* is the option to see the changes without making them.
+    """
+    if arguments.yes:
+        return True
+    if not console.can_ask:
+        raise ConfigError(
+            f"`lamina {arguments.command}` asks before it changes anything, and no one can answer here",
+            hint=f"agree in advance with `--yes`, or look at the changes {looking}",
+        )
+    if console.agrees(question):
+        return True
+    console.say("nothing was changed")
+    return False
