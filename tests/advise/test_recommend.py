@@ -54,6 +54,23 @@ def test_one_heavy_function_is_split_only_if_the_others_start_slowly() -> None:
     assert ["best split: 2 layers"] == [each.layout.title for each in unmeasured.alternatives]
 
 
+def test_a_configured_split_is_not_given_up_because_it_helps() -> None:
+    """Times that were measured with it say nothing about one layer."""
+    needs = make_needs(HEAVY, ONE_HEAVY)
+    split = _recommended(needs, a=1000).layout
+
+    found = recommend(
+        needs,
+        THRESHOLDS,
+        limits=quotas(),
+        measured={name: MeasuredStart(milliseconds=100, source="CloudWatch") for name in "abc"},
+        configured=split,
+    )
+
+    assert split == found.layout
+    assert ("configured so, and `a` has 150.00 MB less than with one layer",) == found.reasons
+
+
 def test_the_time_of_the_heavy_function_itself_decides_nothing() -> None:
     """It has the same packages in every layout."""
     found = _recommended(make_needs(HEAVY, ONE_HEAVY), b=5000, a=100, c=100)

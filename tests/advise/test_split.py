@@ -118,12 +118,12 @@ def test_nothing_is_needed() -> None:
 
 def test_many_distributions_end_after_bounded_work_with_a_bound() -> None:
     """Families of functions with distributions of their own: the split is near the optimum, and is the same each time."""
-    sizes = {f"d{number}": 1 + number % 7 for number in range(90)}
+    sizes = {f"d{number}": 1 + number % 7 for number in range(60)}
     functions = {
         f"f{number}": " ".join(
             name for place, name in enumerate(sizes) if place % 6 == number % 6 or (place * number) % 29 == 1
         )
-        for number in range(18)
+        for number in range(12)
     }
     needs = make_needs(sizes, functions)
 

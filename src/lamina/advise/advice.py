@@ -131,7 +131,9 @@ def advise(context: BuildContext, options: AdviceOptions) -> Advice:
         needs = _weighed_needs(plan, search, scale, needed)
         history = read_history(service, context, search.pins, now=dt.datetime.now(dt.UTC))
         starts = _starts(options)
-        recommendation = recommend(needs, load_thresholds(context.project), limits=quotas(), measured=starts)
+        recommendation = recommend(
+            needs, load_thresholds(context.project), limits=quotas(), measured=starts, configured=configured(plan)
+        )
         rows = _Rows(plan, search, scale, history, starts)
         return Advice(
             service=service.name,
@@ -250,7 +252,7 @@ class _Rows:
             is_split = recommended is not None and recommended.layers == split.layers
             layout = recommended if recommended is not None and is_split else several_layers(split)
             layouts.append((LayoutKind.SEVERAL_LAYERS, layout))
-        if not any(_are_same(self._configured, layout) for _, layout in layouts):
+        if all(self._configured.shape != layout.shape for _, layout in layouts):
             yield self._row(LayoutKind.CONFIGURED, self._configured, needs)
         for kind, layout in layouts:
             yield self._row(kind, layout, needs)
@@ -269,7 +271,7 @@ class _Rows:
         yield from self._external()
 
     def _row(self, kind: LayoutKind, layout: Layout, needs: Needs) -> ComparedLayout:
-        is_configured = _are_same(self._configured, layout)
+        is_configured = self._configured.shape == layout.shape
         plan = self._plan if is_configured else self._scale.complete(layout, self._plan, self._search.pins)
         archives = self._scale.weigh_plan(plan)
         console_bytes = quotas().console_bytes
@@ -316,18 +318,6 @@ class _Rows:
             versioned=len(arns),
             note=f"{count(unpinned, 'layer')} not pinned, so of unknown size: run `lamina pin`" if unpinned else "",
         )
-
-
-def _are_same(first: Layout, second: Layout) -> bool:
-    return _shape(first) == _shape(second)
-
-
-def _shape(layout: Layout) -> object:
-    """Return what decides the zips of *layout*: the names of layers and their order do not."""
-    held = {each.name: each.distributions for each in layout.layers}
-    return {each.name: (each.packaging, frozenset(held[name] for name in each.layers)) for each in layout.functions}, {
-        held[name] for each in layout.functions for name in each.layers
-    } == {*held.values()}
 
 
 def _starts(options: AdviceOptions) -> dict[str, MeasuredStart]:

@@ -4,8 +4,9 @@ Recommend a layout, with reasons. Pure: needs, thresholds and measured times dec
 The rules are tried in this order, and the first one that applies decides:
 
 1. A service without distributions, or with one function whose zip stays small, needs no layer.
-2. If one layer for all functions is within Lambda's limits, it is recommended, unless a function would have a layer at most half as large
-   without what it does not need, and is measured to start slowly. Then several layers are recommended.
+2. If one layer for all functions is within Lambda's limits, it is recommended, unless several layers save a function a third of it, and a
+   lot of bytes, and it is measured to start slowly. Then several layers are recommended. They still are
+   when they are configured, because times that are measured with them say nothing about one layer.
 3. If one layer exceeds a limit, the best split is recommended, and if there is none, zips with only what each function needs.
 4. If a function exceeds the limit with nothing but what it needs, only an image helps.
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from lamina.advise.values import Layout, Needs
     from lamina.core.target import Quotas
 
-_DRASTIC = 2
-"""How many times as large as needed the one layer has to be at least before several layers are worth it."""
+_DRASTIC = 1 / 3
+"""The least share of the one layer that several layers have to save a function before they are worth it."""
 
 
 @frozen
@@ -82,11 +83,12 @@ def recommend(
     *,
     limits: Quotas,
     measured: Mapping[str, MeasuredStart] | None = None,
+    configured: Layout | None = None,
 ) -> Recommendation:
     """
     Return the layout to use for the service with *needs*.
 
-    *measured* are the times of functions with all distributions in one layer, as far as they are known.
+    *measured* are the times of functions with the layout *configured*, as far as they are known.
     """
     everywhere = _with_unneeded(needs)
     crowded = frozenset(each.function for each in needs.functions if each.external_layers >= limits.layers)
@@ -102,7 +104,7 @@ def recommend(
             split=split,
         )
     if not excesses:
-        return _within_limits(needs, split, thresholds, measured or {})
+        return _within_limits(needs, split, thresholds, measured or {}, configured)
     reasons = [f"one layer for all functions is not possible: {_excess_text(excesses)}"]
     left_out: tuple[str, ...] = ()
     if isinstance(split, NoSplit) and needs.unneeded:
@@ -174,7 +176,11 @@ def _excess_text(excesses: Sequence[LimitExcess]) -> str:
 
 
 def _within_limits(
-    needs: Needs, split: Split | NoSplit, thresholds: AdviceThresholds, measured: Mapping[str, MeasuredStart]
+    needs: Needs,
+    split: Split | NoSplit,
+    thresholds: AdviceThresholds,
+    measured: Mapping[str, MeasuredStart],
+    configured: Layout | None,
 ) -> Recommendation:
     """Return one layer, or *split* if sizes and measured times are for it."""
     default = "one layer for all functions is the default"
@@ -187,6 +193,11 @@ def _within_limits(
             split=split,
         )
     savings = _drastic_savings(needs, split, thresholds)
+    several, one = several_layers(split), Alternative(layout=one_layer(needs), text="less to publish and to version")
+    if savings and configured is not None and configured.shape == several.shape:
+        # Times that were measured with several layers say nothing about one layer.
+        reason = f"configured so, and `{next(iter(savings))}` has {megabytes(next(iter(savings.values())))} less than with one layer"
+        return Recommendation(layout=several, reasons=(reason,), missing=(), alternatives=(one,), split=split)
     known = {name: measured[name] for name in savings if name in measured}
     times = {
         name: f"`{name}` has {megabytes(savings[name])} less with several layers, and starts in "
@@ -195,18 +206,13 @@ def _within_limits(
     }
     slow = [name for name, start in known.items() if start.milliseconds >= thresholds.slow_start_ms]
     if slow:
-        return Recommendation(
-            layout=several_layers(split),
-            reasons=tuple(times[name] for name in slow),
-            missing=(),
-            alternatives=(Alternative(layout=one_layer(needs), text="less to publish and to version"),),
-            split=split,
-        )
+        reasons = tuple(times[name] for name in slow)
+        return Recommendation(layout=several, reasons=reasons, missing=(), alternatives=(one,), split=split)
     unknown = [name for name in savings if name not in measured]
     reasons = (
         tuple(f"{text}, less than {thresholds.slow_start_ms:,} ms" for text in times.values())
         if savings
-        else (f"with several layers, no function has half as much, and {megabytes(thresholds.split_saving)} less",)
+        else (f"several layers save no function {megabytes(thresholds.split_saving)} and a third",)
     )
     return Recommendation(
         layout=one_layer(needs),
@@ -214,7 +220,7 @@ def _within_limits(
         missing=(_missing(unknown, savings),) if unknown else (),
         alternatives=(
             Alternative(
-                layout=several_layers(split),
+                layout=several,
                 text=f"if one of {listed(unknown)} starts in {thresholds.slow_start_ms:,} ms or more"
                 if unknown
                 else f"saves {megabytes(sum(_savings(needs, split).values()))} over all functions",
@@ -247,7 +253,7 @@ def _drastic_savings(needs: Needs, split: Split, thresholds: AdviceThresholds) -
     found = {
         name: saved
         for name, saved in _savings(needs, split).items()
-        if saved >= thresholds.split_saving and total >= _DRASTIC * (total - saved)
+        if saved >= thresholds.split_saving and saved >= _DRASTIC * total
     }
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 

@@ -76,3 +76,12 @@ class Layout:
     title: str
     layers: tuple[LayoutLayer, ...]
     functions: tuple[LayoutFunction, ...]
+
+    @property
+    def shape(self) -> object:
+        """What decides the zips: equal for two layouts that differ only in titles, names of layers and orders."""
+        held = {each.name: each.distributions for each in self.layers}
+        used = {held[name] for each in self.functions for name in each.layers}
+        return used == {*held.values()}, {
+            each.name: (each.packaging, frozenset(held[name] for name in each.layers)) for each in self.functions
+        }

@@ -28,6 +28,7 @@ examples:
   lamina adopt --copy arn:aws:lambda:eu-west-1:464622532012:layer:Datadog-Extension:103    # copy an extension to your account
 """
 PAGE = "how-to/adopt.md"
+_AGREE = "agree in advance with `--yes`, or look at the changes with `--dry-run`"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +109,7 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
         if arguments.json:
             emit_json(_document(plan))
         return 0
-    if not agreed(arguments, "Change these files?", console, looking="with `--dry-run`"):
+    if not agreed(arguments, "Change these files?", console, hint=_AGREE):
         return 1
     done = adopt(plan, context)
     console.close()
@@ -132,7 +133,7 @@ def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Pat
     if arguments.dry_run:
         console.say(f"copy {old.name} to your account, in its region")
         return 0
-    if not agreed(arguments, f"Publish a copy of {old.name} in your account?", console, looking="with `--dry-run`"):
+    if not agreed(arguments, f"Publish a copy of {old.name} in your account?", console, hint=_AGREE):
         return 1
     done = copy_layer(old, settings, console)
     console.close()

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from lamina.advise.advice import Advice, AdviceOptions
     from lamina.advise.needs import Reason
-    from lamina.advise.values import Layout
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
 
@@ -34,7 +33,8 @@ examples:
 """
 PAGE = "how-to/choose-packaging.md"
 
-_RECOMMENDED = "recommended"
+RECOMMENDED = "recommended"
+"""The value of ``--write`` without a layout."""
 _WRITABLE = ("zip-everything", "zip-needed", "one-layer", "several-layers")
 _FORMATS = ("text", "json", "markdown")
 _BASELINE = "coldstart.json"
@@ -52,8 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write",
         nargs="?",
-        const=_RECOMMENDED,
-        choices=(_RECOMMENDED, *_WRITABLE),
+        const=RECOMMENDED,
+        choices=(RECOMMENDED, *_WRITABLE),
         metavar="LAYOUT",
         help=f"put this layout into the configuration: {', '.join(_WRITABLE)} (default: the recommended one)",
     )
@@ -128,42 +128,11 @@ def _advise(arguments: argparse.Namespace, context: BuildContext, console: Conso
     advice = advise(context, _options(arguments, context))
     console.close()
     _report(arguments, advice)
-    return 0 if arguments.write is None else _write(arguments, advice, context, console)
-
-
-def _write(arguments: argparse.Namespace, advice: Advice, context: BuildContext, console: Console) -> int:
-    """Put the layout into the configuration. Return 1 if the user does not agree."""
-    from lamina.advise.write import layout_change
-    from lamina.cli.asking import agreed
-    from lamina.project import config
-
-    layout = _chosen(arguments.write, advice)
-    found = layout_change(config.load(context.project, store=context.store), advice.needs, layout)
-    if found is None:
-        console.say(f"the configuration has the layout already: {layout.title}")
+    if arguments.write is None:
         return 0
-    console.say(*found.change.diff)
-    for note in found.notes:
-        console.note(note)
-    if not agreed(arguments, f"Change `{found.change.path.name}`?", console, looking="without `--write`"):
-        return 1
-    found.change.write()
-    console.say(f"wrote `{found.change.path.name}`: {layout.title}")
-    return 0
+    from lamina.cli.advise_write import write
 
-
-def _chosen(name: str, advice: Advice) -> Layout:
-    """Return the layout *name* of *advice*. Raises `ConfigError` if it has none."""
-    from lamina.core.errors import ConfigError
-
-    if name == _RECOMMENDED:
-        layout, why = advice.recommendation.layout, "a container image is recommended, which lamina does not build"
-    else:
-        row = next(each for each in advice.rows if each.kind.value == name)
-        layout, why = row.layout, f"there is no layout `{name}`: {row.note}"
-    if layout is None:
-        raise ConfigError(why, hint="choose another layout: `lamina advise --write one-layer`")
-    return layout
+    return write(arguments, context, advice, console)
 
 
 def _options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOptions:

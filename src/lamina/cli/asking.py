@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from lamina.cli.console import Console
 
 
-def agreed(arguments: argparse.Namespace, question: str, console: Console, *, looking: str) -> bool:
+def agreed(arguments: argparse.Namespace, question: str, console: Console, *, hint: str) -> bool:
     """
     Return whether the user agrees to *question*, or has agreed with ``--yes``.
 
-    Raises `ConfigError` if no one can answer; *looking* is the option to see the changes without making them.
+    Raises `ConfigError` if no one can answer; *hint* says what to do then.
     """
     if arguments.yes:
         return True
     if not console.can_ask:
         raise ConfigError(
             f"`lamina {arguments.command}` asks before it changes anything, and no one can answer here",
-            hint=f"agree in advance with `--yes`, or look at the changes {looking}",
+            hint=hint,
         )
     if console.agrees(question):
         return True
