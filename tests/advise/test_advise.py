@@ -268,7 +268,7 @@ def test_cold_starts_are_those_of_the_configuration(service: Service, advise: An
 
 
 def test_layers_by_arn(service: Service, advise: Any) -> None:
-    """Layers by ARN have a row of their own, which says what is not known of them."""
+    """Layers by ARN have a row of their own, with a note on what is not known of them."""
     service.more = {"plain": f'layer-arns = ["{_ARN}"]'}
     service.write()
 

@@ -84,7 +84,7 @@ class ComparedLayout:
 
 
 @frozen
-class Advice:
+class PackagingAdvice:
     """The comparison of all layouts for one target."""
 
     service: str
@@ -114,7 +114,7 @@ class AdviceOptions:
     """The name of the file with *baseline*."""
 
 
-def advise(context: BuildContext, options: AdviceOptions) -> Advice:
+def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
     """
     Compare the layouts of the project of *context* for its main target.
 
@@ -135,7 +135,7 @@ def advise(context: BuildContext, options: AdviceOptions) -> Advice:
             needs, load_thresholds(context.project), limits=quotas(), measured=starts, configured=configured(plan)
         )
         rows = _Rows(plan, search, scale, history, starts)
-        return Advice(
+        return PackagingAdvice(
             service=service.name,
             target=service.target,
             needs=needs,

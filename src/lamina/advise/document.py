@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lamina.advise.split import NoSplit
 
 if TYPE_CHECKING:
-    from lamina.advise.advice import Advice, ComparedLayout
+    from lamina.advise.advice import ComparedLayout, PackagingAdvice
     from lamina.advise.deploys import Deploy
     from lamina.advise.needs import Reason
     from lamina.advise.values import Layout
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _VERSION = "1"
 
 
-def document(advice: Advice) -> dict[str, Any]:
+def document(advice: PackagingAdvice) -> dict[str, Any]:
     """Return *advice* as JSON values. Sizes are in bytes, times in milliseconds or seconds."""
     found = advice.recommendation
     return {
@@ -76,7 +76,7 @@ def _target(target: Target) -> dict[str, str]:
     return {"runtime": target.runtime, "architecture": str(target.architecture)}
 
 
-def _row(each: ComparedLayout, advice: Advice) -> dict[str, Any]:
+def _row(each: ComparedLayout, advice: PackagingAdvice) -> dict[str, Any]:
     costs = each.costs
     return {
         "kind": each.kind.value,
@@ -117,7 +117,7 @@ def _row(each: ComparedLayout, advice: Advice) -> dict[str, Any]:
     }
 
 
-def _deploy(deploy: Deploy, advice: Advice) -> dict[str, Any]:
+def _deploy(deploy: Deploy, advice: PackagingAdvice) -> dict[str, Any]:
     return {
         "sent_bytes": deploy.sent,
         "sent_bytes_all_environments": deploy.sent * advice.environments,

@@ -9,13 +9,13 @@ from lamina.audit.formats.markdown import cells
 from lamina.core.text import visible
 
 if TYPE_CHECKING:
-    from lamina.advise.advice import Advice
+    from lamina.advise.advice import PackagingAdvice
 
 HEADING = "## lamina advise"
 """The first line, by which a bot finds the comment to replace."""
 
 
-def render(advice: Advice) -> str:
+def render(advice: PackagingAdvice) -> str:
     """Return a heading, the recommendation, the tables and the notes."""
     first, *reasons = recommendation(advice)
     lines = [HEADING, "", _text(f"{title(advice)}; {first}"), "", *(f"- {_text(each.strip())}" for each in reasons)]

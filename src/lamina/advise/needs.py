@@ -62,7 +62,7 @@ class Imported:
 
 
 @frozen
-class Explanation:
+class NeedExplanation:
     """Why a function needs a distribution."""
 
     function: str
@@ -82,7 +82,7 @@ class Reason:
 
     distribution: str
     version: str
-    explanations: tuple[Explanation, ...]
+    explanations: tuple[NeedExplanation, ...]
     """One for each function that needs it, in the order of the configuration."""
     required_by: tuple[str, ...]
     """The locked distributions that require it on this target, sorted; with their extras if only these do, as ``name[extra]``."""
@@ -257,7 +257,7 @@ class NeedsSearch:
             for name, texts in _read_requirements(self._pinned(), self._artifacts.wheels.all, self._store).items()
         }
 
-    def _explain(self, function: Function, way: Sequence[str], found: Reachable) -> Explanation:
+    def _explain(self, function: Function, way: Sequence[str], found: Reachable) -> NeedExplanation:
         """Return why *function* needs the last distribution on *way*, as `_way` returns it; *found* is what the function reaches."""
         chains = [found.chain(each.module.name) for each in found.reached if each.module.distribution == way[0]]
         chain = min(chains, key=lambda each: (len(each), each))
@@ -266,7 +266,7 @@ class NeedsSearch:
         outside = chain[len(own) :]
         imported = self._imported(function, modules[own[-1]], modules[outside[0]]) if own else None
         through = list(dict.fromkeys(modules[name].distribution for name in outside))
-        return Explanation(
+        return NeedExplanation(
             function=function.name,
             chain=(*own, outside[0]),
             imported=imported,

@@ -11,8 +11,8 @@ from lamina.pipeline.checks.common import listed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lamina.advise.advice import Advice, ComparedLayout
-    from lamina.advise.needs import Explanation, Reason
+    from lamina.advise.advice import ComparedLayout, PackagingAdvice
+    from lamina.advise.needs import NeedExplanation, Reason
 
 _UNKNOWN = "-"
 _MOST_BYTES = 1_000_000_000
@@ -28,7 +28,7 @@ class TextTable(NamedTuple):
     rows: tuple[tuple[str, ...], ...]
 
 
-def title(advice: Advice) -> str:
+def title(advice: PackagingAdvice) -> str:
     """Return what was compared."""
     return (
         f"{advice.service} for {advice.target}: {count(len(advice.needs.functions), 'function')}, "
@@ -36,7 +36,7 @@ def title(advice: Advice) -> str:
     )
 
 
-def tables(advice: Advice) -> Iterator[TextTable]:
+def tables(advice: PackagingAdvice) -> Iterator[TextTable]:
     """Yield the tables: what deploys send to one environment and to all of them, and what Lambda keeps."""
     yield _sent(advice, 1)
     if advice.environments > 1:
@@ -44,7 +44,7 @@ def tables(advice: Advice) -> Iterator[TextTable]:
     yield _kept(advice)
 
 
-def _sent(advice: Advice, environments: int) -> TextTable:
+def _sent(advice: PackagingAdvice, environments: int) -> TextTable:
     where = "one environment" if environments == 1 else f"{environments:,} environments"
 
     def row(each: ComparedLayout) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def _sent(advice: Advice, environments: int) -> TextTable:
     )
 
 
-def _kept(advice: Advice) -> TextTable:
+def _kept(advice: PackagingAdvice) -> TextTable:
     limits = quotas()
 
     def row(each: ComparedLayout) -> tuple[str, ...]:
@@ -88,7 +88,7 @@ def _kept(advice: Advice) -> TextTable:
     )
 
 
-def notes(advice: Advice) -> Iterator[str]:
+def notes(advice: PackagingAdvice) -> Iterator[str]:
     """Yield what the numbers are based on, and what is not known."""
     history, limits = advice.history, quotas()
     if history.revisions:
@@ -117,7 +117,7 @@ def notes(advice: Advice) -> Iterator[str]:
         yield f"no function is known to need {listed([each.name for each in unneeded])}"
 
 
-def recommendation(advice: Advice) -> Iterator[str]:
+def recommendation(advice: PackagingAdvice) -> Iterator[str]:
     """Yield the recommendation with its reasons."""
     found = advice.recommendation
     name = "a container image" if found.layout is None else found.layout.title
@@ -143,7 +143,7 @@ def reason_lines(reason: Reason) -> Iterator[str]:
         yield f"locked because the project requires it: no locked distribution requires {reason.distribution}"
 
 
-def _chain(each: Explanation) -> str:
+def _chain(each: NeedExplanation) -> str:
     """Return the way from the handler's module to the distribution: own modules, and then distributions."""
     steps = list(each.chain[:-1])
     if each.imported is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from lamina.advise.advice import Advice, AdviceOptions
+    from lamina.advise.advice import AdviceOptions, PackagingAdvice
     from lamina.advise.needs import Reason
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
@@ -155,22 +155,22 @@ def _options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOpti
     )
 
 
-def _report(arguments: argparse.Namespace, found: Advice | Reason) -> None:
+def _report(arguments: argparse.Namespace, found: PackagingAdvice | Reason) -> None:
     """Write *found* in the format that *arguments* ask for, to stdout or a file."""
     from lamina.advise import document, markdown, text
-    from lamina.advise.advice import Advice
+    from lamina.advise.advice import PackagingAdvice
     from lamina.cli.check import format_of
     from lamina.cli.console import emit_visible
     from lamina.core.text import json_text, visible
 
     name = format_of(arguments)
     if name == "json":
-        values = document.document(found) if isinstance(found, Advice) else document.reason_document(found)
+        values = document.document(found) if isinstance(found, PackagingAdvice) else document.reason_document(found)
         content = f"{json_text(values)}\n"
-    elif name == "markdown" and isinstance(found, Advice):
+    elif name == "markdown" and isinstance(found, PackagingAdvice):
         content = markdown.render(found)
     else:
-        lines = _lines(found) if isinstance(found, Advice) else text.reason_lines(found)
+        lines = _lines(found) if isinstance(found, PackagingAdvice) else text.reason_lines(found)
         content = "".join(f"{visible(line, keep='')}\n" for line in lines)
     if arguments.output is not None:
         from lamina.cli.reports import write_file
@@ -180,7 +180,7 @@ def _report(arguments: argparse.Namespace, found: Advice | Reason) -> None:
         emit_visible(content)
 
 
-def _lines(advice: Advice) -> Iterator[str]:
+def _lines(advice: PackagingAdvice) -> Iterator[str]:
     import sys
 
     from lamina.advise.text import notes, recommendation, tables, title

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.advise.advice import Advice
+    from lamina.advise.advice import PackagingAdvice
     from lamina.advise.values import Layout
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
 
 
-def write(arguments: argparse.Namespace, context: BuildContext, advice: Advice, console: Console) -> int:
+def write(arguments: argparse.Namespace, context: BuildContext, advice: PackagingAdvice, console: Console) -> int:
     """
     Show the change of the configuration, and write it if the user agrees. Return 1 if the user does not.
 
@@ -41,7 +41,7 @@ def write(arguments: argparse.Namespace, context: BuildContext, advice: Advice, 
     return 0
 
 
-def _chosen(name: str, advice: Advice) -> Layout:
+def _chosen(name: str, advice: PackagingAdvice) -> Layout:
     from lamina.cli.advise import RECOMMENDED
     from lamina.core.errors import CheckFailedError
 

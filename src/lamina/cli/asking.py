@@ -16,7 +16,7 @@ def agreed(arguments: argparse.Namespace, question: str, console: Console, *, hi
     """
     Return whether the user agrees to *question*, or has agreed with ``--yes``.
 
-    Raises `ConfigError` if no one can answer; *hint* says what to do then.
+    Raises `ConfigError` if no one can answer; *hint* names the next step.
     """
     if arguments.yes:
         return True
