@@ -10,6 +10,7 @@ import pytest
 from built import MINOR
 from lamina.cli.main import main
 from lamina.core.target import quotas
+from lamina.core.text import megabytes
 from services import HANDLER, make_service
 from sourceprojects import git
 from wheels import make_wheel
@@ -99,7 +100,7 @@ def test_needs_follow_imports_and_requirements(service: Service, advise: Any, mo
     }
 
 
-@pytest.mark.parametrize("mode", ["none", "reachable", "all"])
+@pytest.mark.parametrize("mode", ["reachable", "all"])
 def test_every_size_is_that_of_the_build(service: Service, advise: Any, tmp_path: Path, mode: str) -> None:
     """The zips of each layout have the sizes of the comparison when they are built with it, and the same comparison then has its row."""
     service.settings["bytecode"] = f'"{mode}"'
@@ -169,6 +170,16 @@ def test_deploys_of_the_table(service: Service, advise: Any) -> None:
     assert "sent by a deploy to 4 environments:\n" in shown
     assert "no function is known to need `orphan`\n" in shown
     assert "cold starts: not measured; measure them with `lamina coldstart" in shown
+    assert "unzipped size of each function" not in shown
+    report = next(
+        each["unzipped_bytes"] for each in _row(document, "zip-needed")["functions"] if each["name"] == "report"
+    )
+    assert report == next(
+        each["unzipped_bytes"] for each in _row(document, "zip-needed")["archives"] if "report" in each["functions"]
+    )
+    assert (
+        f"{megabytes(report)}" in advise("--verbose").partition("unzipped size of each function with its layers:\n")[2]
+    )
     markdown = advise("--format", "markdown")
     assert markdown.startswith("## lamina advise\n")
     assert "### Kept by Lambda in one environment\n" in markdown

@@ -55,8 +55,8 @@ class LayoutKind(Enum):
 
 
 @frozen
-class LargestFunction:
-    """The function with the most unzipped bytes, its layers included."""
+class FunctionSize:
+    """The unzipped bytes of a function with all its layers, those by ARN as far as they are pinned."""
 
     name: str
     unzipped_bytes: int
@@ -73,7 +73,8 @@ class ComparedLayout:
     layout: Layout | None = None
     archives: tuple[WeighedArchive, ...] = ()
     costs: DeployCosts | None = None
-    largest: LargestFunction | None = None
+    functions: tuple[FunctionSize, ...] = ()
+    """The sizes of the functions, in the order of the configuration."""
     editable: int | None = None
     """The number of functions that the Lambda console's editor opens."""
     versioned: int | None = None
@@ -81,6 +82,11 @@ class ComparedLayout:
     start: MeasuredStart | None = None
     """The measured initialisation of the slowest function."""
     note: str = ""
+
+    @property
+    def largest(self) -> FunctionSize | None:
+        """The function with the most unzipped bytes."""
+        return max(self.functions, key=lambda each: each.unzipped_bytes, default=None)
 
 
 @frozen
@@ -280,7 +286,6 @@ class _Rows:
             + sum(archive.unzipped_bytes for archive in archives if each.function in archive.functions)
             for each in needs.functions
         }
-        largest = max(totals, key=lambda name: totals[name])
         slowest = max(self._starts.values(), key=lambda each: each.milliseconds, default=None)
         return ComparedLayout(
             kind=kind,
@@ -289,7 +294,7 @@ class _Rows:
             layout=layout,
             archives=archives,
             costs=costs(archives, self._history.bumps),
-            largest=LargestFunction(name=largest, unzipped_bytes=totals[largest]),
+            functions=tuple(FunctionSize(name=name, unzipped_bytes=size) for name, size in totals.items()),
             editable=sum(
                 len(each.functions)
                 for each in archives
@@ -298,7 +303,7 @@ class _Rows:
             versioned=len(totals) + sum(each.kind is Packaging.LAYER for each in archives),
             start=slowest if is_configured else None,
             note=f"exceeds Lambda's limit of {quotas().unzipped_bytes:,} bytes"
-            if totals[largest] > quotas().unzipped_bytes
+            if max(totals.values()) > quotas().unzipped_bytes
             else "",
         )
 
@@ -310,11 +315,10 @@ class _Rows:
         known = service.external_bytes
         unpinned = sum(arn not in known for arn in arns)
         totals = {each.name: sum(known.get(arn, 0) for arn in each.layer_arns) for each in service.functions}
-        largest = max(totals, key=lambda name: totals[name])
         yield ComparedLayout(
             kind=LayoutKind.EXTERNAL_LAYERS,
             title=f"{count(len(arns), 'layer')} by ARN, in addition",
-            largest=LargestFunction(name=largest, unzipped_bytes=totals[largest]),
+            functions=tuple(FunctionSize(name=name, unzipped_bytes=size) for name, size in totals.items()),
             versioned=len(arns),
             note=f"{count(unpinned, 'layer')} not pinned, so of unknown size: run `lamina pin`" if unpinned else "",
         )

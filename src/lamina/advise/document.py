@@ -109,6 +109,7 @@ def _row(each: ComparedLayout, advice: PackagingAdvice) -> dict[str, Any]:
         "largest_function": None
         if each.largest is None
         else {"name": each.largest.name, "unzipped_bytes": each.largest.unzipped_bytes},
+        "functions": [{"name": size.name, "unzipped_bytes": size.unzipped_bytes} for size in each.functions],
         "editable_functions": each.editable,
         "versioned": each.versioned,
         "slowest_start": None

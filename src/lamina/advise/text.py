@@ -88,6 +88,19 @@ def _kept(advice: PackagingAdvice) -> TextTable:
     )
 
 
+def sizes(advice: PackagingAdvice) -> TextTable:
+    """Return the table of the unzipped size of each function with its layers, by layout."""
+    rows = [each for each in advice.rows if each.functions]
+    return TextTable(
+        heading="unzipped size of each function with its layers",
+        header=("", *(each.kind.value for each in rows)),
+        rows=tuple(
+            (same[0].name, *(size(each.unzipped_bytes) for each in same))
+            for same in zip(*(each.functions for each in rows), strict=True)
+        ),
+    )
+
+
 def notes(advice: PackagingAdvice) -> Iterator[str]:
     """Yield what the numbers are based on, and what is not known."""
     history, limits = advice.history, quotas()
@@ -121,7 +134,13 @@ def recommendation(advice: PackagingAdvice) -> Iterator[str]:
     """Yield the recommendation with its reasons."""
     found = advice.recommendation
     name = "a container image" if found.layout is None else found.layout.title
-    same = any(each.is_configured and each.layout == found.layout for each in advice.rows)
+    same = any(
+        each.is_configured
+        and each.layout is not None
+        and found.layout is not None
+        and each.layout.shape == found.layout.shape
+        for each in advice.rows
+    )
     yield f"recommended: {name}{' (as configured)' if same else ''}"
     yield from (f"  because {reason}" for reason in found.reasons)
     for evidence in found.missing:

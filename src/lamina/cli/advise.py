@@ -170,7 +170,9 @@ def _report(arguments: argparse.Namespace, found: PackagingAdvice | Reason) -> N
     elif name == "markdown" and isinstance(found, PackagingAdvice):
         content = markdown.render(found)
     else:
-        lines = _lines(found) if isinstance(found, PackagingAdvice) else text.reason_lines(found)
+        lines = (
+            _lines(found, verbose=arguments.verbose) if isinstance(found, PackagingAdvice) else text.reason_lines(found)
+        )
         content = "".join(f"{visible(line, keep='')}\n" for line in lines)
     if arguments.output is not None:
         from lamina.cli.reports import write_file
@@ -180,15 +182,15 @@ def _report(arguments: argparse.Namespace, found: PackagingAdvice | Reason) -> N
         emit_visible(content)
 
 
-def _lines(advice: PackagingAdvice) -> Iterator[str]:
+def _lines(advice: PackagingAdvice, *, verbose: bool) -> Iterator[str]:
     import sys
 
-    from lamina.advise.text import notes, recommendation, tables, title
+    from lamina.advise.text import notes, recommendation, sizes, tables, title
     from lamina.cli.console import table_width
     from lamina.core.text import table
 
     yield title(advice)
-    for each in tables(advice):
+    for each in (*tables(advice), *([sizes(advice)] if verbose else [])):
         yield from ("", f"{each.heading}:")
         yield from table(each.header, each.rows, width=table_width(sys.stdout))
     yield from ("", *notes(advice), "", *recommendation(advice))
