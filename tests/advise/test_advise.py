@@ -278,6 +278,23 @@ def test_cold_starts_are_those_of_the_configuration(service: Service, advise: An
     assert "cold starts: measured for the configured packaging only\n" in advise()
 
 
+def test_cold_starts_in_aws(service: Service, advise: Any) -> None:
+    """Of the cold starts that `coldstart --aws` has read, the newest group of each function counts, by its name in Lambda."""
+    rows = [("greeter-plain", "2026-02", 90), ("greeter-plain", "2026-01", 800), ("greeter-plain-2", "2026-03", 999)]
+    groups = [
+        {"function": name, "source": "logs", "first": first, "milliseconds": {"p50": time}}
+        for name, first, time in rows
+    ]
+    (service.root / "aws.json").write_text(json.dumps({"version": "1", "kind": "aws", "groups": groups}))
+
+    found = _row(advise("--json", "--baseline", "aws.json"), "one-layer")
+
+    assert found["slowest_start"] == {"milliseconds": 90.0, "source": "logs in aws.json"}
+    (service.root / "aws.json").write_text(json.dumps({"version": "1", "kind": "aws", "groups": [{}]}))
+    assert "`aws.json` has no cold starts of format version 1" in advise("--baseline", "aws.json", code=2)
+    assert "failed to read the baseline `absent.json`" in advise("--baseline", "absent.json", code=2)
+
+
 def test_layers_by_arn(service: Service, advise: Any) -> None:
     """Layers by ARN have a row of their own, with a note on what is not known of them."""
     service.more = {"plain": f'layer-arns = ["{_ARN}"]'}

@@ -10,8 +10,9 @@ from lamina.advise.deploys import costs
 from lamina.advise.history import read_history
 from lamina.advise.layouts import configured, one_layer, zips_with_everything, zips_with_needed
 from lamina.advise.needs import NeedsSearch
-from lamina.advise.recommend import MeasuredStart, recommend
+from lamina.advise.recommend import recommend
 from lamina.advise.split import NoSplit, several_layers
+from lamina.advise.starts import read_starts
 from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
 from lamina.advise.weigh import Scale
@@ -26,13 +27,13 @@ from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from lamina.advise.deploys import DeployCosts, WeighedArchive
     from lamina.advise.history import History
     from lamina.advise.needs import Reason
-    from lamina.advise.recommend import Recommendation
+    from lamina.advise.recommend import MeasuredStart, Recommendation
     from lamina.advise.values import Layout
-    from lamina.coldstart.thresholds import Baseline
     from lamina.core.target import Target
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.plan import TargetPlan
@@ -114,10 +115,8 @@ class AdviceOptions:
     uplink_bits: int
     deploys_per_year: int | None = None
     """The number of deploys in a year; ``None`` to count commits."""
-    baseline: Baseline | None = None
-    """The measured cold starts of the configured layout."""
-    baseline_name: str = ""
-    """The name of the file with *baseline*."""
+    starts: Path | None = None
+    """The file with the measured cold starts of the configured layout."""
 
 
 def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
@@ -136,7 +135,7 @@ def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
         context.reporter.stage("weighing layouts")
         needs = _weighed_needs(plan, search, scale, needed)
         history = read_history(service, context, search.pins, now=dt.datetime.now(dt.UTC))
-        starts = _starts(options)
+        starts = {} if options.starts is None else read_starts(options.starts, service)
         recommendation = recommend(
             needs, load_thresholds(context.project), limits=quotas(), measured=starts, configured=configured(plan)
         )
@@ -322,15 +321,6 @@ class _Rows:
             versioned=len(arns),
             note=f"{count(unpinned, 'layer')} not pinned, so of unknown size: run `lamina pin`" if unpinned else "",
         )
-
-
-def _starts(options: AdviceOptions) -> dict[str, MeasuredStart]:
-    if options.baseline is None:
-        return {}
-    return {
-        name: MeasuredStart(milliseconds=each.total_ms, source=options.baseline_name)
-        for name, each in options.baseline.functions
-    }
 
 
 def _deploys(history: History, options: AdviceOptions) -> dict[str, int] | None:

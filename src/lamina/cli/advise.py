@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lamina.cli.advise_write import RECOMMENDED
 from lamina.cli.options import add_build, build_options
 
 if TYPE_CHECKING:
@@ -33,8 +34,6 @@ examples:
 """
 PAGE = "how-to/choose-packaging.md"
 
-RECOMMENDED = "recommended"
-"""The value of ``--write`` without a layout."""
 _WRITABLE = ("zip-everything", "zip-needed", "one-layer", "several-layers")
 _FORMATS = ("text", "json", "markdown")
 _BASELINE = "coldstart.json"
@@ -75,7 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--baseline",
         type=Path,
         metavar="FILE",
-        help=f"read measured cold starts from this file of `lamina coldstart` (default: {_BASELINE}, if it exists)",
+        help=f"read measured cold starts from this baseline, or JSON of `coldstart --aws` (default: {_BASELINE}, if it exists)",
     )
     parser.add_argument(
         "--format", choices=_FORMATS, metavar="NAME", help="report as text, json or markdown (default: text)"
@@ -138,7 +137,6 @@ def _advise(arguments: argparse.Namespace, context: BuildContext, console: Conso
 def _options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOptions:
     from lamina.advise.advice import AdviceOptions
     from lamina.aws.publish import config
-    from lamina.coldstart import thresholds
 
     baseline = arguments.baseline or context.project / _BASELINE
     environments = arguments.environments
@@ -150,8 +148,7 @@ def _options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOpti
         environments=environments,
         uplink_bits=arguments.uplink,
         deploys_per_year=arguments.deploys_per_year,
-        baseline=thresholds.read(baseline) if is_measured else None,
-        baseline_name=baseline.name,
+        starts=baseline if is_measured else None,
     )
 
 

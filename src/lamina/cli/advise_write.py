@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
 
+RECOMMENDED = "recommended"
+"""The value of ``--write`` without a layout."""
+
 
 def write(arguments: argparse.Namespace, context: BuildContext, advice: PackagingAdvice, console: Console) -> int:
     """
@@ -42,7 +45,6 @@ def write(arguments: argparse.Namespace, context: BuildContext, advice: Packagin
 
 
 def _chosen(name: str, advice: PackagingAdvice) -> Layout:
-    from lamina.cli.advise import RECOMMENDED
     from lamina.core.errors import CheckFailedError
 
     row = next((each for each in advice.rows if each.kind.value == name), None)
