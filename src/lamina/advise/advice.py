@@ -6,7 +6,7 @@ import datetime as dt
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from lamina.advise.deploys import costs
+from lamina.advise.deploys import DeploysPerYear, costs
 from lamina.advise.history import read_history
 from lamina.advise.layouts import configured, one_layer, zips_with_everything, zips_with_needed
 from lamina.advise.needs import NeedsSearch
@@ -99,8 +99,8 @@ class PackagingAdvice:
     needs: Needs
     rows: tuple[ComparedLayout, ...]
     history: History
-    deploys: Mapping[str, int] | None
-    """The numbers of `edits` and `bumps` in a year; ``None`` if they are unknown."""
+    deploys: DeploysPerYear | None
+    """The deploys in a year; ``None`` if they are unknown."""
     environments: int
     uplink_bits: int
     """The speed of the connection in bits per second."""
@@ -323,11 +323,11 @@ class _Rows:
         )
 
 
-def _deploys(history: History, options: AdviceOptions) -> dict[str, int] | None:
+def _deploys(history: History, options: AdviceOptions) -> DeploysPerYear | None:
     """Return the deploys in a year: the commits, scaled to the number that the user gives."""
     edits, bumps = history.edits_per_year, history.bumps_per_year
     if options.deploys_per_year is not None:
         total = (edits or 0) + (bumps or 0)
         updates = round(options.deploys_per_year * (bumps or 0) / total) if total else 0
-        return {"edits": options.deploys_per_year - updates, "bumps": updates}
-    return None if edits is None or bumps is None else {"edits": edits, "bumps": bumps}
+        return DeploysPerYear(edits=options.deploys_per_year - updates, bumps=updates)
+    return None if edits is None or bumps is None else DeploysPerYear(edits=edits, bumps=bumps)

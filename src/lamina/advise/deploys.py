@@ -15,7 +15,7 @@ from lamina.core.frozen import frozen
 from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 @frozen
@@ -42,6 +42,15 @@ class Deploy(NamedTuple):
     stored: int
 
 
+class DeploysPerYear(NamedTuple):
+    """The numbers of deploys in a year."""
+
+    edits: int
+    """Deploys with edited code."""
+    bumps: int
+    """Deploys with updated distributions."""
+
+
 @frozen
 class DeployCosts:
     """The bytes that deploys to one environment send and store."""
@@ -53,9 +62,9 @@ class DeployCosts:
     """A deploy after distributions were updated: the median over the updates."""
     worst_bump: Deploy
 
-    def year(self, deploys: Mapping[str, int]) -> int:
-        """Return the bytes that are stored after a first deploy and *deploys* more: the numbers of `edits` and `bumps`."""
-        return self.first.stored + deploys["edits"] * self.edit.stored + deploys["bumps"] * self.bump.stored
+    def year(self, deploys: DeploysPerYear) -> int:
+        """Return the bytes that are stored after a first deploy and *deploys* more."""
+        return self.first.stored + deploys.edits * self.edit.stored + deploys.bumps * self.bump.stored
 
 
 def costs(archives: Sequence[WeighedArchive], bumps: Iterable[Collection[str]]) -> DeployCosts:

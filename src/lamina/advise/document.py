@@ -28,7 +28,7 @@ def document(advice: PackagingAdvice) -> dict[str, Any]:
         "history": {
             "updates": len(advice.history.bumps),
             "lock_file_changes": advice.history.revisions,
-            "deploys_per_year": None if advice.deploys is None else dict(advice.deploys),
+            "deploys_per_year": None if advice.deploys is None else advice.deploys._asdict(),
         },
         "distributions": [
             {

@@ -112,7 +112,7 @@ def notes(advice: PackagingAdvice) -> Iterator[str]:
         yield "deploys in a year: unknown without git; set `--deploys-per-year N`"
     else:
         yield (
-            f"deploys in a year: {advice.deploys['edits']:,} with edited code, {advice.deploys['bumps']:,} with updates; no version is "
+            f"deploys in a year: {advice.deploys.edits:,} with edited code, {advice.deploys.bumps:,} with updates; no version is "
             "deleted"
         )
     yield (
