@@ -72,6 +72,26 @@ class TestApportion:
             apportion(layers, {"common": selection(a="1", b="1")}, everywhere=frozenset({"b"}))
         )
 
+    def test_only(self) -> None:
+        """A layer with `only` has exactly the distributions that it names, and the layers that lack them have the others."""
+        layers = [LayerConfig(name="heavy", only=("b", "c")), LayerConfig(name="common", minus=("heavy",))]
+        both = selection(a="1", b="1", c="1", d="1")
+
+        assert {"heavy": ["b", "c"], "common": ["a", "d"]} == names(apportion(layers, {"heavy": both, "common": both}))
+
+    def test_only_what_is_not_locked(self) -> None:
+        """Names that are not locked raise an error that lists all of them."""
+        layers = [LayerConfig(name="heavy", only=("pandsa", "x")), LayerConfig(name="sdk", only=("boto3",))]
+        selections = dict.fromkeys(("heavy", "sdk"), selection(pandas="1"))
+
+        with pytest.raises(LockError) as caught:
+            apportion(layers, selections, everywhere=["boto3"])
+
+        assert (
+            "not locked for the layer's groups and extras: `pandsa` in `only` of layer `heavy` (did you mean `pandas`?); "
+            "`x` in `only` of layer `heavy`"
+        ) == str(caught.value)
+
     def test_two_versions(self) -> None:
         """Distributions with different versions in two such layers raise an error that lists all of them, with both layers."""
         layers = [LayerConfig(name="common"), LayerConfig(name="reporting", minus=("common",))]
@@ -134,10 +154,11 @@ def test_function_without_the_other_layer(tmp_path: Path) -> None:
     ) == caught.value.mistakes
 
 
-def test_left_out_without_a_wheel(tmp_path: Path) -> None:
+@pytest.mark.parametrize("layers", ['{ common = { without = ["alpha"] } }', '{ common = { only = ["Beta"] } }'])
+def test_left_out_without_a_wheel(tmp_path: Path, layers: str) -> None:
     """A distribution without a compatible wheel is no error in a layer that leaves it out, also when it is read again."""
     service = make_service(tmp_path)
-    service.settings["layers"] = '{ common = { without = ["alpha"] } }'
+    service.settings["layers"] = layers
     service.add("alpha", "1.0", tag="cp27-cp27m-win32")
     project = service.write()
     store = Store.open(tmp_path / "store")

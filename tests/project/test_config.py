@@ -188,6 +188,29 @@ class TestLoad:
 
         assert load(project(tmp_path, text)).functions[0].layers == ()
 
+    def test_packaging(self, tmp_path: Path) -> None:
+        """A function keeps its distributions in its zip if it or the service says so, and only then has no layer."""
+        text = """
+            [tool.lamina]
+            runtime = "python3.12"
+            source = ["service"]
+            packaging = "zip"
+            functions.a = "service.a.handler"
+            functions.b = { handler = "service.b.handler", packaging = "layer", layers = ["common", "more"] }
+            functions.c = { handler = "service.c.handler", layers = ["heavy", "more"] }
+            functions.d = { handler = "service.d.handler", layers = ["heavy", "more"] }
+            layers = { common = {}, more = {}, heavy = { only = ["Pandas"] }, unused = {} }
+        """
+
+        service = load(project(tmp_path, text))
+
+        assert [("a", (), ("common",)), ("b", ("common", "more"), ()), ("c", (), ("heavy", "more"))] == [
+            (function.name, function.layers, function.bundled) for function in service.functions[:3]
+        ]
+        assert [layer.name for layer in service.layers] == ["common", "more"]
+        assert [(layer.name, layer.only) for layer in service.bundles] == [("heavy", ("pandas",)), ("unused", None)]
+        assert [[each.name for each in package.functions] for package in service.packages] == [["a"], ["b"], ["c", "d"]]
+
     def test_more_than_five_layers(self, tmp_path: Path) -> None:
         """More layers than Lambda's limit are valid configuration, because a check reports them."""
         names = [f"layer-{number}" for number in range(6)]
@@ -308,8 +331,31 @@ class TestMistakes:
                 "layers.a",
                 (
                     'expected a table, found a list: write `{ groups = ["pandas", "é"] }` for dependency groups, or '
-                    '`{ extras = ["pandas", "é"] }` for extras; a layer has whole groups and extras, not single distributions'
+                    '`{ extras = ["pandas", "é"] }` for extras, or `{ only = ["pandas", "é"] }` for single distributions'
                 ),
+            ),
+            (
+                'layers.a = { only = ["six"], without = ["Six"] }',
+                "layers.a.only",
+                "conflicts with `without`; remove one of the two",
+            ),
+            (
+                'packaging = "zip"',
+                "packaging",
+                "no function has a zip to put the distributions into; set `functions`, or remove the key",
+            ),
+            (
+                'source = ["."]\npackaging = "zip"\nfunctions.f = "a.b"\nlayers.a.max-unzipped = 1',
+                "layers.a",
+                "no layer is built that could have a budget; set those of the functions",
+            ),
+            (
+                (
+                    'source = ["."]\nfunctions.f = { handler = "a.b", packaging = "zip", layers = ["a", "b"] }\n'
+                    'layers = { a = {}, b = { exclude = ["tests"] } }'
+                ),
+                "functions.f",
+                "layers `a` and `b` have different `exclude`, but the function's zip contains both",
             ),
             ("layers.a.group = []", "layers.a.group", "unknown key (did you mean `groups`?)"),
             ('layer-name = "a"', "layer-name", "unknown key (did you mean `publish.layer-name`?)"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+
+if TYPE_CHECKING:
+    from lamina.project.service import Packaging
 
 
 @frozen
@@ -46,15 +49,6 @@ class Needs:
         """The distributions that no function needs, sorted by name."""
         needed = frozenset[str]().union(*(each.distributions for each in self.functions))
         return tuple(each for each in self.distributions if each.name not in needed)
-
-
-class Packaging(Enum):
-    """How a function gets its distributions."""
-
-    LAYER = "layer"
-    """By the layers that it has."""
-    ZIP = "zip"
-    """In its own zip."""
 
 
 @frozen

@@ -109,6 +109,7 @@ def _place(lock_file: LockFile, layer: LayerConfig, target: Target, store: Store
         sorted(layer.groups),
         sorted(layer.extras),
         sorted(layer.without),
+        None if layer.only is None else sorted(layer.only),
     )
     return store.entry(_AREA, key, ".json")
 

@@ -95,13 +95,14 @@ def read(
     groups: Collection[str],
     extras: Collection[str],
     without: Collection[str] = (),
+    only: Collection[str] | None = None,
     index: IndexFiles,
 ) -> Lock:
     """
     Read the packages that *target* needs from *lock_file*: the project's dependencies, and those of *groups* and *extras*.
 
-    No group is selected implicitly, neither ``dev`` nor a tool's default groups. The distributions in *without* need no
-    hash and no file, but those in local directories are read. *index* is queried only if the lock has no URLs.
+    No group is selected implicitly, neither ``dev`` nor a tool's default groups. The distributions in *without*, and
+    those that are not in *only*, need no hash and no file, but those in local directories are read. *index* is queried only if the lock has no URLs.
 
     Raises `LockError` or a subclass if the lock is invalid or stale, lacks hashes, does not support *target*, lacks a
     selected group or extra, or declares that some of them conflict. Raises `ConfigError` if ``pyproject.toml`` is invalid.
@@ -114,6 +115,7 @@ def read(
         groups=tuple(sorted({normalized(name) for name in groups})),
         extras=tuple(sorted({normalized(name) for name in extras})),
         without=frozenset(map(normalized, without)),
+        only=None if only is None else frozenset(map(normalized, only)),
         index=index,
     )
     lock: Lock = import_module(f"lamina.lock.{READERS[lock_file.kind]}").read(request)

@@ -75,9 +75,10 @@ class Packages:
 
     def leaves_out(self, name: str) -> bool:
         """Return whether the request leaves out the package *name*, and record it for the lock."""
-        if name in self._request.without:
+        leaves_out = self._request.leaves_out(name)
+        if leaves_out:
             self._left_out.add(name)
-        return name in self._request.without
+        return leaves_out
 
     def local(self, place: str) -> Path:
         """Return the absolute path of *place*, which may be relative to the lock's directory."""

@@ -54,7 +54,7 @@ def _answer(request: Request, document: LockTable, command: str) -> Lock:
     groups = _groups(document, project, request)
     extras, markers = request.extras, request.target.markers
     rows = [row for row in document.get_tables("packages") if not _is_project(row, request)]
-    left_out = [row for row in rows if not row.is_table("directory") and row.get("name", str) in request.without]
+    left_out = [row for row in rows if not row.is_table("directory") and request.leaves_out(row.get("name", str) or "")]
     rows = [row for row in rows if row not in left_out]
     unhashed = [row for row in rows if not _hashed(row)]
     needed = [worded(row) for row in unhashed if holds(row.get_as("marker", Marker), extras, markers, groups)]

@@ -82,7 +82,7 @@ def refuse_pins(
     differences: list[str] = []
     for requirement, extra in wanted:
         name = canonicalize_name(requirement.name)
-        if name == project.name or name in request.without or not _applies(requirement.marker, extra, request.target):
+        if name == project.name or request.leaves_out(name) or not _applies(requirement.marker, extra, request.target):
             continue
         if name not in pins:
             differences += [] if partial else [f"`{_worded(requirement)}` is required but not locked"]

@@ -82,7 +82,13 @@ class Request:
     """The selected extras: normalised names (PEP 685), sorted."""
     without: frozenset[str] = frozenset()
     """The normalised names of distributions to leave out. Local directories stay: function packages may need them."""
+    only: frozenset[str] | None = None
+    """The normalised names of the only distributions to select; ``None`` for all. Local directories stay."""
     index: IndexFiles
+
+    def leaves_out(self, name: str) -> bool:
+        """Return whether the request leaves out the distribution *name*, unless it is in a local directory."""
+        return name in self.without or (self.only is not None and name not in self.only)
 
 
 @frozen

@@ -1,5 +1,5 @@
 """
-Divide the locked distributions among the layers, following each layer's ``minus`` and ``without``.
+Divide the locked distributions among the layers, following each layer's ``minus``, ``without`` and ``only``.
 
 Pure: selections in, selections out. The order of the layers does not matter, because the layers in a layer's ``minus``
 are computed first.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamina.core.errors import LockError
 from lamina.core.frozen import replace
+from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -26,10 +27,11 @@ def apportion(
     Return the distributions that each of *layers* contains, by layer name, in the order of *layers*.
 
     *selections* are the locked distributions of each layer before anything is left out, by layer name. A layer leaves out
-    the names in its ``without`` and in *everywhere*, and every distribution of the layers in its ``minus``. Raises
-    LockError if a distribution has different files in a layer and in a layer of its ``minus``; the error lists all such
-    distributions.
+    the names in its ``without`` and in *everywhere*, those that are not in its ``only``, and every distribution of the layers
+    in its ``minus``. Raises LockError if a distribution has different files in a layer and in a layer of its ``minus``, or if
+    ``only`` names a distribution that is not locked; the error lists all such distributions.
     """
+    _check_locked(layers, selections, everywhere)
     by_name = {layer.name: layer for layer in layers}
     done: dict[str, Selection] = {}
     conflicts: list[str] = []
@@ -38,7 +40,11 @@ def apportion(
         if layer.name not in done:
             others = {other: share(by_name[other]) for other in layer.minus}
             left_out = {*layer.without, *everywhere}
-            pins = [pin for pin in selections[layer.name].pins if pin.name not in left_out]
+            pins = [
+                pin
+                for pin in selections[layer.name].pins
+                if pin.name not in left_out and (layer.only is None or pin.name in layer.only)
+            ]
             for other, selection in others.items():
                 held = {pin.name: pin for pin in selection.pins}
                 conflicts.extend(
@@ -57,6 +63,26 @@ def apportion(
             hint="select groups and extras that lock the same version in both layers, or remove the layer from `minus`",
         )
     return shares
+
+
+def _check_locked(
+    layers: Sequence[LayerConfig], selections: Mapping[str, Selection], everywhere: Collection[str]
+) -> None:
+    """Raise LockError if ``only`` of one of *layers* names a distribution that its groups and extras do not select."""
+    unknown: list[str] = []
+    for layer in layers:
+        selection = selections[layer.name]
+        known = {*(pin.name for pin in selection.pins), *selection.left_out, *everywhere}
+        unknown += [
+            f"`{name}` in `only` of layer `{layer.name}`{did_you_mean(name, known)}"
+            for name in layer.only or ()
+            if name not in known
+        ]
+    if unknown:
+        raise LockError(
+            f"not locked for the layer's groups and extras: {'; '.join(unknown)}",
+            hint="correct the names, or add the distributions to the dependencies and lock again",
+        )
 
 
 def _difference(pin: Pin, other: Pin) -> str:

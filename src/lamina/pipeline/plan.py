@@ -217,19 +217,19 @@ def _with_layers(
 def _resolve_target(context: BuildContext, service: Service, place: str, *, is_unchanged: bool) -> TargetPlan:
     project = context.project
     lock_file = formats.find(project, service.lock, target=service.target)
-    selections: dict[tuple[tuple[str, ...], ...], Selection] = {}
+    selections: dict[tuple[tuple[str, ...] | None, ...], Selection] = {}
     local: dict[str, SourcePin] = {}
     inputs = dict.fromkeys(service.inputs)
     chosen: dict[str, Selection] = {}
-    for config in service.layers:
-        choice = (config.groups, config.extras, config.without)
+    for config in service.selected:
+        choice = (config.groups, config.extras, config.without, config.only)
         if choice not in selections:
             cached = _selection(context, service, config, lock_file)
             selections[choice], apart = _with_sources(cached.selection, service)
             local |= {pin.sha256: pin for pin in apart}
             inputs |= dict.fromkeys(cached.inputs)
         chosen[config.name] = selections[choice]
-    shares = apportion(service.layers, chosen, everywhere=sdk.left_out(service))
+    shares = apportion(service.selected, chosen, everywhere=sdk.left_out(service))
     has_own_code = any(config.first_party for config in service.layers)
     tree = walk(project, service.source, service.include) if has_own_code and not is_unchanged else None
     drafts = [_draft(config, shares[config.name], tree) for config in service.layers]
@@ -286,6 +286,7 @@ def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock
         groups=layer.groups,
         extras=layer.extras,
         without=layer.without,
+        only=layer.only,
         index=context.index,
     )
     selection = select(lock, target=service.target)

@@ -22,12 +22,12 @@ from lamina.project.described import read_described
 from lamina.project.entries import read_include, read_source
 from lamina.project.external import read_accounts, read_allowed
 from lamina.project.file import read
-from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers, setting
+from lamina.project.functions import DEFAULT_LAYER, divide_layers, read_functions, read_layers, setting
 from lamina.project.ignored import read_ignored
 from lamina.project.newer_facts import use_facts
 from lamina.project.options import BuildOptions
 from lamina.project.pinned import LOCK_NAME, read_pins
-from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, SdkPolicy, Service
+from lamina.project.service import BytecodeMode, Function, LayerConfig, LocalMode, Packaging, SdkPolicy, Service
 from lamina.project.table import Table, unusable
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     local, local_by_name = _local(reader)
     build_sources = _build_sources(reader)
     sdk = _one_of(reader, "sdk", SdkPolicy, SdkPolicy.CHECK)
+    packaging = _one_of(reader, "packaging", Packaging, Packaging.LAYER)
     common = LayerConfig(
         name=DEFAULT_LAYER,
         groups=reader.strings("groups") or (),
@@ -85,9 +86,10 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
     layers = read_layers(reader, common)
     described_mistakes: list[tuple[str, str]] = []
     table = reader if described is None else described.table(reader, described_mistakes)
-    functions = read_functions(table, layers, project)
+    functions = read_functions(table, layers, project, packaging)
     sections = {command: reader.table(command) for command in COMMAND_SECTIONS}
     _check_sources_and_functions(reader, source=source, functions=functions, layers=layers, described=described)
+    layers, bundles = divide_layers(reader, layers, functions, packaging)
     reader.done()
     if described is not None and described_mistakes:
         raise InvalidConfigError(
@@ -118,6 +120,7 @@ def load(project: Path, options: BuildOptions = _NOTHING, *, store: Store | None
         lock=lock,
         functions=functions,
         layers=layers,
+        bundles=bundles,
         notes=(*notes, *(described.notes if described is not None else ())),
         inputs=(
             file.path,
@@ -161,15 +164,19 @@ def _extended(service: Service, options: BuildOptions) -> Service:
     """Add the groups and extras of *options* to *service*, and to each layer with the same groups or extras as *service*."""
     groups = _joined(service.groups, options.groups)
     extras = _joined(service.extras, options.extras)
-    layers = tuple(
-        replace(
-            layer,
-            groups=groups if layer.groups == service.groups else layer.groups,
-            extras=extras if layer.extras == service.extras else layer.extras,
+
+    def extended(layers: tuple[LayerConfig, ...]) -> tuple[LayerConfig, ...]:
+        return tuple(
+            replace(
+                layer,
+                groups=groups if layer.groups == service.groups else layer.groups,
+                extras=extras if layer.extras == service.extras else layer.extras,
+            )
+            for layer in layers
         )
-        for layer in service.layers
-    )
-    return replace(service, groups=groups, extras=extras, layers=layers)
+
+    layers, bundles = extended(service.layers), extended(service.bundles)
+    return replace(service, groups=groups, extras=extras, layers=layers, bundles=bundles)
 
 
 def _store(reader: Table) -> str | None:
@@ -337,7 +344,9 @@ def _check_sources_and_functions(
             "source", f'missing required key; list the directories of the code for layer `{own[0]}`, such as ["shared"]'
         )
     for function in functions:
-        if function.source is None and (both := [name for name in function.layers if name in own]):
+        if function.source is None and (
+            both := [name for name in (*function.layers, *function.bundled) if name in own]
+        ):
             reader.complain(
                 f"functions.{function.name}",
                 f"missing required key `source`; list the function's own code, because layer `{both[0]}` contains that of "

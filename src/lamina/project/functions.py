@@ -13,9 +13,9 @@ from lamina.core import toml
 from lamina.core.facts import fact, read_facts
 from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
-from lamina.project.budgets import read_budget
+from lamina.project.budgets import NO_BUDGET, read_budget
 from lamina.project.entries import read_source
-from lamina.project.service import Function, LayerConfig
+from lamina.project.service import Function, LayerConfig, Packaging
 from lamina.project.table import Table, did_you_mean
 
 if TYPE_CHECKING:
@@ -73,17 +73,34 @@ def read_layers(reader: Table, common: LayerConfig) -> tuple[LayerConfig, ...]:
             continue
         own = {key: values for key in ("groups", "extras", "exclude") if (values := table.strings(key)) is not None}
         minus = _minus(table, name, list(tables))
-        without = tuple(normalized(entry) for entry in table.strings("without") or ())
+        without = _names(table, "without") or ()
+        only = _names(table, "only")
+        if without and only is not None:
+            table.complain("only", "conflicts with `without`; remove one of the two")
         first_party = table.boolean("first-party") or False
         budget = read_budget(table)
         table.done()
         layers.append(
-            replace(common, name=name, minus=minus, without=without, first_party=first_party, budget=budget, **own)
+            replace(
+                common,
+                name=name,
+                minus=minus,
+                without=without,
+                only=only,
+                first_party=first_party,
+                budget=budget,
+                **own,
+            )
         )
     if "layers" in reader and not list(tables):
         reader.complain("layers", f"the table is empty; remove it to build one layer named `{DEFAULT_LAYER}`")
     _check_circles(tables, layers)
     return tuple(layers)
+
+
+def _names(table: Table, key: str) -> tuple[str, ...] | None:
+    names = table.strings(key)
+    return None if names is None else tuple(normalized(name) for name in names)
 
 
 def _layer_table(tables: Table, name: str) -> Table | None:
@@ -93,7 +110,7 @@ def _layer_table(tables: Table, name: str) -> Table | None:
         tables.complain(
             name,
             f"expected a table, found a list: write `{{ groups = {example} }}` for dependency groups, or "
-            f"`{{ extras = {example} }}` for extras; a layer has whole groups and extras, not single distributions",
+            f"`{{ extras = {example} }}` for extras, or `{{ only = {example} }}` for single distributions",
         )
         return None
     return tables.table(name)
@@ -135,11 +152,14 @@ def _check_names(tables: Table, *, rule: str, kind: str) -> None:
             tables.complain(name, f"differs from `{other}` only by case; rename one of the two")
 
 
-def read_functions(reader: Table, layers: tuple[LayerConfig, ...], project: Path) -> tuple[Function, ...]:
+def read_functions(
+    reader: Table, layers: tuple[LayerConfig, ...], project: Path, packaging: Packaging = Packaging.LAYER
+) -> tuple[Function, ...]:
     """
     Return the configured functions, and record mistakes.
 
     *layers* are the layers that functions can use. *project* is the directory in which their ``source`` must exist.
+    *packaging* is that of the functions that set none.
     """
     tables = reader.table("functions")
     if tables is None:
@@ -151,10 +171,61 @@ def read_functions(reader: Table, layers: tuple[LayerConfig, ...], project: Path
         if isinstance(entry, str):
             _check_handler(tables, name, entry)
             table = Table({}, key=tables.key(name), mistakes=[])
-            functions.append(_function(name, entry, table, _default_layers(tables, name, layers)))
+            own = _default_layers(tables, name, layers)
+            functions.append(_packaged(_function(name, entry, table, own), packaging))
         elif entry is not None:
-            functions.append(_long_form(name, entry, layers, project))
+            functions.append(_packaged(_long_form(name, entry, layers, project), _packaging(entry, packaging)))
+            entry.done()
     return tuple(functions)
+
+
+def _packaging(table: Table, default: Packaging) -> Packaging:
+    value = table.one_of("packaging", [each.value for each in Packaging])
+    return default if value is None else Packaging(value)
+
+
+def _packaged(function: Function, packaging: Packaging) -> Function:
+    """Return *function*, whose layers are all that it needs, with *packaging*."""
+    if packaging is Packaging.LAYER:
+        return function
+    return replace(function, packaging=packaging, layers=(), bundled=function.layers)
+
+
+def divide_layers(
+    reader: Table, layers: tuple[LayerConfig, ...], functions: tuple[Function, ...], packaging: Packaging
+) -> tuple[tuple[LayerConfig, ...], tuple[LayerConfig, ...]]:
+    """
+    Return the *layers* to build, and those that only the zips of *functions* contain. Record mistakes.
+
+    *packaging* is that of the service, which decides about layers that no function uses.
+    """
+    attached = {name for function in functions for name in function.layers}
+    bundled = {name for function in functions for name in function.bundled}
+    if packaging is Packaging.ZIP and not functions:
+        reader.complain(
+            "packaging", "no function has a zip to put the distributions into; set `functions`, or remove the key"
+        )
+        return layers, ()
+    bundles = tuple(
+        layer
+        for layer in layers
+        if layer.name not in attached and (layer.name in bundled or packaging is Packaging.ZIP)
+    )
+    for layer in bundles:
+        if layer.budget != NO_BUDGET:
+            reader.complain(
+                f"layers.{layer.name}", "no layer is built that could have a budget; set those of the functions"
+            )
+    by_name = {layer.name: layer for layer in layers}
+    for function in functions:
+        kinds = {by_name[name].exclude: name for name in function.bundled if name in by_name}
+        if len(kinds) > 1:
+            names = " and ".join(f"`{name}`" for name in kinds.values())
+            reader.complain(
+                f"functions.{function.name}",
+                f"layers {names} have different `exclude`, but the function's zip contains both",
+            )
+    return tuple(layer for layer in layers if layer not in bundles), bundles
 
 
 def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project: Path) -> Function:
@@ -168,15 +239,13 @@ def _long_form(name: str, table: Table, layers: tuple[LayerConfig, ...], project
     if source is None and "source" in table:
         # The mistake is already recorded. Do not require the service's `source` in addition.
         source = ()
-    function = replace(
+    return replace(
         _function(name, handler or "", table, own),
         source=source,
         layer_arns=_layer_arns(table),
         wrapper=read_wrapper(table),
         budget=read_budget(table),
     )
-    table.done()
-    return function
 
 
 def read_wrapper(table: Table) -> str | None:

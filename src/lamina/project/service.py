@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from lamina.project.pinned import PinnedLayer
 
 
+class Packaging(Enum):
+    """How a function gets its distributions."""
+
+    LAYER = "layer"
+    """By the layers that it has."""
+    ZIP = "zip"
+    """In its own zip."""
+
+
 class BytecodeMode(Enum):
     """Which modules of a layer lamina compiles to bytecode."""
 
@@ -58,6 +67,7 @@ class Function:
     handler: str
     """The import path of the handler: ``package.module.function``, also with ``/`` between packages, as in Lambda."""
     layers: tuple[str, ...]
+    """The layers that the function has; none if its distributions are in its zip."""
     memory_mb: int
     """The memory in MB for local invocations. The default is Lambda's own."""
     timeout_seconds: int
@@ -83,6 +93,9 @@ class Function:
 
     budget: SizeBudget = NO_BUDGET
     """The limits for the function with all its layers; a missing one is that of the service."""
+    packaging: Packaging = Packaging.LAYER
+    bundled: tuple[str, ...] = ()
+    """The layers whose distributions are in the function's zip; empty unless *packaging* is ``ZIP``."""
 
     @property
     def module(self) -> str:
@@ -97,6 +110,8 @@ class PackageConfig:
     source: tuple[str, ...]
     """First-party directories, files or globs, relative to the service's root."""
     functions: tuple[Function, ...]
+    bundled: tuple[str, ...] = ()
+    """The layers whose distributions the package contains, sorted by name."""
 
 
 @frozen
@@ -112,6 +127,8 @@ class LayerConfig:
     """Layers whose distributions to leave out. Every function with this layer must have those layers too."""
     without: tuple[str, ...] = ()
     """The normalised names of distributions to leave out."""
+    only: tuple[str, ...] | None = None
+    """The normalised names of the only distributions to select; ``None`` for all."""
     first_party: bool = False
     """Whether the layer contains the service's own code: the files of `Service.source`."""
     budget: SizeBudget = NO_BUDGET
@@ -144,6 +161,7 @@ class Service:
     """The lock file, if the configuration sets one."""
     functions: tuple[Function, ...]
     layers: tuple[LayerConfig, ...]
+    """The layers to build: those that a function has, and those that no function uses."""
     inputs: tuple[Path, ...]
     """The configuration files that define the service."""
     runtime_inputs: tuple[Path, ...] = ()
@@ -172,6 +190,13 @@ class Service:
     """Modules that exist on Lambda although neither lamina nor the runtime provides them, such as those of a file system."""
     is_named: bool = True
     """Whether *name* comes from ``pyproject.toml``. If false, *name* is the directory's name."""
+    bundles: tuple[LayerConfig, ...] = ()
+    """The layers that exist only in the zips of functions, and are neither built nor published by themselves."""
+
+    @property
+    def selected(self) -> tuple[LayerConfig, ...]:
+        """Everything that selects distributions: *layers* and *bundles*."""
+        return (*self.layers, *self.bundles)
 
     def refuses(self, arn: str, *accounts: str) -> bool:
         """Return whether the layer version *arn* is of an account other than `accounts` and *accounts*, and is not allowed."""
@@ -194,16 +219,23 @@ class Service:
     @property
     def packages(self) -> tuple[PackageConfig, ...]:
         """
-        The packages to write, in the order of their first functions: one for each set of sources.
+        The packages to write, in the order of their first functions: one for each set of sources and distributions.
 
         A service without functions has one package without functions, so that its sources still count as an input.
         """
         if not self.functions:
             return (PackageConfig(source=self.source, functions=()),)
-        sources: dict[frozenset[str], tuple[str, ...]] = {}
-        sharing: dict[frozenset[str], list[Function]] = {}
+        own_code = {config.name for config in self.selected if config.first_party}
+        sources: dict[tuple[frozenset[str], frozenset[str]], tuple[str, ...]] = {}
+        sharing: dict[tuple[frozenset[str], frozenset[str]], list[Function]] = {}
         for function in self.functions:
             source = self.source if function.source is None else function.source
-            sources.setdefault(frozenset(source), source)
-            sharing.setdefault(frozenset(source), []).append(function)
-        return tuple(PackageConfig(source=sources[key], functions=tuple(sharing[key])) for key in sources)
+            if function.source is not None and own_code.intersection(function.bundled):
+                source = tuple(dict.fromkeys((*source, *self.source)))
+            key = frozenset(source), frozenset(function.bundled)
+            sources.setdefault(key, source)
+            sharing.setdefault(key, []).append(function)
+        return tuple(
+            PackageConfig(source=source, functions=tuple(sharing[key]), bundled=tuple(sorted(key[1])))
+            for key, source in sources.items()
+        )

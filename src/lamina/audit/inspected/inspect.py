@@ -254,13 +254,14 @@ def locked_versions(service: Service, context: BuildContext) -> Mapping[str, str
     """
     found: dict[str, str] = {}
     lock_file = formats.find(service.root, service.lock, target=service.target)
-    for layer in service.layers:
+    for layer in service.selected:
         lock = formats.read(
             lock_file,
             target=service.target,
             groups=layer.groups,
             extras=layer.extras,
             without=layer.without,
+            only=layer.only,
             index=context.index,
         )
         selection = select(lock, target=service.target)

@@ -87,7 +87,7 @@ class LockedOrigins:
         if key not in self._packages:
             service = self._service
             lock_file = formats.find(service.root, service.lock, target=target)
-            choices = dict.fromkeys((layer.groups, layer.extras) for layer in service.layers)
+            choices = dict.fromkeys((layer.groups, layer.extras) for layer in service.selected)
             found: dict[str, list[Package]] = {}
             for groups, extras in choices:
                 for package in selected_packages(lock_file, target, groups=groups, extras=extras):

@@ -38,7 +38,7 @@ def check(service: Service, selections: Mapping[str, Selection]) -> tuple[Findin
             f"layer `{layer.name}`: `without` lists `{name}`, which is not among the layer's locked distributions"
             f"{did_you_mean(name, names[layer.name])}",
         )
-        for layer in service.layers
+        for layer in service.selected
         for name in layer.without
         if name not in names[layer.name]
     )

@@ -72,7 +72,7 @@ class Origins:
         found: dict[Path, None] = {}
         try:
             lock_file = formats.find(service.root, service.lock, target=service.target)
-            for groups, extras in dict.fromkeys((layer.groups, layer.extras) for layer in service.layers):
+            for groups, extras in dict.fromkeys((layer.groups, layer.extras) for layer in service.selected):
                 found |= dict.fromkeys(local_directories(lock_file, service.target, groups=groups, extras=extras))
         except (ConfigError, LockError):
             # With `--no-build`, the lock may have changed since the build. Findings are then at the function or the layer.

@@ -113,7 +113,7 @@ def _lock(service: Service, problems: Problems) -> Path | None:
     if lock_file is None:
         return None
     for target in (service.target, *service.others):
-        for layer in service.layers:
+        for layer in service.selected:
             with problems.collected(), suppress(OfflineError):
                 lock = formats.read(
                     lock_file,
@@ -121,6 +121,7 @@ def _lock(service: Service, problems: Problems) -> Path | None:
                     groups=layer.groups,
                     extras=layer.extras,
                     without=layer.without,
+                    only=layer.only,
                     index=_NoIndex(),
                 )
                 assign(select(lock, target=target), replace(service, target=target))
