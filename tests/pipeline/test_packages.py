@@ -74,7 +74,7 @@ def layer_of(directory: Path, *, unzipped_bytes: int = 1000, files: dict[str, st
 def all_planned(service: Service, previous: Previous | None = None) -> tuple[PackagePlan, ...]:
     previous = previous or Previous(project=service.root, build=None, left=Left(stats={}, sources=()))
     sources = [PackageSources(config=each, tree=walk(service.root, each.source)) for each in service.packages]
-    return plan_packages(service, sources, previous)
+    return plan_packages(service, sources, [None] * len(sources), previous)
 
 
 def planned(service: Service, previous: Previous | None = None) -> PackagePlan:
@@ -87,7 +87,7 @@ def packed(service: Service, plans: Sequence[PackagePlan], layer: Layer) -> tupl
     store = Store(service.root / "store")
     with Toolchain(service.target.python, store) as toolchain:
         directory = service.root / ".lamina" / "functions"
-        return pack_functions(service, plans, directory, [layer], toolchain=toolchain, store=store)
+        return pack_functions(service, plans, directory, [layer], toolchain=toolchain, store=store)[1]
 
 
 def built(service: Service) -> Previous:

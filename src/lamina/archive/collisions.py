@@ -84,6 +84,29 @@ def shared_paths(
     return {name: frozenset(paths) for name, paths in shared.items()}
 
 
+def paths_of_own_code(own: Segment, segments: Mapping[str, Segment]) -> dict[str, frozenset[str]]:
+    """
+    Return for each of *segments* the paths that *own*, the service's own code in the same zip, has too, and that win.
+
+    Distributions without such paths are missing from the result. Raises `PathCollisionError` for paths that are a file in one and a
+    directory in the other, or that differ only in Unicode normalization.
+    """
+    mine = frozenset(_paths(own))
+    theirs = {name: _paths(segment) for name, segment in segments.items()}
+    _check_twins([*mine, *(path for paths in theirs.values() for path in paths)])
+    found = {name: both for name, paths in theirs.items() if (both := mine.intersection(paths))}
+    conflicts = [
+        f"`{clash.path.decode()}` is a file in one and a directory in the other"
+        for clash in clashes(sorted({*mine, *(path for paths in theirs.values() for path in paths)}))
+    ]
+    if conflicts:
+        raise PathCollisionError(
+            f"your own code and distributions have conflicting paths in one zip: {'; '.join(conflicts)}",
+            hint="rename your files, or add the path to `exclude`",
+        )
+    return {name: frozenset(path.decode() for path in both) for name, both in found.items()}
+
+
 def _check_twins(paths: Iterable[bytes]) -> None:
     if found := twins(paths):
         raise PathCollisionError(

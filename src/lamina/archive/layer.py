@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from lamina.archive.segment import Recipe, Segment
+    from lamina.archive.zip.zipformat import Entry
     from lamina.core.target import Target
     from lamina.core.values import Pin
 
@@ -170,7 +171,20 @@ def compose(destination: BinaryIO, parts: Sequence[Contribution], identity: Iden
     Raises the errors of `ending` before it writes anything.
     """
     segments = [part.segment for part in in_order(parts)]
-    end = ending(segments, identity, digest)
+    return _write(destination, segments, ending(segments, identity, digest))
+
+
+def compose_package(destination: BinaryIO, parts: Sequence[Contribution]) -> Composed:
+    """
+    Write the zip of a function from *parts* like `compose`, without a manifest: the files of the zip are in the function's directory.
+
+    Raises the errors of `compose`.
+    """
+    segments = [part.segment for part in in_order(parts)]
+    return _write(destination, segments, _ending(segments))
+
+
+def _write(destination: BinaryIO, segments: Sequence[Segment], end: Ending) -> Composed:
     with HashedFile(destination) as file:
         for segment in segments:
             _copy(segment, file)
@@ -186,26 +200,36 @@ def ending(segments: Sequence[Segment], identity: Identity, digest: str) -> Endi
     *segments* must be in the order of `in_order`.
     Raises `UnsupportedMemberError` or `SuspiciousSizeError` if the zip would need the zip64 extension.
     """
-    manifest = encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest))
-    position = sum(segment.entries_bytes for segment in segments)
-    header, row = headers(manifest.member, min(position, MAX_BYTES))
-    files = sum(segment.rows for segment in segments) + 1
+    return _ending(segments, encode(f"{MANIFEST_DIRECTORY}/{digest}.json", identity.manifest(digest)))
+
+
+def _ending(segments: Sequence[Segment], *last: Entry) -> Ending:
+    """Return the end of a zip of *segments* and the entries *last*, as `ending` does."""
+    start = position = sum(segment.entries_bytes for segment in segments)
+    made: list[bytes | bytearray] = []
+    rows: list[bytes] = []
+    for entry in last:
+        header, row = headers(entry.member, min(position, MAX_BYTES))
+        made += [header, bytes(entry.payload)]
+        rows.append(row)
+        position += len(header) + len(entry.payload)
+    files = sum(segment.rows for segment in segments) + len(last)
     # First, because it rejects zips that are too large for 32-bit offsets.
     end = end_of_directory(
         rows=files,
-        directory_bytes=sum(segment.rows_bytes for segment in segments) + len(row),
-        directory_offset=position + len(header) + len(manifest.payload),
+        directory_bytes=sum(segment.rows_bytes for segment in segments) + sum(map(len, rows)),
+        directory_offset=position,
     )
     directory: list[bytes | bytearray] = []
     base = 0
     for segment in segments:
         directory.append(rebase(segment.directory, base))
         base += segment.entries_bytes
-    tail = (header, bytes(manifest.payload), *directory, row, end)
+    tail = (*made, *directory, *rows, end)
     return Ending(
         tail=tail,
-        zipped_bytes=position + sum(map(len, tail)),
-        unzipped_bytes=sum(segment.unzipped_bytes for segment in segments) + manifest.member.size,
+        zipped_bytes=start + sum(map(len, tail)),
+        unzipped_bytes=sum(segment.unzipped_bytes for segment in segments) + sum(each.member.size for each in last),
         files=files,
     )
 

@@ -22,16 +22,19 @@ OWN_CODE = "(own code)"
 _FORMAT = 1
 
 
-def own_code_segment(files: Sequence[SourceFile], store: Store, *, omitted: frozenset[str] = frozenset()) -> Segment:
+def own_code_segment(
+    files: Sequence[SourceFile], store: Store, *, omitted: frozenset[str] = frozenset(), prefix: str = PREFIX
+) -> Segment:
     """
-    Return the segment of *files*, below ``python/``, from *store*, or create it.
+    Return the segment of *files*, below *prefix*, from *store*, or create it.
 
-    *omitted* contains layer paths to leave out, because a distribution contains them with the same content.
+    *omitted* contains paths of the zip to leave out, because a distribution contains them with the same content.
     Raises `PackageError` for a file that changed since it was listed, and OSError for a missing file.
     """
-    key = key_of(_FORMAT, fingerprint((file.path, file.sha256) for file in files), sorted(omitted))
+    own = fingerprint((file.path, file.sha256) for file in files)
+    key = key_of(_FORMAT, own, sorted(omitted), *(() if prefix == PREFIX else (prefix,)))
     path = store.entry(AREA, key, ".seg")
     if (segment := find_segment(path, store)) is not None:
         return segment
-    kept = (file for file in files if PREFIX + file.path not in omitted)
-    return write_segment(path, (encode_source(PREFIX + file.path, file.read()) for file in kept), store)
+    kept = (file for file in files if prefix + file.path not in omitted)
+    return write_segment(path, (encode_source(prefix + file.path, file.read()) for file in kept), store)

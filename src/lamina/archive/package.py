@@ -1,5 +1,5 @@
 """
-Write the function packages: zips with the first-party sources and without the distributions in layers.
+Write the function packages: zips with the first-party sources, and without the distributions in layers.
 
 Functions with the same sources have identical zips. lamina writes the first zip and creates hard links for the other
 functions. File modes depend on the content only, because file systems and umasks differ: 0755
@@ -25,11 +25,12 @@ from lamina.core.values import Package
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO
 
-    from lamina.project.service import Function
+    from lamina.core.values import Distribution, Extent
+    from lamina.project.service import Function, PackageConfig
     from lamina.project.sources import PackageSources, SourceFile
 
 _PROGRAMS = (b"#!", b"\x7fELF")
@@ -46,6 +47,10 @@ class Packed:
     files: int
     fingerprint: str
     """The SHA-256 of the paths and contents of all source files, without bytecode."""
+    distributions: tuple[Distribution, ...] = ()
+    """The distributions in the zip, sorted by name."""
+    extents: tuple[Extent, ...] = ()
+    """The segments in the order of the zip, if it contains distributions."""
 
 
 def pack(package: PackageSources, directory: Path, *, extra: Sequence[Entry] = ()) -> Packed | None:
@@ -65,9 +70,14 @@ def pack(package: PackageSources, directory: Path, *, extra: Sequence[Entry] = (
             f"characters: {', '.join(f'`{path}`' for path in found)}",
             hint="rename one of the files",
         )
-    first, *others = (directory / f"{function.name}.zip" for function in package.config.functions)
+    return write_package(package.config, directory, lambda file: _write(file, package.tree.files, extra))
+
+
+def write_package(config: PackageConfig, directory: Path, write: Callable[[BinaryIO], Packed]) -> Packed:
+    """Write ``<function>.zip`` to *directory* for every function of *config*, atomically: the first with *write*, the others as links."""
+    first, *others = (directory / f"{function.name}.zip" for function in config.functions)
     with writing(first) as file:
-        packed = _write(file, package.tree.files, extra)
+        packed = write(file)
     for other in others:
         _share(first, other)
     return packed
@@ -96,6 +106,9 @@ def packages(
             total_unzipped_bytes=packed.unzipped_bytes + unzipped_layers(function, layer_bytes),
             console_editable=packed.zipped_bytes <= console_bytes,
             layer_arns=function.layer_arns,
+            bundled=function.bundled,
+            distributions=packed.distributions,
+            extents=packed.extents,
         )
 
     return tuple(package(function) for function in functions)

@@ -47,14 +47,20 @@ class Outline:
     unzipped_bytes: int
 
 
-def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: frozenset[str] = frozenset()) -> Placement:
+def place(
+    wheel: WheelArchive,
+    *,
+    excluded: Callable[[str], bool],
+    omitted: frozenset[str] = frozenset(),
+    prefix: str = PREFIX,
+) -> Placement:
     """
     Decide which members of *wheel* a layer contains, and at which paths.
 
     ``purelib``, ``platlib`` and ``data`` in the wheel's ``.data`` directory are installed to the root, like ``pip install
     --target`` does. Scripts and headers are left out. Bytecode is left out too, because it may be outdated.
-    *excluded* returns whether to leave out a path, relative to ``python/``. It is not called for metadata that other
-    programs read, such as METADATA. *omitted* contains layer paths to leave out, because another distribution contains them.
+    All paths start with *prefix*. *excluded* returns whether to leave out a path, relative to it. It is not called for metadata
+    that other programs read, such as METADATA. *omitted* contains paths to leave out, because another distribution contains them.
     RECORD is rewritten if a member is moved or left out, unless *omitted* is the only reason, and copied otherwise.
     Raises `DuplicateMemberError` if two members have conflicting layer paths, `UnsafeMemberError` for metadata of another
     distribution, `UnsupportedMemberError` for an unknown scheme, and the errors of `read_record`.
@@ -75,9 +81,9 @@ def place(wheel: WheelArchive, *, excluded: Callable[[str], bool], omitted: froz
         _check_moved(moved, wheel)
         if record_path in moved:
             placed = [(path, located) for path, located in placed if path != record_path]
-            made = (encode(PREFIX + record_path, rewritten(wheel, moved)),)
+            made = (encode(prefix + record_path, rewritten(wheel, moved)),)
     new = tuple.__new__  # twice as fast as calling the class
-    copied = sorted([new(Placed, (PREFIX + path, located)) for path, located in placed])
+    copied = sorted([new(Placed, (prefix + path, located)) for path, located in placed])
     return Placement(
         tuple(each for each in copied if each.path not in omitted),
         tuple(entry for entry in made if entry.member.path not in omitted),

@@ -24,6 +24,7 @@ from lamina.archive.zip.zipformat import LOCAL_HEADER, Entry, Member, headers
 from lamina.core.documents import INVALID, label_crc32
 from lamina.core.errors import DamagedFileError
 from lamina.core.frozen import frozen
+from lamina.core.paths import PREFIX
 from lamina.core.store import FORMAT as STORE_FORMAT
 from lamina.core.store import key_of, open_stored, place_of
 
@@ -52,11 +53,19 @@ class Recipe:
     """The options that change the segment that lamina creates from a wheel."""
 
     exclude: tuple[str, ...] = ()
-    """Globs of paths relative to ``python/`` to leave out, in the syntax of ``.gitignore``."""
+    """Globs of paths relative to *prefix* to leave out, in the syntax of ``.gitignore``."""
+    prefix: str = PREFIX
+    """The directory of imports in the zip: ``python/`` in a layer, and empty in the zip of a function."""
+
+    @property
+    def modules(self) -> Recipe:
+        """The recipe that decides the modules, which are the same in a layer and in the zip of a function."""
+        return Recipe(exclude=self.exclude)
 
     def canonical(self) -> dict[str, object]:
         """Return the recipe as JSON values, for digests. Globs are sorted and deduplicated unless one of them is negated."""
-        return {"format": FORMAT, "exclude": list(self._globs())}
+        prefix = {} if self.prefix == PREFIX else {"prefix": self.prefix}
+        return {"format": FORMAT, "exclude": list(self._globs())} | prefix
 
     def _globs(self) -> tuple[str, ...]:
         # The effect of a negated glob (`!`) depends on the globs before it, so the order matters.
@@ -68,7 +77,7 @@ class Recipe:
         return key_of(self.canonical(), wheel_sha256, sorted(omitted))
 
     def excluded(self) -> Callable[[str], bool]:
-        """Return a function that tests whether a path, relative to ``python/``, matches the globs and is left out."""
+        """Return a function that tests whether a path, relative to *prefix*, matches the globs and is left out."""
         if not self.exclude:
             return lambda _: False
         from pathspec import GitIgnoreSpec
@@ -194,7 +203,7 @@ def splice(wheel: Wheel, recipe: Recipe, store: Store, *, omitted: frozenset[str
             # Another process created the segment while this one waited for the lock.
             return segment
         with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
-            placement = place(archive, excluded=recipe.excluded(), omitted=omitted)
+            placement = place(archive, excluded=recipe.excluded(), omitted=omitted, prefix=recipe.prefix)
             return write_segment(path, _entries(archive, placement), store, release=archive.looked_at)
 
 

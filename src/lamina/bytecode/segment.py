@@ -72,11 +72,17 @@ def bytecode_key(
     The key includes the interpreter's patch release, because patch releases fix the compiler.
     """
     chosen = None if modules is None else sorted(modules)
-    return key_of(*_origin(interpreter), recipe.canonical(), wheel_sha256, sorted(omitted), chosen)
+    origin = _origin(interpreter, root_of(recipe))
+    return key_of(*origin, recipe.canonical(), wheel_sha256, sorted(omitted), chosen)
 
 
-def _origin(interpreter: Interpreter) -> list[object]:
-    return [*_version(), LAYER_ROOT, interpreter.magic, interpreter.version]
+def root_of(recipe: Recipe) -> str:
+    """Return the directory on Lambda of the modules that *recipe* places into a layer or into the zip of a function."""
+    return FUNCTION_ROOT if recipe.prefix != PREFIX else LAYER_ROOT
+
+
+def _origin(interpreter: Interpreter, root: str) -> list[object]:
+    return [*_version(), root, interpreter.magic, interpreter.version]
 
 
 def _version() -> list[object]:
@@ -110,7 +116,7 @@ class CompiledModules:
 
     def keep(self, wheel_sha256: str, compiled: Compiled) -> None:
         """Keep the bytecode of one source of a wheel, compressed."""
-        self._entries.setdefault(wheel_sha256, {})[compiled.path] = _packed(compiled, self._python)
+        self._entries.setdefault(wheel_sha256, {})[compiled.path] = _packed(compiled, self._python, PREFIX)
 
     def of(self, wheel_sha256: str) -> Mapping[str, Entry]:
         """Return the members of the `_Pack` of a wheel, by the path of the source."""
@@ -141,27 +147,28 @@ def bytecode_segment(
     from lamina.archive.placement import place
     from lamina.archive.wheel import WheelArchive
 
-    pack_key = key_of(*_origin(compiler.interpreter), wheel.pin.sha256)
+    root = root_of(recipe)
+    pack_key = key_of(*_origin(compiler.interpreter, root), wheel.pin.sha256)
     with store.exclusive(f"bytecode-{pack_key}"):
         # The previous holder of the lock may have written this segment, or added some of its modules to the pack.
         if (kept := read_bytecode(key, store)) is not None:
             return kept
         with WheelArchive(wheel.path) as archive:
             sources = {
-                placed.path.removeprefix(PREFIX): placed.located
-                for placed in place(archive, excluded=recipe.excluded(), omitted=omitted).copied
+                placed.path.removeprefix(recipe.prefix): placed.located
+                for placed in place(archive, excluded=recipe.excluded(), omitted=omitted, prefix=recipe.prefix).copied
                 if placed.path.endswith(".py")
             }
             wanted = sorted(sources if modules is None else sources.keys() & modules)
-            pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter, store)
+            pack = _Pack(store.entry(AREA, pack_key, ".pack"), compiler.interpreter, store, prefix=recipe.prefix)
             absent = [path for path in wanted if path not in pack]
             missing = ((path, archive.read(sources[path])) for path in absent if path not in compiled)
-            results = compiler.compile(missing, root=LAYER_ROOT)
+            results = compiler.compile(missing, root=root)
             python = compiler.interpreter.version[:2]
             pack.add(
                 [
                     *(compiled[path] for path in absent if path in compiled),
-                    *(_packed(result, python) for result in results),
+                    *(_packed(result, python, recipe.prefix) for result in results),
                 ]
             )
         return _write(key, pack, wanted, store)
@@ -181,22 +188,29 @@ def compile_sources(mode: BytecodeMode, tree: SourceTree, toolchain: Toolchain, 
     """
     Return the bytecode of the service's own sources, as zip members for its function packages.
 
-    The result is empty in the mode ``none``, and is kept in *store*. Sources that do not compile are left out.
-    Raises BytecodeError if no interpreter is available or if it fails to run. Raises PackageError for a source that has
-    changed since *tree* was read, and OSError for a missing source.
+    The result is empty in the mode ``none``. Raises the errors of `sources_bytecode`.
     """
     if mode is BytecodeMode.NONE:
         return ()
+    return tuple(read_members(sources_bytecode(tree, toolchain, store).path, store))
+
+
+def sources_bytecode(tree: SourceTree, toolchain: Toolchain, store: Store) -> Segment:
+    """
+    Return the bytecode of the service's own sources in a function package as a segment, from *store* or compiled.
+
+    Sources that do not compile are left out.
+    Raises BytecodeError if no interpreter is available or if it fails to run. Raises PackageError for a source that has
+    changed since *tree* was read, and OSError for a missing source.
+    """
     files = [file for file in tree.files if file.path.endswith(".py")]
     key = key_of(*_version(), *toolchain.release, [[file.path, file.sha256] for file in files])
     place = store.entry(OWN_AREA, key, ".seg")
-    # A damaged segment yields no members, so the sources are compiled again.
-    if kept := tuple(read_members(place, store)):
-        return kept
+    if (segment := find_segment(place, store)) is not None and (not segment.rows or any(read_members(place, store))):
+        return segment
     sources = [(file.path, file.read()) for file in files]
     members, _ = package_bytecode(sources, compiler=toolchain.compiler)
-    write_segment(place, members, store)
-    return members
+    return write_segment(place, members, store)
 
 
 def own_code_bytecode(
@@ -220,7 +234,9 @@ def own_code_bytecode(
     compiled = toolchain.compiler.compile(
         ((file.path, file.read()) for file in sources), root=LAYER_ROOT, invalidation=Invalidation.UNCHECKED
     )
-    members = (encode(_place(each.path, python), each.bytecode) for each in compiled if each.bytecode is not None)
+    members = (
+        encode(_place(each.path, python, PREFIX), each.bytecode) for each in compiled if each.bytecode is not None
+    )
     return write_segment(place, members, store)
 
 
@@ -257,18 +273,19 @@ class _Pack:
     other's modules.
     """
 
-    def __init__(self, path: Path, interpreter: Interpreter, store: Store) -> None:
+    def __init__(self, path: Path, interpreter: Interpreter, store: Store, *, prefix: str) -> None:
         self._path = path
+        self._prefix = prefix
         self._store = store
         self._python = interpreter.version[:2]
         self._members = {entry.member.path: entry for entry in read_members(path, store)}
 
     def __contains__(self, source: str) -> bool:
-        return _place(source, self._python) in self._members or source + _REFUSED in self._members
+        return self.bytecode(source) is not None or source + _REFUSED in self._members
 
     def bytecode(self, source: str) -> Entry | None:
         """Return the bytecode of *source*, or ``None`` if the source does not compile or is not in the pack."""
-        return self._members.get(_place(source, self._python))
+        return self._members.get(_place(source, self._python, self._prefix))
 
     def reason(self, source: str) -> str | None:
         """Return why *source* does not compile, or ``None`` if it compiles or is not in the pack."""
@@ -286,17 +303,17 @@ class _Pack:
             write_segment(self._path, (self._members[path] for path in sorted(self._members)), self._store)
 
 
-def _packed(compiled: Compiled, python: tuple[int, int]) -> Entry:
-    """Return *compiled* as a member of a `_Pack`."""
+def _packed(compiled: Compiled, python: tuple[int, int], prefix: str) -> Entry:
+    """Return *compiled* as a member of a `_Pack` with *prefix*."""
     if compiled.bytecode is None:
         return encode(compiled.path + _REFUSED, (compiled.reason or "").encode())
-    return encode(_place(compiled.path, python), compiled.bytecode)
+    return encode(_place(compiled.path, python, prefix), compiled.bytecode)
 
 
-def _place(source: str, python: tuple[int, int]) -> str:
+def _place(source: str, python: tuple[int, int], prefix: str) -> str:
     from lamina.bytecode.compiler import bytecode_path
 
-    return PREFIX + bytecode_path(source, python)
+    return prefix + bytecode_path(source, python)
 
 
 def read_members(path: Path, store: Store) -> Iterator[Entry]:

@@ -21,7 +21,7 @@ distribution   A project in one version, as pip installs it. A layer's report li
 segment        One wheel's compressed files, as bytes that lamina caches and copies unchanged into layer zips.
 extent         The name and size of one segment in one layer's zip.
 layer          A finished zip with dependencies. Each time lamina publishes it, AWS numbers a new *layer version*.
-package        A finished zip with a function's own code. AWS calls it the deployment package.
+package        A finished zip with a function's own code, and if configured its distributions. AWS calls it the deployment package.
 digest         The SHA-256 of everything that decides a layer's content. lamina computes it before any download.
 finding        One result of a check: an error, a warning or a note.
 advisory       A description of a vulnerability in some versions of a distribution, from a database such as OSV.
@@ -278,6 +278,17 @@ class Package:
     """Whether the zip is small enough for the Lambda console's editor."""
     layer_arns: tuple[str, ...] = ()
     """The ARNs of layers that the function also has, and that lamina does not build."""
+    bundled: tuple[str, ...] = ()
+    """The layers of the configuration whose distributions are in the zip."""
+    distributions: tuple[Distribution, ...] = ()
+    """The distributions in the zip, sorted by name."""
+    extents: tuple[Extent, ...] = ()
+    """The segments in the order of the zip, as those of a layer; empty for a zip without distributions."""
+
+    @property
+    def packaging(self) -> str:
+        """How the function gets its distributions: ``layer`` or ``zip``."""
+        return "zip" if self.bundled else "layer"
 
     @property
     def code_sha256(self) -> str:

@@ -18,23 +18,31 @@ from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from lamina.archive.collisions import are_settled, shared_paths
-from lamina.archive.layer import Contribution, contributed, contributions
+from lamina.archive.collisions import are_settled, paths_of_own_code, shared_paths
+from lamina.archive.layer import Contribution, compose_package, contributed, contributions
 from lamina.archive.own_code import OWN_CODE, own_code_segment
+from lamina.archive.package import Packed, write_package
 from lamina.archive.segment import AREA, find_segment, segment_path, splice
 from lamina.bytecode.choice import follow, known_choice
 from lamina.bytecode.segment import AREA as BYTECODE_AREA
-from lamina.bytecode.segment import CompiledModules, bytecode_key, bytecode_segment, own_code_bytecode
+from lamina.bytecode.segment import (
+    CompiledModules,
+    bytecode_key,
+    bytecode_segment,
+    own_code_bytecode,
+    sources_bytecode,
+)
 from lamina.bytecode.toolchain import Toolchain
 from lamina.core.errors import DamagedFileError, LaminaError
 from lamina.fetch.provider import WheelProvider
-from lamina.pipeline.layers import LayerPlan, compose_layer, fit, fitting
+from lamina.pipeline.layers import LayerPlan, compose_layer, distributions, extents, fit, fitting
 from lamina.project.service import BytecodeMode
-from lamina.project.sources import PackageSources, walk
+from lamina.project.sources import PackageSources, fingerprint, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
     from pathlib import Path
+    from typing import BinaryIO
 
     from lamina.archive.segment import Recipe, Segment
     from lamina.bytecode.choice import BytecodeChoice, Closure
@@ -128,7 +136,8 @@ class ArtifactProvider:
                     codes,
                     toolchain=self.toolchain,
                     store=self.imports,
-                    compiled=self._compiled if fetch else None,
+                    # Other wheels than those of a layer are not compiled, or below another directory than that of layers.
+                    compiled=self._compiled if fetch and own else None,
                 )
 
         return _repaired(following, self.imports)
@@ -137,7 +146,7 @@ class ArtifactProvider:
         """Return the plan for *draft* with *bytecode*, as far as the layer fits with it, and the *previous* build."""
         return LayerPlan.of(draft, fitting(draft, bytecode, self._store), previous)
 
-    def fit(self, plan: LayerPlan, layer: Layer, previous: Previous) -> LayerPlan | None:
+    def fit(self, plan: LayerPlan, layer: Layer | Packed, previous: Previous) -> LayerPlan | None:
         """Return *plan* with less bytecode if *layer* is too large only because of bytecode; see `lamina.pipeline.layers.fit`."""
         return fit(plan, layer, previous, self._store)
 
@@ -217,6 +226,49 @@ class ArtifactProvider:
             if (layer := compose(plan, pins, parts, destination)) is not None:
                 return layer
 
+    def package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, directory: Path) -> Packed:
+        """
+        Write the zips of *sources* with the distributions of *plan* into *directory*, atomically.
+
+        Your own files win over those of distributions. *mode* decides whether they are compiled. Raises the errors of `layer`, and those of
+        reading and compiling the sources.
+        """
+        return _repaired(lambda: self._package(plan, sources, mode, directory), self._store)
+
+    def _package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, directory: Path) -> Packed:
+        parts = self.bundled(plan, sources)
+        own = own_code_segment(sources.tree.files, self._store, prefix=plan.recipe.prefix)
+        parts.append(Contribution(name=OWN_CODE, segment=own))
+        if mode is not BytecodeMode.NONE:
+            compiled = sources_bytecode(sources.tree, self.toolchain, self._store)
+            parts.append(Contribution(name=OWN_CODE, segment=compiled, is_bytecode=True))
+        pins = [self.wheels.built(pin) for pin in plan.selection.pins]
+
+        def write(file: BinaryIO) -> Packed:
+            composed = compose_package(file, parts)
+            return Packed(
+                **composed._asdict(),
+                fingerprint=fingerprint((file.path, file.sha256) for file in sources.tree.files),
+                distributions=tuple(distributions(pins, parts)),
+                extents=extents(parts),
+            )
+
+        self._context.reporter.stage("packing functions")
+        return write_package(sources.config, directory, write)
+
+    def bundled(self, plan: LayerPlan, sources: PackageSources) -> list[Contribution]:
+        """Return the segments of the distributions in the zip of *sources*, including bytecode, without paths of your own files."""
+        own = own_code_segment(sources.tree.files, self._store, prefix=plan.recipe.prefix)
+
+        def compare(segments: dict[str, Segment]) -> dict[str, frozenset[str]]:
+            mine, shared = paths_of_own_code(own, segments), self._shared_paths(plan, segments)
+            return {name: mine.get(name, frozenset()) | shared.get(name, frozenset()) for name in (*mine, *shared)}
+
+        spliced = contributions(
+            [pin.name for pin in plan.selection.pins], partial(self._segments, plan), compare=compare
+        )
+        return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced})]
+
     def contributions(self, plan: LayerPlan) -> list[Contribution]:
         """Return the segments of the planned layer, including bytecode. Each path is in exactly one segment."""
         names = [pin.name for pin in plan.selection.pins] + ([OWN_CODE] if plan.own_code else [])
@@ -263,7 +315,7 @@ class ArtifactProvider:
         """
         pins = [pin for pin in plan.selection.pins if pin.name in omitted]
         keys = {pin.name: plan.recipe.key(pin.sha256, omitted=omitted[pin.name]) for pin in pins}
-        found = self._found({name: self._store.entry(AREA, key, ".seg") for name, key in keys.items()})
+        found = self._found(plan, {name: self._store.entry(AREA, key, ".seg") for name, key in keys.items()})
         absent = [pin for pin in pins if pin.name not in found]
         # Sequential: splicing is CPU-bound Python, so threads would not help.
         for pin, wheel in zip(absent, self.wheels.all(absent), strict=True):
@@ -273,12 +325,16 @@ class ArtifactProvider:
             segments[OWN_CODE] = own_code_segment(plan.own_code, self._store, omitted=omitted[OWN_CODE])
         return segments
 
-    def _found(self, paths: Mapping[str, Path]) -> dict[str, Segment]:
-        """Return the segments that the local or the remote store has, given their *paths* in the local store."""
+    def _found(self, plan: LayerPlan, paths: Mapping[str, Path]) -> dict[str, Segment]:
+        """
+        Return the segments that the local or the remote store has, given their *paths* in the local store.
+
+        Those of a function's zip are only searched in the local store, because the whole zip is written on this machine.
+        """
         found = {
             name: segment for name, path in paths.items() if (segment := find_segment(path, self._store)) is not None
         }
-        if self._remote is not None and len(found) < len(paths):
+        if self._remote is not None and not plan.is_bundle and len(found) < len(paths):
             absent = {name: path for name, path in paths.items() if name not in found}
             described = self._remote.segments(tuple(absent.values()))
             found |= {name: described[path] for name, path in absent.items() if path in described}
@@ -302,7 +358,7 @@ class ArtifactProvider:
             for pin in pins
         }
         reporter.stage("adding bytecode", total=len(pins), unit="distributions")
-        found = self._found({name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
+        found = self._found(plan, {name: self._store.entry(BYTECODE_AREA, key, ".seg") for name, key in keys.items()})
         reporter.advance(len(found))
         absent = [pin for pin in pins if pin.name not in found]
 
@@ -320,7 +376,7 @@ class ArtifactProvider:
                     store=self._store,
                     modules=modules[name],
                     omitted=omitted[name],
-                    compiled=self._compiled.of(wheel.pin.sha256),
+                    compiled={} if plan.is_bundle else self._compiled.of(wheel.pin.sha256),
                 ).segment
 
             # Several wheels at once, so that the compiler's processes do not wait for the last module of each.

@@ -34,6 +34,7 @@ from lamina.pipeline.checks import imports, run
 from lamina.pipeline.checks.common import listed
 from lamina.pipeline.checks.ignoring import divided
 from lamina.pipeline.context import BuildContext
+from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.packages import pack_functions
 from lamina.pipeline.plan import complete, resolve
 from lamina.pipeline.preflight import preflight_findings, require_interpreters
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
     from lamina.core.values import Finding, Layer, Package, Pin
     from lamina.pipeline.context import TeamStore
-    from lamina.pipeline.layers import LayerPlan
     from lamina.pipeline.plan import BuildPlan, TargetPlan
     from lamina.project.options import BuildOptions
 
@@ -161,7 +161,8 @@ def _build_target(
         context.reporter.note(f"adding local packages to the function packages instead of a layer: {names}")
     with ArtifactProvider(context, plan.service.target) as artifacts:
         plan = complete(plan, artifacts)
-        artifacts.fetch([layer for layer in plan.decided if layer.reused is None])
+        new = [each.bundle for each in plan.package_plans if each.reused is None and isinstance(each.bundle, LayerPlan)]
+        artifacts.fetch([*(layer for layer in plan.decided if layer.reused is None), *new])
         made = [_layer(layer, plan, output / "layers", artifacts, deduplication) for layer in plan.decided]
         plan, layers = replace(plan, layers=tuple(each for each, _ in made)), tuple(layer for _, layer in made)
         for each in plan.decided:
@@ -173,14 +174,20 @@ def _build_target(
                 )
         if any(each.reused is None for each in plan.package_plans):
             context.reporter.stage("packing functions")
-        packages = pack_functions(
+        plans, packages = pack_functions(
             plan.service,
             plan.package_plans,
             output / "functions",
             layers,
             toolchain=artifacts.toolchain,
             store=context.store,
+            bundler=artifacts,
+            previous=plan.previous,
         )
+        plan = replace(plan, packages=plans)
+        for bundle in {each.bundle.name: each.bundle for each in plans if each.reused is None and each.bundle}.values():
+            if isinstance(bundle, LayerPlan) and bundle.uncompiled:
+                context.reporter.note(_uncompiled(bundle))
         context.reporter.stage("checking imports")
         trees = {each.config: each.tree for each in plan.package_plans}
         missing = imports.check(layers, packages, plan.service, plan.decided, trees, store=artifacts.imports)
@@ -225,8 +232,8 @@ def _layer(
 
 def _uncompiled(layer: LayerPlan) -> str:
     return (
-        f"layer `{layer.name}` does not contain the bytecode of {listed(layer.uncompiled)}: with it, the layer would "
-        f"exceed Lambda's limit of {quotas().unzipped_bytes:,} bytes unzipped"
+        f"{layer.shown} does not contain the bytecode of {listed(layer.uncompiled)}: with it, "
+        f"{'it' if layer.is_bundle else 'the layer'} would exceed Lambda's limit of {quotas().unzipped_bytes:,} bytes unzipped"
     )
 
 

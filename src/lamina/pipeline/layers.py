@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.archive.layer import Contribution, Identity, compose, in_order
+from lamina.archive.segment import Recipe
+from lamina.core.errors import LockError
 from lamina.core.files import writing
 from lamina.core.frozen import frozen, replace
+from lamina.core.paths import PREFIX
 from lamina.core.store import key_of
 from lamina.core.target import quotas
 from lamina.core.values import Distribution, Extent, Layer
@@ -15,16 +18,16 @@ from lamina.pipeline.previous import changes, difference
 from lamina.project.sources import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.layer import Composed, Ending
-    from lamina.archive.segment import Recipe
+    from lamina.archive.package import Packed
     from lamina.bytecode.choice import BytecodeChoice
     from lamina.core.store import Store
     from lamina.core.values import Pin, Selection
     from lamina.pipeline.previous import Previous
-    from lamina.project.service import LayerConfig
+    from lamina.project.service import LayerConfig, PackageConfig
     from lamina.project.sources import SourceFile
 
 _AREA = "uncompiled"
@@ -50,6 +53,16 @@ class LayerDraft:
     def name(self) -> str:
         """The layer's name."""
         return self.config.name
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether the content is part of a function's zip, and not a layer."""
+        return self.recipe.prefix != PREFIX
+
+    @property
+    def shown(self) -> str:
+        """The layer in messages, or the zip of a function."""
+        return self.name if self.is_bundle else f"layer `{self.name}`"
 
     @property
     def is_empty(self) -> bool:
@@ -120,7 +133,38 @@ def fitting(draft: LayerDraft, bytecode: BytecodeChoice, store: Store) -> Byteco
     return bytecode if left_out is None else replace(bytecode, without=tuple(left_out))
 
 
-def fit(plan: LayerPlan, layer: Layer, previous: Previous, store: Store) -> LayerPlan | None:
+def bundle_draft(
+    config: PackageConfig, layers: Sequence[LayerConfig], shares: Mapping[str, Selection]
+) -> LayerDraft | None:
+    """
+    Return the planned distributions in the zip *config*: those of all of its layers, each once; ``None`` if it has none.
+
+    *layers* are the configurations of all layers, and *shares* their distributions, by layer name. Raises LockError if two layers of
+    the zip lock different files of a distribution.
+    """
+    chosen = [layer for layer in layers if layer.name in config.bundled]
+    if not chosen:
+        return None
+    pins: dict[str, Pin] = {}
+    for layer in chosen:
+        for pin in shares[layer.name].pins:
+            if pins.setdefault(pin.name, pin).sha256 != pin.sha256:
+                raise LockError(
+                    f"the zip of function `{config.functions[0].name}` would contain `{pin.name}` {pins[pin.name].version} and "
+                    f"{pin.version}, from different layers",
+                    hint="select groups and extras that lock one version, or set `layers` of the function",
+                )
+    first = shares[chosen[0].name]
+    left_out = {name for layer in chosen for name in shares[layer.name].left_out} - pins.keys()
+    return LayerDraft(
+        # No layer can have this name.
+        config=replace(chosen[0], name=f"the zip of `{config.functions[0].name}`", first_party=False),
+        selection=replace(first, pins=tuple(pins[name] for name in sorted(pins)), left_out=tuple(sorted(left_out))),
+        recipe=Recipe(exclude=chosen[0].exclude, prefix=""),
+    )
+
+
+def fit(plan: LayerPlan, layer: Layer | Packed, previous: Previous, store: Store) -> LayerPlan | None:
     """
     Return *plan* without some bytecode if *layer*, built from it, exceeds Lambda's unzipped limit only because of bytecode.
 
@@ -184,7 +228,7 @@ def describe_layer(
         zipped_bytes=sizes.zipped_bytes,
         unzipped_bytes=sizes.unzipped_bytes,
         files=sizes.files,
-        distributions=tuple(_distributions(pins, parts)),
+        distributions=tuple(distributions(pins, parts)),
         extents=extents(parts),
     )
 
@@ -197,8 +241,8 @@ def extents(parts: Iterable[Contribution]) -> tuple[Extent, ...]:
     )
 
 
-def _distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
-    """Yield each of *pins* with its sizes in a layer that consists of *parts*, sorted by name."""
+def distributions(pins: Iterable[Pin], parts: Iterable[Contribution]) -> Iterator[Distribution]:
+    """Yield each of *pins* with its sizes in a zip that consists of *parts*, sorted by name."""
     found: dict[str, list[Contribution]] = {}
     for part in parts:
         found.setdefault(part.name, []).append(part)

@@ -1,18 +1,21 @@
-"""Write the function packages, or reuse those of the last build if none of their inputs has changed."""
+"""Write the function packages, with distributions if configured, or reuse those of the last build if no input has changed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from lamina.archive.handlers import check_handlers
 from lamina.archive.package import pack, packages, unzipped_layers
+from lamina.archive.zip.zipformat import own_rows
 from lamina.bytecode.segment import RECIPE, compile_sources
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import PREFIX
 from lamina.pipeline.checks.common import View
+from lamina.pipeline.differences import differences
+from lamina.pipeline.layers import LayerDraft, LayerPlan
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, fingerprint
 
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from lamina.archive.layer import Contribution
+    from lamina.archive.package import Packed
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
     from lamina.core.values import Layer, Package
@@ -36,13 +41,20 @@ class PackagePlan:
 
     config: PackageConfig
     key: str
-    """The digest of sources, handlers and bytecode mode."""
+    """The digest of sources, handlers, bytecode mode and distributions; empty while those are not decided."""
     tree: SourceTree | None
     """The package's sources and local packages; ``None`` if they were not read, because all packages are reused."""
     reused: tuple[Package, ...] | None
     """The last build's zips, one for each function; ``None`` if they have another key or a zip has changed."""
     reason: str
     """A short reason why the package is reused or built."""
+    bundle: LayerDraft | LayerPlan | None = None
+    """The distributions in the package; ``None`` if it has none, or if all packages are reused."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the content of the package is known."""
+        return self.bundle is None or isinstance(self.bundle, LayerPlan)
 
     @property
     def sources(self) -> PackageSources | None:
@@ -50,21 +62,44 @@ class PackagePlan:
         return None if self.tree is None else PackageSources(config=self.config, tree=self.tree)
 
 
-def plan_packages(service: Service, sources: Sequence[PackageSources], previous: Previous) -> tuple[PackagePlan, ...]:
-    """Return the plan for each package of *service*, from its *sources* and the packages of the *previous* build."""
-    return tuple(_plan(service, each, previous) for each in sources)
+def plan_packages(
+    service: Service,
+    sources: Sequence[PackageSources],
+    bundles: Sequence[LayerDraft | LayerPlan | None],
+    previous: Previous,
+) -> tuple[PackagePlan, ...]:
+    """Return the plan for each package of *service*, from its *sources*, its *bundles* and the packages of the *previous* build."""
+    return tuple(_plan(service, each, bundle, previous) for each, bundle in zip(sources, bundles, strict=True))
 
 
-def _plan(service: Service, sources: PackageSources, previous: Previous) -> PackagePlan:
+def _plan(
+    service: Service, sources: PackageSources, bundle: LayerDraft | LayerPlan | None, previous: Previous
+) -> PackagePlan:
     config, tree = sources.config, sources.tree
-    key = _key(service, config, fingerprint((file.path, file.sha256) for file in tree.files))
+    if bundle is not None and not isinstance(bundle, LayerPlan):
+        reason = "; ".join(filter(None, (_differences(config, bundle, previous), bundle.reason)))
+        return PackagePlan(config=config, key="", tree=tree, reused=None, reason=reason, bundle=bundle)
+    key = _key(service, config, fingerprint((file.path, file.sha256) for file in tree.files), bundle)
     left, is_known = _left(config, previous), key in previous.left.sources
     if not config.functions or (is_known and left is not None):
-        return PackagePlan(config=config, key=key, tree=tree, reused=left, reason="unchanged")
-    reason = "a zip was changed or removed" if is_known else "sources, handlers or bytecode changed"
+        return PackagePlan(config=config, key=key, tree=tree, reused=left, reason="unchanged", bundle=bundle)
+    reason = "a zip was changed or removed" if is_known else _differences(config, bundle, previous)
     return PackagePlan(
-        config=config, key=key, tree=tree, reused=None, reason=reason if previous.build else "not built before"
+        config=config,
+        key=key,
+        tree=tree,
+        reused=None,
+        reason=(reason or "sources, handlers or bytecode changed") if previous.build else "not built before",
+        bundle=bundle,
     )
+
+
+def _differences(config: PackageConfig, bundle: LayerDraft | None, previous: Previous) -> str:
+    """Return how the distributions of the package differ from those of its first function in the *previous* build; empty if they do not."""
+    name = config.functions[0].name if config.functions else ""
+    packages = previous.build.packages if previous.build else ()
+    before = next((package.distributions for package in packages if package.name == name), ())
+    return differences(before, () if bundle is None else bundle.selection.pins)
 
 
 def unchanged_packages(service: Service, previous: Previous) -> tuple[PackagePlan, ...] | None:
@@ -90,6 +125,19 @@ def _left(config: PackageConfig, previous: Previous) -> tuple[Package, ...] | No
     return None if None in packages else tuple(package for package in packages if package is not None)
 
 
+class Bundler(Protocol):
+    """Puts distributions into the zips of functions; `lamina.pipeline.artifacts.ArtifactProvider` is one."""
+
+    def bundled(self, plan: LayerPlan, sources: PackageSources) -> list[Contribution]:
+        """Return the segments of the distributions of *plan* in the zip of *sources*."""
+
+    def package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, directory: Path) -> Packed:
+        """Write the zips of *sources* with the distributions of *plan* into *directory*."""
+
+    def fit(self, plan: LayerPlan, layer: Packed, previous: Previous) -> LayerPlan | None:
+        """Return *plan* with less bytecode if the zip is too large only because of bytecode."""
+
+
 def pack_functions(
     service: Service,
     plans: Sequence[PackagePlan],
@@ -98,27 +146,67 @@ def pack_functions(
     *,
     toolchain: Toolchain,
     store: Store,
-) -> tuple[Package, ...]:
+    bundler: Bundler | None = None,
+    previous: Previous | None = None,
+) -> tuple[tuple[PackagePlan, ...], tuple[Package, ...]]:
     """
     Return the package of every function of *service*, reusing existing packages or writing new ones into *directory*.
 
-    If a handler is missing from the sources, search the zips of *layers* for its module.
-    Raises PackageError, the errors of `compile_sources`, and those of writing a zip.
+    If a handler is missing from the sources, search the zips of *layers* and the distributions in the package for its module. *bundler* puts
+    distributions into packages; *previous* is the last build. Also return *plans*, with less bytecode where a zip would exceed Lambda's limit.
+    Raises PackageError, the errors of `compile_sources` and of *bundler*, and those of writing a zip.
     """
     layer_bytes = {layer.name: layer.unzipped_bytes for layer in layers}
     layer_bytes |= service.external_bytes
-    new = all_sources(plan for plan in plans if plan.reused is None)
-    if new is None:
+    new = [plan for plan in plans if plan.reused is None]
+    read = all_sources(new)
+    if read is None:
         raise ValueError("the package plan has no sources to pack")
     # Check all packages before the first is written, so that one error lists every handler that is missing.
-    check_handlers(new, target=service.target, provided=_Provided(layers), external=_external_modules(service))
+    provided = _Provided(layers, new, bundler)
+    check_handlers(read, target=service.target, provided=provided, external=_external_modules(service))
     made = list(_reused(plans, layer_bytes))
-    for sources in new:
-        extra = compile_sources(service.bytecode, sources.tree, toolchain, store)
-        packed = pack(sources, directory, extra=extra)
+    packing = _Packing(
+        service=service,
+        directory=directory,
+        toolchain=toolchain,
+        store=store,
+        bundler=bundler,
+        previous=previous,
+    )
+    done: dict[PackageConfig, PackagePlan] = {}
+    for plan, sources in zip(new, read, strict=True):
+        done[plan.config], packed = packing.pack(plan, sources)
         made += packages(sources.config.functions, packed, directory, layer_bytes=layer_bytes) if packed else ()
     by_name = {package.name: package for package in made}
-    return tuple(by_name[function.name] for function in service.functions)
+    return (
+        tuple(done.get(plan.config, plan) for plan in plans),
+        tuple(by_name[function.name] for function in service.functions),
+    )
+
+
+@frozen
+class _Packing:
+    """What all packages of a service are written with."""
+
+    service: Service
+    directory: Path
+    toolchain: Toolchain
+    store: Store
+    bundler: Bundler | None
+    previous: Previous | None
+
+    def pack(self, plan: PackagePlan, sources: PackageSources) -> tuple[PackagePlan, Packed | None]:
+        """Write the zips of *plan*, and return the plan, as far as the zip fits with bytecode, and what the zip contains."""
+        mode, bundle = self.service.bytecode, plan.bundle
+        if not isinstance(bundle, LayerPlan) or self.bundler is None or self.previous is None:
+            extra = compile_sources(mode, sources.tree, self.toolchain, self.store)
+            return plan, pack(sources, self.directory, extra=extra)
+        packed = self.bundler.package(bundle, sources, mode, self.directory)
+        while (lighter := self.bundler.fit(bundle, packed, self.previous)) is not None:
+            bundle = lighter
+            packed = self.bundler.package(bundle, sources, mode, self.directory)
+        return replace(plan, bundle=bundle, key=_key(self.service, plan.config, packed.fingerprint, bundle)), packed
 
 
 def _reused(plans: Iterable[PackagePlan], layer_bytes: Mapping[str, int]) -> Iterator[Package]:
@@ -128,20 +216,29 @@ def _reused(plans: Iterable[PackagePlan], layer_bytes: Mapping[str, int]) -> Ite
             continue
         for function, package in zip(plan.config.functions, plan.reused, strict=True):
             total = package.unzipped_bytes + unzipped_layers(function, layer_bytes)
-            yield replace(package, layers=function.layers, layer_arns=function.layer_arns, total_unzipped_bytes=total)
+            yield replace(
+                package,
+                layers=function.layers,
+                layer_arns=function.layer_arns,
+                bundled=function.bundled,
+                total_unzipped_bytes=total,
+            )
 
 
-def _key(service: Service, config: PackageConfig, sources: str) -> str:
+def _key(service: Service, config: PackageConfig, sources: str, bundle: LayerPlan | None) -> str:
     handlers = [[function.name, function.handler] for function in config.functions]
     bytecode = None if service.bytecode is BytecodeMode.NONE else [RECIPE, *service.target.python]
-    return hashlib.sha256(json.dumps([_FORMAT, sources, handlers, bytecode]).encode()).hexdigest()
+    distributions = [] if bundle is None else [bundle.digest]
+    return hashlib.sha256(json.dumps([_FORMAT, sources, handlers, bytecode, *distributions]).encode()).hexdigest()
 
 
 class _Provided:
-    """The names of the top-level modules in the layers. The zips are read only when the first name is tested."""
+    """The names of the top-level modules in layers and of distributions in packages, found when the first name is tested."""
 
-    def __init__(self, layers: Sequence[Layer]) -> None:
+    def __init__(self, layers: Sequence[Layer], plans: Sequence[PackagePlan], bundler: Bundler | None) -> None:
         self._layers = layers
+        self._plans = plans
+        self._bundler = bundler
 
     def __contains__(self, module: object) -> bool:
         return module in self._modules
@@ -149,6 +246,10 @@ class _Provided:
     @cached_property
     def _modules(self) -> frozenset[str]:
         paths = [path for layer in self._layers for path in View(layer.path).members if path.startswith(PREFIX)]
+        for plan in self._plans:
+            if self._bundler is not None and isinstance(plan.bundle, LayerPlan) and plan.sources is not None:
+                parts = self._bundler.bundled(plan.bundle, plan.sources)
+                paths += [member.path for part in parts for member, _ in own_rows(part.segment.directory)]
         return frozenset(path.removeprefix(PREFIX).partition("/")[0].removesuffix(".py") for path in paths)
 
 

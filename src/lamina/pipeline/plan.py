@@ -28,7 +28,7 @@ from lamina.pipeline import report, state
 from lamina.pipeline.apportion import apportion
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import configuration, left_out, sdk
-from lamina.pipeline.layers import LayerDraft, LayerPlan, known_difference
+from lamina.pipeline.layers import LayerDraft, LayerPlan, bundle_draft, known_difference
 from lamina.pipeline.packages import PackagePlan, all_sources, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Finding, Pin, Selection
     from lamina.lock.types import LockFile
     from lamina.pipeline.context import BuildContext
-    from lamina.project.service import LayerConfig, Service
+    from lamina.project.service import LayerConfig, PackageConfig, Service
     from lamina.project.sources import PackageSources, SourceFile, SourceTree
 
 
@@ -68,6 +68,8 @@ class TargetPlan:
     """Configuration mistakes that are only visible together with the lock file, and files that are left out."""
     packages: tuple[PackagePlan, ...] | None = None
     """The plan for each function package; ``None`` while local packages must still be built."""
+    bundles: tuple[LayerDraft | LayerPlan | None, ...] = ()
+    """The distributions in each of the service's packages, in their order; ``None`` for a package without distributions."""
 
     @property
     def place(self) -> str:
@@ -78,6 +80,11 @@ class TargetPlan:
     def decided(self) -> tuple[LayerPlan, ...]:
         """The layers whose digest is known; all layers, once the plan is complete."""
         return tuple(layer for layer in self.layers if isinstance(layer, LayerPlan))
+
+    @property
+    def contents(self) -> tuple[LayerDraft | LayerPlan, ...]:
+        """Everything that consists of distributions: the layers, and then the parts of packages."""
+        return (*self.layers, *(bundle for bundle in self.bundles if bundle is not None))
 
     @property
     def package_plans(self) -> tuple[PackagePlan, ...]:
@@ -153,38 +160,84 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
     `packages` stays ``None`` if a local package must be built.
     Raises the errors of `resolve`, and with *fetch* also those of fetching and building wheels.
     """
-    service, previous = plan.service, plan.previous
-    packages, findings = plan.packages, plan.findings
-    if packages is None:
-        read = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
-        if read is not None:
-            packages = plan_packages(service, read, previous)
-            trees = [package.tree for package in read]
-            findings += (*left_out.secrets(service, trees), *left_out.named(service, trees))
-        elif plan.is_unchanged:
-            packages = unchanged_packages(service, previous)
-    sources = None if packages is None else _with_layers(all_sources(packages), plan.layers)
-    layers: list[LayerDraft | LayerPlan] = []
-    needed: dict[str, Pin] = {}
-    for layer in plan.layers:
-        decided = layer
-        if not isinstance(layer, LayerPlan):
-            closure = closure_of(layer, plan.layers, service)
-            bytecode = artifacts.choose_bytecode(service, closure, sources, own=layer.selection.pins, fetch=fetch)
-            if bytecode is None:
-                needed |= {pin.sha256: pin for pin in closure.pins}
-                lacking = plan.local if sources is None else artifacts.wheels.lacking(closure.pins)
-                difference = known_difference(layer, previous)
-                reason = "; ".join(filter(None, (difference, _why_unknown(lacking, service.target.python))))
-                decided = replace(layer, reason=reason, differs=bool(difference))
-            else:
-                decided = artifacts.plan(layer, bytecode, previous)
-        layers.append(decided)
-        if not isinstance(decided, LayerPlan) or decided.reused is None:
-            needed |= {pin.sha256: pin for pin in layer.selection.pins}
-    lacking = artifacts.wheels.lacking(needed.values())
+    service = plan.service
+    packages, read, findings = _read(plan, artifacts, fetch=fetch)
+    decisions = _Decisions(plan, artifacts, _with_layers(read, plan.layers), fetch=fetch)
+    layers = tuple(
+        decisions.decide(layer, closure_of(layer, plan.layers, service), layer.selection.pins) for layer in plan.layers
+    )
+    needed = [layer for layer in layers if not isinstance(layer, LayerPlan) or layer.reused is None]
+    bundles = plan.bundles
+    if packages is None or not all(package.is_decided for package in packages):
+        bundles = tuple(
+            None if bundle is None else decisions.decide(bundle, bundle_closure(bundle, config), ())
+            for bundle, config in zip(plan.bundles, service.packages, strict=True)
+        )
+        packages = None if read is None else plan_packages(service, read, bundles, plan.previous)
+    reused = [False] * len(bundles) if packages is None else [package.reused is not None for package in packages]
+    needed += [bundle for bundle, done in zip(bundles, reused, strict=True) if bundle is not None and not done]
+    pins = {pin.sha256: pin for each in needed for pin in each.selection.pins}
+    lacking = artifacts.wheels.lacking((decisions.unread | pins).values())
     missing = plan.missing if fetch else tuple(pin for pin in lacking if not isinstance(pin, SourcePin))
-    return replace(plan, layers=tuple(layers), packages=packages, findings=findings, missing=missing)
+    return replace(plan, layers=layers, packages=packages, bundles=bundles, findings=findings, missing=missing)
+
+
+def _read(
+    plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool
+) -> tuple[tuple[PackagePlan, ...] | None, tuple[PackageSources, ...] | None, tuple[Finding, ...]]:
+    """Return the planned packages of *plan* and their sources, as far as they are known, and the findings."""
+    service, packages = plan.service, plan.packages
+    if packages is not None:
+        return packages, all_sources(packages), plan.findings
+    if plan.is_unchanged and any(bundle is not None for bundle in plan.bundles):
+        # What the packages contain is not planned again.
+        packages = unchanged_packages(service, plan.previous)
+        if packages is not None:
+            return packages, None, plan.findings
+    read = artifacts.sources(service, plan.local, fetch=fetch and not plan.is_unchanged)
+    if read is not None:
+        trees = [package.tree for package in read]
+        return None, read, (*plan.findings, *left_out.secrets(service, trees), *left_out.named(service, trees))
+    return (unchanged_packages(service, plan.previous) if plan.is_unchanged else None), None, plan.findings
+
+
+class _Decisions:
+    """Chooses the bytecode of layers and of what packages contain, and with it their digests."""
+
+    def __init__(
+        self,
+        plan: TargetPlan,
+        artifacts: ArtifactProvider,
+        sources: tuple[PackageSources, ...] | None,
+        *,
+        fetch: bool,
+    ) -> None:
+        self._plan = plan
+        self._artifacts = artifacts
+        self._sources = sources
+        self._fetch = fetch
+        self.unread: dict[str, Pin] = {}
+        """The distributions to read before the undecided layers and packages can be decided, by SHA-256."""
+
+    def decide(self, layer: LayerDraft, closure: Closure, own: Sequence[Pin]) -> LayerDraft:
+        """Return the plan of *layer*, whose functions and distributions are *closure*, or *layer* with the reason if that is impossible."""
+        if isinstance(layer, LayerPlan):
+            return layer
+        plan, artifacts = self._plan, self._artifacts
+        bytecode = artifacts.choose_bytecode(plan.service, closure, self._sources, own=own, fetch=self._fetch)
+        if bytecode is not None:
+            return artifacts.plan(layer, bytecode, plan.previous)
+        self.unread |= {pin.sha256: pin for pin in closure.pins}
+        lacking = plan.local if self._sources is None else artifacts.wheels.lacking(closure.pins)
+        difference = "" if layer.is_bundle else known_difference(layer, plan.previous)
+        reason = "; ".join(filter(None, (difference, _why_unknown(lacking, plan.service.target.python))))
+        return replace(layer, reason=reason, differs=bool(difference))
+
+
+def bundle_closure(bundle: LayerDraft, config: PackageConfig) -> Closure:
+    """Return the functions that share the package *config*, and the distributions in it, *bundle*."""
+    # Modules have the same names and imports in a layer, so that what is known of them is shared.
+    return Closure(functions=config.functions, pins=bundle.selection.pins, recipe=bundle.recipe.modules)
 
 
 def closure_of(layer: LayerDraft, layers: Sequence[LayerDraft], service: Service) -> Closure:
@@ -233,15 +286,19 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
     has_own_code = any(config.first_party for config in service.layers)
     tree = walk(project, service.source, service.include) if has_own_code and not is_unchanged else None
     drafts = [_draft(config, shares[config.name], tree) for config in service.layers]
+    bundles = tuple(bundle_draft(package, service.selected, shares) for package in service.packages)
     previous = Previous.of(project, place)
     layers = tuple(
         LayerPlan.unchanged(draft, left) if is_unchanged and (left := previous.layer(draft.name)) else draft
         for draft in drafts
     )
-    built = [pin for layer in layers for pin in layer.selection.pins if isinstance(pin, SourcePin)]
+    built = [
+        pin for each in (*layers, *filter(None, bundles)) for pin in each.selection.pins if isinstance(pin, SourcePin)
+    ]
     plan = TargetPlan(
         service=service,
         layers=layers,
+        bundles=bundles,
         local=tuple(local.values()),
         own_code=tree,
         inputs=take(

@@ -18,7 +18,7 @@ from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Pack
 from lamina.project.newer_facts import use_facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 VERSION = "1"
@@ -152,9 +152,7 @@ def _layer(layer: Layer, project: Path, target: Target) -> dict[str, object]:
         "unzipped_bytes": layer.unzipped_bytes,
         "files": layer.files,
         "distributions": [as_dict(distribution) for distribution in layer.distributions],
-        "segments": [
-            {"name": extent.name, "bytes": extent.size, "segment": extent.segment} for extent in layer.extents
-        ],
+        "segments": _segments(layer.extents),
     }
 
 
@@ -170,9 +168,17 @@ def _package(package: Package, project: Path) -> dict[str, object]:
         "files": package.files,
         "layers": list(package.layers),
         "layer_arns": list(package.layer_arns),
+        "packaging": package.packaging,
+        "bundled": list(package.bundled),
         "total_unzipped_bytes": package.total_unzipped_bytes,
         "console_editable": package.console_editable,
+        "distributions": [as_dict(distribution) for distribution in package.distributions],
+        "segments": _segments(package.extents),
     }
+
+
+def _segments(extents: Iterable[Extent]) -> list[dict[str, object]]:
+    return [{"name": extent.name, "bytes": extent.size, "segment": extent.segment} for extent in extents]
 
 
 def read_finding(row: dict[str, Any]) -> Finding:
@@ -183,14 +189,21 @@ def read_finding(row: dict[str, Any]) -> Finding:
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:
     values = {key: value for key, value in row.items() if key not in {"architecture", "code_sha256", "segments"}}
     values["path"] = project / row["path"]
-    values["extents"] = tuple(
-        Extent(name=each["name"], size=each["bytes"], segment=each.get("segment", "")) for each in row["segments"]
-    )
-    values["distributions"] = tuple(Distribution(**distribution) for distribution in row["distributions"])
+    values |= _read_contents(row)
     return Layer(**values)
 
 
+def _read_contents(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "extents": tuple(
+            Extent(name=each["name"], size=each["bytes"], segment=each.get("segment", ""))
+            for each in row.get("segments", ())
+        ),
+        "distributions": tuple(Distribution(**distribution) for distribution in row.get("distributions", ())),
+    }
+
+
 def _read_package(row: dict[str, Any], project: Path) -> Package:
-    values = {key: value for key, value in row.items() if key != "code_sha256"}
-    lists = {name: tuple(row.get(name, ())) for name in ("layers", "layer_arns")}
-    return Package(**(values | lists | {"path": project / row["path"]}))
+    values = {key: value for key, value in row.items() if key not in {"code_sha256", "packaging", "segments"}}
+    lists = {name: tuple(row.get(name, ())) for name in ("layers", "layer_arns", "bundled")}
+    return Package(**(values | lists | _read_contents(row) | {"path": project / row["path"]}))

@@ -306,7 +306,7 @@ class _IndexedModules:
     """The distributions whose imports the store knows; implements `Inside`. Results are kept in the store."""
 
     def __init__(self, plans: Iterable[LayerDraft], key: object, store: Store, python: tuple[int, int]) -> None:
-        rows = {pin.name: plan.recipe.key(pin.sha256) for plan in plans for pin in plan.selection.pins}
+        rows = {pin.name: plan.recipe.modules.key(pin.sha256) for plan in plans for pin in plan.selection.pins}
         self._keys = dict(sorted(rows.items()))
         self._key = key
         self._store = store
