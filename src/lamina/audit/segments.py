@@ -80,7 +80,7 @@ def _parts(archive: Layer | Package, zip_file: ZipFile) -> Iterator[tuple[str | 
 
     Nothing names the rest of a zip without a known hash.
     """
-    extents = archive.extents if isinstance(archive, Layer) else ()
+    extents = archive.extents
     ends = list(accumulate(extent.size for extent in extents))
     parts: dict[str | None, list[ZipInfo]] = {}
     for member in zip_file.infolist():
@@ -107,13 +107,9 @@ def members_of(archive: Layer | Package) -> tuple[tuple[ZipInfo, Distribution | 
 
     Raises `DamagedOutputError` if the zip was damaged after it was written.
     """
-    shares: list[Distribution | None] = []
-    ends: list[int] = []
-    if isinstance(archive, Layer):
-        by_name = {share.name: share for share in archive.distributions}
-        shares = [by_name.get(extent.name) for extent in archive.extents]
-        ends = list(accumulate(extent.size for extent in archive.extents))
-    shares.append(None)
+    by_name = {share.name: share for share in archive.distributions}
+    shares = [*(by_name.get(extent.name) for extent in archive.extents), None]
+    ends = list(accumulate(extent.size for extent in archive.extents))
     with _opened(archive.path) as zip_file:
         return tuple((member, shares[bisect_right(ends, member.header_offset)]) for member in zip_file.infolist())
 

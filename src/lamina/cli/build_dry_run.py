@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lamina.pipeline.estimate import DistributionEstimate, Estimate
     from lamina.pipeline.layers import LayerDraft
     from lamina.pipeline.plan import TargetPlan
-    from lamina.project.service import Service
+    from lamina.project.service import PackageConfig, Service
 
 
 def run(arguments: argparse.Namespace, start: Path) -> int:
@@ -61,8 +61,10 @@ def run(arguments: argparse.Namespace, start: Path) -> int:
         emit_json(first | ({"other_targets": others} if others else {}))
     else:
         for target, sizes in zip(plan.targets, estimates, strict=True):
-            for layer, size in zip(target.layers, sizes, strict=True):
+            for layer, size in zip(target.layers, sizes, strict=False):
                 console.say(*_planned(layer, size, target.service, console))
+            for each, size in _bundling(target, sizes).items():
+                console.say(*_planned_zip(each, size, target, console))
             console.say(*_functions(target))
         missing = sum(pin.size or 0 for pin in plan.missing)
         wheels = count(len(plan.missing), "wheel")
@@ -91,18 +93,39 @@ def _say_interpreters(missing: Sequence[tuple[int, int]], arguments: argparse.Na
 def _planned(layer: LayerDraft, size: Estimate, service: Service, console: Console) -> Iterator[str]:
     reused = _is_reused(layer)
     yield f"layer {layer.name} for {service.target}: {_outcome((reused, layer.reason), 'built')}"
+    yield from _contents(size, service, console, reused="in the layer" if reused else "")
+    if isinstance(layer, LayerPlan):
+        yield f"  digest {layer.digest[:16]}"
+
+
+def _bundling(plan: TargetPlan, sizes: Sequence[Estimate]) -> dict[PackageConfig, Estimate]:
+    """Return the estimates of what packages contain, which follow those of the layers in *sizes*."""
+    packages = [
+        config for config, bundle in zip(plan.service.packages, plan.bundles, strict=True) if bundle is not None
+    ]
+    return dict(zip(packages, sizes[len(plan.layers) :], strict=True))
+
+
+def _planned_zip(config: PackageConfig, size: Estimate, plan: TargetPlan, console: Console) -> Iterator[str]:
+    first, *others = config.functions
+    reused, reason = _packages(plan)[first.name]
+    more = f" and {count(len(others), 'more function')}" if others else ""
+    yield f"zip of {first.name}{more} with dependencies for {plan.service.target}: {_outcome((reused, reason), 'packed')}"
+    yield from _contents(size, plan.service, console, reused="in the zip" if reused else "")
+
+
+def _contents(size: Estimate, service: Service, console: Console, *, reused: str) -> Iterator[str]:
+    """Yield the estimated sizes of the distributions in a layer or zip, and of all of them. *reused* says where they are, if they are built."""
     if size.shares and (console.verbose or not reused):
         ordered = sorted(size.shares, key=lambda share: -(share.outline.unzipped_bytes if share.outline else 0))
         yield from table(
             ("", "zipped", "unzipped", ""),
-            [_share(share, reused=bool(reused)) for share in ordered],
+            [_share(share, reused=reused) for share in ordered],
             width=console.table_width,
         )
     about = "" if size.complete else "at least "
     bytecode = "" if reused or service.bytecode is BytecodeMode.NONE else ", plus bytecode"
     yield f"  {about}{megabytes(size.zipped_bytes)} zipped, {about}{megabytes(size.unzipped_bytes)} unzipped{bytecode}"
-    if isinstance(layer, LayerPlan):
-        yield f"  digest {layer.digest[:16]}"
 
 
 def _findings(plan: TargetPlan, sizes: Sequence[Estimate]) -> tuple[Finding, ...]:
@@ -167,20 +190,20 @@ def _packages(plan: TargetPlan) -> dict[str, tuple[bool | None, str]]:
         reason = f"local packages not built yet: {', '.join(f'`{pin.name}`' for pin in plan.local)}"
         return {function.name: (None if plan.previous.build else False, reason) for function in plan.service.functions}
     return {
-        function.name: (each.reused is not None, each.reason)
+        function.name: (each.reused is not None if each.is_decided else None, each.reason)
         for each in plan.packages
         for function in each.config.functions
     }
 
 
-def _share(share: DistributionEstimate, *, reused: bool) -> tuple[str, str, str, str]:
+def _share(share: DistributionEstimate, *, reused: str) -> tuple[str, str, str, str]:
     sizes = (
         (megabytes(share.outline.zipped_bytes), megabytes(share.outline.unzipped_bytes))
         if share.outline
         else ("?", "?")
     )
     if reused:
-        return f"{share.pin.name} {share.pin.version}", *sizes, "in the layer"
+        return f"{share.pin.name} {share.pin.version}", *sizes, reused
     where = "to build" if isinstance(share.pin, SourcePin) else "in the store" if share.in_store else "to download"
     return f"{share.pin.name} {share.pin.version}", *sizes, where
 
@@ -188,6 +211,11 @@ def _share(share: DistributionEstimate, *, reused: bool) -> tuple[str, str, str,
 def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequence[Finding]) -> dict[str, object]:
     target = plan.service.target
     packages = _packages(plan)
+    inside = {
+        function.name: [_share_document(share) for share in size.shares]
+        for config, size in _bundling(plan, estimates).items()
+        for function in config.functions
+    }
     return {
         "version": report.VERSION,
         "service": plan.service.name,
@@ -203,10 +231,15 @@ def _document(plan: TargetPlan, estimates: Sequence[Estimate], findings: Sequenc
                 "complete": size.complete,
                 "distributions": [_share_document(share) for share in size.shares],
             }
-            for layer, size in zip(plan.layers, estimates, strict=True)
+            for layer, size in zip(plan.layers, estimates, strict=False)
         ],
         "functions": [
-            {"name": function.name, "reused": packages[function.name][0], "reason": packages[function.name][1]}
+            {
+                "name": function.name,
+                "reused": packages[function.name][0],
+                "reason": packages[function.name][1],
+                "distributions": inside.get(function.name, []),
+            }
             for function in plan.service.functions
         ],
         "fetch": [{"artifact": pin.filename, "sha256": pin.sha256, "bytes": pin.size} for pin in plan.missing],

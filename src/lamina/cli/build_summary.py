@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from lamina.pipeline.build import Result
+    from lamina.pipeline.plan import TargetPlan
 
 _LARGEST = 12
 _LEFT_OUT = 3
@@ -40,7 +41,7 @@ def lines(
     tables in characters.
     """
     results = () if result is None else result.targets
-    reasons = [{layer.name: layer.reason for layer in each.plan.decided if layer.reused is None} for each in results]
+    reasons = [_reasons(each.plan) for each in results]
     for number, each in enumerate(documents(document)):
         yield from _target(each, reasons[number] if reasons else {}, verbose=verbose, width=width)
     if result is None:
@@ -48,6 +49,14 @@ def lines(
         return
     yield from _left_out(result, verbose=verbose)
     yield _closing(result)
+
+
+def _reasons(plan: TargetPlan) -> dict[str, str]:
+    """Return why layers, by name, and zips with distributions, by their functions' names after a slash, were built."""
+    packages = [each for each in plan.packages or () if each.reused is None and each.config.bundled]
+    return {layer.name: layer.reason for layer in plan.decided if layer.reused is None} | {
+        f"/{function.name}": each.reason for each in packages for function in each.config.functions
+    }
 
 
 def _target(
@@ -66,11 +75,32 @@ def _target(
             f"{megabytes(layer['unzipped_bytes'])} unzipped, {count(layer['files'], 'file')}"
         )
         yield f"  digest {layer['digest'][:_DIGEST_DIGITS]}  sha256 {layer['sha256'][:_DIGEST_DIGITS]}"
+    yield from _bundling(document["functions"], reasons, verbose=verbose, width=width)
     yield from _functions(document["functions"], document.get("limits"), verbose=verbose, width=width)
 
 
-def _distributions(layer: Mapping[str, Any], *, verbose: bool, width: int | None) -> Iterator[str]:
-    ordered = sorted(layer["distributions"], key=lambda row: (-row["zipped_bytes"], row["name"]))
+def _bundling(
+    functions: list[Mapping[str, Any]], reasons: Mapping[str, str], *, verbose: bool, width: int | None
+) -> Iterator[str]:
+    """Yield the summary of each zip with distributions. Functions that share it have one."""
+    alike: dict[str, list[Mapping[str, Any]]] = {}
+    for row in functions:
+        if row.get("bundled"):
+            alike.setdefault(row["sha256"], []).append(row)
+    for first, *others in alike.values():
+        made = reasons.get(f"/{first['name']}")
+        more = f" and {count(len(others), 'more function')}" if others else ""
+        yield f"zip of {first['name']}{more} with dependencies: {f'built ({made})' if made else 'unchanged'}"
+        if made or verbose:
+            yield from _distributions(first, verbose=verbose, width=width)
+        yield (
+            f"  {first['path']}  {megabytes(first['zipped_bytes'])} zipped, "
+            f"{megabytes(first['unzipped_bytes'])} unzipped, {count(first['files'], 'file')}"
+        )
+
+
+def _distributions(archive: Mapping[str, Any], *, verbose: bool, width: int | None) -> Iterator[str]:
+    ordered = sorted(archive["distributions"], key=lambda row: (-row["zipped_bytes"], row["name"]))
     shown = ordered if verbose or len(ordered) <= _LARGEST + 1 else ordered[:_LARGEST]
     rows = [_distribution(f"{row['name']} {row['version']}", (row,)) for row in shown]
     if rest := ordered[len(shown) :]:

@@ -190,7 +190,10 @@ def _build_target(
                 context.reporter.note(_uncompiled(bundle))
         context.reporter.stage("checking imports")
         trees = {each.config: each.tree for each in plan.package_plans}
-        missing = imports.check(layers, packages, plan.service, plan.decided, trees, store=artifacts.imports)
+        bundles = dict(zip(plan.service.packages, plan.bundles, strict=True))
+        missing = imports.check(
+            layers, packages, plan.service, plan.decided, trees, bundles=bundles, store=artifacts.imports
+        )
     _remove_others(output, [*layers, *packages])
     context.reporter.stage("checking layers and packages")
     found = (*plan.findings, *run.check(layers, packages, plan.service, today=_date(started_ns)), *missing)

@@ -60,12 +60,12 @@ class Estimate:
 
 def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ...], ...]:
     """
-    Return the estimates of the layers of *plan*, grouped by target.
+    Return the estimates of the layers of *plan*, and then of what packages contain, as in `TargetPlan.contents`, grouped by target.
 
     For a wheel that is not in the store, lamina requests only the end of the file, once for all targets; offline, its size
     is unknown. A layer that would be reused has its recorded sizes, including bytecode.
     """
-    layers = [layer for target in plan.targets for layer in target.layers if _reused(layer) is None]
+    layers = [layer for target in plan.targets for layer in target.contents if _reused(layer) is None]
     pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
     # A distribution that is built from source has no wheel to read yet.
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
@@ -92,7 +92,7 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
                 shares=tuple(share(pin, layer) for pin in layer.selection.pins),
                 has_own_code=bool(layer.own_code),
             )
-            for layer in target.layers
+            for layer in target.contents
         )
         for target in plan.targets
     )

@@ -61,7 +61,7 @@ def preflight_findings(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Fi
 
 def estimated_findings(plan: TargetPlan, estimates: Iterable[Estimate]) -> tuple[Finding, ...]:
     """Return the size errors that are certain from *estimates*, which are never larger than the built layers."""
-    sizes = [
+    found = [
         limits.LayerSize(
             name=each.name,
             zipped_bytes=each.zipped_bytes,
@@ -74,13 +74,21 @@ def estimated_findings(plan: TargetPlan, estimates: Iterable[Estimate]) -> tuple
         )
         for each in estimates
     ]
+    sizes, bundles = found[: len(plan.layers)], {each.name: each for each in found[len(plan.layers) :]}
+    inside = {
+        function.name: bundles[bundle.name]
+        for package, bundle in zip(plan.service.packages, plan.bundles, strict=True)
+        for function in package.functions
+        if bundle is not None
+    }
     packages = [
         limits.PackageSize(
             name=function.name,
             layers=function.layers,
             layer_arns=function.layer_arns,
-            zipped_bytes=0,
-            unzipped_bytes=0,
+            zipped_bytes=inside[function.name].zipped_bytes if function.name in inside else 0,
+            unzipped_bytes=inside[function.name].unzipped_bytes if function.name in inside else 0,
+            distributions=inside[function.name].distributions if function.name in inside else (),
         )
         for function in plan.service.functions
     ]

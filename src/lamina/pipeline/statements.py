@@ -55,7 +55,7 @@ def write_statements(plan: TargetPlan, build: Build, project: Path, inputs: Sequ
     """
     archives: tuple[Layer | Package, ...] = (*build.layers, *build.packages)
     wanted = set(statement_paths(build))
-    for directory in {path.parent for path in wanted}:
+    for directory in (project / plan.place / "layers", project / plan.place / "functions"):
         for path in directory.glob(f"*{SUFFIX}"):
             if path not in wanted:
                 remove_file(path)
@@ -80,7 +80,7 @@ class _Statements:
     def __init__(self, plan: TargetPlan, project: Path, inputs: Sequence[str]) -> None:
         service = plan.service
         lock = formats.find(project, service.lock, target=service.target).path
-        pins = (*plan.local, *(pin for layer in plan.layers for pin in layer.selection.pins))
+        pins = (*plan.local, *(pin for each in plan.contents for pin in each.selection.pins))
         commit = source_commit(project, inputs, (lock, *_directories(pins)))
         self._plan = plan
         self._materials = [
@@ -111,6 +111,7 @@ class _Statements:
             "exclude": config.exclude,
             "minus": config.minus,
             "without": config.without,
+            **({} if config.only is None else {"only": config.only}),
             "firstParty": config.first_party,
         }
         return self._statement(layer, LAYER, parameters, digest=layer.digest, pins=plan.selection.pins)
@@ -121,13 +122,17 @@ class _Statements:
             for each in self._plan.package_plans
             if any(function.name == package.name for function in each.config.functions)
         )
-        parameters = {
+        parameters: dict[str, object] = {
             "function": package.name,
             "handler": package.handler,
             "source": plan.config.source,
             "include": self._plan.service.include,
         }
-        return self._statement(package, PACKAGE, parameters, digest=plan.key, pins=self._plan.local)
+        pins: tuple[Pin, ...] = self._plan.local
+        if plan.bundle is not None:
+            pins = (*pins, *plan.bundle.selection.pins)
+            parameters["bundled"] = package.bundled
+        return self._statement(package, PACKAGE, parameters, digest=plan.key, pins=pins)
 
     def _statement(
         self,

@@ -178,7 +178,10 @@ def _places(build: Build, inspection: Inspection, origins: Origins) -> Iterator[
     names = {name: _libraries(binaries) for name, binaries in found.items()}
     system = system_of(build.target)
 
-    used = [tuple(layer.name for layer in stack.layers) for stack in stacks(build.layers, build.packages)]
+    used = [
+        tuple(layer.name for layer in stack.layers if isinstance(layer, Layer))
+        for stack in stacks(build.layers, build.packages)
+    ]
     for archive, subject in archives_of(build):
         own = found[archive.name] if isinstance(archive, Layer) else _binaries(archive, inspection)
         beside = [each for each in used if archive.name in each] if isinstance(archive, Layer) else [archive.layers]

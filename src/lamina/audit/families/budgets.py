@@ -11,6 +11,7 @@ rule             severity  reported if
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -103,7 +104,9 @@ class _Size:
 
     layers: tuple[Layer, ...]
     code_bytes: int = 0
-    """The size of a function's own code."""
+    """The size of a function's own zip."""
+    bundled: tuple[Distribution, ...] = ()
+    """The distributions in the function's zip."""
 
     @property
     def total(self) -> int:
@@ -125,13 +128,17 @@ class _Size:
 
     @property
     def _distributions(self) -> Iterator[Distribution]:
-        return (each for layer in self.layers for each in layer.distributions)
+        return chain(self.bundled, (each for layer in self.layers for each in layer.distributions))
 
 
 def _of_functions(build: Build) -> dict[str, _Size]:
     layers = {layer.name: layer for layer in build.layers}
     return {
-        package.name: _Size(layers=tuple(layers[name] for name in package.layers), code_bytes=package.unzipped_bytes)
+        package.name: _Size(
+            layers=tuple(layers[name] for name in package.layers),
+            code_bytes=package.unzipped_bytes,
+            bundled=package.distributions,
+        )
         for package in build.packages
     }
 

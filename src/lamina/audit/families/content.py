@@ -30,7 +30,7 @@ from lamina.core.names import normalized
 from lamina.core.paths import PREFIX
 from lamina.core.target import runtime_of
 from lamina.core.values import Layer
-from lamina.pipeline.checks.common import View, error, listed, owner_of, warning
+from lamina.pipeline.checks.common import View, error, listed, owner_of, shown, warning
 from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 
@@ -168,7 +168,9 @@ def _distributions(archive: Layer | Package, own: Iterable[str], build: Build) -
     """Return the names of the distributions whose metadata the files *own* in *archive* find: there, in its layers and in the runtime."""
     names = [layer.name for layer in build.layers] if archive in build.layers else list(getattr(archive, "layers", ()))
     preinstalled = runtime_of(build.target).preinstalled
-    shares = chain.from_iterable(layer.distributions for layer in build.layers if layer.name in names)
+    shares = chain(
+        archive.distributions, chain.from_iterable(layer.distributions for layer in build.layers if layer.name in names)
+    )
     local = (owner_of(path) for path in own if path.endswith(".dist-info/METADATA"))
     return frozenset(chain((share.name for share in shares), (each.name for each in preinstalled), local))
 
@@ -247,7 +249,7 @@ def _hidden_stdlib(
         yield warning(
             "shared-module",
             archive.name,
-            f"layer `{archive.name}`: `{name}` contains {listed(sorted(modules))}, which hides the standard library's; "
+            f"{shown(archive)}: `{name}` contains {listed(sorted(modules))}, which hides the standard library's; "
             f'do not lock `{name}` for `{build.target.runtime}`, or set `without = ["{name}"]`',
         )
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from functools import cached_property
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from lamina.archive.own_code import OWN_CODE
 from lamina.archive.zip.directory import members, raw_directory
+from lamina.archive.zip.zipformat import own_rows
 from lamina.core.errors import ArchiveError, DamagedOutputError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
-from lamina.core.values import Finding, Severity
+from lamina.core.values import Finding, Layer, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -18,7 +22,7 @@ if TYPE_CHECKING:
     from zipfile import ZipFile
 
     from lamina.archive.zip.zipformat import Member
-    from lamina.core.values import Layer, Package
+    from lamina.core.values import Package
 
 _SHOWN = 3
 
@@ -29,7 +33,8 @@ class Stack:
 
     functions: tuple[str, ...]
     """The names of the functions that use these layers; empty for a layer that no function uses."""
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer | Package, ...]
+    """The layers, or only the zip of the functions if their distributions are in it."""
 
     @property
     def subject(self) -> str:
@@ -43,19 +48,46 @@ class Stack:
 
 
 def stacks(layers: Iterable[Layer], packages: Iterable[Package]) -> tuple[Stack, ...]:
-    """Return each distinct combination of *layers* that functions use, and each layer that no function uses."""
+    """
+    Return each distinct combination of *layers* that functions use, and each layer that no function uses.
+
+    Functions that share a zip with their distributions have a stack of this zip.
+    """
     by_name = {layer.name: layer for layer in layers}
     functions: dict[tuple[str, ...], list[str]] = {}
+    bundling: dict[str, list[Package]] = {}
     for package in packages:
+        if package.distributions:
+            bundling.setdefault(package.sha256, []).append(package)
         functions.setdefault(package.layers, []).append(package.name)
     used = {name for names in functions for name in names}
     for name in by_name:
         if name not in used:
             functions.setdefault((name,), [])
+    return (
+        *(
+            Stack(functions=tuple(found), layers=tuple(by_name[name] for name in names))
+            for names, found in functions.items()
+            if names
+        ),
+        *(Stack(functions=tuple(package.name for package in same), layers=(same[0],)) for same in bundling.values()),
+    )
+
+
+def shown(archive: Layer | Package) -> str:
+    """Return the layer *archive* in messages, or the zip of a function."""
+    return f"layer `{archive.name}`" if isinstance(archive, Layer) else f"the zip of `{archive.name}`"
+
+
+def own_paths(view: View, package: Package) -> tuple[str, ...]:
+    """Return the files in the zip of *package*, read through *view*, that belong to no distribution."""
+    if not package.extents:
+        return tuple(view.members)
+    ends = list(accumulate(extent.size for extent in package.extents))
     return tuple(
-        Stack(functions=tuple(found), layers=tuple(by_name[name] for name in names))
-        for names, found in functions.items()
-        if names
+        member.path
+        for member, offset in own_rows(view.raw)
+        if package.extents[bisect_right(ends, offset)].name == OWN_CODE
     )
 
 

@@ -18,7 +18,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from lamina.pipeline.checks.common import View, error, listed, warning
+from lamina.pipeline.checks.common import View, error, listed, own_paths, shown, warning
 from lamina.pipeline.checks.origins import Origins
 from lamina.project.service import BytecodeMode
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Both directories are on `sys.path`, but neither is a site directory, so `site` does not process their `.pth` files
 # (AWS, "Working with layers for Python Lambda functions"; Python, "site — Site-specific configuration hook"; 2026-11).
-_PTH = re.compile(r"python/(?:lib/python3\.\d+/site-packages/)?([^/]+\.pth)")
+_PTH = re.compile(r"(?:python/(?:lib/python3\.\d+/site-packages/)?)?([^/]+\.pth)")
 # Harmless files: Python itself supports namespace packages since 3.3 (PEP 420), and no runtime needs the distutils
 # override since 3.12 (PEP 632).
 _NEEDLESS = re.compile(r".*-nspkg\.pth|distutils-precedence\.pth")
@@ -42,35 +42,42 @@ _ABSOLUTE = re.compile(r"/|[A-Za-z]:[\\/]")
 _SIGNS = (b".pth", b"__editable__", b"_editable_impl_", b".egg-link", b"direct_url.json")
 
 
-def check_layers(layers: Iterable[Layer]) -> tuple[Finding, ...]:
-    """Return the findings on the finished zips of *layers*."""
+def check_layers(layers: Iterable[Layer], packages: Iterable[Package] = ()) -> tuple[Finding, ...]:
+    """Return the findings on the distributions in the finished zips of *layers* and *packages*. Functions that share a zip share them."""
     found: list[Finding] = []
-    for layer in layers:
-        view = View(layer.path)
+    bundling = {package.sha256: package for package in packages if package.distributions}
+    archives: tuple[Layer | Package, ...] = (*layers, *bundling.values())
+    for archive in archives:
+        view = View(archive.path)
         if any(sign in view.raw for sign in _SIGNS):
-            found += check(layer.name, view.members, read=view.text)
+            found += check(archive.name, view.members, read=view.text, subject=shown(archive))
     return tuple(found)
 
 
-def check(layer: str, paths: Iterable[str], *, read: Callable[[str], str] | None = None) -> tuple[Finding, ...]:
+def check(
+    layer: str, paths: Iterable[str], *, read: Callable[[str], str] | None = None, subject: str = ""
+) -> tuple[Finding, ...]:
     """
     Return findings on the member *paths* of *layer* that have no effect on Lambda or refer to the build machine.
+
+    *subject* names it in messages (default: as a layer).
 
     *read* returns the text of a member; without it, only names are checked, not the content of ``.pth`` files and direct
     URLs.
     """
     paths = sorted(paths)
-    return (*_pointing(layer, paths, read), *_ignored(layer, paths))
+    subject = subject or f"layer `{layer}`"
+    return (*_pointing(layer, subject, paths, read), *_ignored(layer, subject, paths))
 
 
-def _ignored(layer: str, paths: Iterable[str]) -> Iterator[Finding]:
+def _ignored(layer: str, subject: str, paths: Iterable[str]) -> Iterator[Finding]:
     found = sorted(name for path in paths if (name := _pth(path)) is not None)
     if found:
         named = ", ".join(f"`{name}`" for name in found)
         yield warning(
             "pth-ignored",
             layer,
-            f"Lambda ignores the `.pth` files of layer `{layer}`: {named}; "
+            f"Lambda ignores the `.pth` files of {subject}: {named}; "
             "if your code needs the imports or `sys.path` entries that they add at startup, add these in the handler",
         )
 
@@ -80,14 +87,14 @@ def _pth(path: str) -> str | None:
     return match[1] if match is not None and not _NEEDLESS.fullmatch(match[1]) else None
 
 
-def _pointing(layer: str, paths: Iterable[str], read: Callable[[str], str] | None) -> Iterator[Finding]:
+def _pointing(layer: str, subject: str, paths: Iterable[str], read: Callable[[str], str] | None) -> Iterator[Finding]:
     found = [path for path in paths if _EDITABLE.fullmatch(path) or (read is not None and _leads_away(path, read))]
     if found:
         named = ", ".join(f"`{path}`" for path in found)
         yield error(
             "build-machine-path",
             layer,
-            f"files in layer `{layer}` refer to directories of the machine that built their wheel: {named}; "
+            f"files in {subject} refer to directories of the machine that built their wheel: {named}; "
             "build that wheel from its sources, not from an editable installation",
         )
 
@@ -120,9 +127,9 @@ def check_packages(packages: Sequence[Package], service: Service) -> Iterator[Fi
     # Functions of a service often share one package. Check each package once.
     origins = Origins(service)
     for package in {each.sha256: each for each in reversed(packages)}.values():
-        paths = View(package.path).members
-        python = service.target.python
-        refused = [path for path in paths if path.endswith(".py") and bytecode_path(path, python) not in paths]
+        paths = own_paths(View(package.path), package)
+        python, present = service.target.python, frozenset(paths)
+        refused = [path for path in paths if path.endswith(".py") and bytecode_path(path, python) not in present]
         if refused:
             file = origins.of(refused[0], package.name)
             yield warning(

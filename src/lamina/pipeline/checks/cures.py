@@ -46,9 +46,19 @@ class ImportCures:
     """Finds the cures for the missing imports of one function package."""
 
     def __init__(
-        self, service: Service, config: PackageConfig, plans: Sequence[LayerDraft], tree: SourceTree | None
+        self,
+        service: Service,
+        config: PackageConfig,
+        plans: Sequence[LayerDraft],
+        tree: SourceTree | None,
+        bundle: LayerDraft | None = None,
     ) -> None:
-        """Use *tree*, the sources of the package *config*, or read them if it is ``None``. *plans* are those of all layers."""
+        """
+        Use *tree*, the sources of the package *config*, or read them if it is ``None``.
+
+        *plans* are those of all layers, and *bundle* has the distributions in the package.
+        """
+        self._bundle = bundle
         self._service = service
         self._config = config
         self._plans = plans
@@ -117,18 +127,12 @@ class ImportCures:
         """Return how to select the distribution of *module*, if it is locked but not in one of *layers*."""
         known = [requirement.partition("<")[0] for requirement in requirements_of(module)]
         names = set(known or [normalized(module.partition(".")[0])])
-        for plan in self._plans:
-            held = names & {pin.name for pin in plan.selection.pins}
-            if held and plan.name not in layers:
-                return f"`{min(held)}` is in layer `{plan.name}`: add it to the function's `layers`"
-            if held:
-                return f"layer `{plan.name}` contains `{min(held)}`, but not this module; check `exclude` and the locked version"
+        if (holder := self._held(names, layers)) is not None:
+            return holder
         if names & sdk.left_out(self._service):
             return 'the layers leave it out, and the runtime does not contain it: set `sdk = "bundle"`'
-        for plan in self._plans:
-            without = names & set(plan.config.without)
-            if without:
-                return f"layer `{plan.name}` leaves out `{min(without)}`: remove it from `without`"
+        if (layer := self._unselected(names, layers)) is not None:
+            return layer
         by_kind: dict[str, list[Offer]] = {}
         for offer in self._offers:
             if names & offer.distributions:
@@ -140,6 +144,30 @@ class ImportCures:
             noun += "s" if len(found) > 1 else ""
             chosen = toml.value((*getattr(self._service, kind), found[0].name))
             return f"`{name}` is locked only for the {noun} {listed}: {self._add(name)}, or set `{kind} = {chosen}`"
+        return None
+
+    def _unselected(self, names: set[str], layers: Sequence[str]) -> str | None:
+        """Return how to select one of the distributions *names*, if a configured layer leaves it out."""
+        used = {*layers, *self._config.bundled}
+        left_out = {plan.name: plan.selection.left_out for plan in self._plans}
+        for layer in self._service.selected:
+            if without := names & set(layer.without):
+                return f"layer `{layer.name}` leaves out `{min(without)}`: remove it from `without`"
+            known = left_out.get(layer.name, ()) if self._bundle is None else self._bundle.selection.left_out
+            if layer.name in used and layer.only is not None and (absent := names.intersection(known)):
+                return f"layer `{layer.name}` leaves out `{min(absent)}`: add it to `only`"
+        return None
+
+    def _held(self, names: set[str], layers: Sequence[str]) -> str | None:
+        """Return which layer or zip has one of the distributions *names*, and what to do about it."""
+        for plan in self._plans if self._bundle is None else (self._bundle, *self._plans):
+            held = names & {pin.name for pin in plan.selection.pins}
+            if held and plan.name not in layers and not plan.is_bundle:
+                return f"`{min(held)}` is in layer `{plan.name}`: add it to the function's `layers`"
+            if held:
+                return (
+                    f"{plan.shown} contains `{min(held)}`, but not this module; check `exclude` and the locked version"
+                )
         return None
 
     def _not_locked(self, module: str) -> str:

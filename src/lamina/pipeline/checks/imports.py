@@ -31,7 +31,7 @@ from lamina.bytecode.imports.rules import version as imports_version
 from lamina.core.paths import PREFIX
 from lamina.core.store import key_of
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.common import View, listed
+from lamina.pipeline.checks.common import View, listed, own_paths
 from lamina.pipeline.checks.modules import created_modules, preinstalled_modules
 from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import is_standard
@@ -66,19 +66,20 @@ def check(
     plans: Sequence[LayerDraft],
     trees: Mapping[PackageConfig, SourceTree | None],
     *,
+    bundles: Mapping[PackageConfig, LayerDraft | None],
     store: Store,
 ) -> tuple[Finding, ...]:
     """
     Return a finding for each module that a handler of *packages* imports and that nothing provides.
 
-    *plans* are the plans of *layers*, and *trees* the sources of each package, as far as they were read. *store* keeps the
-    imports. Without bytecode, the service's own modules are scanned in this process, and no wheel is read. Raises
+    *plans* are the plans of *layers*, *trees* the sources of each package, as far as they were read, and *bundles* the distributions
+    in it. *store* keeps the imports. Without bytecode, the service's own modules are scanned in this process, and no wheel is read. Raises
     ArchiveError for a damaged zip, PackageError for a source that changed during the build, and the errors of reading the
     lock file again if something is missing.
     """
     views = {layer.name: View(layer.path) for layer in layers}
     found: dict[str, tuple[Severity, list[str], tuple[str | None, int | None]]] = {}
-    for group in _groups(packages, service):
+    for group in _groups(packages, service, bundles):
         search = _GroupSearch(group, service, views, plans, trees[group.config], store=store)
         misses = search.misses(group.functions)
         if not misses:
@@ -86,7 +87,7 @@ def check(
         # Importing what reads lock files takes longer than the whole search.
         from lamina.pipeline.checks.cures import ImportCures
 
-        cures = ImportCures(service, group.config, plans, trees[group.config])
+        cures = ImportCures(service, group.config, plans, trees[group.config], group.bundle)
         for miss in misses:
             severity, text = _worded(miss, search, cures, group)
             found.setdefault(text, (severity, [], search.place(miss)))[1].extend(search.affected(miss))
@@ -104,16 +105,21 @@ class _Group(NamedTuple):
     config: PackageConfig
     layers: tuple[str, ...]
     arns: tuple[str, ...]
+    bundle: LayerDraft | None
+    """The distributions in the package."""
 
 
-def _groups(packages: Iterable[Package], service: Service) -> Iterator[_Group]:
+def _groups(
+    packages: Iterable[Package], service: Service, bundles: Mapping[PackageConfig, LayerDraft | None]
+) -> Iterator[_Group]:
     by_name = {package.name: package for package in packages}
     for config in service.packages:
         alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[Function]] = {}
         for function in config.functions:
             alike.setdefault((function.layers, function.layer_arns), []).append(function)
         for (layers, arns), functions in alike.items():
-            yield _Group(by_name[functions[0].name], tuple(functions), config, layers, arns)
+            package = by_name[functions[0].name]
+            yield _Group(package, tuple(functions), config, layers, arns, bundles.get(config))
 
 
 class _GroupSearch:
@@ -135,8 +141,11 @@ class _GroupSearch:
         self._keeps = service.bytecode is BytecodeMode.NONE
         key = source_key(service, group.config)
         used = [plan for plan in plans if plan.name in group.layers]
+        package = View(group.package.path)
+        own = own_paths(package, group.package)
         self._code = _OwnCode.of(
-            View(group.package.path),
+            package,
+            own,
             [(views[plan.name], plan) for plan in used],
             tree.files if tree is not None else (),
             f"{key}\nin Python {sys.version_info[:2]}" if self._keeps else key,
@@ -154,10 +163,17 @@ class _GroupSearch:
         self.unread = tuple(arn for arn in group.arns if not service.pins_of((arn,)) and can_have_modules(arn))
         """The layers by ARN that may have modules, but which ones is unknown, because they are not pinned."""
         provided = sorted({*service.provided, *(name for pin in pins for name in pin.contents.modules_for(python))})
-        created = [name for maker, names in created_modules().items() if in_layers.form(maker) for name in names]
+        in_zip = _ZipPath(frozenset(package.members).difference(own) if group.bundle is not None else ())
+        created = [
+            name
+            for maker, names in created_modules().items()
+            if in_layers.form(maker) or in_zip.form(maker)
+            for name in names
+        ]
         more = {*preinstalled_modules(service.target), *provided, *created}
-        self._others = (in_layers, _RuntimePath(python, more))
-        indexed = used if service.bytecode is BytecodeMode.REACHABLE else []
+        self._others = (in_zip, in_layers, _RuntimePath(python, more))
+        held = used if group.bundle is None else [*used, group.bundle]
+        indexed = held if service.bytecode is BytecodeMode.REACHABLE else []
         # What else decides whether a distribution finds a module.
         tops = sorted({path.partition("/")[0] for path in self._code.paths()})
         world = [service.target.runtime, provided, tops]
@@ -224,14 +240,19 @@ class _OwnCode:
 
     @classmethod
     def of(
-        cls, package: View, layers: Iterable[tuple[View, LayerDraft]], sources: Iterable[SourceFile], key: str
+        cls,
+        package: View,
+        own: Iterable[str],
+        layers: Iterable[tuple[View, LayerDraft]],
+        sources: Iterable[SourceFile],
+        key: str,
     ) -> Self:
         """
-        Return the modules of *package* and, unless it has the same path, those that *layers* contain for the service.
+        Return the modules *own* of *package* and, unless it has the same path, those that *layers* contain for the service.
 
         The files of the package are read from *sources*, which is faster, as far as these are known.
         """
-        readers: dict[str, Callable[[], bytes]] = {path: partial(package.content, path) for path in package.members}
+        readers: dict[str, Callable[[], bytes]] = {path: partial(package.content, path) for path in own}
         readers |= {file.path: file.read for file in sources if file.path in readers}
         for view, plan in layers:
             for file in plan.own_code:
@@ -272,6 +293,29 @@ class _LayersPath:
             forms = {_form_in(raw, root + name.replace(b".", b"/")) for raw, root, tops in self._trees if top in tops}
             self._forms[module] = next((form for form in Form if form in forms), None)
         return self._forms[module]
+
+
+class _ZipPath:
+    """The distributions in the zip of a function, which Lambda unpacks into the directory of the function's own code."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._regular: set[str] = set()
+        self._directories: set[str] = set()
+        for path in paths:
+            directory, _, name = path.rpartition("/")
+            stem = name.partition(".")[0]
+            if _MODULE_FILE.fullmatch(name.removeprefix(stem).encode()):
+                self._regular.add(directory if stem == "__init__" else f"{directory}/{stem}".strip("/"))
+            while directory and directory not in self._directories:
+                self._directories.add(directory)
+                directory = directory.rpartition("/")[0]
+
+    def form(self, module: str) -> Form | None:
+        """Return how the distributions contain *module*; see `ImportPath`."""
+        path = module.replace(".", "/")
+        if path in self._regular:
+            return Form.REGULAR
+        return Form.NAMESPACE if path in self._directories else None
 
 
 def _form_in(directory: bytes, path: bytes) -> Form | None:

@@ -61,6 +61,8 @@ class PackageSize:
     unzipped_bytes: int
     layers: tuple[str, ...]
     layer_arns: tuple[str, ...] = ()
+    distributions: tuple[DistributionSize, ...] = ()
+    """The distributions in the zip."""
 
 
 AnyLayer: TypeAlias = "Layer | LayerSize"
@@ -110,16 +112,18 @@ def _too_large_functions(
     quotas: Quotas,
 ) -> Iterator[Finding]:
     """Yield findings on the sizes of functions. *external* are the sizes in bytes of the pinned layers, by ARN."""
-    alike: dict[tuple[int, tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    alike: dict[tuple[int, tuple[str, ...], tuple[str, ...]], list[AnyPackage]] = {}
     for package in packages:
-        alike.setdefault((package.unzipped_bytes, package.layers, package.layer_arns), []).append(package.name)
-    for (own, names, others), functions in alike.items():
-        chosen = [layers[name] for name in names]
+        alike.setdefault((package.unzipped_bytes, package.layers, package.layer_arns), []).append(package)
+    for (own, names, others), same in alike.items():
+        chosen, functions = [layers[name] for name in names], [package.name for package in same]
         parts = [("code", own), *((f"layer `{layer.name}`", layer.unzipped_bytes) for layer in chosen)]
         parts += [(f"layer `{arn}`", external[arn]) for arn in others if arn in external]
         total = sum(size for _, size in parts)
         sum_of = " + ".join(f"{part} {size:,}" for part, size in parts)
-        yield from _over_limit(listed(functions), functions[0], total, quotas, f" ({sum_of}){_largest(chosen)}")
+        yield from _over_limit(
+            listed(functions), functions[0], total, quotas, f" ({sum_of}){_largest([*chosen, same[0]])}"
+        )
 
 
 def _too_large_layers(
@@ -163,11 +167,11 @@ def _over_limit(subject: str, path: str, total: int, quotas: Quotas, parts: str)
         yield warning("little-headroom", path, f"{subject}: {fact}{parts}")
 
 
-def _largest(layers: Iterable[AnyLayer]) -> str:
-    """Return the end of a message: the three largest distributions of *layers*; empty if there are none."""
+def _largest(archives: Iterable[AnyLayer | AnyPackage]) -> str:
+    """Return the end of a message: the three largest distributions of *archives*; empty if there are none."""
     sizes: dict[str, int] = {}
-    for layer in layers:
-        for share in layer.distributions:
+    for archive in archives:
+        for share in archive.distributions:
             sizes[share.name] = sizes.get(share.name, 0) + share.unzipped_bytes + share.bytecode_bytes
     if not sizes:
         return ""

@@ -9,10 +9,11 @@ The function's own code is in ``/var/task``, which precedes the layers on ``sys.
 rule                 severity  reported if
 ===================  ========  ======================================================================================
 ``layer-conflict``   error     two layers of a function differ in a distribution's version, or in a file
-``hidden-module``    error     a layer or the standard library hides a function's directory without ``__init__.py``
+``hidden-module``    error     a layer or the standard library hides a function's directory without ``__init__.py``, or a
+                               distribution in the function's zip hides its file
 ``layer-overlap``    warning   two layers of a function contain the same distribution, from the same file, or a pinned layer by
                                ARN has a module of another layer
-``shadowed-layer``   warning   a module of the function hides a module of one of its layers
+``shadowed-layer``   warning   a module of the function hides a module of one of its layers, or of a distribution in its zip
 ``shadowed-stdlib``  warning   a module of the function hides a module of the standard library
 ===================  ========  ======================================================================================
 """
@@ -25,14 +26,15 @@ from typing import TYPE_CHECKING
 
 from lamina.core.frozen import replace
 from lamina.core.paths import PREFIX
-from lamina.pipeline.checks.common import View, error, listed, owner_of, stacks, warning
+from lamina.core.values import Layer
+from lamina.pipeline.checks.common import View, error, listed, own_paths, owner_of, stacks, warning
 from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from lamina.core.values import Distribution, Finding, Layer, Package
+    from lamina.core.values import Distribution, Finding, Package
     from lamina.pipeline.checks.common import Stack
     from lamina.project.pinned import PinnedLayer
     from lamina.project.service import Service
@@ -51,7 +53,7 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     views = {layer.name: View(layer.path) for layer in layers}
     found: list[Finding] = []
     for stack in stacks(layers, packages):
-        for first, later in combinations(stack.layers, 2):
+        for first, later in combinations([each for each in stack.layers if isinstance(each, Layer)], 2):
             found += _between(stack, first, later, views)
     found += _with_external(packages, views, service)
     found += _own_modules(packages, views, service)
@@ -127,16 +129,16 @@ def _files(
         )
 
 
-def _owners(view: View) -> dict[str, str]:
-    """Return the distribution of each path, by path, according to the RECORD files; these do not list bytecode."""
+def _owners(view: View, prefix: str = PREFIX) -> dict[str, str]:
+    """Return the distribution of each path below *prefix*, by path, according to the RECORD files; these do not list bytecode."""
     import csv
 
     owners: dict[str, str] = {}
-    records = [path for path in view.members if path.startswith(PREFIX) and path.endswith(".dist-info/RECORD")]
+    records = [path for path in view.members if path.startswith(prefix) and path.endswith(".dist-info/RECORD")]
     for path, text in view.texts(records):
         name = owner_of(path)
         for row in csv.reader(text.splitlines()):
-            owners[PREFIX + row[0]] = name
+            owners[prefix + row[0]] = name
     return owners
 
 
@@ -183,7 +185,10 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
         alike.setdefault((package.sha256, package.layers, package.layer_arns), []).append(package)
     origins = Origins(service)
     for (_, layers, arns), same in alike.items():
-        modules = _top_level(View(same[0].path))
+        view = View(same[0].path)
+        own = own_paths(view, same[0])
+        modules = _top_level(own)
+        owners = _owners(view, "") if same[0].distributions else {}
         names = [package.name for package in same]
         for module, is_regular in modules.items():
             found = []
@@ -191,6 +196,7 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
                 found.append(_against_stdlib(module, names, is_regular=is_regular))
             for layer in layers:
                 found += _against_layer(module, names, layer, views[layer], is_regular=is_regular)
+            found += _against_zip(module, names, frozenset(own), owners)
             for pin in service.pins_of(arns):
                 found += _against_pin(module, names, pin, service.target.python, is_regular=is_regular)
             for each in found:
@@ -221,6 +227,29 @@ def _against_layer(module: str, names: Sequence[str], layer: str, view: View, *,
         yield _hidden(module, names, f"the package `{module}` of layer `{layer}`")
 
 
+def _against_zip(
+    module: str, names: Sequence[str], own: frozenset[str], owners: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Yield a finding if the distributions in the same zip, with the files *owners*, have the top-level *module*, too."""
+    theirs = {path: name for path, name in owners.items() if path.startswith((f"{module}/", f"{module}."))}
+    package = f"{module}/__init__.py"
+    # Python prefers a package, and then an extension module, to a source file in the same directory.
+    stronger = next((path for path in theirs if path == package or re.fullmatch(r"[^/]+\.so", path)), None)
+    if f"{module}.py" in own and package not in own and stronger is not None:
+        yield error(
+            "hidden-module",
+            names[0],
+            f"{listed(names)}: Python imports `{stronger}` of `{theirs[stronger]}` in the same zip instead of your `{module}.py`; "
+            "rename your module",
+        )
+    elif replaced := sorted(own & theirs.keys()):
+        yield warning(
+            "shadowed-layer",
+            names[0],
+            f"{listed(names)}: your {listed(replaced)} replaces that of `{theirs[replaced[0]]}` in the same zip; rename your module",
+        )
+
+
 def _against_pin(
     module: str, names: Sequence[str], pin: PinnedLayer, python: tuple[int, int], *, is_regular: bool
 ) -> Iterator[Finding]:
@@ -245,10 +274,10 @@ def _hidden(module: str, names: Sequence[str], other: str) -> Finding:
     return error("hidden-module", names[0], f"{listed(names)}: {fact}")
 
 
-def _top_level(view: View) -> dict[str, bool]:
+def _top_level(paths: Iterable[str]) -> dict[str, bool]:
     """Return the importable top-level names: ``True`` for a module or regular package, ``False`` for a namespace package."""
     grouped: dict[str, list[str]] = {}
-    for path in view.members:
+    for path in paths:
         grouped.setdefault(path.partition("/")[0].partition(".")[0], []).append(path)
     kinds = {name: _kind(name, paths) for name, paths in sorted(grouped.items()) if name.isidentifier()}
     return {name: kind for name, kind in kinds.items() if kind is not None}

@@ -27,7 +27,7 @@ def check(
     """
     return (
         *limits.check(layers, packages, service, quotas()),
-        *content.check_layers(layers),
+        *content.check_layers(layers, packages),
         *overlap.check(layers, packages, service),
         *sdk.check(layers, packages, service),
         *check_service(service, today=today),

@@ -28,7 +28,7 @@ from lamina.core.names import normalized
 from lamina.core.target import runtime_of
 from lamina.core.toml import read_data
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.common import View, note, owner_of, stacks
+from lamina.pipeline.checks.common import View, note, owner_of, shown, stacks
 from lamina.project.service import SdkPolicy
 
 if TYPE_CHECKING:
@@ -56,10 +56,10 @@ class _Family:
 
 
 class _Held(NamedTuple):
-    """A distribution that Python imports from a layer."""
+    """A distribution that Python imports from a layer, or from the zip of a function."""
 
     version: str
-    layer: Layer
+    layer: Layer | Package
 
 
 class _Need(NamedTuple):
@@ -82,7 +82,7 @@ def left_out(service: Service) -> frozenset[str]:
 def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service) -> tuple[Finding, ...]:
     """Return findings on the SDK that the functions of *packages* import."""
     found = [finding for stack in stacks(layers, packages) for finding in _Seen(stack, service).findings()]
-    if service.sdk is SdkPolicy.RUNTIME and layers:
+    if service.sdk is SdkPolicy.RUNTIME and (layers or any(package.bundled for package in packages)):
         found.append(_note(service))
     return tuple(found)
 
@@ -107,7 +107,9 @@ class _Seen:
         self._service = service
         self._family = _family()
         self._provided = _provided(service.target)
-        self._took_away = service.sdk is SdkPolicy.RUNTIME or any(layer.without for layer in service.layers)
+        self._took_away = service.sdk is SdkPolicy.RUNTIME or any(
+            layer.without or layer.only is not None for layer in service.selected
+        )
         self._held = {
             share.name: _Held(share.version, layer) for layer in stack.layers for share in layer.distributions
         }
@@ -162,7 +164,7 @@ class _Seen:
             }
             for name, texts in _requires(View(layer.path), owners):
                 for requirement in self._relevant(texts):
-                    yield _Need(name, owners[name].version, f"in layer `{layer.name}`", requirement)
+                    yield _Need(name, owners[name].version, f"in {shown(layer)}", requirement)
         for name in self._family.names:
             row = self._provided.get(name)
             if name not in self._held and row is not None and row.version is not None:
@@ -191,7 +193,7 @@ class _Seen:
         version = held.version if held is not None else row.version if row is not None else None
         if version is None or need.requirement.specifier.contains(version, prereleases=True):
             return None
-        there = f"in layer `{held.layer.name}`" if held is not None else self._dated(row)
+        there = f"in {shown(held.layer)}" if held is not None else self._dated(row)
         return (
             f"`{need.owner}` {need.version} {need.where} requires `{name}{need.requirement.specifier}`, but Python imports "
             f"`{name}` {version} {there}"
