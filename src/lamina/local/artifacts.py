@@ -36,7 +36,7 @@ class Artifacts:
     @property
     def native(self) -> tuple[str, ...]:
         """File names of all platform-specific wheels in the layers and packages, sorted."""
-        archives = (*self.build.layers, *self.build.packages)
+        archives: tuple[Layer | Package, ...] = (*self.build.layers, *self.build.packages)
         artifacts = {share.artifact for archive in archives for share in archive.distributions}
         return tuple(sorted(name for name in artifacts if name.endswith(".whl") and not is_pure(name)))
 

@@ -468,5 +468,7 @@ def _new_code(new: Settings, old: Settings) -> str:
     """Describe a function with its new code and the settings *old*."""
     if new.handler != old.handler:
         return f"runs the new code with the old handler `{old.handler}`, so calls fail unless the new code still has it"
+    if new.layers and not old.layers:
+        return "runs the new code without layers, so calls fail unless the code needs none"
     layers = "" if new.layers == old.layers else " with the old layers"
     return f"runs the new code{layers}" + (f" on {old.runtime}" if new.runtime != old.runtime else "")
