@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.coldstart.measure import Measurement
     from lamina.local.artifacts import Artifacts
-    from lamina.local.environment import ExternalSource
+    from lamina.local.environment import ExternalSource, FunctionEnvironment
     from lamina.local.provided import LocalWheels
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
