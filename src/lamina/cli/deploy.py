@@ -92,6 +92,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _run(arguments: argparse.Namespace, project: Path, directory: Path, console: Console) -> int:
     from lamina.aws.deploy import service
+    from lamina.aws.destination.naming import layer_name
     from lamina.aws.publish import desired, destinations
     from lamina.cli.stopping import NOTHING_CHANGED, before_changes, killable
     from lamina.project import config
@@ -119,6 +120,10 @@ def _run(arguments: argparse.Namespace, project: Path, directory: Path, console:
             creation=_creation(arguments, functions),
             directory=directory / "functions",
             names=tuple(deploying.name(chosen.service, package.name) for package in built.builds[0].packages),
+            bundled=frozenset(
+                layer_name(publishing.layer_name, service=chosen.service, layer=layer.name, target=chosen.target)
+                for layer in configured.bundles
+            ),
             # The guide for a migration is also for functions whose layers are to be replaced.
             service=None if arguments.migrate else configured,
             reporter=console,

@@ -146,6 +146,8 @@ def _publish(service: str, steps: Sequence[LayerStep], arguments: argparse.Names
     from lamina.aws.publish import apply, report
 
     console.close()
+    if not steps:
+        console.note("the service has no layers to publish")
     console.say(*merged(layer_lines(steps), verbose=console.verbose))
     if arguments.check or arguments.dry_run:
         deliver(report.plan_document(service, steps), (), arguments)

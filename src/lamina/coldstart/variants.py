@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lamina.coldstart.measure import Subject
 from lamina.coldstart.owners import Owners, source_of
+from lamina.coldstart.trace import ModuleOrigin
 from lamina.core.errors import ConfigError
 from lamina.core.files import own_directory
 from lamina.core.names import normalized
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from lamina.coldstart.measure import Measurement
     from lamina.local.artifacts import Artifacts
-    from lamina.local.environment import ExternalSource
+    from lamina.local.environment import ExternalSource, FunctionEnvironment
     from lamina.local.provided import LocalWheels
 
 _NO_MODULE = re.compile(r"No module named '([^']+)'")
@@ -61,7 +62,7 @@ def subjects(
     if not chosen:
         raise ConfigError("the build has no functions", hint="configure a function, then run `lamina build`")
     found: list[Subject] = []
-    owners: dict[Path, Owners] = {}
+    owners: dict[tuple[Path, Path], Owners] = {}
     for built in chosen:
         environment = prepare(
             artifacts,
@@ -73,21 +74,20 @@ def subjects(
             wheels=options.wheels,
             external=options.external,
         )
-        if environment.layer not in owners:
-            owners[environment.layer] = Owners(environment.layer)
-        found.append(
-            Subject(function=built.name, variant=variant, environment=environment, owners=owners[environment.layer])
-        )
+        places = environment.layer, environment.package
+        if places not in owners:
+            owners[places] = Owners(*places)
+        found.append(Subject(function=built.name, variant=variant, environment=environment, owners=owners[places]))
     return tuple(found)
 
 
 @contextmanager
 def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Subject, ...]]:
     """
-    Provide a variant of each function in *base* whose layers lack the files of the distributions *names*.
+    Provide a variant of each function in *base* whose layers and package lack the files of the distributions *names*.
 
-    Functions that use none of these distributions are left out. The variants use copies of the layers, which are deleted on exit.
-    Raises `ConfigError` if the layers do not contain all of *names*; the error lists the missing ones.
+    Functions that use none of these distributions are left out. The variants use copies of layers and packages, which are deleted on exit.
+    Raises `ConfigError` if none of them contains one of *names*; the error lists the missing ones.
     """
     hidden = [normalized(name) for name in names]
     known = {name for subject in base for name in subject.owners.distributions}
@@ -100,25 +100,39 @@ def without(base: Sequence[Subject], names: Sequence[str]) -> Iterator[tuple[Sub
     made: dict[Path, Path] = {}
     found: list[Subject] = []
     with ExitStack() as stack:
+
+        def copied(directory: Path, paths: set[str], environment: FunctionEnvironment) -> Path:
+            """Return *directory*, or a copy of it without *paths*, which several functions share."""
+            if not paths:
+                return directory
+            if directory not in made:
+                parent = Path(own_directory(environment.scratch.parent, "without"))
+                made[directory] = stack.enter_context(temporary_directory("without", parent=parent))
+                _link(directory, made[directory], hidden=paths)
+            return made[directory]
+
         for subject in base:
             environment = subject.environment
-            paths = {path for name in hidden for path in subject.owners.files(name)}
-            if not paths:
-                continue
-            if environment.layer not in made:
-                parent = Path(own_directory(environment.scratch.parent, "without"))
-                made[environment.layer] = stack.enter_context(temporary_directory("without", parent=parent))
-                _link(environment.layer, made[environment.layer], hidden=paths)
-            layer = made[environment.layer]
-            found.append(
-                Subject(
-                    function=subject.function,
-                    variant=f"without {', '.join(hidden)}",
-                    environment=replace(environment, layer=layer),
-                    owners=subject.owners,
-                    absent=_roots(paths),
-                )
+            owners = subject.owners
+            in_layer, in_package = (
+                {path for name in hidden for path in owners.files(name, place)}
+                for place in (ModuleOrigin.LAYER, ModuleOrigin.PACKAGE)
             )
+            layer, package = (
+                copied(environment.layer, in_layer, environment),
+                copied(environment.package, in_package, environment),
+            )
+            absent = in_layer | in_package
+            if absent:
+                found.append(
+                    Subject(
+                        function=subject.function,
+                        variant=f"without {', '.join(hidden)}",
+                        environment=replace(environment, layer=layer, package=package),
+                        owners=owners,
+                        absent=_roots(absent),
+                    )
+                )
         yield tuple(found)
 
 

@@ -35,8 +35,9 @@ class Artifacts:
 
     @property
     def native(self) -> tuple[str, ...]:
-        """File names of all platform-specific wheels in the layers, sorted."""
-        artifacts = {share.artifact for layer in self.build.layers for share in layer.distributions}
+        """File names of all platform-specific wheels in the layers and packages, sorted."""
+        archives: tuple[Layer | Package, ...] = (*self.build.layers, *self.build.packages)
+        artifacts = {share.artifact for archive in archives for share in archive.distributions}
         return tuple(sorted(name for name in artifacts if name.endswith(".whl") and not is_pure(name)))
 
     @property
@@ -55,6 +56,9 @@ class Artifacts:
         known = {layer.name: layer for layer in self.build.layers}
         return tuple(known[name] for name in function.layers)
 
+    def _dependencies(self, function: Package) -> tuple[object, ...]:
+        return (*(layer.sha256 for layer in self.layers(function)), function.distributions)
+
     def function(self, name: str) -> Package:
         """Return the function *name*. Raises `ConfigError`, which suggests the closest name, if the build has no such function."""
         for function in self.build.packages:
@@ -68,14 +72,14 @@ class Artifacts:
 
     def any_function(self) -> Package:
         """
-        Return the first function, if all functions have the same layers.
+        Return the first function, if all functions have the same layers, and the same distributions in their zips.
 
-        Raises `ConfigError` if the layers differ, or if the build has no functions.
+        Raises `ConfigError` if these differ, or if the build has no functions.
         """
         functions = self.build.packages
         if not functions:
             raise ConfigError("the build has no functions", hint="configure a function, then run `lamina build`")
-        if len({tuple(layer.sha256 for layer in self.layers(function)) for function in functions}) > 1:
+        if len({self._dependencies(function) for function in functions}) > 1:
             raise ConfigError(
                 "no function is specified, and the functions have different layers",
                 hint=f"specify one before `--`: {', '.join(function.name for function in functions)}",

@@ -195,25 +195,29 @@ def _layer(layer: Layer, target: str, store: Store) -> ComparedArchive:
     else:
         bytecode = sum(each.bytecode_bytes for each in layer.distributions)
         found = _reported(layer, ArchiveKind.LAYER, target, bytecode)
-    return replace(
-        found,
-        digest=layer.digest,
-        distributions=tuple(
-            ComparedDistribution(
-                name=each.name,
-                version=each.version,
-                sha256=each.sha256,
-                unzipped_bytes=each.unzipped_bytes + each.bytecode_bytes,
-            )
-            for each in layer.distributions
-        ),
+    return replace(found, digest=layer.digest, distributions=_distributions(layer))
+
+
+def _distributions(archive: Layer | Package) -> tuple[ComparedDistribution, ...]:
+    return tuple(
+        ComparedDistribution(
+            name=each.name,
+            version=each.version,
+            sha256=each.sha256,
+            unzipped_bytes=each.unzipped_bytes + each.bytecode_bytes,
+        )
+        for each in archive.distributions
     )
 
 
 def _package(package: Package, target: str, store: Store) -> ComparedArchive:
     if _is_there(package):
-        return read_archive(package.path, store=store, kind=ArchiveKind.PACKAGE, name=package.name, target=target)
-    return _reported(package, ArchiveKind.PACKAGE, target, 0)
+        found = read_archive(package.path, store=store, kind=ArchiveKind.PACKAGE, name=package.name, target=target)
+    else:
+        bytecode = sum(each.bytecode_bytes for each in package.distributions)
+        found = _reported(package, ArchiveKind.PACKAGE, target, bytecode)
+    # Without its own distributions, a package can have those of local packages, which only the zip tells.
+    return replace(found, distributions=_distributions(package)) if package.distributions else found
 
 
 def _is_there(archive: Layer | Package) -> bool:

@@ -88,7 +88,7 @@ class Audited:
         answers = [
             _is_compiled(each, module)
             for described in self.zips
-            if described.kind == LAYER
+            if described.kind == LAYER or described.artifacts
             for each in described.contents.distributions
             if (each.name, each.version) == (name, version)
             for module in imports
@@ -112,7 +112,7 @@ def _of_build(build: Build, store: Store) -> Iterator[Described]:
             target=str(build.target),
             path=package.path,
             contents=_contents(package.path, store, is_layer=False),
-            artifacts={},
+            artifacts={each.name: (each.artifact, each.sha256) for each in package.distributions},
         )
 
 

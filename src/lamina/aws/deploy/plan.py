@@ -456,6 +456,8 @@ def _window(updates: Sequence[Update], found: Found, alias: str | None) -> str |
 
 def _old_code(new: Settings, old: Settings) -> str:
     """Describe a function with its old code and handler, and the settings *new*."""
+    if old.layers and not new.layers:
+        return "runs the old code without layers, so calls fail unless the code needs none"
     layers = "" if new.layers == old.layers else " with the new layers"
     if new.runtime != old.runtime:
         return f"runs the old code{layers} on {new.runtime}, so calls fail if the old code includes modules compiled for {old.runtime}"
@@ -466,5 +468,7 @@ def _new_code(new: Settings, old: Settings) -> str:
     """Describe a function with its new code and the settings *old*."""
     if new.handler != old.handler:
         return f"runs the new code with the old handler `{old.handler}`, so calls fail unless the new code still has it"
+    if new.layers and not old.layers:
+        return "runs the new code without layers, so calls fail unless the code needs none"
     layers = "" if new.layers == old.layers else " with the old layers"
     return f"runs the new code{layers}" + (f" on {old.runtime}" if new.runtime != old.runtime else "")

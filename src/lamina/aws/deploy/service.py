@@ -85,6 +85,8 @@ class ServiceDeployment:
     """The directory for copies of the functions' old code."""
     names: tuple[str, ...] = ()
     """The names in Lambda of all functions of the service, of which `build` may have only some."""
+    bundled: frozenset[str] = frozenset()
+    """The names in Lambda of the layers that only the zips of functions contain. Functions that still have one lose it."""
     service: Service | None = None
     """The configured service, with its pins, which decides whether functions may have layers of other accounts; ``None`` if they may."""
     reporter: Reporter = SILENT
@@ -169,7 +171,13 @@ class ServiceDeployment:
         """Return the desired functions in *destination*; *versions* maps the name of each published layer to its version's ARN."""
         sizes = {} if self.service is None else self.service.external_bytes
         return desired_functions(
-            self.build, self.layers, versions, self.config, destination.services.account, sizes=sizes
+            self.build,
+            self.layers,
+            versions,
+            self.config,
+            destination.services.account,
+            sizes=sizes,
+            bundled=self.bundled,
         )
 
     def directory_of(self, destination: Destination) -> Path:

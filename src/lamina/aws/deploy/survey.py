@@ -24,7 +24,7 @@ from lamina.project.external import LayerArn, located
 from lamina.project.wrappers import dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.zip.zipformat import Member
@@ -68,11 +68,13 @@ def desired_functions(
     account: Account,
     *,
     sizes: Mapping[str, int],
+    bundled: Iterable[str] = (),
 ) -> tuple[DesiredFunction, ...]:
     """
     Return the desired state in *account* of every function of *build*.
 
-    *layers* are the build's layers. *versions* maps the name in Lambda of each published layer to the ARN of
+    *layers* are the build's layers, and *bundled* the names in Lambda of those that only the zips of functions contain: functions that still
+    have one lose it. *versions* maps the name in Lambda of each published layer to the ARN of
     its version; the other layers have yet to be published. *sizes* are those of the pinned layers by ARN in bytes.
     """
     known = {
@@ -83,6 +85,7 @@ def desired_functions(
         )
         for each in layers
     }
+    own_layers = frozenset(layer.layer for layer in known.values()).union(layer_arn(account, name) for name in bundled)
     return tuple(
         DesiredFunction(
             function=package.name,
@@ -95,7 +98,7 @@ def desired_functions(
             runtime=build.target.runtime,
             architecture=str(build.target.architecture),
             wrapper=config.wrapper_of(package.name),
-            own_layers=frozenset(layer.layer for layer in known.values()),
+            own_layers=own_layers,
             external=tuple(configured_layer(arn, account, sizes) for arn in package.layer_arns),
         )
         for package in build.packages

@@ -196,12 +196,12 @@ def _left(action: Action) -> Action:
 
 
 def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
-    """Return the names in Lambda of all layers of *project*, for all its targets."""
+    """Return the names in Lambda of all layers of *project*, for all its targets, also of those that are only in zips now."""
     service = config.load(project)
     return frozenset(
         layer_name(publishing.layer_name, service=service.name, layer=layer.name, target=target)
         for target in (service.target, *service.others)
-        for layer in service.layers
+        for layer in service.selected
     )
 
 
