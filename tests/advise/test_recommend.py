@@ -183,3 +183,19 @@ def test_wrong_thresholds(tmp_path: Path) -> None:
         load(_configured(tmp_path, '[advise]\nlayer-cost = "much"\nslow-start = -1\nsmall = 1\n'))
 
     assert ["advise.layer-cost", "advise.slow-start", "advise.small"] == [key for key, _ in caught.value.mistakes]
+
+
+def test_the_distance_to_the_optimum_is_said() -> None:
+    """Beyond the items that the search can try completely, the recommendation says how much better a split could be."""
+    sizes = {f"d{number}": 8 + number % 7 for number in range(40)}
+    functions = {
+        f"f{number}": " ".join(name for place, name in enumerate(sizes) if (place * place + number) % 11 == 0)
+        for number in range(11)
+    }
+    small = {f"f{number}": f"d{number}" for number in range(11, 40)}
+
+    found = _recommended(make_needs(sizes, functions | small))
+
+    assert found.layout is not None
+    assert 0 < getattr(found.split, "gap", 0) < 1
+    assert "this split is the best that was found; a better one could save at most" in found.reasons[-1]

@@ -197,7 +197,9 @@ def _within_limits(
     if savings and configured is not None and configured.shape == several.shape:
         # Times that were measured with several layers say nothing about one layer.
         reason = f"configured so, and `{next(iter(savings))}` has {megabytes(next(iter(savings.values())))} less than with one layer"
-        return Recommendation(layout=several, reasons=(reason,), missing=(), alternatives=(one,), split=split)
+        return Recommendation(
+            layout=several, reasons=(reason, *_gap(split)), missing=(), alternatives=(one,), split=split
+        )
     known = {name: measured[name] for name in savings if name in measured}
     times = {
         name: f"`{name}` has {megabytes(savings[name])} less with several layers, and starts in "
@@ -206,7 +208,7 @@ def _within_limits(
     }
     slow = [name for name, start in known.items() if start.milliseconds >= thresholds.slow_start_ms]
     if slow:
-        reasons = tuple(times[name] for name in slow)
+        reasons = (*(times[name] for name in slow), *_gap(split))
         return Recommendation(layout=several, reasons=reasons, missing=(), alternatives=(one,), split=split)
     unknown = [name for name in savings if name not in measured]
     reasons = (
@@ -228,6 +230,12 @@ def _within_limits(
         ),
         split=split,
     )
+
+
+def _gap(split: Split) -> Iterator[str]:
+    """Yield how far *split* can be from the optimum, if that is not proven to be the optimum."""
+    if split.gap:
+        yield f"this split is the best that was found; a better one could save at most {split.gap:.1%} of its cost"
 
 
 def _missing(functions: Sequence[str], savings: Mapping[str, int]) -> MissingEvidence:
@@ -276,7 +284,7 @@ def _beyond_limits(
             )
         return Recommendation(
             layout=several_layers(split, zipped),
-            reasons=tuple(reasons),
+            reasons=(*reasons, *_gap(split)),
             missing=(),
             alternatives=(Alternative(layout=zips_with_needed(needs), text="no layers to publish and to version"),),
             split=split,

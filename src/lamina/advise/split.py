@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 EXACT_ITEMS = 12
 """The number of items up to which the search always finds the optimum."""
-_MOST_WORK = 300_000
+MOST_WORK = 300_000
 """The work after which a search over more items ends: the number of items and of functions that it has looked at."""
 _MOST_PASSES = 50
 """How often one improvement looks at all items."""
@@ -82,18 +82,18 @@ class NoSplit:
     """Whether no other split is within the limits either; false if the search ended before it had looked at all of them."""
 
 
-def best_split(needs: Needs, *, layer_cost: int, limits: Quotas) -> Split | NoSplit:
+def best_split(needs: Needs, *, layer_cost: int, limits: Quotas, work: int = MOST_WORK) -> Split | NoSplit:
     """
     Return the split of the needed distributions of *needs* with the least cost, or why there is none within *limits*.
 
     Each layer after the first costs as much as *layer_cost* unzipped bytes in one function. Distributions that no function needs are in no
-    layer. The result depends on nothing but the arguments.
+    layer. With more than `EXACT_ITEMS` items, the search ends after *work*. The result depends on nothing but the arguments.
     """
     problem = _Problem(needs, layer_cost, limits)
     if inevitable := problem.inevitable():
         return NoSplit(excesses=inevitable, is_inevitable=True, is_proven=True)
     first = _first_answer(problem)
-    search = _Search(problem, first if problem.excess(first) == 0 else None)
+    search = _Search(problem, first if problem.excess(first) == 0 else None, work)
     search.run()
     if search.best is None:
         return NoSplit(
@@ -323,7 +323,7 @@ def _union(sets: Iterable[int]) -> int:
 class _Search:
     """A search over all splits that are cheaper than the best answer so far."""
 
-    def __init__(self, problem: _Problem, best: _Answer | None) -> None:
+    def __init__(self, problem: _Problem, best: _Answer | None, work: int) -> None:
         self._problem = problem
         self._count = len(problem.sizes)
         self._floors = [0] * (self._count + 1)
@@ -344,7 +344,7 @@ class _Search:
         """The proven lower bound; infinite if there is proven to be no answer."""
         self.is_complete = False
         """Whether the search has looked at all splits."""
-        self._work = 0
+        self._work = work
 
     def run(self) -> None:
         """Search among the splits of more and more of the heaviest items, as far as the work goes."""
@@ -353,7 +353,6 @@ class _Search:
             self._work = -1
         else:
             depths = (*range(4, self._count, 2), self._count)
-            self._work = _MOST_WORK
         for depth in depths:
             self._lowest: float = self._least
             if not self._visit((), 0, 0, depth):
