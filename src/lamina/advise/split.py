@@ -93,7 +93,7 @@ def best_split(needs: Needs, *, layer_cost: int, limits: Quotas, work: int = MOS
     if inevitable := problem.inevitable():
         return NoSplit(excesses=inevitable, is_inevitable=True, is_proven=True)
     first = _first_answer(problem)
-    search = _Search(problem, first if problem.excess(first) == 0 else None, work)
+    search = _SplitSearch(problem, first if problem.excess(first) == 0 else None, work)
     search.run()
     if search.best is None:
         return NoSplit(
@@ -320,7 +320,7 @@ def _union(sets: Iterable[int]) -> int:
     return union
 
 
-class _Search:
+class _SplitSearch:
     """A search over all splits that are cheaper than the best answer so far."""
 
     def __init__(self, problem: _Problem, best: _Answer | None, work: int) -> None:
