@@ -288,13 +288,13 @@ def test_other_layers_by_arn(world: World, layer_server: LayerServer) -> None:
 
     assert adopt(ARN, "--yes") == 0
 
-    assert f'layer-arns = ["{OTHER}", # first\n ]' in world.manifest.read_text()
+    assert f'layer-arns = ["{OTHER}" # first\n]' in world.manifest.read_text()
     assert [OTHER] == [pin.arn for pin in read_pins(world.project)]
     # uv itself also writes the index that its variable names.
     index = f'[[tool.uv.index]]\nurl = "{world.index.simple}"\ndefault = true\n'
     after = world.manifest.read_text().replace(f"\n{index}", "")
     assert (
-        text.partition("[tool.lamina]")[2].replace(f'"{ARN}"', "").rstrip()
+        text.partition("[tool.lamina]")[2].replace(f', # first\n "{ARN}"', " # first\n").rstrip()
         == after.partition("[tool.lamina]")[2].rstrip()
     )
 
@@ -312,17 +312,33 @@ def test_region_of_the_deployment(world: World, layer_server: LayerServer, capsy
     assert "removed the ARN from `layer-arns`" in capsys.readouterr().err
 
 
-def test_unusual_configuration(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """If the ARN is written so that lamina cannot remove it alone, the configuration stays, and its file is named."""
+def test_unusual_configuration(world: World, layer_server: LayerServer) -> None:
+    """The ARN is removed however it is written."""
     layer_server.zips[ARN] = installed(world.wheel("tools"))
     world.write(arn=ARN)
-    unusual = world.manifest.read_text().replace(ARN, ARN.replace(":7", "\\u003a7"))
-    world.manifest.write_text(unusual)
+    world.manifest.write_text(world.manifest.read_text().replace(ARN, ARN.replace(":7", "\\u003a7")))
 
     assert adopt(ARN, "--yes") == 0
 
-    assert ARN.replace(":7", "\\u003a7") in world.manifest.read_text()
-    assert "remove the layer from pyproject.toml\n" in capsys.readouterr().err
+    assert "layer-arns = []" in world.manifest.read_text()
+
+
+def test_configuration_of_another_directory(
+    world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A configuration that other projects may share stays, and its file is named."""
+    layer_server.zips[ARN] = installed(world.wheel("tools"))
+    world.write(arn=ARN)
+    project, _, configuration = world.manifest.read_text().partition("[tool.lamina]")
+    shared = world.project.parent / "shared.toml"
+    shared.write_text(configuration.replace("[tool.lamina.", "["))
+    world.manifest.write_text(project)
+    (world.project / "lamina.toml").symlink_to(shared)
+
+    assert adopt(ARN, "--yes") == 0
+
+    assert ARN in shared.read_text()
+    assert "remove the layer from lamina.toml\n" in capsys.readouterr().err
 
 
 def test_every_target(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

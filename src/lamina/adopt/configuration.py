@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from lamina.audit.inspection import Inspection
 from lamina.audit.templates.descriptions import read_descriptions
-from lamina.core import toml
-from lamina.core.files import read_file, replace_file
+from lamina.core.errors import ConfigError
 from lamina.core.frozen import replace
-from lamina.core.text import decoded
-from lamina.project import file
 from lamina.project.config import load
+from lamina.project.edit import ConfigEditor
 from lamina.project.external import can_name
 from lamina.project.pinned import read_pins, write_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
+    from lamina.project.edit import ConfigurationChange
     from lamina.project.service import Service
 
 _KEY = "layer-arns"
@@ -45,18 +43,14 @@ def remove_arn(project: Path, arn: str, store: Store) -> bool | None:
     Return whether it is removed, or ``None`` if no ``layer-arns`` has it. The configuration is left alone if its text cannot be changed
     without changing something else, too.
     """
-    path = file.read(project).path
-    text = decoded(read_file(path))
-    document = toml.parse(text)
-    wanted = _mapped(document, lambda arns: [each for each in arns if not can_name(each, arn)])
-    if wanted == document:
-        return None
-    changed = text
-    for entry in _entries(project, arn, store):
-        changed = _without(changed, entry)
-    if not _is_document(changed, wanted):
+    try:
+        change = _without(ConfigEditor(project), arn)
+    except ConfigError:
+        # The caller names the file, so that the user removes the ARN by hand.
         return False
-    replace_file(path, changed.encode())
+    if change is None:
+        return None
+    change.write()
     pins = read_pins(project)
     if any(pin.arn == arn for pin in pins) and not _entries(project, arn, store):
         write_pins(project, [pin for pin in pins if pin.arn != arn])
@@ -90,31 +84,10 @@ def template_lines(service: Service, arn: str, store: Store, reporter: Reporter)
     return tuple(sorted(found))
 
 
-def _without(text: str, arn: str) -> str:
-    """Return the TOML document *text* without *arn* in its ``layer-arns``, as far as they are written as usual."""
-    array = re.compile(rf"((?:^|[\s,{{.]){_KEY}\s*=\s*\[)([^\]]*)\]", re.MULTILINE)
-    return array.sub(lambda found: f"{found[1]}{_without_item(found[2], arn)}]", text)
-
-
-def _is_document(text: str, wanted: Mapping[str, Any]) -> bool:
-    try:
-        return toml.parse(text) == wanted
-    except ValueError:
-        return False
-
-
-def _without_item(items: str, arn: str) -> str:
-    quoted = rf"[\"']{re.escape(arn)}[\"']"
-    # The comma after the item goes with it, or else the one before it.
-    after = re.sub(rf"{quoted}[ \t]*,[ \t]*(?:\r?\n[ \t]*(?=[\"']))?", "", items)
-    return re.sub(rf"(?:,\s*)?{quoted}[ \t]*", "", after)
-
-
-def _mapped(value: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
-    """Return the TOML *value* with all lists at the key ``layer-arns`` changed."""
-    if isinstance(value, dict):
-        return {
-            name: change(each) if name == _KEY and isinstance(each, list) else _mapped(each, change)
-            for name, each in value.items()
-        }
-    return [_mapped(each, change) for each in value] if isinstance(value, list) else value
+def _without(editor: ConfigEditor, arn: str) -> ConfigurationChange | None:
+    """Return the change of the configuration without *arn* in its ``layer-arns``, or ``None`` if it has none."""
+    for function in editor.table.get("functions", {}).values():
+        arns = function.get(_KEY, []) if isinstance(function, Mapping) else []
+        for each in [each for each in arns if can_name(each, arn)]:
+            arns.remove(each)
+    return editor.change()

@@ -194,7 +194,7 @@ def _is_inline(table: object) -> bool:
 def _insert(lines: list[str], place: Sequence[str], new: str) -> None:
     """Insert the line *new* after the last key of the table at *place* in *lines*, before comments of what follows."""
     start = next((number + 1 for number, line in enumerate(lines) if place and _place(line) == [*place]), 0)
-    end = next((number for number in range(start, len(lines)) if lines[number].startswith("[")), len(lines))
+    end = next((number for number in range(start, len(lines)) if _place(lines[number]) is not None), len(lines))
     while end > start and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
         end -= 1
     lines[end:end] = new.split("\n")
@@ -221,7 +221,7 @@ def _spaced(lines: Sequence[str], before: Sequence[str]) -> Iterator[str]:
     last = ""
     for line in lines:
         if (last, line) not in pairs:
-            if line.startswith("[") and last:
+            if last and _place(line) is not None:
                 yield ""
             elif not line and not last:
                 continue
