@@ -331,8 +331,8 @@ def test_impossible_layout(service: Service, advise: Any) -> None:
         assert row["note"].startswith("impossible: your own code and distributions have conflicting paths")
     assert _row(document, "one-layer")["deploys"] is not None
     shown = advise()
-    row = next(line for line in shown.splitlines() if line.startswith("  zip per function, everything in each"))
-    assert row.endswith(" impossible")
+    line = next(line for line in shown.splitlines() if line.startswith("  zip per function, everything in each"))
+    assert line.endswith(" impossible")
     assert "zip per function, everything in each: impossible: your own code" in shown
     assert "there is no packaging `zip-needed` to configure" in advise("--write", "zip-needed", "--yes", code=1)
 
