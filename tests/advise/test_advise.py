@@ -318,6 +318,34 @@ def test_over_the_limit(service: Service, advise: Any, monkeypatch: pytest.Monke
     assert row["largest_function"]["unzipped_bytes"] > 0
 
 
+def test_impossible_layout(service: Service, advise: Any) -> None:
+    """A layout that cannot be built has no numbers, but the reason; the others have theirs."""
+    _add(service, "heavy", {"heavy.py": "", "service": "a file where the function has a directory"})
+    service.write()
+
+    document = advise("--json")
+
+    for kind in ("zip-everything", "zip-needed"):
+        row = _row(document, kind)
+        assert (row["deploys"], row["layout"]) == (None, None)
+        assert row["note"].startswith("impossible: your own code and distributions have conflicting paths")
+    assert _row(document, "one-layer")["deploys"] is not None
+    shown = advise()
+    line = next(line for line in shown.splitlines() if line.startswith("  zip per function, everything in each"))
+    assert line.endswith(" impossible")
+    assert "zip per function, everything in each: impossible: your own code" in shown
+    assert "there is no packaging `zip-needed` to configure" in advise("--write", "zip-needed", "--yes", code=1)
+
+
+def test_recorded_modules_count(service: Service, advise: Any) -> None:
+    """A module that `lamina coldstart --record` has recorded is needed, although no import of it is found."""
+    recorded = {"version": "1", "functions": {"hello": {"modules": ["orphan"]}}}
+    (service.root / "lamina-profile.json").write_text(json.dumps(recorded))
+
+    assert advise("--why", "orphan").startswith("hello: orphan\nlocked because heavy[all] requires it\n")
+    assert advise("--why", "alpha", "--function", "hello").startswith("hello: orphan → alpha\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

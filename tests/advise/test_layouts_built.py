@@ -178,3 +178,17 @@ def test_an_image_is_not_written(
 
     assert 1 == main(["advise", "--write", "--yes"])
     assert "lamina does not build container images" in capsys.readouterr().err
+
+
+def test_the_parts_of_the_aws_sdk_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function that imports one of them has all that are locked, and not those of the runtime, which need other versions."""
+    sizes = {"boto3": 60, "botocore": 90, "core": 10}
+    project = _project(tmp_path, monkeypatch, sizes, {"trace": "botocore", "send": "boto3 botocore", "show": "core"})
+    _write_baseline(project, {"show": 2000.0})
+
+    assert 0 == main(["advise", "--write", "zip-needed", "--yes"])
+    assert 0 == main(["build"])
+    built = json.loads((project / ".lamina" / "build.json").read_bytes())
+    assert {"trace": ["boto3", "botocore"], "send": ["boto3", "botocore"], "show": ["core"]} == {
+        each["name"]: sorted(row["name"] for row in each["distributions"]) for each in built["functions"]
+    }

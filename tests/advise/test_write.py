@@ -105,7 +105,7 @@ def test_zips_with_what_is_needed(tmp_path: Path) -> None:
     assert [("list", ("only-list",)), ("report", ("only-report",))] == [
         (each.name, each.bundled) for each in service.functions
     ]
-    assert [("core",), None] == [each.only for each in service.bundles]
+    assert [(None, ("numpy", "pandas")), (None, ())] == [(each.only, each.without) for each in service.bundles]
 
 
 def test_a_table_of_its_own(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lamina.core.errors import InvalidConfigError, LockError
 from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.core.values import Finding, Pin, Selection, Severity, Sha256
-from lamina.pipeline.apportion import apportion
+from lamina.pipeline.apportion import apportion, check_locked, not_locked
 from lamina.pipeline.build import build
 from lamina.project.config import load
 from lamina.project.options import BuildOptions
@@ -85,7 +85,7 @@ class TestApportion:
         selections = dict.fromkeys(("heavy", "sdk"), selection(pandas="1"))
 
         with pytest.raises(LockError) as caught:
-            apportion(layers, selections, everywhere=["boto3"])
+            check_locked([not_locked(layers, selections, ["boto3"])])
 
         assert (
             "not locked for the layer's groups and extras: `pandsa` in `only` of layer `heavy` (did you mean `pandas`?); "
@@ -168,6 +168,22 @@ def test_left_out_without_a_wheel(tmp_path: Path, layers: str) -> None:
 
     assert [["beta"]] * 2 == [[share.name for share in each.build.layers[0].distributions] for each in (first, again)]
     assert ((), ()) == (first.build.findings, again.build.findings)
+
+
+def test_only_what_one_of_the_targets_has(tmp_path: Path) -> None:
+    """A name in `only` has to be locked for one target, because others may not need the distribution."""
+    service = make_service(tmp_path)
+    del service.settings["runtime"], service.settings["architecture"]
+    service.settings["targets"] = '["python3.13-x86_64", "python3.13-arm64"]'
+    service.settings["layers"] = '{ common = { without = ["beta"] }, more = { only = ["beta"] } }'
+    service.markers["beta"] = "platform_machine == 'x86_64'"
+
+    result = build(service.write(), BuildOptions(), store=Store.open(tmp_path / "store"))
+
+    assert [["beta"], []] == [[share.name for share in each.build.layers[1].distributions] for each in result.targets]
+    service.settings["layers"] = '{ common = {}, more = { only = ["betta"] } }'
+    with pytest.raises(LockError, match=r"`betta` in `only` of layer `more` \(did you mean `beta`\?\)"):
+        build(service.write(), BuildOptions(), store=Store.open(tmp_path / "store"))
 
 
 def test_built(tmp_path: Path) -> None:

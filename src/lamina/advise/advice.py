@@ -16,7 +16,7 @@ from lamina.advise.starts import read_starts
 from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
 from lamina.advise.weigh import Scale
-from lamina.core.errors import ConfigError
+from lamina.core.errors import ConfigError, PathCollisionError
 from lamina.core.frozen import frozen, replace
 from lamina.core.target import quotas
 from lamina.core.text import count
@@ -278,7 +278,13 @@ class _Rows:
     def _row(self, kind: LayoutKind, layout: Layout, needs: Needs) -> ComparedLayout:
         is_configured = self._configured.shape == layout.shape
         plan = self._plan if is_configured else self._scale.complete(layout, self._plan, self._search.pins)
-        archives = self._scale.weigh_plan(plan)
+        try:
+            archives = self._scale.weigh_plan(plan)
+        except PathCollisionError as error:
+            # Own code and a distribution can have conflicting paths, which only a zip with both has.
+            return ComparedLayout(
+                kind=kind, title=layout.title, is_configured=is_configured, note=f"impossible: {error}"
+            )
         console_bytes = quotas().console_bytes
         totals = {
             each.function: each.external_unzipped_bytes

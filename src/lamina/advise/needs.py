@@ -24,6 +24,7 @@ from lamina.core.errors import LockError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
 from lamina.core.store import key_of
+from lamina.pipeline.checks import sdk
 from lamina.pipeline.checks.imports import import_lines
 from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.packages import all_sources
@@ -228,12 +229,15 @@ class NeedsSearch:
         """
         Return *reached* and all that it requires: each distribution with each requested extra, and the distribution that requires it.
 
-        Breadth-first, so that the way through the requiring distributions is the shortest one.
+        Breadth-first, so that the way through the requiring distributions is the shortest one. One distribution of the AWS SDK requires
+        the others: a function would import those of the runtime otherwise, which need other versions.
         """
+        together = sdk.core()
         found: dict[tuple[str, str | None], str | None] = {(name, None): None for name in sorted(reached)}
         waiting = list(found)
         for name, extra in waiting:
-            for edge in self._edges(name, extra):
+            others = [_Edge(each, ()) for each in together if name in together and each != name]
+            for edge in (*self._edges(name, extra), *others):
                 for wanted in (None, *edge.extras):
                     if edge.name in self.pins and (edge.name, wanted) not in found:
                         found[edge.name, wanted] = name

@@ -49,7 +49,7 @@ def _sent(advice: PackagingAdvice, environments: int) -> TextTable:
 
     def row(each: ComparedLayout) -> tuple[str, ...]:
         if each.costs is None:
-            return (_name(each), each.note or _UNKNOWN, "", "", "", "")
+            return (_name(each), each.note.partition(":")[0] or _UNKNOWN, "", "", "", "")
         first, edit = each.costs.first.sent * environments, each.costs.edit.sent * environments
         bump, worst = each.costs.bump.sent * environments, each.costs.worst_bump.sent * environments
         seconds = first * 8 / advice.uplink_bits
@@ -124,7 +124,8 @@ def notes(advice: PackagingAdvice) -> Iterator[str]:
     else:
         yield "cold starts: measured for the configured packaging only"
     for each in advice.rows:
-        if (each.costs is not None and each.note) or (each.costs is None and each.versioned is not None and each.note):
+        # The table has short notes on layouts without numbers.
+        if each.note and (each.versioned is not None or ":" in each.note):
             yield f"{each.title}: {each.note}"
     if unneeded := advice.needs.unneeded:
         yield f"no function is known to need {listed([each.name for each in unneeded])}"

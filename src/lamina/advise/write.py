@@ -147,11 +147,11 @@ def _layer_rows(service: Service, needs: Needs, layout: Layout) -> dict[str, dic
     """Return the keys of each layer, by its name."""
     everything = frozenset(each.name for each in needs.distributions)
     left_out = frozenset(name for each in service.selected for name in each.without) - everything
-    is_open, attached = any(layer.only is None for layer in service.selected), _attached(layout)
+    is_open = any(layer.only is None for layer in service.selected)
     rows = {}
     for number, layer in enumerate(layout.layers):
         row = _inherited(service)
-        if is_open and (layer.distributions == everything or (not number and layer.name in attached)):
+        if is_open and (layer.distributions == everything or not number):
             if without := sorted(everything - layer.distributions | left_out):
                 row["without"] = without
         else:

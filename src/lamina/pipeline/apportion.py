@@ -28,10 +28,9 @@ def apportion(
 
     *selections* are the locked distributions of each layer before anything is left out, by layer name. A layer leaves out
     the names in its ``without`` and in *everywhere*, those that are not in its ``only``, and every distribution of the layers
-    in its ``minus``. Raises LockError if a distribution has different files in a layer and in a layer of its ``minus``, or if
-    ``only`` names a distribution that is not locked; the error lists all such distributions.
+    in its ``minus``. Raises LockError if a distribution has different files in a layer and in a layer of its ``minus``; the
+    error lists all such distributions.
     """
-    _check_locked(layers, selections, everywhere)
     by_name = {layer.name: layer for layer in layers}
     done: dict[str, Selection] = {}
     conflicts: list[str] = []
@@ -65,19 +64,25 @@ def apportion(
     return shares
 
 
-def _check_locked(
+def not_locked(
     layers: Sequence[LayerConfig], selections: Mapping[str, Selection], everywhere: Collection[str]
-) -> None:
-    """Raise LockError if ``only`` of one of *layers* names a distribution that its groups and extras do not select."""
-    unknown: list[str] = []
+) -> dict[tuple[str, str], str]:
+    """Return each layer and name in its ``only`` that its groups and extras do not select for one target, with a similar name."""
+    found: dict[tuple[str, str], str] = {}
     for layer in layers:
         selection = selections[layer.name]
         known = {*(pin.name for pin in selection.pins), *selection.left_out, *everywhere}
-        unknown += [
-            f"`{name}` in `only` of layer `{layer.name}`{did_you_mean(name, known)}"
-            for name in layer.only or ()
-            if name not in known
-        ]
+        found |= {(layer.name, name): did_you_mean(name, known) for name in layer.only or () if name not in known}
+    return found
+
+
+def check_locked(targets: Sequence[Mapping[tuple[str, str], str]]) -> None:
+    """Raise LockError if ``only`` names a distribution that is locked for none of the *targets*, each as `not_locked` returns it."""
+    unknown = [
+        f"`{name}` in `only` of layer `{layer}`{similar}"
+        for (layer, name), similar in targets[0].items()
+        if all((layer, name) in target for target in targets)
+    ]
     if unknown:
         raise LockError(
             f"not locked for the layer's groups and extras: {'; '.join(unknown)}",

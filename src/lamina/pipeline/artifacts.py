@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from lamina.pipeline.layers import LayerDraft
     from lamina.pipeline.previous import Previous
     from lamina.project.service import Service
+    from lamina.project.sources import SourceTree
 
 _WHEELS_AT_ONCE = 4
 
@@ -81,6 +82,7 @@ class ArtifactProvider:
         self.toolchain = Toolchain(target.python, context.store, installer=context.installer)
         self._compiled = CompiledModules(target.python)
         self._fetching = threading.Lock()
+        self._trees: dict[tuple[tuple[str, ...], tuple[str, ...]], SourceTree] = {}
         self.wheels = WheelProvider(context.store, context.index, context.reporter, target=target)
 
     def __enter__(self) -> Self:
@@ -99,7 +101,7 @@ class ArtifactProvider:
         """
         project = self._context.project
         packages = tuple(
-            PackageSources(config=config, tree=walk(project, config.source, service.include))
+            PackageSources(config=config, tree=self._tree(config.source, service.include))
             for config in service.packages
         )
         if not local:
@@ -110,6 +112,12 @@ class ArtifactProvider:
         from lamina.fetch.source.unpack import unpack
 
         return unpack(packages, wheels, local, root=project, store=self._store)
+
+    def _tree(self, source: tuple[str, ...], include: tuple[str, ...]) -> SourceTree:
+        # Several packages, and the layouts of a comparison, have the same sources.
+        if (source, include) not in self._trees:
+            self._trees[source, include] = walk(self._context.project, source, include)
+        return self._trees[source, include]
 
     def choose_bytecode(
         self,

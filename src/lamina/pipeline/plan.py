@@ -25,7 +25,7 @@ from lamina.core.values import SourcePin
 from lamina.lock import formats
 from lamina.lock.cache import CachedSelection, keep, recall
 from lamina.pipeline import report, state
-from lamina.pipeline.apportion import apportion
+from lamina.pipeline.apportion import apportion, check_locked, not_locked
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import configuration, left_out, sdk
 from lamina.pipeline.layers import LayerDraft, LayerPlan, bundle_draft, known_difference
@@ -70,6 +70,8 @@ class TargetPlan:
     """The plan for each function package; ``None`` while local packages must still be built."""
     bundles: tuple[LayerDraft | LayerPlan | None, ...] = ()
     """The distributions in each of the service's packages, in their order; ``None`` for a package without distributions."""
+    not_locked: tuple[tuple[tuple[str, str], str], ...] = ()
+    """The layers and names in their ``only`` that are not locked for this target, as `lamina.pipeline.apportion.not_locked` has them."""
 
     @property
     def place(self) -> str:
@@ -143,13 +145,12 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
     places = (report.OUTPUT_DIRECTORY, *(report.place_of(target) for target in service.others))
     services = [replace(service, target=target, others=()) for target in (service.target, *service.others)]
     is_unchanged = state.recall(str(context.project), context.options.asked()) is not None
-    return BuildPlan(
-        service=service,
-        targets=tuple(
-            _resolve_target(context, each, place, is_unchanged=is_unchanged)
-            for each, place in zip(services, places, strict=True)
-        ),
+    targets = tuple(
+        _resolve_target(context, each, place, is_unchanged=is_unchanged)
+        for each, place in zip(services, places, strict=True)
     )
+    check_locked([dict(each.not_locked) for each in targets])
+    return BuildPlan(service=service, targets=targets)
 
 
 def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = True) -> TargetPlan:
@@ -282,7 +283,8 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
             local |= {pin.sha256: pin for pin in apart}
             inputs |= dict.fromkeys(cached.inputs)
         chosen[config.name] = selections[choice]
-    shares = apportion(service.selected, chosen, everywhere=sdk.left_out(service))
+    everywhere = sdk.left_out(service)
+    shares = apportion(service.selected, chosen, everywhere=everywhere)
     has_own_code = any(config.first_party for config in service.layers)
     tree = walk(project, service.source, service.include) if has_own_code and not is_unchanged else None
     drafts = [_draft(config, shares[config.name], tree) for config in service.layers]
@@ -312,6 +314,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
         ),
         previous=previous,
         is_unchanged=is_unchanged,
+        not_locked=tuple(not_locked(service.selected, chosen, everywhere).items()),
         findings=(
             *configuration.check(service, chosen),
             *left_out.local_files(service, dict.fromkeys((*local.values(), *built))),

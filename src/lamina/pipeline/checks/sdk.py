@@ -72,6 +72,11 @@ class _Need(NamedTuple):
     requirement: Requirement
 
 
+def core() -> tuple[str, ...]:
+    """Return the names of the SDK's own distributions, of which a function has to have all or none, because AWS releases them together."""
+    return _family().core
+
+
 def left_out(service: Service) -> frozenset[str]:
     """Return the SDK distributions that the layers of *service* leave out; empty unless ``sdk = "runtime"`` is set."""
     if service.sdk is not SdkPolicy.RUNTIME:
