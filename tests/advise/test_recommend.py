@@ -10,6 +10,7 @@ from advise.made import MB, make_needs
 from lamina.advise.recommend import MeasuredStart, Recommendation, recommend
 from lamina.advise.thresholds import AdviceThresholds, load
 from lamina.core.errors import InvalidConfigError
+from lamina.core.frozen import replace
 from lamina.core.target import quotas
 from lamina.project.service import Packaging
 
@@ -94,6 +95,15 @@ def test_a_small_function_needs_no_layer() -> None:
     assert {"a": (Packaging.LAYER, "common")} == _packaged(_recommended(make_needs({"requests": 40}, {"a": ""})).layout)
 
 
+def test_a_small_zip_of_large_files_is_no_small_function() -> None:
+    """A threshold that the user sets does not allow what Lambda rejects."""
+    thresholds = replace(THRESHOLDS, small_function=100 * MB)
+
+    found = recommend(make_needs({"torch": 300}, {"a": "torch"}), thresholds, limits=quotas())
+
+    assert found.layout is None
+
+
 def test_functions_without_distributions_need_no_layer() -> None:
     found = _recommended(make_needs({}, {"a": "", "b": ""}))
 
@@ -149,8 +159,9 @@ def test_an_image_only_beyond_the_limit_in_every_split() -> None:
 def test_zips_if_five_layers_are_not_enough() -> None:
     names = "abcdef"
 
-    found = _recommended(make_needs(dict.fromkeys(names, 140), {f"use-{name}": name for name in names}))
+    found = _recommended(make_needs(dict.fromkeys(names, 140) | {"old": 1}, {f"use-{name}": name for name in names}))
 
+    assert ("old",) == found.left_out
     assert {f"use-{name}": (Packaging.ZIP, f"only-use-{name}") for name in names} == _packaged(found.layout)
 
 

@@ -222,3 +222,22 @@ def test_twelve_items_are_solved_exactly(count: int) -> None:
     split = _found(replace(needs), layer_cost=MB)
 
     assert split.cost_bytes == split.bound_bytes
+
+
+def test_sixty_functions_in_eight_families() -> None:
+    """Of three hundred distributions, forty are in all functions, and each family has thirty more: the split is nearly proven best."""
+    sizes = {f"d{number}": 1 + number * 7 % 5 for number in range(300)}
+    names = list(sizes)
+    functions = {
+        f"f{number}": " ".join(
+            [*names[:40], *names[40 + number % 8 * 30 :][:30], names[280 + number % 20], names[280 + number * 7 % 20]]
+        )
+        for number in range(60)
+    }
+    needs = make_needs(sizes, functions)
+
+    split = best_split(needs, layer_cost=50 * MB, limits=replace(quotas(), unzipped_bytes=2_000 * MB), work=30_000)
+
+    assert isinstance(split, Split)
+    assert len(split.layers) == quotas().layers
+    assert split.gap < 0.06

@@ -94,7 +94,8 @@ def recommend(
     crowded = frozenset(each.function for each in needs.functions if each.external_layers >= limits.layers)
     split = _split(everywhere, crowded, thresholds, limits)
     excesses = tuple(_one_layer_excesses(needs, limits))
-    if (small := _small_reason(needs, thresholds)) is not None:
+    small = _small_reason(needs, thresholds)
+    if small is not None and not any(each.unzipped_bytes for each in excesses):
         one = Alternative(layout=one_layer(needs), text="if the service gets more functions")
         return Recommendation(
             layout=zips_with_everything(needs),
@@ -108,11 +109,9 @@ def recommend(
     reasons = [f"one layer for all functions is not possible: {_excess_text(excesses)}"]
     left_out: tuple[str, ...] = ()
     if isinstance(split, NoSplit) and needs.unneeded:
-        names = tuple(each.name for each in needs.unneeded)
-        smaller = _split(needs, crowded, thresholds, limits)
-        if isinstance(smaller, Split) or split.is_inevitable > smaller.is_inevitable:
-            split, left_out = smaller, names
-            reasons.append(f"nothing fits together with what no function is known to need: {listed(names)}")
+        split = _split(needs, crowded, thresholds, limits)
+        left_out = tuple(each.name for each in needs.unneeded)
+        reasons.append(f"nothing fits together with what no function is known to need: {listed(left_out)}")
     return _beyond_limits(needs, split, crowded, reasons, left_out)
 
 

@@ -154,7 +154,7 @@ class ConfigEditor:
             for name in place:
                 table = table[name]
             table[key] = value
-            _insert(lines, place, f"{toml.key(key)} = {_item(value).as_string()}")
+            _insert(lines, place, key, _item(value).as_string())
         if wanted == toml.parse(self._text):
             return None
         text = "\n".join(_spaced(lines, self._text.replace("\r\n", "\n").split("\n"))) + "\n"
@@ -191,9 +191,16 @@ def _is_inline(table: object) -> bool:
     return isinstance(table, InlineTable)
 
 
-def _insert(lines: list[str], place: Sequence[str], new: str) -> None:
-    """Insert the line *new* after the last key of the table at *place* in *lines*, before comments of what follows."""
-    start = next((number + 1 for number, line in enumerate(lines) if place and _place(line) == [*place]), 0)
+def _insert(lines: list[str], place: Sequence[str], key: str, value: str) -> None:
+    """
+    Insert *key* with *value* after the last key of the table at *place* in *lines*, before comments of what follows.
+
+    If the table has no header, the key is dotted and after the keys of the closest table around it that has one.
+    """
+    headers = {tuple(found): number + 1 for number, line in enumerate(lines) if (found := _place(line)) is not None}
+    above = next((each for each in (tuple(place[:end]) for end in range(len(place), 0, -1)) if each in headers), ())
+    start = headers.get(above, 0)
+    new = f"{'.'.join(map(toml.key, (*place[len(above) :], key)))} = {value}"
     end = next((number for number in range(start, len(lines)) if _place(lines[number]) is not None), len(lines))
     while end > start and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
         end -= 1
