@@ -20,8 +20,10 @@ from lamina.core.values import Severity
 from lamina.pipeline import report
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
+from locking import write_pylock
 from pythons import MINOR, PYTHON
 from services import make_service
+from sourceprojects import source_files, write_sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -431,3 +433,25 @@ def test_own_code_of_a_layer(shop: Service, store: Store) -> None:
     (package,) = packages(shop, store).values()
 
     assert {"app.py", "service/__init__.py", "beta.py"} <= {*members(package.path)}
+
+
+@pytest.mark.parametrize(("mode", "held"), [("layer", ["shared"]), ("function", [])])
+def test_local_package(tmp_path: Path, shop: Service, store: Store, mode: str, held: list[str]) -> None:
+    """A local package is in the zip, as a distribution or as part of your code, and an edit of it builds the zip again."""
+    write_sources(tmp_path / "shared", source_files("shared"))
+    shop.settings |= {"local": f'"{mode}"', "bytecode": '"none"'}
+    write(shop, {"service/handlers/hello.py": "import shared\ndef lambda_handler(event, context): ...\n"})
+    project = shop.write()
+    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+
+    first = build(project, BuildOptions(), store=store)
+    again = build(project, BuildOptions(), store=store)
+    (tmp_path / "shared" / "shared" / "__init__.py").write_text("VALUE = 2\n")
+    second = build(project, BuildOptions(), store=store)
+
+    (old,), (new,) = first.build.packages, second.build.packages
+    assert held == [share.name for share in old.distributions]
+    assert (True, False) == (again.plan.reused, second.plan.reused)
+    assert "shared/__init__.py" in members(new.path)
+    assert old.sha256 != new.sha256
+    assert () == first.build.findings
