@@ -55,6 +55,21 @@ def test_builds_once(service: Service, capfd: pytest.CaptureFixture[str]) -> Non
     assert said[0].startswith("lamina: built layer common: not built before; packed 2 functions, in ")
 
 
+def test_dependencies_in_the_zip(service: Service) -> None:
+    """Functions whose dependencies are in their zips have no layers, and the zips as code."""
+    service.settings["packaging"] = '"zip"'
+    project = service.write()
+
+    result = whole(project)
+
+    assert {} == result.resources("LayerVersion")
+    assert ["Layers" in row["Properties"] for row in result.resources("Function").values()] == [False, False]
+    zips = sorted((project / ".lamina" / "functions").glob("*.zip"))
+    assert {sha256(path) for path in zips} == {
+        sha256(result.directory / result.files[key]) for key in result.code_keys().values()
+    }
+
+
 def test_unselected_stack_gets_what_cannot_be_deployed(service: Service) -> None:
     """A stack that the command did not select has one placeholder, which is not a zip, for all code, and its own settings."""
     project = service.write()

@@ -149,6 +149,30 @@ def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert shop.code() == shop.latest()["CodeSha256"]
 
 
+def test_other_packaging(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A function that gets its dependencies in its zip loses the layer, and gets it back; the alias has matching code and layers."""
+    shop.run("--create", "--role", ROLE, "--alias", "live")
+    shop.service.settings["packaging"] = '"zip"'
+    shop.write()
+    capsys.readouterr()
+    codes = [shop.run("--json")]
+    bundled = json.loads(capsys.readouterr().out)
+    there = (shop.layers(), shop.pointed().get("Layers", []), shop.pointed()["CodeSha256"] == shop.code())
+    codes.append(shop.run("--check"))
+    shop.service.settings["packaging"] = '"layer"'
+    shop.write()
+    capsys.readouterr()
+    codes.append(shop.run("--json"))
+    back = json.loads(capsys.readouterr().out)
+
+    assert [0, 0, 0] == codes
+    assert ([], [["layers", "code"]]) == (bundled["layers"], [row["updates"] for row in bundled["functions"]])
+    assert ([], [], True) == there
+    assert [f"{shop.name}-common:1"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
+    assert shop.layers() == [row["Arn"] for row in shop.pointed()["Layers"]]
+    assert [["layers", "code"]] == [row["updates"] for row in back["functions"]]
+
+
 def test_files_for_pipelines(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--output` writes the report of a plan or of a deployment, and `--env-file` the ARNs of the layers, as with `publish`."""
     output, variables = tmp_path / "report.json", tmp_path / "layers.env"

@@ -496,3 +496,26 @@ def test_dashes_in_directory_and_file(
     assert {f"python/__pycache__/beta.{tag}.pyc", f"python/alpha/__pycache__/__init__.{tag}.pyc"} == compiled
     for function in ("slash", "dots"):
         assert (0, "1\n") == (main(["invoke", function, "--project", str(project), "-q"]), capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("bytecode", ["none", "reachable"])
+def test_dependencies_in_the_zip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], bytecode: str
+) -> None:
+    """A function imports the distributions in its zip, without a layer, and with the bytecode in the zip if there is some."""
+    service = _service(tmp_path, monkeypatch)
+    service.settings |= {"packaging": '"zip"', "bytecode": f'"{bytecode}"'}
+    project = service.write()
+    (project / "service" / "handlers" / "hello.py").write_text(
+        "import os, beta\n"
+        "def lambda_handler(event, context):\n"
+        "    alpha = beta.alpha\n"
+        "    return [alpha.VALUE, os.path.exists(alpha.__cached__), os.path.dirname(alpha.__file__), beta.__file__]\n"
+    )
+
+    code = main(["invoke", "hello", "--mode", "path", "-q", "--project", str(project)])
+
+    value, is_compiled, alpha, beta = json.loads(capsys.readouterr().out)
+    assert (0, 1, bytecode == "reachable") == (code, value, is_compiled)
+    assert os.path.dirname(alpha) == os.path.dirname(beta)
+    assert not (project / ".lamina" / "layers" / "common.zip").exists()

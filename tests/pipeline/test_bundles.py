@@ -20,8 +20,10 @@ from lamina.core.values import Severity
 from lamina.pipeline import report
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
+from locking import write_pylock
 from pythons import MINOR, PYTHON
 from services import make_service
+from sourceprojects import source_files, write_sources
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -397,3 +399,59 @@ def test_dry_run(
     assert "zip of hello with dependencies for python3.13 on x86_64: would be packed (not built before)" in planned
     assert ["alpha", "beta"] == [share["name"] for share in document["functions"][0]["distributions"]]
     assert "zip of hello with dependencies: built (not built before)" in text
+
+
+def test_excluded_files(shop: Service, store: Store) -> None:
+    """`exclude` leaves files out of the zip, and RECORD no longer lists them."""
+    shop.settings["exclude"] = '["*.bin"]'
+
+    (package,) = packages(shop, store).values()
+
+    with zipfile.ZipFile(package.path) as archive:
+        assert "alpha/data.bin" not in archive.namelist()
+        assert b"data.bin" not in archive.read("alpha-1.0.dist-info/RECORD")
+
+
+def test_several_targets(shop: Service, store: Store) -> None:
+    """Each target has its own zip; without native code and bytecode, the bytes are the same."""
+    del shop.settings["runtime"], shop.settings["architecture"]
+    shop.settings["targets"] = '["python3.13-arm64", "python3.13-x86_64"]'
+
+    first, second = (each.build.packages[0] for each in built(shop, store).targets)
+
+    assert (first.sha256, first.distributions) == (second.sha256, second.distributions)
+    assert first.path != second.path
+
+
+def test_own_code_of_a_layer(shop: Service, store: Store) -> None:
+    """A layer with the service's own code puts this code into the zip, beside the function's."""
+    shop.settings["layers"] = "{ common = { first-party = true } }"
+    shop.sources["hello"] = '["functions/*"]'
+    shop.functions["hello"] = "app.handler"
+    write(shop, {"functions/app.py": "import service\ndef handler(event, context): ...\n"})
+
+    (package,) = packages(shop, store).values()
+
+    assert {"app.py", "service/__init__.py", "beta.py"} <= {*members(package.path)}
+
+
+@pytest.mark.parametrize(("mode", "held"), [("layer", ["shared"]), ("function", [])])
+def test_local_package(tmp_path: Path, shop: Service, store: Store, mode: str, held: list[str]) -> None:
+    """A local package is in the zip, as a distribution or as part of your code, and an edit of it builds the zip again."""
+    write_sources(tmp_path / "shared", source_files("shared"))
+    shop.settings |= {"local": f'"{mode}"', "bytecode": '"none"'}
+    write(shop, {"service/handlers/hello.py": "import shared\ndef lambda_handler(event, context): ...\n"})
+    project = shop.write()
+    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+
+    first = build(project, BuildOptions(), store=store)
+    again = build(project, BuildOptions(), store=store)
+    (tmp_path / "shared" / "shared" / "__init__.py").write_text("VALUE = 2\n")
+    second = build(project, BuildOptions(), store=store)
+
+    (old,), (new,) = first.build.packages, second.build.packages
+    assert held == [share.name for share in old.distributions]
+    assert (True, False) == (again.plan.reused, second.plan.reused)
+    assert "shared/__init__.py" in members(new.path)
+    assert old.sha256 != new.sha256
+    assert () == first.build.findings

@@ -83,22 +83,23 @@ def _plan(
     left, is_known = _left(config, previous), key in previous.left.sources
     if not config.functions or (is_known and left is not None):
         return PackagePlan(config=config, key=key, tree=tree, reused=left, reason="unchanged", bundle=bundle)
-    reason = "a zip was changed or removed" if is_known else _differences(config, bundle, previous)
+    changes = _differences(config, bundle, previous) or "sources, handlers or bytecode changed"
     return PackagePlan(
         config=config,
         key=key,
         tree=tree,
         reused=None,
-        reason=(reason or "sources, handlers or bytecode changed") if previous.build else "not built before",
+        reason="a zip was changed or removed" if is_known and previous.build else changes,
         bundle=bundle,
     )
 
 
 def _differences(config: PackageConfig, bundle: LayerDraft | None, previous: Previous) -> str:
     """Return how the distributions of the package differ from those of its first function in the *previous* build; empty if they do not."""
+    if previous.build is None:
+        return "not built before"
     name = config.functions[0].name if config.functions else ""
-    packages = previous.build.packages if previous.build else ()
-    before = next((package.distributions for package in packages if package.name == name), ())
+    before = next((package.distributions for package in previous.build.packages if package.name == name), ())
     return differences(before, () if bundle is None else bundle.selection.pins)
 
 

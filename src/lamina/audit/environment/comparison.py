@@ -17,6 +17,7 @@ from lamina.audit.segments import examined
 from lamina.core.frozen import frozen
 from lamina.core.paths import PREFIX, printable
 from lamina.core.text import count, from_here
+from lamina.core.values import Layer
 from lamina.lock import formats
 from lamina.pipeline.checks.common import error, listed, note, owner_of, warning
 from lamina.pipeline.checks.ignoring import ignoring
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from lamina.audit.environment.venv import InstalledDistribution
     from lamina.audit.inspection import Inspection
-    from lamina.core.values import Build, Distribution, Finding, Layer
+    from lamina.core.values import Build, Distribution, Finding, Package
     from lamina.project.service import Service
 
 _DEFAULT = ".venv"
@@ -60,7 +61,7 @@ class _Records:
 
     def wants(self, path: str) -> bool:
         """Return whether *path* is a RECORD."""
-        return path.startswith(PREFIX) and path.endswith(".dist-info/RECORD")
+        return (path.startswith(PREFIX) or path.count("/") == 1) and path.endswith(".dist-info/RECORD")
 
     def wants_content(self, path: str, head: bytes) -> bool:  # noqa: ARG002 - the protocol has it
         """Return whether to read the RECORD: always."""
@@ -73,9 +74,12 @@ class _Records:
 
 @frozen
 class _Expected:
-    """A distribution in a layer, as an environment should have it."""
+    """A distribution in a layer or in the zip of a function, as an environment should have it."""
 
     layer: str
+    """The layer, or the first function whose zip has the distribution."""
+    selected_by: tuple[str, ...]
+    """The layers of the configuration that may select it."""
     distribution: Distribution
     version: str
     record: Mapping[str, RecordRow]
@@ -110,7 +114,7 @@ def compare(inspection: Inspection, asked: Path) -> Iterator[Finding]:
 
 def _no_environment(inspection: Inspection, shown: str) -> Finding:
     service, target = inspection.service, inspection.builds[0].target
-    cures = Cures(formats.find(service.root, service.lock, target=target), service.layers, shown)
+    cures = Cures(formats.find(service.root, service.lock, target=target), service.selected, shown)
     return error(
         "environment-missing",
         shown,
@@ -129,10 +133,10 @@ class _Comparison:
         self._explanation = Explanation(
             self._service, self._build.target, environment.python, lambda: environment.distributions
         )
-        self._cures = Cures(self._explanation.lock_file, self._service.layers, self._shown)
+        self._cures = Cures(self._explanation.lock_file, self._service.selected, self._shown)
         self._expected: dict[str, list[_Expected]] = {}
-        for layer in self._build.layers:
-            for each in _of_layer(layer, self._service, inspection):
+        for archive in _with_distributions(self._build):
+            for each in _of_archive(archive, self._service, inspection):
                 self._expected.setdefault(each.distribution.name, []).append(each)
         self._explained: dict[str, dict[str, None]] = {}
 
@@ -237,13 +241,15 @@ class _Comparison:
         installed = {each.name for each in self._environment.distributions}
         missing = [each for name, found in self._expected.items() if name not in installed for each in found]
         names = dict.fromkeys(each.distribution.name for each in missing)
-        for layer in self._service.layers:
-            own = {each.distribution.name for each in missing if each.layer == layer.name}
-            applying = self._explanation.applying(layer) if own else None
-            if applying is not None:
-                for name in own - applying:
-                    self._explain("not for this platform or Python, by markers", name)
-                    names.pop(name, None)
+        used = {name for each in missing for name in each.selected_by}
+        applying = {
+            layer.name: self._explanation.applying(layer) for layer in self._service.selected if layer.name in used
+        }
+        for each in missing:
+            name, found = each.distribution.name, [applying.get(layer) for layer in each.selected_by]
+            if all(names_here is not None and name not in names_here for names_here in found):
+                self._explain("not for this platform or Python, by markers", name)
+                names.pop(name, None)
         if names:
             yield error(
                 "environment-missing",
@@ -283,15 +289,23 @@ def _fitting(builds: Sequence[Build], environment: InstalledEnvironment) -> Buil
     return next((build for build in builds if build.target.python == environment.python), builds[0])
 
 
-def _of_layer(layer: Layer, service: Service, inspection: Inspection) -> Iterator[_Expected]:
-    records = {owner_of(path): (path, rows) for path, rows in examined(layer, _Records(), inspection.store).items()}
-    config = next((each for each in service.layers if each.name == layer.name), None)
+def _with_distributions(build: Build) -> Iterator[Layer | Package]:
+    """Yield the layers and, once, each zip of functions that contains distributions."""
+    yield from build.layers
+    yield from {package.sha256: package for package in reversed(build.packages) if package.distributions}.values()
+
+
+def _of_archive(archive: Layer | Package, service: Service, inspection: Inspection) -> Iterator[_Expected]:
+    records = {owner_of(path): (path, rows) for path, rows in examined(archive, _Records(), inspection.store).items()}
+    selected_by = (archive.name,) if isinstance(archive, Layer) else archive.bundled
+    config = next((each for each in service.selected if each.name in selected_by), None)
     excluded = Recipe(exclude=() if config is None else config.exclude).excluded()
-    for each in layer.distributions:
+    for each in archive.distributions:
         path, rows = records.get(each.name, ("", {}))
         stated = path.split("/")[-2].removesuffix(".dist-info").rpartition("-")[2] if path else each.version
         yield _Expected(
-            layer=layer.name,
+            layer=archive.name,
+            selected_by=selected_by,
             distribution=each,
             version=stated if each.version == _UNKNOWN_VERSION else each.version,
             record={name: RecordRow(*row) for name, row in rows.items()},

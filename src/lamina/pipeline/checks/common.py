@@ -84,11 +84,9 @@ def own_paths(view: View, package: Package) -> tuple[str, ...]:
     if not package.extents:
         return tuple(view.members)
     ends = list(accumulate(extent.size for extent in package.extents))
-    return tuple(
-        member.path
-        for member, offset in own_rows(view.raw)
-        if package.extents[bisect_right(ends, offset)].name == OWN_CODE
-    )
+    # A report may say less than the zip has.
+    names = [*(extent.name for extent in package.extents), OWN_CODE]
+    return tuple(member.path for member, offset in own_rows(view.raw) if names[bisect_right(ends, offset)] == OWN_CODE)
 
 
 def error(rule: str, path: str, message: str, *, file: str | None = None, line: int | None = None) -> Finding:

@@ -142,7 +142,7 @@ def _owners(view: View, prefix: str = PREFIX) -> dict[str, str]:
     return owners
 
 
-def _with_external(packages: Iterable[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
+def _with_external(packages: Sequence[Package], views: Mapping[str, View], service: Service) -> Iterator[Finding]:
     """Yield a finding for each pinned layer by ARN that has modules of another layer of the same function. Functions share it."""
     python = service.target.python
     functions: dict[tuple[tuple[str, ...], tuple[PinnedLayer, ...]], list[str]] = {}
@@ -156,9 +156,24 @@ def _with_external(packages: Iterable[Package], views: Mapping[str, View], servi
                 both = [module for module in sorted(modules) if _has_module(views[layer].raw, module)]
                 cure = f"remove the ARN from `layer-arns`, or leave the distributions out of `{layer}` with `without`"
                 yield from _shared(names, layer, pin.arn, both, cure)
+            for zipped in {package.sha256: package for package in packages if package.distributions}.values():
+                if zipped.name in names:
+                    yield from _in_zip_and_pin(zipped, pin, modules)
             for other in pins[:number]:
                 both = sorted(modules & other.contents.modules_for(python))
                 yield from _shared(names, other.arn, pin.arn, both, "remove one of the two from `layer-arns`")
+
+
+def _in_zip_and_pin(package: Package, pin: PinnedLayer, modules: Iterable[str]) -> Iterator[Finding]:
+    """Yield a finding if distributions in the zip of *package* have some of *modules*, those of *pin*."""
+    owned = {path.partition("/")[0].partition(".")[0] for path in _owners(View(package.path), "")}
+    if both := sorted(owned.intersection(modules)):
+        yield warning(
+            "layer-overlap",
+            package.name,
+            f"the zip of `{package.name}` and layer `{pin.arn}` both contain {listed(both)}, and Python imports that of the zip; "
+            "remove the ARN from `layer-arns`, or leave the distributions out with `without`",
+        )
 
 
 def _shared(names: Sequence[str], first: str, second: str, modules: Sequence[str], cure: str) -> Iterator[Finding]:
