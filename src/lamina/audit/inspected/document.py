@@ -75,7 +75,10 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
 def _provenance(verification: Verification | None) -> dict[str, object] | None:
     if verification is None:
         return None
-    found = as_dict(verification.provenance) if verification.provenance is not None else None
+    provenance = verification.provenance
+    found = None if provenance is None else as_dict(provenance) | {"lock": as_dict(provenance.lock)}
+    if provenance is not None and found is not None:
+        found["materials"] = [as_dict(each) for each in provenance.materials]
     return {"verified": bool(verification), "problem": verification.problem, "statement": found}
 
 
