@@ -309,15 +309,15 @@ def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], dir
     assert inspect("layer.zip", "--audit", "--osv", osv.url) == 1
 
     shown = capsys.readouterr().out
-    assert f"vulnerable (medium): alpha 1.0, {GHSA}, fixed in 1.1: Alpha vulnerable" in shown
+    assert f"vulnerable: `alpha` 1.0 has {GHSA} (medium): Alpha vulnerable" in shown
     assert "1 known vulnerability, by " in shown
     assert "not audited: 1 module without metadata: `lost`\n" in shown
     assert inspect("layer.zip") == 0
     capsys.readouterr()
     assert inspect("layer.zip", "--osv", osv.url, "--json") == 1
     document = json.loads(capsys.readouterr().out)
-    assert [(GHSA, "medium", {"name": "alpha", "version": "1.0"})] == [
-        (each["id"], each["severity"], each["release"]) for each in document["vulnerabilities"]
+    assert [(GHSA, "medium", "alpha", "1.0")] == [
+        (each["id"], each["severity"], each["name"], each["version"]) for each in document["vulnerabilities"]
     ]
     osv.advisories = []
     assert inspect("layer.zip", "--osv", osv.url) == 0

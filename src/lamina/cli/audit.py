@@ -30,22 +30,22 @@ examples:
 """
 PAGE = "how-to/audit.md"
 _FORMATS = ("text", "json", "sarif", "markdown", "github")
-_SEVERITIES = ("low", "medium", "high", "critical")
-_DATABASES = ("osv", "index", "inspector", "none")
 _NAME = "{name}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina audit`` to *parser*."""
+    from lamina.audit.vulnerabilities.values import DATABASES, AdvisorySeverity
+
     parser.add_argument(
         "--severity",
-        choices=_SEVERITIES,
+        choices=tuple(each.value for each in AdvisorySeverity),
         metavar="LEVEL",
         help="fail for vulnerabilities from this severity on: low, medium, high or critical (default: low)",
     )
     parser.add_argument(
         "--advisories",
-        choices=_DATABASES,
+        choices=DATABASES,
         metavar="NAME",
         help="ask osv, the package index or inspector; none for licences and SBOMs only (default: osv)",
     )

@@ -34,8 +34,8 @@ def _result(result: AuditResult) -> dict[str, object]:
                 "name": each.name,
                 "version": each.version,
                 "in": list(each.places),
-                "licence": each.licence,
-                "stated_licence": each.stated or None,
+                "license": each.licence,
+                "stated_license": each.stated or None,
                 "not_auditable": each.obstacle,
             }
             for each in result.distributions
@@ -47,16 +47,7 @@ def _result(result: AuditResult) -> dict[str, object]:
 
 def _vulnerability(found: AuditedVulnerability) -> dict[str, object]:
     vulnerability, entry = found.vulnerability, found.entry
-    return {
-        "id": vulnerability.id,
-        "aliases": list(vulnerability.aliases),
-        "name": vulnerability.release.name,
-        "version": vulnerability.release.version,
-        "severity": None if vulnerability.severity is None else vulnerability.severity.value,
-        "fixed": list(vulnerability.fixed),
-        "summary": vulnerability.summary,
-        "url": vulnerability.url,
-        "imports": list(vulnerability.imports),
+    return vulnerability.document() | {
         "reached": found.reached,
         "in": list(found.places),
         "fails": found.fails and not found.is_ignored,

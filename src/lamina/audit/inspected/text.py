@@ -43,10 +43,7 @@ def lines(report: InspectionReport, *, width: int | None = None) -> Iterator[str
 
 def _vulnerabilities(answer: Advice, database: str) -> Iterator[str]:
     for each in answer.vulnerabilities:
-        severity = each.severity.value if each.severity is not None else "unknown severity"
-        fixed = f"fixed in {' and '.join(each.fixed)}" if each.fixed else "no version fixes it"
-        summary = f": {each.summary}" if each.summary else ""
-        yield f"vulnerable ({severity}): {each.release.name} {each.release.version}, {each.id}, {fixed}{summary}"
+        yield f"vulnerable: {each}"
     if answer.unknown:
         yield f"not known to {database}: {listed([f'{each.name} {each.version}' for each in answer.unknown])}"
     number = len(answer.vulnerabilities)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 VULNERABILITY = "vulnerability"
-_UNKNOWN_SEVERITY = "unknown severity"
 
 
 @frozen
@@ -128,11 +127,7 @@ def _judged(
 def _finding(found: AuditedVulnerability) -> Finding:
     vulnerability = found.vulnerability
     release = vulnerability.release
-    severity = vulnerability.severity.value if vulnerability.severity is not None else _UNKNOWN_SEVERITY
-    facts = [f"`{release.name}` {release.version} has {vulnerability.id} ({severity})"]
-    facts[0] += f": {vulnerability.summary}" if vulnerability.summary else ""
-    if vulnerability.fixed:
-        facts.append(f"fixed in {', '.join(vulnerability.fixed)}")
+    facts = [str(vulnerability)]
     facts.append(f"in {listed(found.places)}")
     if found.reached is not None:
         facts.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.vulnerabilities.values import AdvisorySeverity
+from lamina.audit.vulnerabilities.values import DATABASES, AdvisorySeverity
 from lamina.core.errors import InvalidConfigError
 from lamina.core.frozen import frozen
 from lamina.project import config
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from lamina.audit.vulnerabilities.values import Vulnerability
     from lamina.project.table import Table
-
-DATABASES = ("osv", "index", "inspector", "none")
-"""The names of the databases of advisories, the default first."""
 
 
 @frozen
