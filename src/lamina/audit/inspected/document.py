@@ -31,9 +31,7 @@ def document(report: InspectionReport) -> dict[str, object]:
         },
         "archives": [_archive(each) for each in report.archives],
         "shadowed": [as_dict(each) for each in report.shadowed],
-        "database": report.database,
-        "vulnerabilities": [each.document() for each in report.answer.vulnerabilities],
-        "unknown_to_database": [f"{each.name}=={each.version}" for each in report.answer.unknown],
+        "audit": None if report.answer is None else report.answer.document(),
         "errors": [each.document() for each in report.subject.failures],
         "notes": list(report.notes),
     }
