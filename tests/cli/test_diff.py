@@ -192,7 +192,7 @@ def test_vulnerabilities(service: Service, diff: Any, tmp_path: Path) -> None:
 
     assert ["PYSEC-2026-2"] == [each["id"] for each in found["new"]]
     assert ["PYSEC-2026-1"] == [each["id"] for each in found["gone"]]
-    assert "new vulnerability PYSEC-2026-2 (unknown severity) in beta 2.1: Broken\n" in shown
+    assert "new vulnerability: `beta` 2.1 has PYSEC-2026-2 (unknown severity): Broken\n" in shown
 
 
 def test_exchanged_zip(service: Service, diff: Any) -> None:
