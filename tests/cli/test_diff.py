@@ -202,10 +202,36 @@ def test_exchanged_zip(service: Service, diff: Any) -> None:
     with zipfile.ZipFile(layers / "common.zip", "a") as archive:
         archive.writestr("python/added.py", "")
 
-    shown = diff("HEAD", str(layers / "common.zip"))
+    shown = diff("HEAD", str(layers / "common.zip"), "--exit-code", code=1)
 
+    assert "layer common for python3.13: differs: same digest, other bytes: 1 added\n" in shown
     assert "provenance not verified in " in shown
     assert "`common.zip.intoto.json` describes another file" in shown
+    assert shown.endswith("\n1 zip differs, provenance not verified of 1 zip\n")
+
+
+@pytest.mark.parametrize("name", ["text", "markdown"])
+def test_unverified_but_equal(service: Service, diff: Any, tmp_path: Path, name: str) -> None:
+    """A statement about another zip is reported, and counts as a difference for `--exit-code`, although the zips are equal."""
+    diff()
+    layer = shutil.copy(service.root / ".lamina/layers/common.zip", tmp_path)
+    shutil.copy(service.root / ".lamina/functions/hello.zip.intoto.json", f"{layer}.intoto.json")
+
+    shown = diff("HEAD", layer, "--exit-code", "--format", name, code=1)
+
+    assert "no differences, provenance not verified of 1 zip" in shown
+    assert "provenance not verified in " in shown
+    assert "`common.zip.intoto.json` describes another file" in shown
+
+
+def test_lock_and_package(service: Service, diff: Any) -> None:
+    """A lock file has nothing to compare with a function's package, in either order."""
+    diff()
+    package = ".lamina/functions/hello.zip"
+
+    for sides in ((package, "pylock.toml"), ("pylock.toml", package)):
+        shown = diff(*sides, code=2, error=True)
+        assert f"`{package}` is the package of a function, and a lock file only describes layers" in shown
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout")
     parser.add_argument(
-        "--exit-code", action="store_true", help="exit with 1 if anything would be published or deployed"
+        "--exit-code",
+        action="store_true",
+        help="exit with 1 if anything differs, or if a zip is not what its provenance describes",
     )
     parser.add_argument(
         "--baseline",
@@ -96,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_file(arguments.output, text.encode("utf-8", "backslashreplace"))
     else:
         emit_visible(text)
-    return int(arguments.exit_code and bool(changes.changed))
+    return int(arguments.exit_code and bool(changes.changed or changes.problems))
 
 
 def _text(changes: SideChanges, *, verbose: bool) -> str:
