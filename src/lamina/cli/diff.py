@@ -117,7 +117,9 @@ def _compare(arguments: argparse.Namespace, console: Console) -> SideChanges:
     with killable(arguments, console):
         advisories = open_advisories(request, arguments.osv) if request.vulnerabilities else None
         after = working_tree(request) if arguments.after is None else open_side(arguments.after, request)
-        before = open_side(arguments.before or _LAST_COMMIT, request)
+        before = open_side(_LAST_COMMIT if arguments.before is None else arguments.before, request)
+        if arguments.baseline is not None and before.starts is None and after.starts is None:
+            console.note(f"neither state has the baseline `{arguments.baseline}`, so cold starts are not compared")
         return compare(before, after, advisories)
 
 
