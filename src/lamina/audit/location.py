@@ -128,14 +128,15 @@ def _required(text: str, *, is_list: bool) -> Iterator[tuple[str, int]]:
     """Yield the name of each requirement in *text*, with its line: *text* is a list of requirements, or TOML with lists or tables of them."""
     table = key = ""
     for number, line in enumerate(text.splitlines(), start=1):
-        values = line
+        # A name is before any `#` in its requirement, such as in a URL.
+        values = line.partition("#")[0].rstrip()
         if is_list:
-            names = [found[1]] if (found := _REQUIRED.match(line)) else []
-        elif header := _HEADER.fullmatch(line.partition("#")[0].rstrip()):
+            names = [found[1]] if (found := _REQUIRED.match(values)) else []
+        elif header := _HEADER.fullmatch(values):
             table, key, names = header[1].replace(" ", ""), "", []
         else:
-            if found := _KEY.match(line):
-                key, values = found[1], line[found.end() :]
+            if found := _KEY.match(values):
+                key, values = found[1], values[found.end() :]
             if _TABLES.fullmatch(table):
                 names = [key] if found else []
             else:

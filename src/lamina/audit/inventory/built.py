@@ -152,7 +152,7 @@ def _is_compiled(distribution: ContainedDistribution, name: str) -> bool | None:
         }
         if found:
             return not found.isdisjoint(distribution.compiled)
-        if any(file.path.startswith(f"{base}.") for file in distribution.files):
+        if any(file.path.startswith((f"{base}.", f"{base}/")) for file in distribution.files):
             return None
         name = name.rpartition(".")[0]
     return None
