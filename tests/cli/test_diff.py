@@ -236,7 +236,7 @@ def test_exchanged_zip(service: Service, diff: Any) -> None:
     assert "layer common for python3.13: differs: same digest, other bytes: 1 added\n" in shown
     assert "provenance not verified in " in shown
     assert "`common.zip.intoto.json` describes another file" in shown
-    assert shown.endswith("\n1 zip differs, provenance not verified of 1 zip\n")
+    assert shown.endswith("\n1 zip differs, provenance of 1 zip not verified\n")
 
 
 @pytest.mark.parametrize("name", ["text", "markdown"])
@@ -248,7 +248,7 @@ def test_unverified_but_equal(service: Service, diff: Any, tmp_path: Path, name:
 
     shown = diff("HEAD", layer, "--exit-code", "--format", name, code=1)
 
-    assert "no differences, provenance not verified of 1 zip" in shown
+    assert "no differences, provenance of 1 zip not verified" in shown
     assert "provenance not verified in " in shown
     assert "`common.zip.intoto.json` describes another file" in shown
 

@@ -112,7 +112,7 @@ def summary(changes: SideChanges) -> str:
         are_of_service = all(each.subject.is_of_service for each in changes.archives)
         parts.append("no differences" + (": nothing would be published" if are_of_service else ""))
     if changes.problems:
-        parts.append(f"provenance not verified of {count(len(changes.problems), 'zip')}")
+        parts.append(f"provenance of {count(len(changes.problems), 'zip')} not verified")
     return ", ".join(parts)
 
 
