@@ -320,7 +320,7 @@ def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], dir
     shown = capsys.readouterr().out
     reason = "in no lock file that says where it comes from; if it is public, pass `--all`"
     assert f"not auditable: `alpha 1.0`, `company-tools 1.0`: {reason}\n" in shown
-    assert "no known vulnerabilities in 0 distributions, by " in shown
+    assert f"no distribution was audited (OSV at {osv.url})\n" in shown
     assert sent(osv) == set()
 
     assert inspect("layer.zip", "--audit", "--osv", osv.url, "--all") == 1
@@ -365,6 +365,12 @@ def test_vulnerabilities_in_a_project(osv: OsvServer, capsys: pytest.CaptureFixt
     assert configured(f'ignore = [{{ id = "{GHSA}", reason = "not used", until = 2999-12-31 }}]') == 0
     assert f"accepted until 2999-12-31 (not used): `alpha` 1.0 has {GHSA}" in capsys.readouterr().out
     assert configured('advisories = "none"') == 0
+    assert "no distribution was audited (no database)\n" in capsys.readouterr().out
+    (root / "pylock.toml").unlink()
+    osv.requests.clear()
+    assert configured() == 0
+    assert "not auditable: `alpha 1.0`, `company-tools 1.0`: in no lock file" in capsys.readouterr().out
+    assert sent(osv) == set()
 
 
 def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None:

@@ -124,9 +124,14 @@ def _auditor(arguments: argparse.Namespace, context: BuildContext, service: Serv
     from lamina.audit.vulnerabilities.settings import load
 
     settings = load(None if service is None else service.root, osv=arguments.osv)
-    origins = LockedOrigins(context.project, service, everything=arguments.everything)
-    database = open_database(settings, origins, store=context.store, offline=arguments.offline)
-    return Auditor(settings=settings, origins=origins, advisories=database, today=dt.datetime.now(tz=dt.UTC).date())
+    return Auditor(
+        settings=settings,
+        advisories=open_database(
+            settings, LockedOrigins(context.project, None), store=context.store, offline=arguments.offline
+        ),
+        today=dt.datetime.now(tz=dt.UTC).date(),
+        everything=arguments.everything,
+    )
 
 
 def _target(arguments: argparse.Namespace) -> Target | None:

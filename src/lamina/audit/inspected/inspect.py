@@ -11,6 +11,7 @@ from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
 from lamina.audit.inventory.contents import contents_of, source_of
+from lamina.audit.inventory.origins import LockedOrigins
 from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
 from lamina.audit.vulnerabilities.audit import ask
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.audit.inventory.contents import ArchiveContents
-    from lamina.audit.inventory.origins import LockedOrigins
     from lamina.audit.vulnerabilities.audit import DatabaseAnswer
     from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import Advisories
@@ -125,11 +125,12 @@ class Auditor:
     """Who looks for vulnerabilities in the distributions, and by which rules."""
 
     settings: AuditSettings
-    origins: LockedOrigins
     advisories: Advisories
     today: dt.date
+    everything: bool
+    """Whether names of distributions that are not known to be public may leave the machine, too."""
 
-    def answer(self, archives: Iterable[InspectedArchive]) -> DatabaseAnswer:
+    def answer(self, archives: Iterable[InspectedArchive], origins: LockedOrigins) -> DatabaseAnswer:
         """Return what the database says of *archives*. Raises the errors of `Advisories.ask`, and those of `LockedOrigins.obstacle`."""
         places: dict[tuple[str, str], list[InspectedZip]] = {}
         for archive in archives:
@@ -140,7 +141,7 @@ class Auditor:
                 name=name,
                 version=version,
                 places=tuple(each.name for each in zips),
-                obstacle=self.origins.obstacle(name, (each.arn for each in zips if each.arn is not None)),
+                obstacle=origins.obstacle(name, (each.arn for each in zips if each.arn is not None)),
             )
             for (name, version), zips in sorted(places.items())
         ]
@@ -166,7 +167,7 @@ def inspect(
     Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Auditor.answer`.
     """
     notes: list[str] = []
-    lock = {} if service is None else _locked(service, context, notes)
+    lock = None if service is None else _locked(service, context, notes)
     fallback = None if service is None else service.target
     archives = []
     for each in subject.zips:
@@ -189,21 +190,24 @@ def inspect(
                 fitness=judge(files, contents.paths, targets),
                 targets=targets,
                 handlers=tuple(wrapper for wrapper in known_wrappers() if _has(contents, wrapper.handler)),
-                locked=_twice(contents, found, lock) if contents.is_layer else (),
+                locked=_twice(contents, found, lock or {}) if contents.is_layer else (),
                 provenance=verify(each.path, contents.sha256),
             )
         )
     function = subject.function
     python = archives[-1].targets[0].python if function is not None and archives[-1].targets else None
     together = [(each.zip.name, each.contents) for each in archives]
+    answer = None
     if auditor is not None:
         context.reporter.stage(f"asking {auditor.advisories.place}")
+        readable = None if lock is None else service
+        answer = auditor.answer(archives, LockedOrigins(context.project, readable, everything=auditor.everything))
     return InspectionReport(
         subject=subject,
         archives=tuple(archives),
         shadowed=shadowed(together, python) if function is not None else (),
         notes=tuple(dict.fromkeys(notes)),
-        answer=auditor.answer(archives) if auditor is not None else None,
+        answer=answer,
     )
 
 
@@ -264,12 +268,12 @@ def _has(contents: ArchiveContents, handler: str) -> bool:
     return any(f"{root}{module}{end}" in paths for root in roots for end in (".py", ".pyc", "/__init__.py"))
 
 
-def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str]:
+def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str] | None:
     try:
         return locked_versions(service, context)
     except (ConfigError, FetchError, LockError) as error:
         notes.append(f"the lock file of this project is not compared: {error}")
-        return {}
+        return None
 
 
 def locked_versions(service: Service, context: BuildContext) -> Mapping[str, str]:

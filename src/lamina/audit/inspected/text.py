@@ -45,6 +45,9 @@ def _vulnerabilities(answer: DatabaseAnswer) -> Iterator[str]:
         yield f"{'vulnerable' if each.entry is None or not each.is_ignored else each.entry.accepted}: {each}"
     for reason, subjects in grouped(answer.not_audited).items():
         yield f"not auditable: {listed(subjects)}: {reason}"
+    if not answer.asked:
+        yield f"no distribution was audited ({answer.database})"
+        return
     number = len(answer.vulnerabilities)
     known = f"{number or 'no'} known {'vulnerability' if number == 1 else 'vulnerabilities'}"
     yield f"{known} in {count(answer.asked, 'distribution')}, by {answer.database}"
