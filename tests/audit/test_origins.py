@@ -132,7 +132,7 @@ def test_what_the_lock_says_of_a_name_comes_first(tmp_path: Path) -> None:
 def test_all_targets_count(tmp_path: Path) -> None:
     """A name is secret if the lock file says so for one of the targets."""
     made = make_service(tmp_path)
-    made.settings["targets"] = '["python3.12-arm64", "python3.13-arm64"]'
+    made.settings["targets"] = '["python3.13-arm64", "python3.12-arm64"]'
     del made.settings["runtime"], made.settings["architecture"]
     root = made.write()
     entries = [("python_version == '3.13'", default_index()), ("python_version == '3.12'", OWN)]

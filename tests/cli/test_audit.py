@@ -236,6 +236,14 @@ def test_the_gate(service: Service, osv: OsvServer, words: tuple[str, ...], sett
     assert (service.root.parent / "report.txt").read_text().startswith(severity)
 
 
+def test_unknown_reach_fails(service: Service, osv: OsvServer) -> None:
+    """Accepting code that no handler imports accepts no advisory that names no code."""
+    osv.advisories = [advisory()]
+    configure(service, 'unreached = "warning"')
+
+    assert audit(service, osv) == 1
+
+
 def test_unknown_severities_fail(service: Service, osv: OsvServer) -> None:
     """No gate lets a vulnerability pass of unknown severity."""
     osv.advisories = [advisory(database_specific={}, severity=[])]
