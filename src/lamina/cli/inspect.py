@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Inspect the subject and print what it contains. Return 1 if an audit finds vulnerabilities.
+    Inspect the subject and print what it contains. Return 1 if an audit finds vulnerabilities, or if a statement does not verify a zip.
 
     If layers of a function cannot be read, return the exit code of the error instead.
     """
@@ -67,9 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
         emit_json(document(report))
     else:
         _show(report, console)
+    unverified = [each.zip.name for each in report.archives if each.provenance is not None and not each.provenance]
+    for name in unverified:
+        console.finding("error", f"the statement next to `{name}` does not prove where it comes from")
     for error in report.subject.failures:
         console.failure(error)
-    return max((int(bool(report.answer.vulnerabilities)), *(error.exit_code for error in report.subject.failures)))
+    is_wrong = bool(report.answer.vulnerabilities) or bool(unverified)
+    return max((int(is_wrong), *(error.exit_code for error in report.subject.failures)))
 
 
 def _inspect(arguments: argparse.Namespace, console: Console, target: Target | None) -> InspectionReport:

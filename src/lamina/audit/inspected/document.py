@@ -8,6 +8,7 @@ from lamina.core.frozen import as_dict
 
 if TYPE_CHECKING:
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
+    from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inventory.contents import ContainedDistribution
     from lamina.audit.vulnerabilities.values import Vulnerability
     from lamina.pipeline.provenance import Verification
@@ -31,7 +32,7 @@ def document(report: InspectionReport) -> dict[str, object]:
             "layers": list(function.settings.layers),
         },
         "archives": [_archive(each) for each in report.archives],
-        "shadowed": [as_dict(each) for each in report.shadowed],
+        "shadowed": [_shadowed(each) for each in report.shadowed],
         "database": report.database,
         "vulnerabilities": [_vulnerability(each) for each in report.answer.vulnerabilities],
         "unknown_to_database": [f"{each.name}=={each.version}" for each in report.answer.unknown],
@@ -56,7 +57,7 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
         "license": archive.zip.license,
         "distributions": [_distribution(each) for each in contents.distributions],
         "identified": [as_dict(each) | {"exact": each.is_exact} for each in archive.matches],
-        "modules_without_metadata": list(archive.unknown_modules),
+        "modules_without_metadata": list(archive.unmatched_modules),
         "unexplained_files": list(archive.unexplained),
         "changed_files": list(archive.files.changed),
         "extensions": list(contents.extensions),
@@ -70,6 +71,11 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
         "provenance": _provenance(archive.provenance),
         "in_lock": [as_dict(each) for each in archive.locked],
     }
+
+
+def _shadowed(shadowed: Shadowed) -> dict[str, object]:
+    hidden = [as_dict(each) for each in shadowed.hidden]
+    return as_dict(shadowed) | {"used": as_dict(shadowed.used), "hidden": hidden}
 
 
 def _provenance(verification: Verification | None) -> dict[str, object] | None:
