@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from audit.osvserver import osv
 from externallayers import ARN, layer_server
 from lamina.cli.main import main
 from lamina.core.target import quotas
@@ -20,11 +21,12 @@ from sourceprojects import git
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from audit.osvserver import OsvServer
     from externallayers import LayerServer
     from services import Service
 
 
-__all__ = ["layer_server"]
+__all__ = ["layer_server", "osv"]
 
 
 @pytest.fixture
@@ -192,7 +194,32 @@ def test_vulnerabilities(service: Service, diff: Any, tmp_path: Path) -> None:
 
     assert ["PYSEC-2026-2"] == [each["id"] for each in found["new"]]
     assert ["PYSEC-2026-1"] == [each["id"] for each in found["gone"]]
-    assert "new vulnerability PYSEC-2026-2 (unknown severity) in beta 2.1: Broken\n" in shown
+    assert "new vulnerability: `beta` 2.1 has PYSEC-2026-2 (unknown severity): Broken\n" in shown
+
+
+def test_names_that_are_not_sent(
+    service: Service, diff: Any, tmp_path: Path, layer_server: LayerServer, osv: OsvServer
+) -> None:
+    """No kind of side makes a name public: also not a layer by ARN, which may be an own one."""
+    with IndexServer(service.wheels) as server:
+        service.base_url = f"{server.url}/files"
+        service.write()
+        lock = service.root / "pylock.toml"
+        secret = 'name = "beta"\nindex = "https://127.0.0.1/own/simple"\n'
+        lock.write_text(lock.read_text().replace('name = "beta"\n', secret))
+        git(service.root, "commit", "--quiet", "--all", "--message", "Use two indexes")
+        diff()
+        layer = service.root / ".lamina/layers/common.zip"
+        layer_server.zips[ARN] = layer.read_bytes()
+        shutil.copy(lock, other := tmp_path / "pylock.other.toml")
+        for side in (ARN, str(layer), str(service.root), str(other), "HEAD"):
+            osv.requests.clear()
+            shown = diff(side, "--vulnerabilities", "--osv", osv.url, error=True)
+            queries = [query for body in osv.asked("/v1/querybatch") for query in body["queries"]]
+            assert (side, {"alpha"}) == (side, {each["package"]["name"] for each in queries})
+            assert "vulnerabilities of `beta` are not compared: from the index `https://127.0.0.1/own/simple`" in shown
+        diff(ARN, "--vulnerabilities", "--osv", osv.url, "--all")
+        assert ["alpha", "beta"] == [each["package"]["name"] for each in osv.asked("/v1/querybatch")[-1]["queries"]]
 
 
 def test_exchanged_zip(service: Service, diff: Any) -> None:

@@ -390,31 +390,73 @@ def test_wrong_options(capsys: pytest.CaptureFixture[str], words: list[str], mes
     assert message in capsys.readouterr().err
 
 
+NAMES = ("alpha", "company-tools")
+
+
+def with_metadata(root: str = "python/") -> bytes:
+    """Return a zip with two distributions and a module without metadata."""
+    metadata = {f"{root}{name}-1.0.dist-info/METADATA": f"Name: {name}\nVersion: 1.0\n" for name in NAMES}
+    return layer_zip(metadata | {f"{root}lost.py": ""})
+
+
+def sent(osv: OsvServer) -> set[str]:
+    return {query["package"]["name"] for body in osv.asked("/v1/querybatch") for query in body["queries"]}
+
+
 def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
-    """With an audit, known vulnerabilities are shown, and the exit code is 1. Names and versions of all distributions are sent."""
-    metadata = {
-        f"python/{name}-1.0.dist-info/METADATA": f"Name: {name}\nVersion: 1.0\n" for name in ("alpha", "company-tools")
-    }
-    (directory / "layer.zip").write_bytes(layer_zip(metadata | {"python/lost.py": ""}))
+    """With an audit, known vulnerabilities are shown, and the exit code is 1. Outside a project, nothing shows which names are public."""
+    (directory / "layer.zip").write_bytes(with_metadata())
     osv.advisories = [advisory()]
 
-    assert inspect("layer.zip", "--audit", "--osv", osv.url) == 1
-
+    assert inspect("layer.zip", "--audit", "--osv", osv.url) == 0
     shown = capsys.readouterr().out
-    assert f"vulnerable (medium): alpha 1.0, {GHSA}, fixed in 1.1: Alpha vulnerable" in shown
-    assert "1 known vulnerability, by " in shown
-    assert "not audited: 1 module without metadata: `lost`\n" in shown
+    reason = "in no lock file that says where it comes from; if it is public, pass `--all`"
+    assert f"not auditable: `alpha 1.0`, `company-tools 1.0`: {reason}\n" in shown
+    assert "no known vulnerabilities in 0 distributions, by " in shown
+    assert sent(osv) == set()
+
+    assert inspect("layer.zip", "--audit", "--osv", osv.url, "--all") == 1
+    shown = capsys.readouterr().out
+    assert f"vulnerable: `alpha` 1.0 has {GHSA} (medium): Alpha vulnerable" in shown
+    assert "1 known vulnerability in 2 distributions, by " in shown
+    assert "not auditable: `layer.zip`: modules without metadata: `lost`\n" in shown
+    assert sent(osv) == {*NAMES}
     assert inspect("layer.zip") == 0
     capsys.readouterr()
-    assert inspect("layer.zip", "--osv", osv.url, "--json") == 1
-    document = json.loads(capsys.readouterr().out)
-    assert [(GHSA, "medium", {"name": "alpha", "version": "1.0"})] == [
-        (each["id"], each["severity"], each["release"]) for each in document["vulnerabilities"]
+    assert inspect("layer.zip", "--osv", osv.url, "--all", "--json") == 1
+    document = json.loads(capsys.readouterr().out)["audit"]
+    assert [(GHSA, "medium", "alpha", "1.0")] == [
+        (each["id"], each["severity"], each["name"], each["version"]) for each in document["vulnerabilities"]
     ]
+    assert [{"subject": "layer.zip", "reason": "modules without metadata: `lost`"}] == document["not_auditable"]
     osv.advisories = []
-    assert inspect("layer.zip", "--osv", osv.url) == 0
-    assert "no known vulnerabilities, by " in capsys.readouterr().out
+    assert inspect("layer.zip", "--osv", osv.url, "--all") == 0
+    assert "no known vulnerabilities in 2 distributions, by " in capsys.readouterr().out
     assert inspect("layer.zip", "--audit", "--offline") == 4
+
+
+def test_vulnerabilities_in_a_project(osv: OsvServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """The project decides which database is asked about which names, and which vulnerabilities fail the audit."""
+    root = make_service(directory, base_url="https://127.0.0.1/files").write()
+    (directory / "layer.zip").write_bytes(with_metadata())
+    osv.advisories = [advisory()]
+    words = ("layer.zip", "--audit", "--project", str(root), "--no-match")
+    project = (root / "pyproject.toml").read_text()
+
+    def configured(*lines: str) -> int:
+        settings = "\n".join(["[tool.lamina.audit]", f'osv = "{osv.url}"', *lines])
+        (root / "pyproject.toml").write_text(f"{project}\n{settings}\n")
+        capsys.readouterr()
+        return inspect(*words)
+
+    assert configured() == 1
+    assert sent(osv) == {"alpha"}
+    assert "not auditable: `company-tools 1.0`: in no lock file" in capsys.readouterr().out
+    assert configured('severity = "high"') == 0
+    assert f"`alpha` 1.0 has {GHSA}" in capsys.readouterr().out
+    assert configured(f'ignore = [{{ id = "{GHSA}", reason = "not used", until = 2999-12-31 }}]') == 0
+    assert f"accepted until 2999-12-31 (not used): `alpha` 1.0 has {GHSA}" in capsys.readouterr().out
+    assert configured('advisories = "none"') == 0
 
 
 def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None:

@@ -58,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--osv", metavar="URL|FILE", help="ask this mirror of OSV about vulnerabilities, or read its zip for PyPI"
     )
     parser.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="also send names of distributions that are not known to be public",
+    )
+    parser.add_argument(
         "--no-build", action="store_true", help="compare the last build even if the sources have changed"
     )
     add_build(parser)
@@ -134,6 +140,7 @@ def _request(arguments: argparse.Namespace, console: Console) -> SideRequest:
         reporter=console,
         builds=not arguments.no_build,
         vulnerabilities=asks,
+        everything=arguments.everything,
         starts=lambda other: None if arguments.baseline is None else _starts(other, arguments.baseline),
     )
 

@@ -16,14 +16,12 @@ from lamina.pipeline.provenance import verify
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
+    from lamina.audit.inventory.contents import ArchiveContents
     from lamina.core.store import Store
 
 _BYTECODE = ".pyc"
-_CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.[a-z]+-[0-9]+\.pyc")
 _MANIFEST = re.compile(rf"{MANIFEST_DIRECTORY}/([0-9a-f]{{64}})\.json")
 _MANIFEST_BYTES = 16 << 20
 
@@ -106,12 +104,13 @@ def _parsed(document: dict[str, Any], digest: str) -> LayerManifest:
 
 def _reached(contents: ArchiveContents) -> tuple[tuple[str, str], ...]:
     """Return the modules with bytecode: in the mode ``reachable``, those that handlers can import."""
-    return tuple(sorted({(each.name, module) for each in contents.distributions for module in _compiled(each)}))
-
-
-def _compiled(distribution: ContainedDistribution) -> Iterator[str]:
-    for file in distribution.files:
-        found = _CACHED.fullmatch(file.path.removeprefix(distribution.root))
-        name = None if found is None else module_name(f"{found[1]}{found[2]}.py")
-        if name is not None:
-            yield name
+    return tuple(
+        sorted(
+            {
+                (each.name, module)
+                for each in contents.distributions
+                for source in each.compiled
+                if (module := module_name(source.removeprefix(each.root))) is not None
+            }
+        )
+    )

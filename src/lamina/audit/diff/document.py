@@ -14,7 +14,6 @@ if TYPE_CHECKING:
         ImportChanges,
         SideChanges,
     )
-    from lamina.audit.vulnerabilities.values import Vulnerability
 
 VERSION = "1"
 
@@ -31,8 +30,8 @@ def document(changes: SideChanges) -> dict[str, object]:
         "vulnerabilities": None
         if vulnerabilities is None
         else {
-            "new": [_vulnerability(each) for each in vulnerabilities.new],
-            "gone": [_vulnerability(each) for each in vulnerabilities.gone],
+            "new": [each.document() for each in vulnerabilities.new],
+            "gone": [each.document() for each in vulnerabilities.gone],
         },
         "differs": bool(changes.changed),
     }
@@ -95,17 +94,4 @@ def _imports(changes: ImportChanges | None) -> dict[str, object] | None:
         "gone": [{"distribution": name, "module": module} for name, module in changes.gone],
         "new_distributions": list(changes.new_distributions),
         "gone_distributions": list(changes.gone_distributions),
-    }
-
-
-def _vulnerability(vulnerability: Vulnerability) -> dict[str, object]:
-    return {
-        "id": vulnerability.id,
-        "aliases": list(vulnerability.aliases),
-        "name": vulnerability.release.name,
-        "version": vulnerability.release.version,
-        "severity": None if vulnerability.severity is None else vulnerability.severity.value,
-        "fixed": list(vulnerability.fixed),
-        "summary": vulnerability.summary,
-        "url": vulnerability.url,
     }

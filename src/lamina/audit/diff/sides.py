@@ -14,6 +14,7 @@ from lamina.core.files import file_sha256, is_own_file
 from lamina.core.frozen import frozen, replace
 from lamina.lock.formats import READERS
 from lamina.pipeline import report, state
+from lamina.pipeline.checks.common import listed
 from lamina.project import config
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
-    from lamina.core.target import Target
     from lamina.core.values import Build, Layer, Package
     from lamina.pipeline.context import TeamStore
     from lamina.project.options import BuildOptions
@@ -45,6 +45,8 @@ class SideRequest:
     """Whether to build the working tree first if it has changed. If false, its last build is compared."""
     vulnerabilities: bool = False
     """Whether a database of advisories is to be asked about the sides."""
+    everything: bool = False
+    """Whether names of distributions that are not known to be public may leave the machine, too."""
     starts: Callable[[Path], ColdStarts | None] = lambda _project: None
     """Returns the cold starts that are recorded in a project."""
 
@@ -77,13 +79,9 @@ def open_advisories(request: SideRequest, osv: str | None) -> Advisories:
     from lamina.audit.vulnerabilities.databases import open_database
     from lamina.audit.vulnerabilities.settings import load
 
-    settings, origins = load(request.project), LockedOrigins(_service(request.project, request))
-    configured = settings.osv if settings.osv is None or "://" in settings.osv else str(request.project / settings.osv)
     return open_database(
-        settings.advisories if osv is None else "osv",
-        osv=osv or configured,
-        index=origins.default,
-        settings=origins.settings,
+        load(request.project, osv=osv),
+        LockedOrigins(request.project, None),
         store=request.store,
         offline=request.options.offline,
     )
@@ -159,8 +157,7 @@ def _refused(name: str) -> CheckFailedError:
 def _of_builds(name: str, builds: Sequence[Build], project: Path, request: SideRequest) -> Side:
     request.reporter.stage(f"comparing {name}")
     archives = tuple(archive for build in builds for archive in _archives(build, request.store))
-    targets = tuple(build.target for build in builds)
-    public = _public(_service(project, request), targets, archives) if request.vulnerabilities else frozenset()
+    public = _public(project, archives, request)
     return Side(name=name, archives=archives, starts=request.starts(project), public=public)
 
 
@@ -169,13 +166,33 @@ def _service(project: Path, request: SideRequest) -> Service:
         return config.load(project, request.options, store=request.store)
 
 
-def _public(service: Service, targets: Iterable[Target], archives: Iterable[ComparedArchive]) -> frozenset[str]:
-    """Return the names of the distributions in *archives* that come from the default index, as the lock file of *service* says."""
+def _public(
+    project: Path,
+    archives: Iterable[ComparedArchive],
+    request: SideRequest,
+    *,
+    arns: Sequence[str] = (),
+    lock: Path | None = None,
+) -> frozenset[str]:
+    """
+    Return the names of the distributions in *archives* that a database may be asked about; none if it is not to be. A note tells of the others.
+
+    The lock file of *project*, or *lock*, says where they come from. *arns* are those of the layer that is compared.
+    """
     from lamina.audit.inventory.origins import LockedOrigins
 
-    origins = LockedOrigins(service)
-    names = {each.name for archive in archives for each in archive.distributions}
-    return frozenset(name for name in names if any(origins.obstacle(name, target) is None for target in targets))
+    if not request.vulnerabilities:
+        return frozenset()
+    service = _service(project, request)
+    if lock is not None:
+        service = replace(service, lock=lock)
+    origins = LockedOrigins(service.root, service, everything=request.everything)
+    names = sorted({each.name for archive in archives for each in archive.distributions})
+    obstacles = {name: origins.obstacle(name, arns) for name in names}
+    for reason in dict.fromkeys(str(each) for each in obstacles.values() if each is not None):
+        withheld = [name for name, each in obstacles.items() if str(each) == reason]
+        request.reporter.note(f"vulnerabilities of {listed(withheld)} are not compared: {reason}")
+    return frozenset(name for name, each in obstacles.items() if each is None)
 
 
 def _archives(build: Build, store: Store) -> Iterator[ComparedArchive]:
@@ -257,16 +274,12 @@ def _of_lock(argument: str, path: Path, request: SideRequest) -> Side:
         for target in plan.targets
         for layer in target.layers
     )
-    targets = tuple(target.service.target for target in plan.targets)
-    public = _public(service, targets, archives) if request.vulnerabilities else frozenset()
+    public = _public(request.project, archives, request, lock=service.lock)
     return Side(name=argument, archives=archives, is_lock=True, public=public)
 
 
 def _of_zip(argument: str, archive: ComparedArchive, request: SideRequest) -> Side:
-    public: frozenset[str] = frozenset()
-    if request.vulnerabilities:
-        service = _service(request.project, request)
-        public = _public(service, (service.target, *service.others), [archive])
+    public = _public(request.project, (archive,), request)
     return Side(name=argument, archives=(archive,), public=public)
 
 
@@ -295,5 +308,5 @@ def _of_arn(arn: str, request: SideRequest) -> Side:
             path = provide(regions.version(arn), regions.of(arn), store, reporter)
     name = arn.split(":", 6)[-1]
     archive = read_archive(path, store=store, name=name)
-    # A distribution in a layer of somebody else is known to its users.
-    return Side(name=arn, archives=(archive,), public=frozenset(each.name for each in archive.distributions))
+    public = _public(request.project, (archive,), request, arns=(arn,))
+    return Side(name=arn, archives=(archive,), public=public)

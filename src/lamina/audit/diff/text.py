@@ -123,10 +123,7 @@ def summary(changes: SideChanges) -> str:
 def vulnerability_lines(state: str, found: Iterable[Vulnerability]) -> Iterator[str]:
     """Yield a line for each vulnerability that is *state*: new or gone."""
     for each in found:
-        severity = "unknown severity" if each.severity is None else each.severity.value
-        fixed = f", fixed in {each.fixed[0]}" if each.fixed else ""
-        text = f": {each.summary}" if each.summary else ""
-        yield f"{state} vulnerability {each.id} ({severity}) in {each.release.name} {each.release.version}{fixed}{text}"
+        yield f"{state} vulnerability: {each}"
 
 
 def signed(size: int) -> str:

@@ -24,6 +24,7 @@ def render(report: Report) -> str:
     # A bot finds the comment to replace by its first line.
     head = [f"## lamina {report.command}", "", summary(report).rpartition(" (")[0]]
     rows = [_line(row) for row in report.rows]
+    rows += [_line(row) for row in report.accepted]
     rows += [cells("error", "", report.directory(each.project), str(each.error)) for each in report.failures]
     shown, size = 0, 0
     while shown < len(rows) and (size := size + len(rows[shown]) + 1) <= _MOST_CHARACTERS:
@@ -37,7 +38,8 @@ def render(report: Report) -> str:
 
 def _line(row: ReportedFinding) -> str:
     finding = row.finding
-    return cells(finding.severity.value, f"`{finding.rule}`", f"`{row.place}`", finding.message)
+    severity = finding.severity.value if row.entry is None else "accepted"
+    return cells(severity, f"`{finding.rule}`", f"`{row.place}`", row.message)
 
 
 def cells(*texts: str) -> str:

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inventory.contents import ContainedDistribution
-    from lamina.audit.vulnerabilities.values import Vulnerability
     from lamina.pipeline.provenance import Verification
 
 VERSION = "1"
@@ -33,9 +32,7 @@ def document(report: InspectionReport) -> dict[str, object]:
         },
         "archives": [_archive(each) for each in report.archives],
         "shadowed": [_shadowed(each) for each in report.shadowed],
-        "database": report.database,
-        "vulnerabilities": [_vulnerability(each) for each in report.answer.vulnerabilities],
-        "unknown_to_database": [f"{each.name}=={each.version}" for each in report.answer.unknown],
+        "audit": None if report.answer is None else report.answer.document(),
         "errors": [each.document() for each in report.subject.failures],
         "notes": list(report.notes),
     }
@@ -101,12 +98,4 @@ def _distribution(distribution: ContainedDistribution) -> dict[str, object]:
         "has_record": distribution.record,
         "missing_files": list(distribution.missing),
         "sboms": list(distribution.sboms),
-    }
-
-
-def _vulnerability(vulnerability: Vulnerability) -> dict[str, object]:
-    severity = vulnerability.severity
-    return as_dict(vulnerability) | {
-        "release": as_dict(vulnerability.release),
-        "severity": severity.value if severity is not None else None,
     }

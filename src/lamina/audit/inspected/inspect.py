@@ -12,8 +12,8 @@ from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
 from lamina.audit.inventory.contents import contents_of, source_of
-from lamina.audit.vulnerabilities.find import find
-from lamina.audit.vulnerabilities.values import Advice
+from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
+from lamina.audit.vulnerabilities.audit import ask
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
 from lamina.core.frozen import frozen
 from lamina.core.target import Target
@@ -25,7 +25,8 @@ from lamina.project.publishers import publisher_of
 from lamina.project.wrappers import known_wrappers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lamina.audit.inspected.files import ExaminedFiles
     from lamina.audit.inspected.fitness import Fitness
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.audit.inventory.contents import ArchiveContents
+    from lamina.audit.inventory.origins import LockedOrigins
+    from lamina.audit.vulnerabilities.audit import DatabaseAnswer
+    from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.provenance import Verification
@@ -120,10 +124,36 @@ class InspectionReport:
     shadowed: tuple[Shadowed, ...]
     notes: tuple[str, ...]
     """What could not be looked up, and why."""
-    database: str | None = None
-    """The database of advisories that was asked; ``None`` for none."""
-    answer: Advice = Advice()
-    """What it says of the distributions in all zips."""
+    answer: DatabaseAnswer | None = None
+    """What a database of advisories says of the distributions in all zips; ``None`` if none was asked."""
+
+
+@frozen
+class Auditor:
+    """Who looks for vulnerabilities in the distributions, and by which rules."""
+
+    settings: AuditSettings
+    origins: LockedOrigins
+    advisories: Advisories
+    today: dt.date
+
+    def answer(self, archives: Iterable[InspectedArchive]) -> DatabaseAnswer:
+        """Return what the database says of *archives*. Raises the errors of `Advisories.ask`, and those of `LockedOrigins.obstacle`."""
+        places: dict[tuple[str, str], list[InspectedZip]] = {}
+        for archive in archives:
+            for release in archive.distributions:
+                places.setdefault(release, []).append(archive.zip)
+        distributions = [
+            AuditedDistribution(
+                name=name,
+                version=version,
+                places=tuple(each.name for each in zips),
+                obstacle=self.origins.obstacle(name, (each.arn for each in zips if each.arn is not None)),
+            )
+            for (name, version), zips in sorted(places.items())
+        ]
+        unknown = [code for each in archives for code in UnknownCode.of_modules(each.zip.name, each.unknown_modules)]
+        return ask(distributions, unknown, self.settings, self.advisories, today=self.today)
 
 
 def inspect(
@@ -133,16 +163,15 @@ def inspect(
     service: Service | None,
     target: Target | None,
     matches: bool,
-    advisories: Advisories | None = None,
+    auditor: Auditor | None = None,
 ) -> InspectionReport:
     """
     Return what is in the zips of *subject*.
 
     *target* is judged in place of the runtimes that are stated for the zips. The lock file of *service* is compared with them, if there is
-    one. With *matches*, modules without metadata are looked up on the indexes of *context*. *advisories* are asked about all
-    distributions.
+    one. With *matches*, modules without metadata are looked up on the indexes of *context*. *auditor* looks for vulnerabilities.
 
-    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Advisories.ask`.
+    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Auditor.answer`.
     """
     notes: list[str] = []
     lock = {} if service is None else _locked(service, context, notes)
@@ -175,17 +204,14 @@ def inspect(
     function = subject.function
     python = archives[-1].targets[0].python if function is not None and archives[-1].targets else None
     together = [(each.zip.name, each.contents) for each in archives]
-    answer = Advice()
-    if advisories is not None:
-        context.reporter.stage(f"asking {advisories.place}")
-        answer = find((release for each in archives for release in each.distributions), advisories)
+    if auditor is not None:
+        context.reporter.stage(f"asking {auditor.advisories.place}")
     return InspectionReport(
         subject=subject,
         archives=tuple(archives),
         shadowed=shadowed(together, python) if function is not None else (),
         notes=tuple(dict.fromkeys(notes)),
-        database=advisories.place if advisories is not None else None,
-        answer=answer,
+        answer=auditor.answer(archives) if auditor is not None else None,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.audit.vulnerabilities.audit import grouped
 from lamina.core.text import count, megabytes, table, visible
 from lamina.pipeline.checks.common import listed
 from lamina.project.wrappers import known_wrapper
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.inspected.matching import Match
     from lamina.audit.inspected.shadowing import ModuleCopy, Shadowed
-    from lamina.audit.vulnerabilities.values import Advice
+    from lamina.audit.vulnerabilities.audit import DatabaseAnswer
     from lamina.aws.api.functions import FunctionState
     from lamina.pipeline.provenance import Verification
 
@@ -39,22 +40,18 @@ def _lines(report: InspectionReport, width: int | None) -> Iterator[str]:
         yield from _archive(archive, width)
     for each in report.shadowed:
         yield _shadowed(each)
-    if report.database is not None:
-        yield from _vulnerabilities(report.answer, report.database)
-        if unknown := [module for archive in report.archives for module in archive.unknown_modules]:
-            yield f"not audited: {count(len(unknown), 'module')} without metadata: {listed(unknown)}"
+    if report.answer is not None:
+        yield from _vulnerabilities(report.answer)
 
 
-def _vulnerabilities(answer: Advice, database: str) -> Iterator[str]:
+def _vulnerabilities(answer: DatabaseAnswer) -> Iterator[str]:
     for each in answer.vulnerabilities:
-        severity = each.severity.value if each.severity is not None else "unknown severity"
-        fixed = f"fixed in {' and '.join(each.fixed)}" if each.fixed else "no version fixes it"
-        summary = f": {each.summary}" if each.summary else ""
-        yield f"vulnerable ({severity}): {each.release.name} {each.release.version}, {each.id}, {fixed}{summary}"
-    if answer.unknown:
-        yield f"not known to {database}: {listed([f'{each.name} {each.version}' for each in answer.unknown])}"
+        yield f"{'vulnerable' if each.entry is None or not each.is_ignored else each.entry.accepted}: {each}"
+    for reason, subjects in grouped(answer.not_audited).items():
+        yield f"not auditable: {listed(subjects)}: {reason}"
     number = len(answer.vulnerabilities)
-    yield f"{number or 'no'} known {'vulnerability' if number == 1 else 'vulnerabilities'}, by {database}"
+    known = f"{number or 'no'} known {'vulnerability' if number == 1 else 'vulnerabilities'}"
+    yield f"{known} in {count(answer.asked, 'distribution')}, by {answer.database}"
 
 
 def _function(state: FunctionState) -> Iterator[str]:

@@ -103,6 +103,11 @@ class ContainedDistribution:
         """The size of its files in bytes."""
         return sum(file.size for file in self.files)
 
+    @property
+    def compiled(self) -> frozenset[str]:
+        """The paths of the sources that have bytecode in ``__pycache__``."""
+        return frozenset(source for file in self.files if (source := source_of(file.path)) != file.path)
+
 
 @frozen
 class ArchiveContents:
@@ -132,14 +137,16 @@ class ArchiveContents:
         return frozenset(file.path for file in (*self.unowned, *owned))
 
 
-def contents_of(path: Path, *, store: Store, name: str | None = None, is_layer: bool | None = None) -> ArchiveContents:
+def contents_of(
+    path: Path, *, store: Store, name: str | None = None, is_layer: bool | None = None, sha256: str | None = None
+) -> ArchiveContents:
     """
     Return what the zip at *path* contains. *name* is its name in messages (default: the name of *path*).
 
-    *is_layer* says whether it is a layer or a function's package, which is otherwise concluded from its paths.
+    *sha256* is that of the zip, if the caller has just compared it. *is_layer* says whether it is a layer or a function's package, which is otherwise concluded from its paths.
     Raises the errors of `ZipArchive` if the zip is unsafe, ambiguous or damaged, and `SuspiciousSizeError` if it is too large.
     """
-    sha256 = file_sha256(path)
+    sha256 = file_sha256(path) if sha256 is None else sha256
     place = store.entry(AREA, key_of(_FORMAT, sha256, is_layer), ".json")
     if (known := store.read_document(place, _parsed)) is not None:
         return known

@@ -27,8 +27,6 @@ def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> Ad
     given: dict[Release, list[Release]] = {}
     for name, version in sorted({(normalized(name), version) for name, version in distributions}):
         given.setdefault(_public(name, version), []).append(Release(name=name, version=version))
-    if not given:
-        return Advice()
     answer = advisories.ask([*given])
     by_release: dict[Release, list[Vulnerability]] = {}
     for each in sorted(answer.vulnerabilities, key=_rank):

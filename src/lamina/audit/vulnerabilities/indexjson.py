@@ -49,7 +49,7 @@ class IndexAdvisories:
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             answers = dict(zip(releases, pool.map(self._document, releases), strict=True))
         unknown = tuple(release for release, document in answers.items() if document is None)
-        if len(unknown) == len(releases):
+        if releases and len(unknown) == len(releases):
             raise DownloadError(
                 f"{self.place} has no JSON API, or has none of the distributions",
                 hint="ask OSV: `lamina audit --advisories osv`",
