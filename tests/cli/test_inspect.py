@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,8 +18,6 @@ from services import make_service
 from wheels import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from audit.osvserver import OsvServer
     from emulators import Emulator
     from externallayers import LayerServer
@@ -481,6 +480,53 @@ def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None
 
     assert inspect(str(layer)) == 1
     assert "  provenance: not verified: `common.zip.intoto.json` describes another file" in capsys.readouterr().out
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "inspect-report.md"
+
+
+def documented() -> dict[str, list[str]]:
+    """Return the fields in the tables of the page about the report, by heading."""
+    sections = re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"))
+    return {
+        heading: [name for cell in re.findall(r"(?m)^\| (`.*?`) \|", text) for name in cell.strip("`").split("`, `")]
+        for heading, text in sections
+    }
+
+
+def test_every_field_of_the_report_is_documented(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    """`inspect-report.md` lists exactly the fields of the report, in the report's order."""
+    service = make_service(directory / "project")
+    service.add("alpha", "1.0")
+    assert main(["build", "--project", str(service.write()), "-q"]) == 0
+    capsys.readouterr()
+    assert inspect(str(service.root / ".lamina/layers/common.zip"), "--json", "--project", str(service.root)) == 0
+    (built,) = json.loads(capsys.readouterr().out)["archives"]
+    assert [{"name": "alpha", "version": "1.0", "locked": "1.0"}] == built["in_lock"][:1]
+    (directory / "served").mkdir()
+    use_function(layer_server)
+    layer_server.zips[ARN] = layer_zip({"python/yaml/__init__.py": "A = 2\n", "python/tools.py": ""})
+    layer_server.zips[OTHER] = TOOLS
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    with IndexServer(directory / "served") as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.simple)
+        make_wheel(server.directory, "pyyaml", "6.0", {"yaml/__init__.py": "A = 2\n"})
+        assert main(["inspect", "orders", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+
+    assert documented() == {
+        "Report": [*document],
+        "Function": [*document["function"]],
+        "Zip": [*built],
+        "Distribution": [*built["distributions"][0]],
+        "Distribution without metadata": [*document["archives"][0]["identified"][0]],
+        "Shadowed module": [*document["shadowed"][0]],
+        "Provenance": [*built["provenance"]],
+        "Statement": [*built["provenance"]["statement"]],
+    }
+    assert f'the format: `"{document["version"]}"`' in PAGE.read_text("utf-8")
 
 
 def test_two_accounts(ministack: Emulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

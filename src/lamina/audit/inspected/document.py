@@ -1,4 +1,4 @@
-"""The report of `lamina inspect` as JSON values; docs/how-to/inspect.md describes it."""
+"""The report of `lamina inspect` as JSON values; docs/reference/inspect-report.md describes it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inventory.contents import ContainedDistribution
-    from lamina.pipeline.provenance import Verification
+    from lamina.pipeline.provenance import Provenance, Verification
 
 VERSION = "1"
 
@@ -78,11 +78,22 @@ def _shadowed(shadowed: Shadowed) -> dict[str, object]:
 def _provenance(verification: Verification | None) -> dict[str, object] | None:
     if verification is None:
         return None
-    provenance = verification.provenance
-    found = None if provenance is None else as_dict(provenance) | {"lock": as_dict(provenance.lock)}
-    if provenance is not None and found is not None:
-        found["materials"] = [as_dict(each) for each in provenance.materials]
-    return {"verified": bool(verification), "problem": verification.problem, "statement": found}
+    statement = None if verification.provenance is None else _statement(verification.provenance)
+    return {"verified": bool(verification), "problem": verification.problem, "statement": statement}
+
+
+def _statement(provenance: Provenance) -> dict[str, object]:
+    return {
+        "build_type": provenance.kind,
+        "sha256": provenance.sha256,
+        "digest": provenance.digest,
+        "lamina": provenance.lamina,
+        "commit": provenance.commit,
+        "repository": provenance.repository,
+        "modified": provenance.is_modified,
+        "runtime": provenance.runtime,
+        "materials": [as_dict(each) for each in (provenance.lock, *provenance.materials)],
+    }
 
 
 def _distribution(distribution: ContainedDistribution) -> dict[str, object]:
