@@ -79,7 +79,6 @@ PLACEHOLDERS: Final = {
     "lamina COMMAND [OPTIONS]": "lamina build",
     "uv add {name}": "uv add beta",
     "inspect common": "inspect arn:aws:lambda:eu-west-1:000000004711:layer:greeter-common:1",
-    "inspect half:1": "inspect arn:aws:lambda:eu-west-1:000000004711:layer:greeter-common:1",
     "--osv FILE": "--osv all.zip",
     "ARN": "arn:aws:iam::000000000000:role/any",
     "FUNCTION": "greeter-hello",

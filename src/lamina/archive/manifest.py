@@ -42,9 +42,13 @@ class LayerManifest:
     runtime: str
     architecture: str | None
     """The architecture; ``None`` if the layer is the same for all."""
-    mode: str
-    """The bytecode mode."""
     artifacts: tuple[LayerArtifact, ...]
+    options: tuple[tuple[str, str], ...]
+    """
+    What else decides the content, by key: ``own_code``, and the entries of ``bytecode`` and ``recipe``, such as ``bytecode.mode``.
+
+    The values of ``recipe`` are JSON.
+    """
 
 
 def read_manifest(path: Path) -> LayerManifest | None:
@@ -54,13 +58,18 @@ def read_manifest(path: Path) -> LayerManifest | None:
     Raises the errors of `ZipArchive` if the zip is unsafe, ambiguous or damaged.
     """
     with ZipArchive(path, most_rows=_MOST_FILES) as archive:
-        for located in archive.members:
-            found = MANIFEST.fullmatch(located.member.path)
-            if found is not None and located.member.size <= _MOST_BYTES:
-                try:
-                    return _parsed(json.loads(archive.read(located)), found[1])
-                except INVALID:
-                    return None
+        return manifest_in(archive)
+
+
+def manifest_in(archive: ZipArchive) -> LayerManifest | None:
+    """Return the same as `read_manifest` for an open zip."""
+    for located in archive.members:
+        found = MANIFEST.fullmatch(located.member.path)
+        if found is not None and located.member.size <= _MOST_BYTES:
+            try:
+                return _parsed(json.loads(archive.read(located)), found[1])
+            except INVALID:
+                return None
     return None
 
 
@@ -74,9 +83,17 @@ def _parsed(document: dict[str, Any], digest: str) -> LayerManifest:
         is_consistent=document["version"] == _VERSION and _digest(document, artifacts) == document["digest"] == digest,
         runtime=str(document["target"]["runtime"]),
         architecture=None if architecture is None else str(architecture),
-        mode=str(dict(document["bytecode"]).get("mode")),
         artifacts=tuple(artifacts),
+        options=tuple(sorted(_options(document).items())),
     )
+
+
+def _options(document: dict[str, Any]) -> dict[str, str]:
+    own_code = {"own_code": str(document["own_code"])} if "own_code" in document else {}
+    return own_code | {
+        **{f"bytecode.{key}": str(value) for key, value in document["bytecode"]},
+        **{f"recipe.{key}": json.dumps(value) for key, value in dict(document["recipe"]).items()},
+    }
 
 
 def _digest(document: dict[str, Any], artifacts: list[LayerArtifact]) -> str:

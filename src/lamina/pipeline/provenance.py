@@ -20,7 +20,7 @@ from lamina.core.urls import public_url
 from lamina.core.values import SdistSource, Sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from lamina.archive.manifest import LayerArtifact, LayerManifest
@@ -101,13 +101,16 @@ def statement_path(archive: Path) -> Path:
     return archive.with_name(archive.name + SUFFIX)
 
 
-def verify(archive: Path, sha256: str | None = None) -> Verification | None:
+def verify(
+    archive: Path, sha256: str | None = None, *, manifest: Callable[[], LayerManifest | None] | None = None
+) -> Verification | None:
     """
     Compare the zip *archive* with the statement next to it; return ``None`` if there is no statement.
 
     The statement must have the SHA-256 of the zip. That of a layer must also agree with the manifest in the zip: in the digest, the runtime,
-    and the hash of each artifact. *sha256* is the zip's SHA-256, if it is known. Both files may be untrusted: an unsigned statement shows
-    that a zip was not damaged or exchanged by mistake, and only a verified signature shows who built it.
+    and the hash of each artifact. *sha256* is the zip's SHA-256, if it is known, and *manifest* returns the zip's manifest, which is read by
+    default. Both files may be untrusted: an unsigned statement shows that a zip was not damaged or exchanged by mistake, and only a verified
+    signature shows who built it.
     Raises `OSError` if the zip is unreadable, and the errors of `read_manifest` if it is unsafe, ambiguous or damaged.
     """
     path = statement_path(archive)
@@ -124,7 +127,7 @@ def verify(archive: Path, sha256: str | None = None) -> Verification | None:
             provenance=provenance,
             problem=f"`{path.name}` describes another file: it names SHA-256 `{provenance.sha256}`, and the zip has `{found}`",
         )
-    wrong = list(_differences(provenance, read_manifest(archive)))
+    wrong = list(_differences(provenance, read_manifest(archive) if manifest is None else manifest()))
     return Verification(
         provenance=provenance,
         problem=f"`{path.name}` does not agree with the manifest in the zip: {'; '.join(wrong)}" if wrong else None,
