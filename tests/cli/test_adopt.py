@@ -406,6 +406,19 @@ def test_stripped_metadata(world: World, tmp_path: Path, capsys: pytest.CaptureF
     assert "tools==1.2" in world.manifest.read_text()
 
 
+def test_stripped_requirements(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of modules without metadata, those that others require are not required, as the metadata of their wheels says."""
+    world.wheel("inner")
+    world.wheel("outer", requires=["inner", "extra; extra == 'more'"], extras=["more"])
+    path = tmp_path / "layer.zip"
+    path.write_bytes(layer_zip({f"python/{each}/__init__.py": "__version__ = '1.0'\n" for each in ("inner", "outer")}))
+    world.write()
+    assert adopt(str(path), "--dry-run") == 0
+    shown = capsys.readouterr().err
+    assert "require outer==1.0\n" in shown
+    assert "require inner" not in shown
+
+
 def test_other_pythons(world: World, tmp_path: Path) -> None:
     """What another Python would import is not adopted, and `site-packages` comes first."""
     path = tmp_path / "layer.zip"

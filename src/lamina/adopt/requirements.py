@@ -29,7 +29,6 @@ class AdoptedDistribution:
     """The normalised name (PEP 503)."""
     version: str
     requires: tuple[str, ...]
-    """Its requirements; none if it was identified by its files only."""
 
 
 @frozen
@@ -55,7 +54,9 @@ def importable(
     contents = archive.contents
     found = [(each.root, each.name, each.version, each.requires) for each in contents.distributions]
     found += [
-        (each.root, each.name, each.version, ()) for each in archive.matches if each.is_exact or each.name in originals
+        (each.root, each.name, each.version, each.requires)
+        for each in archive.matches
+        if each.is_exact or each.name in originals
     ]
     first: dict[str, tuple[int, AdoptedDistribution]] = {}
     for root, name, version, requires in found:
