@@ -132,7 +132,7 @@ def test_what_the_lock_says_of_a_name_comes_first(tmp_path: Path) -> None:
 def test_all_targets_count(tmp_path: Path) -> None:
     """A name is secret if the lock file says so for one of the targets."""
     made = make_service(tmp_path)
-    made.settings["targets"] = '["python3.12-arm64", "python3.13-arm64"]'
+    made.settings["targets"] = '["python3.13-arm64", "python3.12-arm64"]'
     del made.settings["runtime"], made.settings["architecture"]
     root = made.write()
     entries = [("python_version == '3.13'", default_index()), ("python_version == '3.12'", OWN)]
@@ -145,11 +145,11 @@ def test_all_targets_count(tmp_path: Path) -> None:
     assert "which is not the default one" in str(LockedOrigins(root, service).obstacle("alpha"))
 
 
-def audited_external(tmp_path: Path, *targets: str) -> tuple[Audited, Service]:
-    """Build a service with two layers of another account, of which the store has one."""
+def audited_external(tmp_path: Path, *targets: str, arn: str = ARN) -> tuple[Audited, Service]:
+    """Build a service with two layers of another account, of which the store has the one named *arn*."""
     store = Store.open(tmp_path / "store")
     made = make_service(tmp_path)
-    made.more["hello"] = f'layer-arns = ["{ARN}", "{OTHER}"]'
+    made.more["hello"] = f'layer-arns = ["{arn}", "{OTHER}"]'
     made.settings |= {"allow-layers": '[{ arn = "arn:aws:lambda:*:*:layer:*", reason = "bought" }]', "sdk": '"runtime"'}
     if targets:
         made.settings["targets"] = json.dumps(targets)
@@ -158,7 +158,7 @@ def audited_external(tmp_path: Path, *targets: str) -> tuple[Audited, Service]:
     files = {f"python/{name}-3.0.dist-info/METADATA": metadata.format(name) for name in ("Gamma", "alpha")}
     content = layer_zip({"python/loose.py": "", "python/gamma.py": "", **files})
     other = stored(store, layer_zip({"python/absent.py": ""}), OTHER)
-    write_pins(made.write(), [stored(store, content), other])
+    write_pins(made.write(), [stored(store, content, arn), other])
     store.entry("external", other.sha256, ".zip").unlink()
     service = config.load(made.root, store=store)
     built = build(made.root, BuildOptions(offline=True), store=store)
@@ -180,6 +180,15 @@ def test_code_of_others(tmp_path: Path) -> None:
     assert unknown[ARN] == "modules without metadata: `loose`"
     assert unknown[OTHER] == "a layer by ARN that is not in the store; run `lamina pin`"
     assert unknown["greeter"].startswith("the AWS SDK of the runtime: `boto3`, `botocore`")
+
+
+def test_code_of_known_publishers(tmp_path: Path) -> None:
+    """What a known publisher's layer has is public, unless the lock file has the name from elsewhere."""
+    audited, service = audited_external(tmp_path, arn=POWERTOOLS)
+
+    found = {(each.name, each.version): each for each in audited.distributions(LockedOrigins(service.root, service))}
+    assert found["gamma", "3.0"].obstacle is None
+    assert found["alpha", "3.0"].obstacle is not None
 
 
 def test_a_layer_by_arn_is_audited_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from audit.osvserver import osv
-from externallayers import ARN, layer_server
+from externallayers import ARN, layer_server, layer_zip
 from lamina.cli.main import main
 from lamina.core.target import quotas
 from loopback import IndexServer
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["layer_server", "osv"]
+
+POWERTOOLS = "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:7"
 
 
 @pytest.fixture
@@ -220,6 +222,12 @@ def test_names_that_are_not_sent(
             queries = [query for body in osv.asked("/v1/querybatch") for query in body["queries"]]
             assert (side, {"alpha"}) == (side, {each["package"]["name"] for each in queries})
             assert "vulnerabilities of `beta` are not compared: from the index `https://127.0.0.1/own/simple`" in shown
+        metadata = "python/gamma-1.0.dist-info/METADATA"
+        layer_server.zips[POWERTOOLS] = layer_zip({metadata: "Name: gamma\nVersion: 1.0\n", "python/beta.py": ""})
+        osv.requests.clear()
+        diff(POWERTOOLS, "--vulnerabilities", "--osv", osv.url)
+        queries = [query for body in osv.asked("/v1/querybatch") for query in body["queries"]]
+        assert {"alpha", "gamma"} == {each["package"]["name"] for each in queries}
         diff(ARN, "--vulnerabilities", "--osv", osv.url, "--all")
         assert ["alpha", "beta"] == [each["package"]["name"] for each in osv.asked("/v1/querybatch")[-1]["queries"]]
 

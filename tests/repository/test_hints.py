@@ -147,9 +147,9 @@ def repository(project: Path) -> None:
 
 
 def with_advisories(project: Path) -> None:
-    """Create OSV's zip, without advisories."""
-    with zipfile.ZipFile(project / "all.zip", "w"):
-        pass
+    """Create OSV's zip, with an advisory about another distribution."""
+    with zipfile.ZipFile(project / "all.zip", "w") as archive:
+        archive.writestr("PYSEC-1.json", '{"affected": [{"package": {"name": "other", "ecosystem": "PyPI"}}]}')
 
 
 PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {

@@ -27,7 +27,7 @@ class LayerArtifact(NamedTuple):
     name: str
     version: str
     artifact: str
-    """What `lamina.core.values.Pin.filename` is: the name of a file, ``NAME (local)``, or the address and commit of a git repository."""
+    """The `filename` of a `Pin`: the name of a file, ``NAME (local)``, or the address and commit of a git repository."""
     sha256: str
 
 

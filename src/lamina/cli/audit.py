@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Build the service, then look for known vulnerabilities in the distributions of its layers and packages, and check their licences. "
-    "Only names and versions of distributions from the default package index are sent. At the root of a workspace, audit all services."
+    "Only names and versions of distributions that are known to be public are sent. At the root of a workspace, audit all services."
 )
 EXAMPLE = """\
 examples:

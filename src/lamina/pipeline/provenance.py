@@ -135,7 +135,7 @@ def verify(
 
 
 def material_name(filename: str) -> str:
-    """Return the name of a `Pin.filename` for statements: that of a git repository without what `public_url` leaves out."""
+    """Return the name for statements of the `filename` of a `Pin`: that of a git repository without what `public_url` leaves out."""
     found = _REPOSITORY.fullmatch(filename)
     if found is None:
         return filename

@@ -5,12 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
 from lamina.audit.inventory.contents import contents_of, source_of
+from lamina.audit.inventory.origins import LockedOrigins
 from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
 from lamina.audit.vulnerabilities.audit import ask
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.audit.inventory.contents import ArchiveContents
-    from lamina.audit.inventory.origins import LockedOrigins
     from lamina.audit.vulnerabilities.audit import DatabaseAnswer
     from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import Advisories
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from lamina.project.wrappers import Wrapper
 
 _HINT = "do not use it: programs may unpack it differently; ask its author for another one"
+_NOT_ZIP_HINT = "pass a zip, such as `lamina inspect .lamina/layers/common.zip`; if this file was downloaded as one, download it again"
 
 
 @frozen
@@ -97,6 +99,12 @@ class InspectedArchive:
         return tuple(module for place, module in places.items() if place in unknown)
 
     @property
+    def unmatched_modules(self) -> tuple[str, ...]:
+        """The modules without metadata that no distribution has, not even with other content."""
+        similar = {module for match in self.matches for module in match.modules}
+        return tuple(module for module in self.unknown_modules if module not in similar)
+
+    @property
     def unexplained(self) -> tuple[str, ...]:
         """The files of no distribution, without extensions and wrappers."""
         known = {*self.contents.extensions, *self.contents.wrappers}
@@ -125,11 +133,12 @@ class Auditor:
     """Who looks for vulnerabilities in the distributions, and by which rules."""
 
     settings: AuditSettings
-    origins: LockedOrigins
     advisories: Advisories
     today: dt.date
+    everything: bool
+    """Whether names of distributions that are not known to be public may leave the machine, too."""
 
-    def answer(self, archives: Iterable[InspectedArchive]) -> DatabaseAnswer:
+    def answer(self, archives: Iterable[InspectedArchive], origins: LockedOrigins) -> DatabaseAnswer:
         """Return what the database says of *archives*. Raises the errors of `Advisories.ask`, and those of `LockedOrigins.obstacle`."""
         places: dict[tuple[str, str], list[InspectedZip]] = {}
         for archive in archives:
@@ -140,7 +149,7 @@ class Auditor:
                 name=name,
                 version=version,
                 places=tuple(each.name for each in zips),
-                obstacle=self.origins.obstacle(name, (each.arn for each in zips if each.arn is not None)),
+                obstacle=origins.obstacle(name, (each.arn for each in zips if each.arn is not None)),
             )
             for (name, version), zips in sorted(places.items())
         ]
@@ -166,7 +175,7 @@ def inspect(
     Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Auditor.answer`.
     """
     notes: list[str] = []
-    lock = {} if service is None else _locked(service, context, notes)
+    lock = None if service is None else _locked(service, context, notes)
     fallback = None if service is None else service.target
     archives = []
     for each in subject.zips:
@@ -175,7 +184,7 @@ def inspect(
             contents = contents_of(each.path, store=context.store, name=each.name, is_layer=each.is_layer)
             files = examine(each.path, contents, context.store, name=each.name)
         except ArchiveError as error:
-            error.hint = _HINT
+            error.hint = _HINT if is_zipfile(each.path) else _NOT_ZIP_HINT
             raise
         targets = (target,) if target is not None else _targets(subject, each, fallback)
         found = _matches(contents, files, context, targets, notes) if matches else ()
@@ -186,24 +195,27 @@ def inspect(
                 contents=contents,
                 files=files,
                 matches=found,
-                fitness=judge(files, contents.paths, targets),
+                fitness=judge(files, contents, targets),
                 targets=targets,
                 handlers=tuple(wrapper for wrapper in known_wrappers() if _has(contents, wrapper.handler)),
-                locked=_twice(contents, found, lock) if contents.is_layer else (),
+                locked=_twice(contents, found, lock or {}) if contents.is_layer else (),
                 provenance=verify(each.path, contents.sha256),
             )
         )
     function = subject.function
     python = archives[-1].targets[0].python if function is not None and archives[-1].targets else None
     together = [(each.zip.name, each.contents) for each in archives]
+    answer = None
     if auditor is not None:
         context.reporter.stage(f"asking {auditor.advisories.place}")
+        readable = None if lock is None else service
+        answer = auditor.answer(archives, LockedOrigins(context.project, readable, everything=auditor.everything))
     return InspectionReport(
         subject=subject,
         archives=tuple(archives),
         shadowed=shadowed(together, python) if function is not None else (),
         notes=tuple(dict.fromkeys(notes)),
-        answer=auditor.answer(archives) if auditor is not None else None,
+        answer=answer,
     )
 
 
@@ -264,12 +276,12 @@ def _has(contents: ArchiveContents, handler: str) -> bool:
     return any(f"{root}{module}{end}" in paths for root in roots for end in (".py", ".pyc", "/__init__.py"))
 
 
-def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str]:
+def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str] | None:
     try:
         return locked_versions(service, context)
     except (ConfigError, FetchError, LockError) as error:
         notes.append(f"the lock file of this project is not compared: {error}")
-        return {}
+        return None
 
 
 def locked_versions(service: Service, context: BuildContext) -> Mapping[str, str]:

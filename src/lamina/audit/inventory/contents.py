@@ -37,6 +37,8 @@ MOST_FILES = 150_000
 """The number of entries that a zip may have: lamina's choice. Reading so many usual paths needs about 200 MB of memory."""
 _MOST_TIMES = 4
 """How many times the size may exceed Lambda's limit, so that a zip that is too large for Lambda can still be inspected."""
+_MOST_ROWS = 2 * MOST_FILES
+"""The number of rows of all RECORDs: they also list bytecode, which many layers leave out."""
 _MOST_DISTRIBUTIONS = 2_000
 _METADATA_BYTES = 32 << 20
 """The size of all metadata of a zip that is read. The largest layers of 250 MB have less than a third of it."""
@@ -245,6 +247,7 @@ class _FileOwners:
                 self._bytecode.setdefault(source, []).append(path)
         self._inside: dict[str, list[str]] = {}
         self._metadata_bytes = 0
+        self._record_rows = 0
 
     def below(self, root: str, paths: Iterable[str]) -> Iterator[str]:
         """Yield those of *paths* that are in *root*, relative to it, but in none of the roots inside it."""
@@ -264,7 +267,7 @@ class _FileOwners:
                     continue
                 self._inside.setdefault(root + top, []).append(root + relative)
                 if _METADATA.fullmatch(relative):
-                    rows = record_rows(self._content(f"{root}{top}/RECORD"))
+                    rows = self._rows(f"{root}{top}/RECORD")
                     (recorded if rows else others).append((root, root + relative, rows))
         if len(self._inside) > _MOST_DISTRIBUTIONS:
             raise SuspiciousSizeError(
@@ -280,6 +283,14 @@ class _FileOwners:
         if not self._files[path].executable or path.startswith(_OF_LAYERS):
             return False
         return bytes(next(iter(self._archive.pieces(self._members[path])), b"")[:2]) == b"#!"
+
+    def _rows(self, path: str) -> dict[str, RecordRow]:
+        """Return the rows of the RECORD at *path*. Raises `SuspiciousSizeError` if the zip has too many."""
+        content = self._content(path)
+        self._record_rows += content.count(b"\n")
+        if self._record_rows > _MOST_ROWS:
+            raise SuspiciousSizeError(f"`{self._archive.name}` has RECORDs of more than {_MOST_ROWS:,} files")
+        return record_rows(content)
 
     def _distribution(self, root: str, metadata: str, rows: Mapping[str, RecordRow]) -> ContainedDistribution | None:
         directory = metadata.rpartition("/")[0]

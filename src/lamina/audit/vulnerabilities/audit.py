@@ -145,7 +145,7 @@ def ask(
     answer = find(asked, advisories)
     return DatabaseAnswer(
         database=advisories.place,
-        asked=len(asked) - len(answer.unknown),
+        asked=0 if isinstance(advisories, NoAdvisories) else len(asked) - len(answer.unknown),
         is_complete=not answer.unknown and not any(obstacle.cure for _, obstacle in withheld),
         vulnerabilities=tuple(
             _judged(each, asked[each.release.name, each.release.version].places, reached, settings, today)
