@@ -217,6 +217,7 @@ def test_archive(tmp_path: Path) -> None:
     assert sorted(FILES) == [path for path, *_ in found.files or ()]
     assert (None, "", None) == (foreign.digest, foreign.target, foreign.reached)
     assert everything.reached is None
+    assert B == read_archive(tmp_path / "own.zip", store=store, sha256=B).sha256, "hashes the zip again"
     (change,) = compare(_side(found), _side(exchanged)).archives
     assert "same digest, other bytes: its bytecode changed" == change.reason
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.aws.api.functions import FunctionState
+    from lamina.aws.external.zips import ExternalRegions
     from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -81,11 +82,19 @@ def _file(text: str) -> Path | None:
     return None
 
 
-def _layer(arn: str, project: Path | None, store: Store, *, offline: bool, reporter: Reporter) -> InspectedZip:
+def _layer(
+    arn: str,
+    project: Path | None,
+    store: Store,
+    *,
+    offline: bool,
+    reporter: Reporter,
+    regions: ExternalRegions | None = None,
+) -> InspectedZip:
     # Importing the clients of AWS is slow, and a file needs none.
     from lamina.aws.external.zips import layer_zip
 
-    found = layer_zip(arn, project, store=store, offline=offline, reporter=reporter)
+    found = layer_zip(arn, project, store=store, offline=offline, reporter=reporter, regions=regions)
     return InspectedZip(
         name=arn,
         arn=arn,
@@ -101,6 +110,7 @@ def _function(
     text: str, directory: Path, project: Path | None, store: Store, *, offline: bool, reporter: Reporter
 ) -> InspectedSubject:
     from lamina.aws.external.functions import FunctionName, FunctionSource
+    from lamina.aws.external.zips import ExternalRegions
 
     name = FunctionName.parse(text)
     if name is None:
@@ -114,9 +124,10 @@ def _function(
     state = function.state
     zips: list[InspectedZip] = []
     failures: list[LaminaError] = []
+    regions = ExternalRegions()
     for arn in state.settings.layers:
         try:
-            zips.append(_layer(arn, project, store, offline=False, reporter=reporter))
+            zips.append(_layer(arn, project, store, offline=False, reporter=reporter, regions=regions))
         except CredentialsError:
             raise
         except AwsError as error:

@@ -13,7 +13,7 @@ from lamina.audit.inventory.subjects import AuditedDistribution, AuditSubject, U
 from lamina.aws.api.functions import LATEST
 from lamina.aws.deploy import config as deployconfig
 from lamina.aws.destination.naming import digest_in
-from lamina.aws.external.zips import ExternalRegions, provide
+from lamina.aws.external.zips import ExternalRegions, layer_zip
 from lamina.aws.publish import config as publishconfig
 from lamina.aws.publish import destinations
 from lamina.aws.publish.layer_record import decode_record
@@ -60,8 +60,8 @@ def deployed(service: Service, origins: LockedOrigins, *, store: Store, reporter
         for arn in arns:
             releases = _recorded(destination, arn)
             if releases is None:
-                path = provide(regions.version(arn), regions.of(arn), store, reporter)
-                contents = contents_of(path, store=store, name=arn, is_layer=True)
+                layer = layer_zip(arn, service.root, store=store, offline=False, reporter=reporter, regions=regions)
+                contents = contents_of(layer.path, store=store, name=arn, is_layer=True, sha256=layer.sha256)
                 releases = [(each.name, each.version) for each in contents.distributions]
                 unknown += UnknownCode.of_modules(arn, (module for _, module in contents.modules))
             for release in releases:

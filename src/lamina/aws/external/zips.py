@@ -146,7 +146,7 @@ def layer_zip(
     with store.in_use(reporter):
         if pin is None:
             stated: ExternalVersion | PinnedLayer = (version := regions.version(arn))
-            path = provide(version, regions.of(arn), store, reporter)
+            path = stored_zip(store, version.sha256) or download(version, regions.of(arn), store, reporter)
         else:
             stated = pin
             path = _pinned_zip(pin, regions, store=store, offline=offline, reporter=reporter)
@@ -219,11 +219,6 @@ def pin_difference(pin: PinnedLayer, version: ExternalVersion) -> str | None:
         f"layer `{pin.arn}` is not the pinned one: `lamina-layers.lock` has SHA-256 `{pin.code_sha256}` and {pin.code_size:,} bytes, "
         f"and AWS has `{version.code_sha256}` and {version.code_bytes:,} bytes"
     )
-
-
-def provide(version: ExternalVersion, layers: ExternalLayers, store: Store, reporter: Reporter) -> Path:
-    """Return the zip of *version* in *store*, and download it from *layers* if it is missing. Raises the errors of `download`."""
-    return stored_zip(store, version.sha256) or download(version, layers, store, reporter)
 
 
 def download(version: ExternalVersion, layers: ExternalLayers, store: Store, reporter: Reporter) -> Path:
