@@ -1,4 +1,4 @@
-"""Read JSON from web services that are no package index, with limits of size and time."""
+"""Read JSON from web services that are not a package index, with limits of size and time."""
 
 from __future__ import annotations
 
@@ -85,4 +85,4 @@ def _parsed(content: bytes, url: str) -> Any:
 
 
 def _too_slow(url: str) -> DownloadError:
-    return DownloadError(f"could not read `{redacted(url)}`: it takes more than {_MOST_SECONDS} seconds")
+    return DownloadError(f"could not read `{redacted(url)}`: the answer was not complete after {_MOST_SECONDS} seconds")
