@@ -217,7 +217,7 @@ def test_function_with_a_layer_that_is_gone(
 def test_what_cannot_be_inspected(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, subject: str, code: int, message: str
 ) -> None:
-    """What is no layer version, function or file is named, with what to pass instead."""
+    """An argument that is not a layer version, function or file is named, with what to pass instead."""
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert inspect(subject) == code
     shown = capsys.readouterr().err
@@ -465,7 +465,7 @@ def test_vulnerabilities_in_a_project(osv: OsvServer, capsys: pytest.CaptureFixt
 
 
 def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
-    """The statement beside a zip is compared with it."""
+    """The statement next to a zip is compared with it."""
     service = make_service(directory / "project")
     service.add("alpha", "1.0")
     service.write()

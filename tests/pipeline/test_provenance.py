@@ -428,7 +428,7 @@ def test_directory_as_material(tmp_path: Path) -> None:
 
 
 def test_verification(service: Service) -> None:
-    """A zip is verified against the statement beside it; another zip and a damaged statement are problems, and none is no answer."""
+    """A zip is verified against the statement next to it; another zip and a damaged statement are problems, and without one there is no answer."""
     root = _committed(service)
     _build(root)
     archive = root / LAYER

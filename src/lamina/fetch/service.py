@@ -1,4 +1,4 @@
-"""Read JSON from web services that are no package index, with limits of size and time."""
+"""Read JSON from web services that are not a package index, with limits of size and time."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ def _bytecode(files: ExaminedFiles, paths: Container[str], target: Target) -> It
 
 
 def _tagged(bytecode: BytecodeFile) -> str | None:
-    """Return the version of Python in the name of the file, or ``None`` if it is beside the sources, where every Python reads it."""
+    """Return the version of Python in the name of the file, or ``None`` if it is next to the sources, where every Python reads it."""
     found = _CACHED.fullmatch(bytecode.path)
     return None if found is None else f"{found[1]}.{found[2]}"
 

@@ -76,7 +76,7 @@ class InspectedArchive:
     """The handlers of vendors in the zip, which call a function's own handler."""
     locked: tuple[Locked, ...]
     provenance: Verification | None
-    """Whether the statement of provenance beside a zip describes it; ``None`` if there is no statement."""
+    """Whether the statement of provenance next to a zip describes it; ``None`` if there is no statement."""
 
     @property
     def distributions(self) -> tuple[tuple[str, str], ...]:

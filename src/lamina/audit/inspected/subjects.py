@@ -71,7 +71,7 @@ def located(
 
 
 def _file(text: str) -> Path | None:
-    """Return the path *text*, or ``None`` if it is not one. Raises `ConfigError` if there is no such file."""
+    """Return the path *text*, or ``None`` if it is not one. Raises `ConfigError` if the file does not exist."""
     path = Path(text)
     if path.is_file():
         return path

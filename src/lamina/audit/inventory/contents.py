@@ -122,7 +122,7 @@ class ArchiveContents:
     modules: tuple[tuple[str, str], ...]
     """The modules among them: the directory that Python imports each from, and its dotted name."""
     extensions: tuple[str, ...]
-    """The paths of the programs in ``extensions/``, which Lambda starts beside the function."""
+    """The paths of the programs in ``extensions/``, which Lambda starts next to the function."""
     wrappers: tuple[str, ...]
     """The paths of executable scripts for ``AWS_LAMBDA_EXEC_WRAPPER``: those that start with ``#!`` outside the directories of Python."""
     manifest: LayerManifest | None
@@ -219,7 +219,7 @@ def place_of(path: str) -> str:
 
 
 def _is_layer(files: Iterable[str]) -> bool:
-    """Return whether *files* are those of a layer: they have a directory of layers, and no code beside it."""
+    """Return whether *files* are those of a layer: they have a directory of layers, and no code next to it."""
     return any(path.startswith(_OF_LAYERS) for path in files) and not any(map(_OF_CODE.fullmatch, files))
 
 
