@@ -287,7 +287,7 @@ def test_no_zip(capsys: pytest.CaptureFixture[str], directory: Path, content: by
     (directory / "pyproject.toml").write_bytes(content)
     assert inspect("pyproject.toml") == 5
     shown = capsys.readouterr().err
-    assert "hint: pass a zip, such as `lamina inspect .lamina/layers/common.zip`; if this file was downloaded" in shown
+    assert "hint: pass a zip; if you downloaded this file as one, download it again" in shown
 
 
 def test_forged_lines(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from lamina.project.wrappers import Wrapper
 
 _HINT = "do not use it: programs may unpack it differently; ask its author for another one"
-_NOT_ZIP_HINT = "pass a zip, such as `lamina inspect .lamina/layers/common.zip`; if this file was downloaded as one, download it again"
+_NOT_ZIP_HINT = "pass a zip; if you downloaded this file as one, download it again"
 
 
 @frozen
