@@ -11,8 +11,8 @@ from audit.test_external_layers import stored
 from externallayers import ARN, OTHER, layer_zip
 from lamina.audit.inventory.built import EXTERNAL, LAYER, Audited
 from lamina.audit.inventory.origins import LockedOrigins
+from lamina.core.indexes import default_index
 from lamina.core.store import Store
-from lamina.fetch.settings import default_index
 from lamina.pipeline.build import build
 from lamina.project import config
 from lamina.project.options import BuildOptions

@@ -497,7 +497,6 @@ def test_what_inspector_found(service: Service, aws: OsvServer, capsys: pytest.C
     """`lamina check --aws` says whether Inspector scans functions, and what it found in those of the service and in which layer."""
     layer = "arn:aws:lambda:eu-west-1:123456789012:layer:greeter-common:3"
     words = ["check", "--project", str(service.root), "--aws"]
-    assert main(words) == 6
     aws.aws["/status/batch/get"] = status("DISABLED")
     assert main(words) == 0
     assert "Amazon Inspector does not scan the Lambda functions in eu-west-1" in capsys.readouterr().out
@@ -513,16 +512,45 @@ def test_what_inspector_found(service: Service, aws: OsvServer, capsys: pytest.C
     assert "in its own code" in text
 
 
-def test_inspector_need_not_be_allowed(service: Service, aws: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without permission, a note says so, and the rest of the check goes on."""
-    denied = {
-        "__type": "AccessDeniedException",
-        "message": "User is not authorized to perform: inspector2:BatchGetAccountStatus",
-    }
-    aws.raw["/status/batch/get"] = 403, json.dumps(denied).encode()
+@pytest.mark.parametrize("path", ["/status/batch/get", "/findings/list"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (403, {"__type": "AccessDeniedException", "message": "not allowed"}, "AWS denied permission to "),
+        (400, {}, "cannot "),
+        (404, {}, "cannot "),
+        (200, [1], "is not from AWS"),
+    ],
+    ids=["denied", "emulator", "region", "malformed"],
+)
+def test_inspector_need_not_answer(
+    service: Service, aws: OsvServer, capsys: pytest.CaptureFixture[str], path: str, answer: tuple[int, Any, str]
+) -> None:
+    """A note says why Inspector could not be asked, and the rest of the check goes on."""
+    service.settings["ignore"] = '[{ rule = "nonsense", reason = "a finding of another family" }]'
+    service.write()
+    aws.aws["/status/batch/get"] = status("ENABLED")
+    aws.raw[path] = answer[0], json.dumps(answer[1]).encode()
 
     assert main(["check", "--project", str(service.root), "--aws"]) == 0
-    assert "Amazon Inspector was not asked: AWS denied permission" in capsys.readouterr().out
+
+    text = capsys.readouterr().out
+    (line,) = [each for each in text.splitlines() if "[inspector-off]" in each]
+    assert "note: " in line
+    assert "Amazon Inspector could not be asked: " in line
+    assert answer[2] in line
+    if answer[0] == 403:
+        assert ("`inspector2:ListFindings`" if "list" in path else "`inspector2:BatchGetAccountStatus`") in line
+    assert "[ignore-unknown]" in text
+
+
+def test_inspector_without_a_server(service: Service, aws: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unreachable Inspector is a note, too."""
+    aws.shutdown()
+    aws.server_close()
+
+    assert main(["check", "--project", str(service.root), "--aws"]) == 0
+    assert "Amazon Inspector could not be asked: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("has_record", [True, False], ids=["record", "download"])

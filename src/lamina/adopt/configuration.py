@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from lamina.audit.inspection import Inspection
@@ -18,7 +19,7 @@ from lamina.project.external import can_name
 from lamina.project.pinned import read_pins, write_pins
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from lamina.core.reporter import Reporter
@@ -26,6 +27,21 @@ if TYPE_CHECKING:
     from lamina.project.service import Service
 
 _KEY = "layer-arns"
+# An empty list: on a line of its own, or with the comma before or after it in an inline table.
+_EMPTY = re.compile(
+    rf"^[ \t]*{_KEY}\s*=\s*\[\s*\][ \t]*(?:\r?\n|\Z)|,\s*{_KEY}\s*=\s*\[\s*\]|(?<=[{{\s]){_KEY}\s*=\s*\[\s*\]\s*,[ \t]*",
+    re.MULTILINE,
+)
+
+
+class Removal(Enum):
+    """What happened to a layer by ARN in the configuration."""
+
+    REMOVED = "removed"
+    ABSENT = "absent"
+    """No ``layer-arns`` has it."""
+    LEFT = "left"
+    """It is written so that it cannot be removed without changing something else, too."""
 
 
 def without_layer(service: Service, arn: str) -> Service:
@@ -37,34 +53,33 @@ def without_layer(service: Service, arn: str) -> Service:
     return replace(service, functions=functions)
 
 
-def remove_arn(project: Path, arn: str, store: Store) -> bool | None:
+def remove_arn(project: Path, arn: str, store: Store) -> Removal:
     """
-    Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin, if no function has it any more.
+    Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin.
 
-    An entry that leaves parts of the ARN to the deployment goes, too.
-    Return whether it is removed, or ``None`` if no ``layer-arns`` has it. The configuration is left alone if its text cannot be changed
-    without changing something else, too.
+    An entry that leaves parts of the ARN to the deployment goes, too. So does a list that is empty then.
     """
     path = file.read(project).path
     text = decoded(read_file(path))
     document = toml.parse(text)
-    wanted = _mapped(document, lambda arns: [each for each in arns if not can_name(each, arn)])
-    if wanted == document:
-        return None
+    if _mapped(document, arn) == document:
+        return Removal.ABSENT
     changed = text
     for entry in _entries(project, arn, store):
         changed = _without(changed, entry)
-    if not _is_document(changed, wanted):
-        return False
+    if _is_document(shorter := _EMPTY.sub("", changed), _mapped(document, arn, keep_empty=False)):
+        changed = shorter
+    elif not _is_document(changed, _mapped(document, arn)):
+        return Removal.LEFT
     replace_file(path, changed.encode())
     pins = read_pins(project)
-    if any(pin.arn == arn for pin in pins) and not _entries(project, arn, store):
+    if any(pin.arn == arn for pin in pins):
         write_pins(project, [pin for pin in pins if pin.arn != arn])
-    return True
+    return Removal.REMOVED
 
 
 def _entries(project: Path, arn: str, store: Store) -> frozenset[str]:
-    """Return the ARNs in ``layer-arns`` and in deploy descriptions of *project* that can be the layer *arn*."""
+    """Return the ARNs in ``layer-arns`` of *project*, as they are written, that can be the layer *arn*."""
     functions = load(project, store=store).functions
     return frozenset(each for function in functions for each in function.layer_arns if can_name(each, arn))
 
@@ -110,11 +125,16 @@ def _without_item(items: str, arn: str) -> str:
     return re.sub(rf"(?:,\s*)?{quoted}[ \t]*", "", after)
 
 
-def _mapped(value: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
-    """Return the TOML *value* with all lists at the key ``layer-arns`` changed."""
-    if isinstance(value, dict):
-        return {
-            name: change(each) if name == _KEY and isinstance(each, list) else _mapped(each, change)
-            for name, each in value.items()
-        }
-    return [_mapped(each, change) for each in value] if isinstance(value, list) else value
+def _mapped(value: Any, arn: str, *, keep_empty: bool = True) -> Any:
+    """Return the TOML *value* without *arn* in its lists at the key ``layer-arns``, and without those that are empty then if asked."""
+    if isinstance(value, list):
+        return [_mapped(each, arn, keep_empty=keep_empty) for each in value]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, each in value.items():
+        if name != _KEY or not isinstance(each, list):
+            found[name] = _mapped(each, arn, keep_empty=keep_empty)
+        elif (kept := [other for other in each if not can_name(other, arn)]) or keep_empty:
+            found[name] = kept
+    return found

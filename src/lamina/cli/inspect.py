@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Inspect the subject and print what it contains. Return 1 if an audit finds a vulnerability that fails it.
+    Inspect the subject and print what it contains. Return 1 if an audit finds a vulnerability that fails it, or if a statement is wrong.
 
     If layers of a function cannot be read, return the exit code of the error instead.
     """
@@ -74,10 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         emit_json(document(report))
     else:
         _show(report, console)
+    unverified = [each.zip.name for each in report.archives if each.provenance is not None and not each.provenance]
+    for name in unverified:
+        console.finding("error", f"the statement next to `{name}` does not prove where it comes from")
     for error in report.subject.failures:
         console.failure(error)
     fails = report.answer is not None and any(each.fails for each in report.answer.vulnerabilities)
-    return max((int(fails), *(error.exit_code for error in report.subject.failures)))
+    return max((int(fails or bool(unverified)), *(error.exit_code for error in report.subject.failures)))
 
 
 def _inspect(arguments: argparse.Namespace, console: Console, target: Target | None) -> InspectionReport:

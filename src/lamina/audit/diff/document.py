@@ -11,6 +11,7 @@ if TYPE_CHECKING:
         ArchiveChanges,
         ComparedArchive,
         ComparedDistribution,
+        FileChanges,
         ImportChanges,
         SideChanges,
     )
@@ -48,10 +49,15 @@ def _archive(change: ArchiveChanges) -> dict[str, object]:
         "before": _side(change.before),
         "after": _side(change.after),
         "distributions": [
-            {"name": each.name, "before": _distribution(each.before), "after": _distribution(each.after)}
+            {
+                "name": each.name,
+                "difference": each.difference.value,
+                "before": _distribution(each.before),
+                "after": _distribution(each.after),
+            }
             for each in change.distributions
         ],
-        "files": None if change.files is None else as_dict(change.files),
+        "files": None if change.files is None else _files(change.files),
         "imports": _imports(change.imports),
     }
 
@@ -84,6 +90,11 @@ def _distribution(distribution: ComparedDistribution | None) -> dict[str, object
         "sha256": distribution.sha256,
         "unzipped_bytes": distribution.unzipped_bytes,
     }
+
+
+def _files(files: FileChanges) -> dict[str, object]:
+    moved = [{"before": before, "after": after} for before, after in files.moved]
+    return as_dict(files) | {"moved": moved}
 
 
 def _imports(changes: ImportChanges | None) -> dict[str, object] | None:

@@ -9,7 +9,7 @@ from zipfile import is_zipfile
 
 from lamina.audit.diff.archives import read_archive
 from lamina.audit.diff.values import ArchiveKind, ArchiveSizes, ComparedArchive, ComparedDistribution, Side
-from lamina.core.errors import CheckFailedError, ConfigError, OfflineError
+from lamina.core.errors import CheckFailedError, ConfigError, UsageError
 from lamina.core.files import file_sha256, is_own_file
 from lamina.core.frozen import frozen, replace
 from lamina.lock.formats import READERS
@@ -91,8 +91,10 @@ def open_side(argument: str, request: SideRequest) -> Side:
     """
     Return the side that *argument* names: the ARN of a layer version, a file, a directory with a build, or else a git revision.
 
-    Raises `ConfigError` if it is none of them, and the errors of reading, downloading, resolving or building it.
+    Raises `UsageError` if it is empty, `ConfigError` if it is none of them, and the errors of reading, downloading, resolving or building it.
     """
+    if not argument:
+        raise UsageError("an empty text names no state; is a variable of your shell not set?")
     request.reporter.stage(f"reading {argument}")
     path = Path(argument)
     if argument.startswith("arn:"):
@@ -114,7 +116,8 @@ def _of_file(argument: str, path: Path, request: SideRequest) -> Side:
         return _of_lock(argument, path, request)
     raise ConfigError(
         f"`{argument}` is neither a zip, a build report nor a lock file",
-        hint="name a zip, `build.json` or a lock file; a git revision with the name of a file is written as `refs/heads/NAME`",
+        hint="name a zip, `build.json`, or a lock file by its own name, such as `old/uv.lock`; a git revision with the name of a file is "
+        "written as `refs/heads/NAME`",
     )
 
 
@@ -208,7 +211,9 @@ def _archives(build: Build, store: Store) -> Iterator[ComparedArchive]:
 
 def _layer(layer: Layer, target: str, store: Store) -> ComparedArchive:
     if _is_there(layer):
-        found = read_archive(layer.path, store=store, kind=ArchiveKind.LAYER, name=layer.name, target=target)
+        found = read_archive(
+            layer.path, store=store, kind=ArchiveKind.LAYER, name=layer.name, target=target, sha256=layer.sha256
+        )
     else:
         bytecode = sum(each.bytecode_bytes for each in layer.distributions)
         found = _reported(layer, ArchiveKind.LAYER, target, bytecode)
@@ -229,7 +234,9 @@ def _layer(layer: Layer, target: str, store: Store) -> ComparedArchive:
 
 def _package(package: Package, target: str, store: Store) -> ComparedArchive:
     if _is_there(package):
-        return read_archive(package.path, store=store, kind=ArchiveKind.PACKAGE, name=package.name, target=target)
+        return read_archive(
+            package.path, store=store, kind=ArchiveKind.PACKAGE, name=package.name, target=target, sha256=package.sha256
+        )
     return _reported(package, ArchiveKind.PACKAGE, target, 0)
 
 
@@ -284,29 +291,11 @@ def _of_zip(argument: str, archive: ComparedArchive, request: SideRequest) -> Si
 
 
 def _of_arn(arn: str, request: SideRequest) -> Side:
-    from lamina.aws.external.zips import ExternalDownloads, ExternalRegions, provide
-    from lamina.project.pinned import is_pinnable, read_pins
+    from lamina.aws.external.zips import layer_zip
 
-    # `layer-arns` may leave the partition or the region to the deployment.
-    if {"*", "$"} & {*arn} or not is_pinnable(arn):
-        raise ConfigError(
-            f"`{arn}` is not the ARN of one version of a layer in an account",
-            hint="name a version, such as `arn:aws:lambda:eu-west-1:123456789012:layer:common:7`",
-        )
-    store, reporter = request.store, request.reporter
-    if any(pin.arn == arn for pin in read_pins(request.project)):
-        pinned = ExternalDownloads(request.project, store=store, offline=request.options.offline, reporter=reporter)
-        (path,) = (each.path for each in pinned.zips([arn]))
-    elif request.options.offline:
-        raise OfflineError(
-            f"layer `{arn}` is not pinned, and `--offline` prevents the download",
-            hint="run the command without `--offline`",
-        )
-    else:
-        regions = ExternalRegions()
-        with store.in_use(reporter):
-            path = provide(regions.version(arn), regions.of(arn), store, reporter)
-    name = arn.split(":", 6)[-1]
-    archive = read_archive(path, store=store, name=name)
+    found = layer_zip(
+        arn, request.project, store=request.store, offline=request.options.offline, reporter=request.reporter
+    )
+    archive = read_archive(found.path, store=request.store, name=arn.split(":", 6)[-1], sha256=found.sha256)
     public = _public(request.project, (archive,), request, arns=(arn,))
     return Side(name=arn, archives=(archive,), public=public)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import judge
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from lamina.project.wrappers import Wrapper
 
 _HINT = "do not use it: programs may unpack it differently; ask its author for another one"
+_NOT_ZIP_HINT = "pass a zip, such as `lamina inspect .lamina/layers/common.zip`; if this file was downloaded as one, download it again"
 
 
 @frozen
@@ -94,6 +96,12 @@ class InspectedArchive:
         # Only the stems of modules are kept: many deep paths have too many others.
         unknown = {stem for path in self._unidentified for stem in _stems(source_of(path)) if stem in places}
         return tuple(module for place, module in places.items() if place in unknown)
+
+    @property
+    def unmatched_modules(self) -> tuple[str, ...]:
+        """The modules without metadata that no distribution has, not even with other content."""
+        similar = {module for match in self.matches for module in match.modules}
+        return tuple(module for module in self.unknown_modules if module not in similar)
 
     @property
     def unexplained(self) -> tuple[str, ...]:
@@ -177,7 +185,7 @@ def inspect(
             contents = contents_of(each.path, store=context.store, name=each.name, is_layer=each.is_layer)
             files = examine(each.path, contents, context.store, name=each.name)
         except ArchiveError as error:
-            error.hint = _HINT
+            error.hint = _HINT if is_zipfile(each.path) else _NOT_ZIP_HINT
             raise
         targets = (target,) if target is not None else _targets(subject, each, fallback)
         found = _matches(contents, files, context, targets, notes) if matches else ()
@@ -188,7 +196,7 @@ def inspect(
                 contents=contents,
                 files=files,
                 matches=found,
-                fitness=judge(files, contents.paths, targets),
+                fitness=judge(files, contents, targets),
                 targets=targets,
                 handlers=tuple(wrapper for wrapper in known_wrappers() if _has(contents, wrapper.handler)),
                 locked=_twice(contents, found, lock or {}) if contents.is_layer else (),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.core.text import count, megabytes, table
+from lamina.core.text import count, megabytes, table, visible
 from lamina.pipeline.checks.common import listed
 from lamina.project.wrappers import known_wrapper
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.inspected.matching import Match
-    from lamina.audit.inspected.shadowing import Shadowed
+    from lamina.audit.inspected.shadowing import ModuleCopy, Shadowed
     from lamina.audit.vulnerabilities.audit import DatabaseAnswer
     from lamina.aws.api.functions import FunctionState
     from lamina.pipeline.provenance import Verification
@@ -28,7 +28,11 @@ _KINDS = {
 
 
 def lines(report: InspectionReport, *, width: int | None = None) -> Iterator[str]:
-    """Yield the lines of *report*, with tables of at most *width* characters."""
+    """Yield the lines of *report*, with tables of at most *width* characters. What zips and AWS say adds no line of its own."""
+    yield from (visible(line, keep="") for line in _lines(report, width))
+
+
+def _lines(report: InspectionReport, width: int | None) -> Iterator[str]:
     if report.subject.function is not None:
         yield from _function(report.subject.function)
     for archive in report.archives:
@@ -92,16 +96,16 @@ def _archive(archive: InspectedArchive, width: int | None) -> Iterator[str]:
 def _provenance(verification: Verification) -> str:
     provenance = verification.provenance
     if verification.problem is not None or provenance is None:
-        return verification.problem or ""
+        return f"not verified: {verification.problem}"
     source = f" from {provenance.repository or 'a git repository'} at {provenance.commit}" if provenance.commit else ""
     changes = ", with changes that are not committed" if provenance.is_modified else ""
-    return f"built by lamina {provenance.lamina}{source}{changes}, as the unsigned statement beside the zip says"
+    return f"built by lamina {provenance.lamina}{source}{changes}, as the unsigned statement next to the zip says"
 
 
 def _facts(archive: InspectedArchive) -> Iterator[str]:
     contents, fitness = archive.contents, archive.fitness
     yield from map(_match, archive.matches)
-    if unknown := archive.unknown_modules:
+    if unknown := archive.unmatched_modules:
         yield f"without metadata: {count(len(unknown), 'module')}: {listed(unknown)}"
     if archive.files.changed:
         yield f"changed: {count(len(archive.files.changed), 'file')} with other content than in the RECORD of the distribution: {listed(archive.files.changed)}"
@@ -147,9 +151,14 @@ def _locked(archive: InspectedArchive) -> Iterator[str]:
 
 
 def _shadowed(shadowed: Shadowed) -> str:
-    versions = f" ({', '.join(shadowed.versions)})" if shadowed.versions else ""
     how = "its files replace and join those of" if shadowed.is_merged else "hides that of"
-    return f"`{shadowed.module}` comes from {shadowed.used}, and {how} {listed(shadowed.hidden)}{versions}"
+    hidden = " and ".join(map(_copy, shadowed.hidden))
+    return f"`{shadowed.module}` comes from {_copy(shadowed.used)}, and {how} {hidden}"
+
+
+def _copy(copy: ModuleCopy) -> str:
+    version = f" ({copy.distribution} {copy.version})" if copy.distribution is not None else ""
+    return f"`{copy.archive}`{version}"
 
 
 def _short(licence: str | None, classifiers: Sequence[str]) -> str:

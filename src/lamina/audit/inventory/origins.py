@@ -12,9 +12,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.core.indexes import default_index
 from lamina.core.names import normalized
 from lamina.core.urls import redacted, split_userinfo
-from lamina.fetch.settings import default_index, read_settings
+from lamina.fetch.settings import read_settings
 from lamina.lock import formats
 from lamina.lock.offers import selected_packages
 from lamina.project.external import LayerArn
