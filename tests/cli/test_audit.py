@@ -14,6 +14,7 @@ import pytest
 
 from audit.osvserver import CVE, GHSA, advisory, of_pypa, osv
 from audit.test_vulnerabilities import SCANNED, aws, write_zip
+from externallayers import layer_zip
 from lamina.audit.vulnerabilities import databases
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
@@ -601,6 +602,23 @@ def test_functions_that_are_not_deployed(
     (finding,) = (each for each in document["findings"] if each["severity"] != "note")
     assert (0, "not-deployed", "warning") == (code, finding["rule"], finding["severity"])
     assert "function `later` is not deployed in 000000000000 in " in finding["message"]
+
+    functions = ministack.client("lambda")
+    content = layer_zip(
+        {"python/stripped.py": "", "python/alpha-1.0.dist-info/METADATA": "Name: alpha\nVersion: 1.0\n"}
+    )
+    arn = functions.publish_layer_version(LayerName=f"{name}-other", Content={"ZipFile": content})["LayerVersionArn"]
+    for alias in functions.list_aliases(FunctionName=f"{name}-hello")["Aliases"]:
+        functions.delete_alias(FunctionName=f"{name}-hello", Name=alias["Name"])
+    functions.update_function_configuration(FunctionName=f"{name}-hello", Layers=[arn])
+    osv.advisories = [advisory()]
+
+    code, document = report(service, osv, capsys, "--deployed")
+
+    (audited,) = document["services"]
+    assert (0, [[arn]]) == (code, [each["in"] for each in audited["vulnerabilities"]])
+    assert {"subject": arn, "reason": "modules without metadata: `stripped`"} in audited["not_auditable"]
+    assert [None] == [each["license"] for each in audited["distributions"]]
 
 
 def write_with(service: Service, tables: str) -> None:

@@ -12,9 +12,7 @@ from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
 from lamina.audit.inventory.contents import contents_of, source_of
-from lamina.audit.inventory.origins import LockedOrigins
 from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
-from lamina.audit.vulnerabilities.audit import ask
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
 from lamina.core.frozen import frozen
 from lamina.core.target import Target
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.audit.inventory.contents import ArchiveContents
+    from lamina.audit.inventory.origins import LockedOrigins
     from lamina.audit.vulnerabilities.audit import DatabaseAnswer
     from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import Advisories
@@ -140,6 +139,8 @@ class Auditor:
 
     def answer(self, archives: Iterable[InspectedArchive], origins: LockedOrigins) -> DatabaseAnswer:
         """Return what the database says of *archives*. Raises the errors of `Advisories.ask`, and those of `LockedOrigins.obstacle`."""
+        from lamina.audit.vulnerabilities.audit import ask
+
         places: dict[tuple[str, str], list[InspectedZip]] = {}
         for archive in archives:
             for release in archive.distributions:
@@ -207,6 +208,8 @@ def inspect(
     together = [(each.zip.name, each.contents) for each in archives]
     answer = None
     if auditor is not None:
+        from lamina.audit.inventory.origins import LockedOrigins
+
         context.reporter.stage(f"asking {auditor.advisories.place}")
         readable = None if lock is None else service
         answer = auditor.answer(archives, LockedOrigins(context.project, readable, everything=auditor.everything))

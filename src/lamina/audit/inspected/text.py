@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.vulnerabilities.audit import grouped
 from lamina.core.text import count, megabytes, table, visible
 from lamina.pipeline.checks.common import listed
 from lamina.project.wrappers import known_wrapper
@@ -47,7 +46,7 @@ def _lines(report: InspectionReport, width: int | None) -> Iterator[str]:
 def _vulnerabilities(answer: DatabaseAnswer) -> Iterator[str]:
     for each in answer.vulnerabilities:
         yield f"{'vulnerable' if each.entry is None or not each.is_ignored else each.entry.accepted}: {each}"
-    for reason, subjects in grouped(answer.not_audited).items():
+    for reason, subjects in answer.withheld.items():
         yield f"not auditable: {listed(subjects)}: {reason}"
     if not answer.asked:
         yield f"no distribution was audited ({answer.database})"

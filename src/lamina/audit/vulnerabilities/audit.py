@@ -87,6 +87,14 @@ class DatabaseAnswer:
     vulnerabilities: tuple[AuditedVulnerability, ...]
     not_audited: tuple[NotAudited, ...]
 
+    @property
+    def withheld(self) -> dict[str, list[str]]:
+        """The subjects that are not audited, by the reason."""
+        found: dict[str, list[str]] = {}
+        for each in self.not_audited:
+            found.setdefault(each.reason, []).append(each.subject)
+        return found
+
     def document(self) -> dict[str, object]:
         """Return the values for reports for programs."""
         return {
@@ -141,30 +149,22 @@ def ask(
     Only the names and versions of distributions without an obstacle are sent. Raises the errors of `Advisories.ask`.
     """
     asked = {(each.name, each.version): each for each in distributions if each.obstacle is None}
-    withheld = [(each, each.obstacle) for each in distributions if each.obstacle is not None]
+    blocked = [(each, each.obstacle) for each in distributions if each.obstacle is not None]
     answer = find(asked, advisories)
     return DatabaseAnswer(
         database=advisories.place,
         asked=0 if isinstance(advisories, NoAdvisories) else len(asked) - len(answer.unknown),
-        is_complete=not answer.unknown and not any(obstacle.cure for _, obstacle in withheld),
+        is_complete=not answer.unknown and not any(obstacle.cure for _, obstacle in blocked),
         vulnerabilities=tuple(
             _judged(each, asked[each.release.name, each.release.version].places, reached, settings, today)
             for each in answer.vulnerabilities
         ),
         not_audited=(
-            *(NotAudited(subject=f"{each.name} {each.version}", reason=str(obstacle)) for each, obstacle in withheld),
+            *(NotAudited(subject=f"{each.name} {each.version}", reason=str(obstacle)) for each, obstacle in blocked),
             *(NotAudited(subject=f"{e.name} {e.version}", reason="not known to the database") for e in answer.unknown),
             *(NotAudited(subject=each.place, reason=each.what) for each in unknown),
         ),
     )
-
-
-def grouped(not_audited: Iterable[NotAudited]) -> dict[str, list[str]]:
-    """Return the subjects of *not_audited* by their reason."""
-    found: dict[str, list[str]] = {}
-    for each in not_audited:
-        found.setdefault(each.reason, []).append(each.subject)
-    return found
 
 
 def _judged(
@@ -229,7 +229,7 @@ def _unused(settings: AuditSettings, answer: DatabaseAnswer, locator: Locator) -
 
 
 def _notes(answer: DatabaseAnswer, total: int) -> Iterator[Finding]:
-    for reason, subjects in grouped(answer.not_audited).items():
+    for reason, subjects in answer.withheld.items():
         are = "is" if len(set(subjects)) == 1 else "are"
         yield note("not-auditable", None, f"{listed(subjects)} {are} not auditable: {reason}")
     if total and not answer.asked:
