@@ -80,16 +80,16 @@ def _commit(project: Path, revision: str, asked: RevisionOption) -> str:
     try:
         return _git(project, asked, "rev-parse", "--verify", "--end-of-options", f"{revision}^{{commit}}").strip()
     except ConfigError as error:
-        if not _git(project, asked, "rev-list", "--all", "--max-count=1"):
-            raise ConfigError(
-                f"revision `{revision}` does not exist: the git repository has no commits",
-                hint=f"commit the project, or compare with {asked.alternative}: `{asked.name} {asked.metavar}`",
-            ) from error
         remote = f"origin/{revision}"
         if _git(project, asked, "branch", "--remotes", "--list", remote).strip():
             hint = f"compare with the remote branch: `{asked.name} {remote}`"
         elif _git(project, asked, "remote").strip():
             hint = f"fetch it: `git fetch --depth 1 origin {revision}`, then pass `{asked.name} FETCH_HEAD`"
+        elif not _git(project, asked, "rev-list", "--all", "--max-count=1"):
+            raise ConfigError(
+                f"revision `{revision}` does not exist: the git repository has no commits",
+                hint=f"commit the project, or compare with {asked.alternative}: `{asked.name} {asked.metavar}`",
+            ) from error
         else:
             hint = "list the branches: `git branch --all`"
         raise ConfigError(

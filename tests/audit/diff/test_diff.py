@@ -139,8 +139,12 @@ def test_cause(changes: dict[str, str], reason: str) -> None:
     assert reason == reason_of(before, after)
     newer = replace(after, distributions=(_dist("alpha", "1.1", B),))
     assert "alpha 1.0 → 1.1" == reason_of(before, newer)
-    files = {"files": (("python/alpha.py", 1, 1),), "owned": (("python/alpha.py", "alpha"),)}
-    assert reason == reason_of(before, replace(after, **files, distributions=(ALPHA,)))
+    old, new = (
+        replace(side, files=(("python/alpha.py", 1, crc),), owned=(("python/alpha.py", "alpha"),))
+        for crc, side in enumerate((before, after))
+    )
+    assert reason == reason_of(old, new)
+    assert "alpha 1.0 (other files)" == reason_of(old, replace(new, options=None))
 
 
 def test_unknown_cause() -> None:

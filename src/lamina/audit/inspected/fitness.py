@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lamina.audit.families.binaries import BINARY_MODULE, MACHINES, is_seen
 from lamina.audit.inspected.shadowing import search_rank
+from lamina.audit.inventory.contents import tag_of
 from lamina.audit.runtime_libraries import system_of
 from lamina.bytecode.interpreter import python_of_magic
 from lamina.core.frozen import frozen
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from lamina.core.target import Target
 
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
-_CACHED = re.compile(r"(?:.*/)?__pycache__/[^/]+?\.cpython-(\d)(\d+)(?:\.opt-[12])?\.pyc")
+_TAG = re.compile(r"cpython-(\d)(\d+)")
 _METADATA = re.compile(r"(|.*/)[^/]+\.dist-info/METADATA")
 _UNKNOWN = "an unknown Python"
 
@@ -195,7 +196,7 @@ def _bytecode(files: ExaminedFiles, paths: Container[str], target: Target) -> It
 
 def _tagged(bytecode: BytecodeFile) -> str | None:
     """Return the version of Python in the name of the file, or ``None`` if it is next to the sources, where every Python reads it."""
-    found = _CACHED.fullmatch(bytecode.path)
+    found = _TAG.fullmatch(tag_of(bytecode.path) or "")
     return None if found is None else f"{found[1]}.{found[2]}"
 
 

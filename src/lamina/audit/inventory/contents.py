@@ -51,7 +51,7 @@ _UNKNOWN_LICENCES = frozenset({"", "unknown", "none"})
 
 _SITE = re.compile(r"python/lib/python3\.[0-9]{1,2}/site-packages/")
 _METADATA = re.compile(r"([^/]+)\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
-_CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.[a-z]+-[0-9]+(?:\.opt-[12])?\.pyc")
+_CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.([a-z]+-[0-9]+)(?:\.opt-[12])?\.pyc")
 _EXTENSION = re.compile(r"extensions/[^/]+")
 _OF_LAYERS = (PREFIX, "extensions/")
 _OF_CODE = re.compile(r"[^/]+\.(?:py|so)|[^/]+\.dist-info/.*")
@@ -210,6 +210,12 @@ def source_of(path: str) -> str:
     """Return the source of the bytecode *path* in ``__pycache__``; *path* itself for any other file."""
     found = _CACHED.fullmatch(path)
     return path if found is None else f"{found[1]}{found[2]}.py"
+
+
+def tag_of(path: str) -> str | None:
+    """Return which Python the bytecode *path* in ``__pycache__`` is for, such as ``cpython-313``; ``None`` for any other file."""
+    found = _CACHED.fullmatch(path)
+    return None if found is None else found[3]
 
 
 def place_of(path: str) -> str:
