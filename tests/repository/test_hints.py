@@ -55,6 +55,7 @@ PROGRAMS: Final = (
 CANNOT_RUN: Final = {
     r"aws ": "needs the AWS CLI, which is not a development dependency",
     r"cdk ": "needs Node.js and the AWS CDK; `make cdk` runs it",
+    r"git lfs ": "needs Git LFS, which is not part of git",
     r"(pdm|pipenv|poetry) ": "needs another package manager, which is not a development dependency",
     r"pip install ": "installs into the environment that runs the tests; the test of the installation page runs it in another one",
     r"uv python install ": "downloads a Python",

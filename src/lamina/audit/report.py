@@ -12,7 +12,9 @@ from lamina.core.paths import relative_path
 from lamina.core.values import Severity
 
 if TYPE_CHECKING:
-    from lamina.audit.check import CheckResult, IgnoredFinding
+    from collections.abc import Iterable
+
+    from lamina.audit.check import CheckResult
     from lamina.core.errors import LaminaError
     from lamina.core.values import Finding
     from lamina.project.ignored import IgnoredRule
@@ -82,12 +84,14 @@ class Report:
     @cached_property
     def rows(self) -> tuple[ReportedFinding, ...]:
         """The findings, errors first."""
-        return self._sorted([(result, finding, None) for result in self.results for finding in result.findings])
+        return _sorted(self._row(result, each) for result in self.results for each in result.findings)
 
     @cached_property
     def ignored(self) -> tuple[ReportedFinding, ...]:
         """The findings that ``ignore`` hides, errors first."""
-        return self._sorted([(result, *_parts(each)) for result in self.results for each in result.ignored])
+        return _sorted(
+            self._row(result, each.finding, each.entry) for result in self.results for each in result.ignored
+        )
 
     @property
     def accepted(self) -> tuple[ReportedFinding, ...]:
@@ -107,12 +111,7 @@ class Report:
         """Return the directory of the service *project* relative to the repository, ``.`` for the same."""
         return relative_path(os.path.abspath(project), self.repository)
 
-    def _sorted(self, found: list[tuple[CheckResult, Finding, IgnoredRule | None]]) -> tuple[ReportedFinding, ...]:
-        order = list(Severity)
-        # The findings of a service are sorted already, and the services have the order of the workspace.
-        return tuple(sorted((self._row(*each) for each in found), key=lambda row: order.index(row.finding.severity)))
-
-    def _row(self, result: CheckResult, finding: Finding, entry: IgnoredRule | None) -> ReportedFinding:
+    def _row(self, result: CheckResult, finding: Finding, entry: IgnoredRule | None = None) -> ReportedFinding:
         project = self.directory(result.project)
         file, line = os.path.normpath(os.path.join(project, finding.file or "")), finding.line
         if os.path.isabs(file) or file.split(os.sep)[0] == os.pardir:
@@ -127,5 +126,7 @@ class Report:
         )
 
 
-def _parts(each: IgnoredFinding) -> tuple[Finding, IgnoredRule]:
-    return each.finding, each.entry
+def _sorted(rows: Iterable[ReportedFinding]) -> tuple[ReportedFinding, ...]:
+    order = list(Severity)
+    # The findings of a service are sorted already, and the services have the order of the workspace.
+    return tuple(sorted(rows, key=lambda row: order.index(row.finding.severity)))

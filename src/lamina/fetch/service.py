@@ -102,4 +102,4 @@ def _parsed(content: bytes, url: str) -> Any:
 
 
 def _too_slow(url: str) -> DownloadError:
-    return DownloadError(f"could not read `{redacted(url)}`: no complete answer within {_MOST_SECONDS} seconds")
+    return DownloadError(f"could not read `{redacted(url)}`: the answer was not complete after {_MOST_SECONDS} seconds")
