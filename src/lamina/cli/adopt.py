@@ -108,7 +108,7 @@ def _check_subject(arguments: argparse.Namespace) -> None:
         raise UsageError(f"`{text}` is a function, not a layer", hint="pass the ARN of one of its layers")
     raise UsageError(
         f"`{text}` is neither the ARN of a layer version nor a zip",
-        hint="pass the ARN of a layer version or the path of a zip; `lamina inspect FUNCTION` lists the layers of a function",
+        hint="pass the ARN of a layer version or the path of a zip; `lamina inspect` lists the layers of a function",
     )
 
 
