@@ -470,12 +470,12 @@ def test_names_of_options(world: World, tmp_path: Path, capsys: pytest.CaptureFi
     ("subject", "fact", "cure"),
     [
         ("nosuch.zip", "neither the ARN of a layer version nor a zip", "the path of a zip"),
-        ("my-function", "neither the ARN of a layer version nor a zip", "lists the layers of a function"),
+        ("my-function", "neither the ARN of a layer version nor a zip", "pass the ARNs of its layers"),
         ("arn:aws:lambda:eu-west-1:123456789012:function:f", "is a function, not a layer", "one of its layers"),
         (
             ARN.removesuffix(":7"),
             "names a layer, not one of its versions",
-            f"`lamina adopt {ARN.removesuffix(':7')}:1`",
+            f"as in `{ARN.removesuffix(':7')}:1`",
         ),
         (ARN.replace(":7", ":*"), "neither the ARN of a layer version nor a zip", "the path of a zip"),
     ],
