@@ -43,6 +43,15 @@ class ReportedFinding:
     """The entry of ``ignore`` that hides the finding."""
 
     @property
+    def message(self) -> str:
+        """The message, and why and until when the finding is accepted."""
+        if self.entry is None:
+            return self.finding.message
+        until = f" until {self.entry.until}" if self.entry.until is not None else ""
+        reason = f" ({self.entry.reason})" if self.entry.reason is not None else ""
+        return f"{self.finding.message}; accepted{until}{reason}"
+
+    @property
     def place(self) -> str:
         """The file, and the line if it is known, as ``file:line``."""
         return self.file if self.line is None else f"{self.file}:{self.line}"
@@ -79,6 +88,11 @@ class Report:
     def ignored(self) -> tuple[ReportedFinding, ...]:
         """The findings that ``ignore`` hides, errors first."""
         return self._sorted([(result, *_parts(each)) for result in self.results for each in result.ignored])
+
+    @property
+    def accepted(self) -> tuple[ReportedFinding, ...]:
+        """The findings of an audit that ``ignore`` hides, which reports for people show: what a team accepts, others have to see."""
+        return self.ignored if self.command == "audit" else ()
 
     def count(self, severity: Severity) -> int:
         """Return the number of findings with *severity*."""
