@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from lamina.adopt.files import as_before
@@ -139,7 +138,7 @@ def _without_modules(archive: InspectedArchive, target: Target) -> CheckFailedEr
         f"`{name}` has no modules that {target.runtime} imports",
         hint="it has extensions; to publish the same bytes in your account, run the command with `--copy`"
         if archive.contents.extensions
-        else f"look into it: `lamina inspect {shlex.quote(name)}`",
+        else f"look into it: `lamina inspect {name}`",
     )
 
 
@@ -157,7 +156,7 @@ def _check_names(
         if unknown := [each for each in given if each not in known]:
             raise UsageError(
                 f"`{archive.zip.name}` has no {noun} `{unknown[0]}`{did_you_mean(unknown[0], sorted(known))}",
-                hint=f"`{option}` accepts {noun}s of the layer: `lamina inspect {shlex.quote(archive.zip.name)}` lists what is in it",
+                hint=f"`{option}` accepts {noun}s of the layer: `lamina inspect {archive.zip.name}` lists what is in it",
             )
 
 

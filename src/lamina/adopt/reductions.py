@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from packaging.requirements import InvalidRequirement, Requirement
 
+from lamina.adopt.requirements import importable
 from lamina.bytecode.imports.scan import scan
 from lamina.core.frozen import replace
 from lamina.core.names import normalized
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lamina.adopt.plan import AdoptionPlan
-    from lamina.audit.inspected.inspect import InspectedArchive
+    from lamina.adopt.requirements import AdoptedDistribution
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.estimate import Estimate
     from lamina.project.service import Service
@@ -83,15 +84,15 @@ def _shown(sizes: Mapping[str, int], names: Iterable[str]) -> str:
 
 def _unused(names: Collection[str], plan: AdoptionPlan, service: Service) -> frozenset[str]:
     """Return those of *names* that come with the layer of *plan*, and that no handler of *service* imports, nor what it imports requires."""
-    archive = plan.archive
-    modules = {each.name: each.modules for each in archive.contents.distributions}
+    distributions = importable(plan.archive, service.target)
+    modules = {each.name: each.modules for each in distributions}
     imported = {*_imports(service), *(each.handler.rpartition(".")[0] for each in plan.kept)}
     direct = {
         name
         for name in names
         if any(_are_related(module, other) for module in modules.get(name) or modules_of(name) for other in imported)
     }
-    needs = _needs(archive)
+    needs = _needs(distributions)
     adopted = _closure({*(each.name for each in plan.requirements), *needs}, needs)
     return frozenset(adopted & set(names)) - _closure(direct, needs)
 
@@ -110,10 +111,10 @@ def _are_related(one: str, other: str) -> bool:
     return one == other or one.startswith(f"{other}.") or other.startswith(f"{one}.")
 
 
-def _needs(archive: InspectedArchive) -> dict[str, set[str]]:
-    """Return the names of the distributions that each distribution of the layer requires under any condition."""
+def _needs(distributions: Iterable[AdoptedDistribution]) -> dict[str, set[str]]:
+    """Return the names of the distributions that each of *distributions* requires under any condition."""
     found: dict[str, set[str]] = {}
-    for each in archive.contents.distributions:
+    for each in distributions:
         names = found.setdefault(each.name, set())
         for text in each.requires:
             # Metadata of others is not always valid.

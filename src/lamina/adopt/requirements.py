@@ -16,19 +16,14 @@ from lamina.project.external import LayerArn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from typing import TypeAlias
 
     from lamina.audit.inspected.inspect import InspectedArchive
+    from lamina.audit.inspected.matching import Match
+    from lamina.audit.inventory.contents import ContainedDistribution
     from lamina.core.target import Target
 
-
-@frozen
-class AdoptedDistribution:
-    """A distribution that the runtime imports from the layer."""
-
-    name: str
-    """The normalised name (PEP 503)."""
-    version: str
-    requires: tuple[str, ...]
+    AdoptedDistribution: TypeAlias = ContainedDistribution | Match
 
 
 @frozen
@@ -51,18 +46,15 @@ def importable(
 
     Those in *originals* are included even if files of the layer differ from those of the distribution.
     """
-    contents = archive.contents
-    found = [(each.root, each.name, each.version, each.requires) for each in contents.distributions]
-    found += [
-        (each.root, each.name, each.version, each.requires)
-        for each in archive.matches
-        if each.is_exact or each.name in originals
+    found: list[AdoptedDistribution] = [
+        *archive.contents.distributions,
+        *(each for each in archive.matches if each.is_exact or each.name in originals),
     ]
     first: dict[str, tuple[int, AdoptedDistribution]] = {}
-    for root, name, version, requires in found:
-        rank = search_rank(root, target.python, is_layer=contents.is_layer)
-        if rank is not None and (name not in first or rank < first[name][0]):
-            first[name] = (rank, AdoptedDistribution(name=name, version=version, requires=requires))
+    for each in found:
+        rank = search_rank(each.root, target.python, is_layer=archive.contents.is_layer)
+        if rank is not None and (each.name not in first or rank < first[each.name][0]):
+            first[each.name] = (rank, each)
     return tuple(each for _, (_, each) in sorted(first.items()))
 
 

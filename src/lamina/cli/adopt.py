@@ -85,7 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check_subject(arguments: argparse.Namespace) -> None:
     """Raise `UsageError` unless the subject is an existing file or the ARN of a layer version, before AWS is asked."""
-    import shlex
     from pathlib import Path
 
     from lamina.core.errors import UsageError
@@ -93,7 +92,6 @@ def _check_subject(arguments: argparse.Namespace) -> None:
     from lamina.project.pinned import is_pinnable
 
     text = arguments.subject
-    command = f"lamina adopt{' --copy' if arguments.copy else ''}"
     if Path(text).is_file():
         return
     is_exact = not {"*", "$"} & {*text}
@@ -102,13 +100,13 @@ def _check_subject(arguments: argparse.Namespace) -> None:
     if is_exact and LayerArn.parse(text) is not None:
         raise UsageError(
             f"`{text}` names a layer, not one of its versions",
-            hint=f"add the number of a version: `{command} {shlex.quote(text)}:1`",
+            hint=f"add the number of a version, as in `{text}:1`",
         )
     if text.startswith("arn:") and ":function:" in text:
         raise UsageError(f"`{text}` is a function, not a layer", hint="pass the ARN of one of its layers")
     raise UsageError(
         f"`{text}` is neither the ARN of a layer version nor a zip",
-        hint="pass the ARN of a layer version or the path of a zip; `lamina inspect FUNCTION` lists the layers of a function",
+        hint="pass the ARN of a layer version or the path of a zip; for a function, pass the ARNs of its layers",
     )
 
 
