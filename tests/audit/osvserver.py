@@ -66,6 +66,8 @@ class OsvServer(ThreadingHTTPServer):
         self.advisories: list[dict[str, Any]] = []
         self.raw: dict[str, tuple[int, bytes]] = {}
         """The status and the body of each response to send in place of the real one, by path."""
+        self.headers: dict[str, dict[str, str]] = {}
+        """More headers of responses, by path."""
         self.page_size = 1_000
         """How many advisories one page of a batch has for each distribution."""
         self.index: dict[str, list[dict[str, Any]]] = {}
@@ -131,6 +133,8 @@ class _Answer(BaseHTTPRequestHandler):
         status, content = self.server.raw.get(self.path, (status, json.dumps(document).encode()))
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        for name, value in self.server.headers.get(self.path, {}).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -290,7 +290,8 @@ def test_no_report(service: Service, tmp_path: Path, content: str) -> None:
 
 def test_no_revision(service: Service) -> None:
     """A name that is neither a file nor a revision is an error that says so."""
-    subprocess.run(["git", "init", "-q", str(service.write())], check=True)
+    subprocess.run(["git", "init", "-q", str(root := service.write())], check=True)
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "Start")
 
     with pytest.raises(ConfigError) as caught:
         _check(service, base="no-such")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -77,6 +79,22 @@ def test_text(check: Check, broken: Service) -> None:
     assert summary.startswith("1 error, 0 warnings, 0 notes (")
 
     assert (1, f"{first}\n", "") == check("-q")
+
+
+def test_imports_little(service: Service) -> None:
+    """A check that neither builds nor asks AWS imports no module that sends requests."""
+    project = str(service.write())
+    assert main(["check", "--project", project]) == 0
+    program = (
+        "import sys; before = set(sys.modules)\nfrom lamina.cli.main import main\n"
+        f"code = main(['check', '--project', {project!r}])\n"
+        "slow = ('lamina.aws.api', 'lamina.aws.deploy', 'lamina.aws.publish', 'boto', 'ssl', 'socket', 'email', 'http', 'urllib3')\n"
+        "print(code, sorted(name for name in set(sys.modules) - before if name.startswith(slow)))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "0 []"
 
 
 @pytest.mark.parametrize(("name", "lines"), [("json", 1), ("sarif", 1), ("markdown", 1), ("github", 0)])

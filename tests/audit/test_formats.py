@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from markdown_it import MarkdownIt
 
 from audit.made import HIDDEN, IMPORT, UPLOAD, make_report
 from lamina.audit.formats import FORMATS, render
@@ -124,7 +127,7 @@ def test_markdown() -> None:
         "| --- | --- | --- | --- |\n"
         "| error | `missing-import` | `orders/service/a.py:3` | `create` cannot import `yaml`: `a` → `yaml` (`a.py`, line 3); "
         "run `uv add pyyaml` |\n"
-        "| warning | `shadowed-layer` | `orders/odd,na:me.py:7` | `a\\|b<c>`: 100% ::error::x &lt;script&gt;\\x1b[31m |\n"
+        "| warning | `shadowed-layer` | `orders/odd,na:me.py:7` | `a\\|b<c>`: 100% ::error::x &lt;script&gt;\\x1b\\[31m |\n"
     ) == render(make_report(HOSTILE, IMPORT), "markdown")
 
 
@@ -143,6 +146,31 @@ def test_markdown() -> None:
 def test_backticks_in_markdown(message: str, cell: str) -> None:
     """A name with backticks, backslashes or bars cannot turn code into HTML."""
     assert render(make_report(replace(IMPORT, message=message)), "markdown").endswith(f" | {cell} |\n")
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "![x](https://evil.example/p.png) [click](https://evil.example) [a]: <https://evil.example>",
+        "<https://evil.example> <a@evil.example> www.evil.example WWW.EVIL.EXAMPLE ftp://evil.example mailto:a@evil.example",
+        "@acme/team #1 acme/x#1 GH-1 gh-1 !1 _@acme_ [@acme]",
+        "**b** __b__ *i* _i_ ~~s~~ &#64;acme &lt;b&gt; <b>",
+        "\\![x](y) \\\\[x](y) \\*b* \\",
+        "`` ![x](y) ` [x](y) `a` @acme",
+        "a`b![x](https://evil.example)`c`[x](y)",
+        "https://github.com/acme/x/issues/1",
+    ],
+)
+def test_text_of_others_in_markdown(hostile: str) -> None:
+    """Text of others makes no link, image, mention, reference to an issue, format or HTML, and is shown as it is."""
+    document = render(make_report(replace(IMPORT, message=hostile)), "markdown")
+
+    html = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(document)
+    assert not re.search(r"<(?!/?(?:h2|p|table|thead|tbody|tr|th|td|code)>)", html)
+    outside = re.sub(r"<code>.*?</code>", "", html)
+    assert not re.search(r"://|www\.|[@#!]\w|GH-\d", unescape(outside), re.IGNORECASE)
+    shown = unescape(re.sub(r"<[^>]*>", "", html)).replace("\u200b", "")
+    assert re.sub("[` ]", "", hostile) in re.sub("[` ]", "", shown)
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -12,10 +12,10 @@ from externallayers import layer_zip
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import BytecodeCount, judge
 from lamina.audit.inspected.matching import match_modules
-from lamina.audit.inspected.shadowing import shadowed
+from lamina.audit.inspected.shadowing import ModuleCopy, shadowed
 from lamina.audit.inventory.contents import contents_of
 from lamina.bytecode.interpreter import magic_number
-from lamina.core.errors import CorruptArchiveError, FetchError
+from lamina.core.errors import CorruptArchiveError, FetchError, SuspiciousSizeError
 from lamina.core.store import Store
 from lamina.core.target import Target
 from lamina.fetch.index import PackageIndex
@@ -212,7 +212,7 @@ def test_binaries(zips: Zips) -> None:
             "python/a/mac.abi3.so": b"\xcf\xfa\xed\xfe" + bytes(30),
         }
     )
-    fitness = judge(files, contents.paths, [X86])
+    fitness = judge(files, contents, [X86])
     assert ({"arm64": 1, "x86_64": 3}, "2.39") == (fitness.machines, fitness.glibc)
     text = "\n".join(fitness.problems)
     assert "`python/a/broken.abi3.so` cannot be loaded" in text
@@ -221,8 +221,8 @@ def test_binaries(zips: Zips) -> None:
     assert "does not import `python/a/y.cpython-312-x86_64-linux-gnu.so`" in text
     assert "cannot load `python/a/new.abi3.so`: it needs `GLIBC_2.39`, and the runtime has at most `GLIBC_2.34`" in text
     assert "python/a/x." not in text
-    assert 2 == len(judge(files, contents.paths, []).problems)
-    assert "built for x86_64" in "\n".join(judge(files, contents.paths, [ARM]).problems)
+    assert 2 == len(judge(files, contents, []).problems)
+    assert "built for x86_64" in "\n".join(judge(files, contents, [ARM]).problems)
 
 
 def test_bytecode(zips: Zips) -> None:
@@ -239,7 +239,7 @@ def test_bytecode(zips: Zips) -> None:
             "python/__pycache__/e.cpython-313.pyc": b"short",
         }
     )
-    fitness = judge(files, contents.paths, [X86])
+    fitness = judge(files, contents, [X86])
     assert BytecodeCount(python="3.13", kind="unchecked", files=1) in fitness.bytecode
     assert {("", "time", 1), ("3.12", "unchecked", 3), ("3.13", "checked", 1), ("3.13", "time", 1)} < {
         (each.python, each.kind, each.files) for each in fitness.bytecode
@@ -266,17 +266,59 @@ def test_what_hides_what(zips: Zips, tmp_path: Path) -> None:
     code = archive("code", {"tool.py": "", "google/b.py": "", "main.py": ""}, is_layer=False)
 
     six, tool = shadowed([first, second, code], (3, 13))
-    assert ("six", "second", ("first",), ("six 2.0", "six 1.0"), True) == (
+    assert ("six", ModuleCopy(archive="second", distribution="six", version="2.0"), True) == (
         six.module,
         six.used,
-        six.hidden,
-        six.versions,
         six.is_merged,
     )
-    assert ("tool", "code", ("second", "first"), (), False) == (
-        tool.module,
-        tool.used,
-        tool.hidden,
-        tool.versions,
-        tool.is_merged,
-    )
+    assert (ModuleCopy(archive="first", distribution="six", version="1.0"),) == six.hidden
+    assert ("tool", "code", False) == (tool.module, tool.used.archive, tool.is_merged)
+    assert [("second", None), ("first", None)] == [(each.archive, each.version) for each in tool.hidden]
+
+
+SITE = "python/lib/python3.12/site-packages"
+SEARCHED = "it searches `/opt/python` and `/opt/python/lib/python3.13/site-packages`"
+
+
+@pytest.mark.parametrize(
+    ("files", "directories"),
+    [
+        ({f"{SITE}/six.py": ""}, f"`/opt/{SITE}`"),
+        ({f"{SITE}/six.py": "", "python/tool.py": ""}, f"`/opt/{SITE}`"),
+        ({f"{SITE}/six.py": "", "python/lib/python3.13/site-packages/six.py": ""}, None),
+        ({f"{SITE}/six.py": "", "python/six.py": ""}, None),
+        (
+            {"lib/six-1.dist-info/METADATA": "", "six-1.dist-info/METADATA": "", "python/a.py": ""},
+            "`/opt`, `/opt/lib`",
+        ),
+        ({"agent/six-1.dist-info/METADATA": "", "extensions/agent": ""}, None),
+        ({"python/pip/_vendor/six-1.dist-info/METADATA": ""}, None),
+        ({}, None),
+    ],
+)
+def test_directories_that_are_not_imported(zips: Zips, files: dict[str, str | bytes], directories: str | None) -> None:
+    """Directories whose modules the runtime never imports are a problem, unless it imports the same modules from another one."""
+    contents, found = zips.read(files, is_layer=True)
+
+    expected = [] if directories is None else [f"python3.13 imports nothing of {directories}: {SEARCHED}"]
+    assert tuple(expected) == judge(found, contents, [X86]).problems
+    assert () == judge(found, contents, []).problems
+
+
+def test_directories_of_another_python_with_metadata(zips: Zips, tmp_path: Path) -> None:
+    """Distributions with metadata count, too."""
+    wheel = make_wheel(tmp_path / "w", "six", "1.0", {"six.py": ""})
+    contents, found = zips.read(unpacked(wheel, f"{SITE}/", stripped=False))
+
+    assert (f"python3.13 imports nothing of `/opt/{SITE}`: {SEARCHED}",) == judge(found, contents, [X86]).problems
+    assert () == judge(found, contents, [Target.of("python3.12", "x86_64")]).problems
+
+
+def test_records_with_too_many_rows(zips: Zips) -> None:
+    """A zip whose RECORDs list more files than any layer has is refused quickly."""
+    row = "a/b.py,,\n" * 200_001
+    files = {f"python/{name}-1.dist-info/METADATA": f"Name: {name}\nVersion: 1\n" for name in "ab"}
+    with pytest.raises(SuspiciousSizeError, match=r"has RECORDs of more than 300,000 files"):
+        zips.read(files | {f"python/{name}-1.dist-info/RECORD": row for name in "ab"})
+    contents, _ = zips.read({**files, "python/a-1.dist-info/RECORD": row})
+    assert ("a/b.py",) == contents.distributions[0].missing

@@ -152,3 +152,63 @@ def test_value(tmp_path: Path) -> None:
         locator.line("ignore", "layer-count"),
         locator.line("include", "x"),
     ]
+
+
+REQUIREMENTS = """\
+[project]
+name = "requests"
+dependencies = ["Jinja2==3.1.2",
+    'python_jose[cryptography] >=3 ; python_version > "3"',  # "idna"
+    # "six"
+]
+[project.optional-dependencies]
+fast = [
+    "orjson",
+]
+[dependency-groups]
+dev = ["pytest", {include-group = "fast"}]
+[tool.poetry.dependencies]
+urllib3 = "^2"
+certifi = { version = "*" }
+[tool.poetry.group.test.dependencies]
+moto = "*"
+[tool.lamina]
+runtime = "python3.13"
+source = ["app.py"]
+include = ["boto3"]
+functions.report = "app.handler"
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("jinja2", 3),
+        ("python-jose", 4),
+        ("orjson", 9),
+        ("pytest", 12),
+        ("urllib3", 14),
+        ("certifi", 15),
+        ("moto", 17),
+        ("requests", None),
+        ("boto3", None),
+        ("six", None),
+        ("version", None),
+    ],
+)
+def test_requirement(tmp_path: Path, name: str, line: int | None) -> None:
+    """A direct dependency is at the line that requires it, in each of the usual tables; another string is no requirement."""
+    (tmp_path / "app.py").write_text("def handler(e, c): ...\n")
+    (tmp_path / "pyproject.toml").write_text(REQUIREMENTS)
+
+    assert ("pyproject.toml" if line else None, line) == Locator(load(tmp_path)).requirement(name)
+
+
+def test_requirement_in_a_list(tmp_path: Path) -> None:
+    """The file from which pip-tools makes the lock file is read, too."""
+    (tmp_path / "lamina.toml").write_text('runtime = "python3.13"\n')
+    (tmp_path / "requirements.in").write_text('# six\n-r "idna"\nRequests[socks]>=2 ; python_version > "3"\n')
+    locator = Locator(load(tmp_path))
+
+    assert ("requirements.in", 3) == locator.requirement("requests")
+    assert [(None, None)] * 3 == [locator.requirement(name) for name in ("six", "idna", "r")]

@@ -19,7 +19,7 @@ from lamina.audit.inventory.sbom import Described, sbom
 from lamina.core.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 CARGO = {
     "bomFormat": "CycloneDX",
@@ -53,7 +53,10 @@ def described(directory: Path, *, sboms: Mapping[str, object] | None = None, nam
     alpha = {
         "alpha/__init__.py": b"",
         "alpha-1.0.dist-info/METADATA": metadata(
-            "Alpha", "License-Expression: MIT AND (Apache-2.0 OR ISC)", "Requires-Dist: beta>=1"
+            "Alpha",
+            "License-Expression: MIT AND (Apache-2.0 OR ISC)",
+            "Requires-Dist: beta>=1",
+            "Requires-Dist: alpha[x]",
         ),
     }
     beta = {
@@ -89,7 +92,7 @@ def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_one_zip(tmp_path: Path) -> None:
-    """The SBOM of a zip is about the zip: its hash, and each distribution with its identifier, hash and licence."""
+    """The SBOM of a zip is about the zip: its hash, and each distribution with its identifier, hash, licence and requirements but itself."""
     layer = described(tmp_path)
 
     document = parsed([layer])
@@ -159,6 +162,63 @@ def test_hostile_sboms_in_wheels(tmp_path: Path, content: object) -> None:
 
     assert unread == ["python/alpha-1.0.dist-info/sboms/x.json"]
     assert "components" not in by_name(document["components"])["alpha"]
+
+
+ODD: tuple[object, ...] = (
+    None,
+    "",
+    "\ud800",
+    "\x00\n\x7f",
+    0,
+    -1.5,
+    True,
+    [],
+    [None],
+    [""],
+    [[]],
+    {},
+    {"": {}},
+    {"name": ""},
+    [{"license": {"name": ""}}],
+    [{"license": {"id": "", "name": "\ud800"}}],
+    [{"license": None}],
+    [{"license": {"id": "no such licence"}}, {"expression": "MIT"}],
+    [{"expression": "(" * 20_000}],
+    [{"expression": "MIT OR " * 2_000 + "MIT"}],
+    "pkg:generic/\ud800@1",
+    "pkg:generic/a@1?x=%FF",
+    "pkg:generic/%ed%a0%80@1",
+    "pkg:pypi/é@1 2#../x",
+    "pkg:swid/x",
+    "pkg:",
+    "x" * 10_000,
+)
+
+
+def odd_sboms() -> Iterator[dict[str, Any]]:
+    """Yield SBOMs, each with an odd value somewhere."""
+    for value in ODD:
+        yield {"bomFormat": "CycloneDX", "components": value}
+        for key in ("type", "name", "version", "group", "bom-ref", "purl", "licenses", "components"):
+            yield {"bomFormat": "CycloneDX", "components": [{"type": "library", "name": "x"} | {key: value}]}
+
+
+def test_odd_sboms_in_wheels(tmp_path: Path) -> None:
+    """An SBOM with any value anywhere is taken over or named as unread, and the whole is valid."""
+    given = [
+        *odd_sboms(),
+        b'{"bomFormat": "CycloneDX", "components": [' + b"9" * 5_000 + b"]}",
+        b"\xff",
+        b"\xff\xfe{\0",
+    ]
+    unread: list[str] = []
+
+    document = parsed([described(tmp_path, sboms={f"{at:03}.json": each for at, each in enumerate(given)})], unread)
+
+    taken = {row["bom-ref"].split("/")[-2] for row in by_name(document["components"])["alpha"]["components"]}
+    assert taken
+    assert unread
+    assert taken.isdisjoint(path.rpartition("/")[2] for path in unread)
 
 
 def test_deep_sboms_in_wheels(tmp_path: Path) -> None:

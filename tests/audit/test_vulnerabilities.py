@@ -17,7 +17,7 @@ from lamina.audit.vulnerabilities.osv import OsvService
 from lamina.audit.vulnerabilities.osvzip import OsvZip
 from lamina.audit.vulnerabilities.record import read
 from lamina.audit.vulnerabilities.severity import of_vectors, of_word
-from lamina.audit.vulnerabilities.values import AdvisorySeverity, Release
+from lamina.audit.vulnerabilities.values import Advice, AdvisorySeverity, Release, Vulnerability
 from lamina.aws.api.session import Access
 from lamina.core.errors import (
     AccessDeniedError,
@@ -28,11 +28,13 @@ from lamina.core.errors import (
     DownloadError,
     SuspiciousSizeError,
 )
+from lamina.core.frozen import replace
 from lamina.core.store import Store
 from lamina.fetch.credentials import Credentials
 from lamina.fetch.http import Client
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from audit.osvserver import OsvServer
@@ -94,6 +96,36 @@ def test_several_advisories_about_one_vulnerability_are_one(service: OsvService,
     assert ("GHSA-xxxx-xxxx-xxxx", ()) == (second.id, second.imports)
 
 
+def test_advisories_are_joined_by_any_id() -> None:
+    """Advisories that only a third one connects are one, with the most severe of their severities, in time proportional to their IDs."""
+    number = 20_000
+    release = Release(name="alpha", version="1.0")
+    chain = [
+        Vulnerability(id=f"X-{at:05}", aliases=(f"X-{at + 2:05}",), release=release, severity=MEDIUM)
+        for at in range(number)
+    ]
+    chain[7] = replace(chain[7], severity=AdvisorySeverity.CRITICAL)
+    chain[8] = replace(chain[8], severity=None)
+
+    worst, other = find([ALPHA], Known(chain)).vulnerabilities
+
+    assert ("X-00001", AdvisorySeverity.CRITICAL, number // 2) == (worst.id, worst.severity, len(worst.aliases))
+    assert ("X-00000", MEDIUM) == (other.id, other.severity)
+
+
+class Known:
+    """A database that knows *vulnerabilities*."""
+
+    place = "here"
+
+    def __init__(self, vulnerabilities: Iterable[Vulnerability]) -> None:
+        self._advice = Advice(vulnerabilities=tuple(vulnerabilities))
+
+    def ask(self, releases: Sequence[Release]) -> Advice:
+        del releases
+        return self._advice
+
+
 def test_local_labels(service: OsvService, osv: OsvServer) -> None:
     """A version with a local label has the vulnerabilities of the version without it."""
     osv.advisories = [advisory()]
@@ -137,6 +169,19 @@ def test_advisories_are_kept(service: OsvService, osv: OsvServer) -> None:
     assert len(osv.asked(f"/v1/vulns/{GHSA}")) == 2
 
 
+def test_an_advisory_that_changes_meanwhile_is_not_kept(service: OsvService, osv: OsvServer) -> None:
+    """An advisory with another time of change than the list has is not kept under the time in the list."""
+    osv.advisories = [advisory()]
+    later = advisory(modified="2026-04-01T00:00:00Z", database_specific={"severity": "CRITICAL"})
+    osv.raw[f"/v1/vulns/{GHSA}"] = 200, json.dumps(later).encode()
+    assert len(find([ALPHA], service).vulnerabilities) == 1
+    del osv.raw[f"/v1/vulns/{GHSA}"]
+
+    (found,) = find([ALPHA], service).vulnerabilities
+
+    assert found.severity is MEDIUM
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -147,6 +192,9 @@ def test_advisories_are_kept(service: OsvService, osv: OsvServer) -> None:
         b'{"results": 1}',
         b'{"results": []}',
         b'{"results": [1]}',
+        b'{"results": [null]}',
+        b'{"results": [{"vulns": "GHSA"}]}',
+        b'{"results": [{"vulns": [], "next_page_token": 1}]}',
         b'{"results": [{"vulns": [{"id": "../../x"}]}]}',
         b'{"results": [{"vulns": [{}]}]}',
         b"[" * 100_000,
@@ -161,23 +209,33 @@ def test_an_answer_that_is_not_of_osv(service: OsvService, osv: OsvServer, conte
         find([ALPHA], service)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"id": "GHSA-other"},
-        {"affected": 1},
-        {"affected": [{"package": {"name": 1, "ecosystem": "PyPI"}}]},
-        {"aliases": 1},
-    ],
-    ids=str,
-)
+ABOUT_NOTHING: list[dict[str, Any]] = [
+    {"affected": 1},
+    {"affected": [{"package": {"name": 1, "ecosystem": "PyPI"}}]},
+    {"affected": [{"package": None}]},
+]
+INVALID: list[dict[str, Any]] = [
+    {"affected": [{"package": {"name": "alpha", "ecosystem": ["PyPI"]}}]},
+    {"aliases": 1},
+    {"aliases": "CVE-1"},
+    {"aliases": [f"CVE-{number}" for number in range(1_001)]},
+    {"severity": 5, "database_specific": {}},
+    {"database_specific": [1]},
+    {"summary": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize("changes", [*INVALID, *ABOUT_NOTHING, {"id": "GHSA-other"}], ids=lambda value: str(value)[:60])
 def test_an_advisory_that_is_not_in_osvs_format(service: OsvService, osv: OsvServer, changes: dict[str, Any]) -> None:
-    """An advisory of another form is an error, which names it."""
-    osv.advisories = [advisory()]
+    """An invalid advisory counts as one of unknown severity, which no gate lets pass, and the others are reported."""
+    osv.advisories = [advisory(), advisory(id="GHSA-1", aliases=[])]
     osv.raw[f"/v1/vulns/{GHSA}"] = 200, json.dumps(advisory(**changes)).encode()
 
-    with pytest.raises(DownloadError, match=GHSA):
-        find([ALPHA], service)
+    valid, invalid = find([ALPHA], service).vulnerabilities
+
+    assert ("GHSA-1", MEDIUM) == (valid.id, valid.severity)
+    assert (GHSA, None, Release(name="alpha", version="1.0")) == (invalid.id, invalid.severity, invalid.release)
+    assert "the advisory is invalid" in invalid.summary
 
 
 @pytest.mark.parametrize(
@@ -189,6 +247,24 @@ def test_a_service_that_fails(service: OsvService, osv: OsvServer, status: int, 
 
     with pytest.raises(error):
         find([ALPHA], service)
+
+
+def test_a_compressed_answer(service: OsvService, osv: OsvServer) -> None:
+    """The error for a compressed answer says that it is compressed."""
+    osv.headers["/v1/querybatch"] = {"Content-Encoding": "gzip"}
+
+    with pytest.raises(DownloadError, match="the answer is compressed"):
+        find([ALPHA], service)
+
+
+def test_a_service_that_asks_to_wait_long(service: OsvService, osv: OsvServer) -> None:
+    """A server that asks to wait longer than two minutes is an error at once, which says why."""
+    osv.raw["/v1/querybatch"] = 429, b"{}"
+    osv.headers["/v1/querybatch"] = {"Retry-After": "99999"}
+
+    with pytest.raises(DownloadError, match="HTTP 429 and asks to wait 99,999 seconds"):
+        find([ALPHA], service)
+    assert len(osv.asked("/v1/querybatch")) == 1
 
 
 def test_an_endless_answer(service: OsvService, osv: OsvServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,17 +400,88 @@ def test_a_zip_that_exceeds_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "document",
     [
-        b"alpha {",
-        b'["alpha"]',
-        {"affected": "alpha"},
-        advisory(affected=[{"package": {"name": 1, "ecosystem": "PyPI"}}]),
+        *(advisory(**changes) for changes in INVALID),
+        advisory(affected=affected(versions=("9" * 5_000,))),
+        advisory(affected=[*affected(), {"package": {"name": 1, "ecosystem": "PyPI"}}]),
+        advisory(id="../x"),
+        b'{"name": "Alpha", ',
+        b'["ALPHA"]',
+        b'{"affected": "alpha"}',
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
-def test_a_zip_with_something_else(tmp_path: Path, document: Any) -> None:
-    """A file that is no advisory is an error, which names it."""
-    with pytest.raises(CorruptArchiveError, match=r"`0\.json`"):
-        find([ALPHA], OsvZip(write_zip(tmp_path / "all.zip", document)))
+def test_an_invalid_advisory_in_the_zip(tmp_path: Path, document: Any) -> None:
+    """An invalid advisory counts for the distributions that it is about, or that it quotes, and the others are reported."""
+    path = write_zip(tmp_path / "all.zip", document, advisory(id="GHSA-1", aliases=[]))
+
+    valid, invalid = find([ALPHA, ("beta", "1.0")], OsvZip(path)).vulnerabilities
+
+    assert ("GHSA-1", MEDIUM) == (valid.id, valid.severity)
+    assert ("alpha", None) == (invalid.release.name, invalid.severity)
+    assert invalid.id == (GHSA if isinstance(document, dict) and document["id"] == GHSA else "0")
+
+
+def test_an_invalid_advisory_about_something_else(tmp_path: Path) -> None:
+    """An invalid advisory in the zip that does not quote the name of a distribution changes nothing."""
+    documents = [advisory(**changes) for changes in ABOUT_NOTHING]
+    path = write_zip(tmp_path / "all.zip", *documents, b"alpha {", b'["alphabet"]', advisory(id="GHSA-1", aliases=[]))
+
+    assert [each.id for each in find([ALPHA], OsvZip(path)).vulnerabilities] == ["GHSA-1"]
+
+
+@pytest.mark.parametrize("encoding", ["escapes", "utf-16", "utf-8-sig"])
+def test_disguised_names_in_the_zip(tmp_path: Path, encoding: str) -> None:
+    """A name that is written with escapes, or in another encoding of JSON, is found."""
+    text = json.dumps(advisory())
+    content = text.replace("lpha", "\\u006cpha").encode() if encoding == "escapes" else text.encode(encoding)
+    path = write_zip(tmp_path / "all.zip", content, advisory(id="GHSA-1", affected=affected()))
+
+    (found,) = find([ALPHA], OsvZip(path)).vulnerabilities
+
+    assert found.id == GHSA
+
+
+def test_a_zip_of_something_else(tmp_path: Path) -> None:
+    """A zip without advisories about Python, such as OSV's for npm, is a mistake, and never counts as one without vulnerabilities."""
+    npm = {"package": {"name": "left-pad", "ecosystem": "npm"}}
+    both = advisory(affected=[npm, *affected(versions=("0.9",))])
+    others: list[list[Any]] = [
+        [],
+        [advisory(affected=[npm])],
+        [advisory(affected=[npm]), both],
+        [b'"PyPI"'],
+        [{"affected": []}],
+    ]
+    for number, documents in enumerate(others):
+        path = write_zip(tmp_path / f"{number}.zip", *documents)
+        for wanted in ([ALPHA], []):
+            with pytest.raises(ConfigError, match="has no advisories about Python distributions"):
+                find(wanted, OsvZip(path))
+    path = write_zip(tmp_path / "all.zip", both, advisory(affected=affected()))
+    assert find([ALPHA], OsvZip(path)).vulnerabilities == ()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_zips(tmp_path: Path, method: int) -> None:
+    """Whatever byte is damaged, the result is the same, or an error of lamina."""
+    path = tmp_path / "all.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("GHSA-1.json", json.dumps(advisory()))
+    content = path.read_bytes()
+    outcomes = set()
+    for at in range(0, len(content), 3):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 0xA5]) + content[at + 1 :])
+        try:
+            outcomes.add(len(find([ALPHA], OsvZip(path)).vulnerabilities))
+        except (ArchiveError, ConfigError):
+            outcomes.add(-1)
+    assert outcomes <= {-1, 1}
+    path.write_bytes(content)
+    if method in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        assert len(find([ALPHA], OsvZip(path)).vulnerabilities) == 1
+    else:
+        with pytest.raises(CorruptArchiveError, match="another method than deflate"):
+            find([ALPHA], OsvZip(path))
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"PK\x05\x06" + bytes(18) + b"x" * 70_000])
@@ -387,8 +534,34 @@ def test_an_index_without_the_api(osv: OsvServer) -> None:
         find([ALPHA], IndexAdvisories(client(), osv.url))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"fixed_in": "1.1"}, {"fixed_in": [1]}, {"details": {"a": 1}}, {"link": 1}, {"aliases": "CVE-1"}],
+    ids=str,
+)
+def test_an_invalid_row_of_the_index(osv: OsvServer, changes: dict[str, Any]) -> None:
+    """A row with values of other types counts as an advisory of unknown severity, and the others are reported."""
+    osv.index = {"alpha/1.0": [row(**changes), row(id="PYSEC-1", aliases=[])]}
+
+    other, found = find([ALPHA], IndexAdvisories(client(), osv.url)).vulnerabilities
+
+    assert (PYSEC, ()) == (found.id, found.fixed)
+    assert "the advisory is invalid" in found.summary
+    assert ("PYSEC-1", ("1.1",)) == (other.id, other.fixed)
+
+
+@pytest.mark.parametrize("link", ["javascript:alert(1)", "file:///etc/passwd", "//example.org", ""])
+def test_only_addresses_of_pages_are_links(osv: OsvServer, link: str) -> None:
+    """Anything but the address of a web page is no link."""
+    osv.index = {"alpha/1.0": [row(link=link), row(id="PYSEC-1", aliases=[], link="https://example.org")]}
+
+    other, found = find([ALPHA], IndexAdvisories(client(), osv.url)).vulnerabilities
+
+    assert (None, "https://example.org") == (found.url, other.url)
+
+
 # The shape of an answer that Inspector's documentation shows, with other names.
-SCANNED = {
+SCANNED: dict[str, Any] = {
     "sbom": {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -443,7 +616,15 @@ def test_inspector(aws: OsvServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [{}, {"sbom": {"vulnerabilities": [{"id": 1}]}}, {"sbom": {"vulnerabilities": 1}}], ids=str
+    "answer",
+    [
+        {},
+        {"sbom": {"vulnerabilities": [{"id": 1}]}},
+        {"sbom": {"vulnerabilities": 1}},
+        {"sbom": {"vulnerabilities": [SCANNED["sbom"]["vulnerabilities"][0] | {"description": 1}]}},
+        {"sbom": {"vulnerabilities": [SCANNED["sbom"]["vulnerabilities"][0] | {"advisories": {"url": "x"}}]}},
+    ],
+    ids=lambda value: str(value)[:60],
 )
 def test_an_answer_that_is_not_of_inspector(aws: OsvServer, answer: dict[str, Any]) -> None:
     """Any other answer is an error of AWS."""

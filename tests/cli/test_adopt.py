@@ -19,7 +19,7 @@ from lamina.adopt.managers import add, adding
 from lamina.adopt.requirements import is_same_version
 from lamina.bytecode.interpreter import find_uv
 from lamina.cli.main import main
-from lamina.core.errors import ConfigError
+from lamina.core.errors import ConfigError, LockError
 from lamina.core.target import Target, quotas
 from lamina.lock.types import LockFile
 from lamina.project.pinned import ExternalContents, PinnedLayer, read_pins, write_pins
@@ -169,8 +169,7 @@ def test_known_layers(
     for text in texts:
         assert f"require {text.lower()}==1.0\n" in shown
     assert "shared-part==" not in world.manifest.read_text()
-    assert "layer-arns = []" in world.manifest.read_text()
-    assert "# the only one" in world.manifest.read_text()
+    assert 'hello = { handler = "app.lambda_handler" }  # the only one' in world.manifest.read_text()
     assert "removed the ARN from `layer-arns`" in shown
     old = modules_of(layer_server.zips[arn], tmp_path) - {f"{wrapper}.py"}
     assert old == modules_of(world.project / ".lamina/layers/common.zip", tmp_path)
@@ -275,8 +274,22 @@ def test_too_large(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().err
     assert "over Lambda's limit of" in shown
     assert "largest distributions: `pyarrow` 1,000,479, `awswrangler`" in shown
-    assert "set `exclude`" in shown
+    assert '- `without = ["pyarrow", "awswrangler"]` in `[tool.lamina.layers.common]` saves 1,00' in shown
+    assert "no handler imports `pyarrow` (1,000,479), `awswrangler` (" in shown
+    assert "`pyproject.toml`, `uv.lock` are as before" in shown
     assert before == world.files()
+
+    world.wheel("pyarrow", files={"pyarrow/__init__.py": "", "pyarrow/tests/large.so": os.urandom(1_000_000)})
+    world.wheel("boto3", files={"boto3/__init__.py": "", "boto3/large.json": os.urandom(50_000)})
+    path.write_bytes(installed(world.wheel("awswrangler", requires=["pyarrow", "boto3"]), stripped))
+    (world.project / "app.py").write_text(f"import awswrangler\n{HANDLER}")
+    assert adopt(str(path), "--yes") == 1
+    shown = capsys.readouterr().err
+    assert "`without = " not in shown
+    assert '- `sdk = "runtime"` in `[tool.lamina]` saves 50,' in shown
+    assert '- `exclude = ["**/tests/"]` in `[tool.lamina]` saves 1,000,000 bytes of tests' in shown
+    assert "- together they save 1,050," in shown
+    assert "which is enough" in shown
 
 
 def test_other_layers_by_arn(world: World, layer_server: LayerServer) -> None:
@@ -307,7 +320,7 @@ def test_region_of_the_deployment(world: World, layer_server: LayerServer, capsy
 
     assert adopt(ARN, "--yes") == 0
 
-    assert "layer-arns = []" in world.manifest.read_text()
+    assert "layer-arns" not in world.manifest.read_text()
     assert () == read_pins(world.project)
     assert "removed the ARN from `layer-arns`" in capsys.readouterr().err
 
@@ -320,7 +333,7 @@ def test_unusual_configuration(world: World, layer_server: LayerServer) -> None:
 
     assert adopt(ARN, "--yes") == 0
 
-    assert "layer-arns = []" in world.manifest.read_text()
+    assert 'hello = { handler = "app.lambda_handler" }  # the only one' in world.manifest.read_text()
 
 
 def test_configuration_of_another_directory(
@@ -409,6 +422,19 @@ def test_stripped_metadata(world: World, tmp_path: Path, capsys: pytest.CaptureF
     assert "tools==1.2" in world.manifest.read_text()
 
 
+def test_stripped_requirements(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of modules without metadata, those that others require are not required, as the metadata of their wheels says."""
+    world.wheel("inner")
+    world.wheel("outer", requires=["inner", "extra; extra == 'more'"], extras=["more"])
+    path = tmp_path / "layer.zip"
+    path.write_bytes(layer_zip({f"python/{each}/__init__.py": "__version__ = '1.0'\n" for each in ("inner", "outer")}))
+    world.write()
+    assert adopt(str(path), "--dry-run") == 0
+    shown = capsys.readouterr().err
+    assert "require outer==1.0\n" in shown
+    assert "require inner" not in shown
+
+
 def test_other_pythons(world: World, tmp_path: Path) -> None:
     """What another Python would import is not adopted, and `site-packages` comes first."""
     path = tmp_path / "layer.zip"
@@ -440,6 +466,188 @@ def test_extension(world: World, layer_server: LayerServer, capsys: pytest.Captu
     world.write(arn=OTHER)
     assert adopt(OTHER, "--yes") == 1
     assert "run the command with `--copy`" in capsys.readouterr().err
+
+
+def test_names_of_options(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that the layer does not have is an error, with the one that is meant."""
+    path = tmp_path / "layer.zip"
+    path.write_bytes(installed(world.wheel("tools", files={"tools/__init__.py": "", "tools/inner/x.py": ""})))
+    world.write()
+    for option, name, meant in (("--pin", "tols", "tools"), ("--accept-missing", "tools.iner", "tools.inner")):
+        assert adopt(str(path), "--dry-run", option, name) == 2
+        assert (
+            f"no {'distribution' if option == '--pin' else 'module'} `{name}` (did you mean `{meant}`?)"
+            in capsys.readouterr().err
+        )
+    assert adopt(str(path), "--dry-run", "--pin", "Tools", "--accept-missing", "tools.inner") == 0
+
+
+@pytest.mark.parametrize(
+    ("subject", "fact", "cure"),
+    [
+        ("nosuch.zip", "neither the ARN of a layer version nor a zip", "the path of a zip"),
+        ("my-function", "neither the ARN of a layer version nor a zip", "pass the ARNs of its layers"),
+        ("arn:aws:lambda:eu-west-1:123456789012:function:f", "is a function, not a layer", "one of its layers"),
+        (
+            ARN.removesuffix(":7"),
+            "names a layer, not one of its versions",
+            f"as in `{ARN.removesuffix(':7')}:1`",
+        ),
+        (ARN.replace(":7", ":*"), "neither the ARN of a layer version nor a zip", "the path of a zip"),
+    ],
+)
+def test_subjects(world: World, capsys: pytest.CaptureFixture[str], subject: str, fact: str, cure: str) -> None:
+    """What is no layer is refused before AWS is asked, with hints of this command."""
+    world.write()
+    assert adopt(subject) == 2
+    shown = capsys.readouterr().err
+    assert fact in shown
+    assert cure in shown
+
+
+def test_changed_distribution(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A distribution whose files the publisher changed is named with them; its original can be required."""
+    world.wheel("tools", "1.2", {"tools/__init__.py": "", "tools/api.py": "original"})
+    path = tmp_path / "layer.zip"
+    path.write_bytes(layer_zip({"python/tools/__init__.py": "", "python/tools/api.py": "changed"}))
+    world.write()
+    assert adopt(str(path), "--yes") == 1
+    shown = capsys.readouterr().err
+    assert "`tools` is similar to tools 1.2; the layer has other content of `python/tools/api.py`" in shown
+    assert "to take the original, run the command with `--pin tools`" in shown
+    assert adopt(str(path), "--yes", "--pin", "tools") == 0
+    assert '"tools==1.2",' in world.manifest.read_text()
+
+
+def test_kept_versions(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan names the distributions that the lock file keeps in another version, and the files that change."""
+    path = tmp_path / "layer.zip"
+    inner = world.wheel("inner", "2.0")
+    path.write_bytes(installed(inner, world.wheel("outer", requires=["inner"])))
+    world.write(dependencies='"inner==1.5"')
+    world.wheel("inner", "1.5")
+    subprocess.run([find_uv() or "uv", "lock", "--quiet"], check=True)
+    assert adopt(str(path), "--dry-run", "--json") == 0
+    captured = capsys.readouterr()
+    assert "  keep inner 1.5 of the lock file; the layer has 2.0, which `--pin inner` requires\n" in captured.err
+    assert "  in pyproject.toml: `outer==1.0` (new)\n" in captured.err
+    assert "  files: pyproject.toml, uv.lock\n" in captured.err
+    document = json.loads(captured.out)
+    assert [{"name": "inner", "layer": "2.0", "locked": "1.5"}] == document["kept_versions"]
+    assert adopt(str(path), "--dry-run", "--pin", "inner") == 0
+    assert "  in pyproject.toml: `inner==1.5` → `inner==2.0`\n" in capsys.readouterr().err
+
+
+def test_new_errors(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An error that the service did not have before puts the files back; one that it had does not."""
+    path = tmp_path / "layer.zip"
+    path.write_bytes(installed(world.wheel("tools"), world.wheel("six")))
+    world.wheel("six", "2.0", {"other_six.py": ""})
+    world.write(dependencies='"six==2.0"')
+    subprocess.run([find_uv() or "uv", "lock", "--quiet"], check=True)
+    (world.project / "app.py").write_text(f"import other_six\n{HANDLER}")
+    before = world.files()
+    assert adopt(str(path), "--yes") == 1
+    shown = capsys.readouterr().err
+    assert "the service has 1 error that it does not have with the layer\n  " in shown
+    assert "`other_six`" in shown
+    assert "`pyproject.toml`, `uv.lock` are as before" in shown
+    assert before == world.files()
+
+    (world.project / "app.py").write_text(f"import nowhere\n{HANDLER}")
+    assert adopt(str(path), "--yes", "--json") == 0
+    captured = capsys.readouterr()
+    assert "warning: an error as before: " in captured.err
+    assert ["error"] == [each["severity"] for each in json.loads(captured.out)["findings"]]
+    assert "look for known vulnerabilities in what you require now: `lamina audit`" in captured.err
+    assert "  files: " in captured.err
+
+
+def test_odd_metadata(world: World, tmp_path: Path) -> None:
+    """Markers of others that mean nothing are no error, and their requirements count."""
+    needs = ["inner; 'a' < 'b'", "inner; 'x' in extras", "inner; platform_release ~= '5'", "inner >"]
+    outer = make_wheel(tmp_path, "outer", "1.0", requires=needs)
+    path = tmp_path / "layer.zip"
+    path.write_bytes(installed(outer, world.wheel("inner")))
+    world.write()
+    assert adopt(str(path), "--dry-run") == 0
+
+
+def test_locked_extras(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A distribution that is locked at the version of the layer is required again if the layer has an extra of it."""
+    arn = "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:7"
+    wheel = world.wheel("aws-lambda-powertools", "3.0", extras=["all"])
+    layer_server.zips[arn] = installed(wheel)
+    world.write(dependencies='"aws-lambda-powertools==3.0"')
+    subprocess.run([find_uv() or "uv", "lock", "--quiet"], check=True)
+    assert adopt(arn, "--dry-run") == 0
+    assert "require aws-lambda-powertools[all]==3.0 (locked: 3.0)" in capsys.readouterr().err
+
+
+def program(directory: Path, name: str, script: str) -> None:
+    """Write a program for `PATH` that stands for a package manager."""
+    path = directory / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_failing_programs(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a program that fails, short lines with its errors are shown; one that hangs is ended; files get their permissions back."""
+    source, lock = world.project / "requirements.in", world.project / "requirements.txt"
+    source.write_text("six\n")
+    lock.write_text(
+        "# This file is autogenerated by pip-compile\n# by the following command:\n#\n#    pip-compile requirements.in\n#\n"
+    )
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    frames = "".join('  File "x.py", line 1, in x\n    call()\n' for _ in range(30))
+    (tmp_path / "said").write_text(
+        f"ERROR: cannot install it\nTraceback:\n{frames}{'x' * 9_000} https://u:secret@host/\n"
+    )
+    program(programs, "pip-compile", f"chmod 600 {lock}; cat {tmp_path / 'said'}; exit 1")
+    found = LockFile(path=lock, kind="requirements.txt", project=world.project)
+    plan = adding(["six==1.0"], found, [Target.of("python3.13", "x86_64")])
+    lock.chmod(0o640)
+    with (
+        pytest.raises(LockError, match="ended with exit code 1") as raised,
+        ProjectFiles(plan.files).put_back_unless_done(),
+    ):
+        add(plan)
+    hint = str(raised.value.hint)
+    assert (
+        "`requirements.in`, `requirements.txt` are as before; the last lines of its output:\nERROR: cannot install it\n"
+        in hint
+    )
+    assert max(map(len, hint.splitlines())) <= 500
+    assert "secret" not in hint
+    assert "line 1" not in hint
+    assert (source.read_text(), lock.stat().st_mode & 0o777) == ("six\n", 0o640)
+    program(programs, "pip-compile", "exec sleep 60")
+    with pytest.raises(LockError, match="does not end"):
+        add(plan, seconds=0.2)
+
+
+def test_idle_program(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the package manager ends well but locks nothing, the error says so, and not to require what is required already."""
+    path = tmp_path / "layer.zip"
+    path.write_bytes(installed(world.wheel("tools")))
+    world.write()
+    world.lock.unlink()
+    (world.project / "requirements.in").write_text("")
+    (world.project / "requirements.txt").write_text(
+        "# This file is autogenerated by pip-compile\n# by the following command:\n#\n#    pip-compile requirements.in\n#\n"
+    )
+    before = world.files()
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    program(tmp_path, "pip-compile", "exit 0")
+    assert adopt(str(path), "--yes") == 1
+    shown = capsys.readouterr().err
+    assert "the layers lack modules of `tools` although they are required" in shown
+    assert "--pin" not in shown
+    assert before == world.files()
 
 
 def test_question(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -488,7 +696,7 @@ def test_requirements_file(world: World, tmp_path: Path, monkeypatch: pytest.Mon
         "#    uv pip compile --generate-hashes --no-strip-markers requirements.in -o requirements.txt\n"
     )
     assert adopt(str(path), "--yes") == 0
-    assert source.read_text() == "# ours\ntools==1.2\nold==2\n"
+    assert source.read_text() == "# ours\nTools==1.2  # for x\nold==2\n"
     assert "--no-strip-markers" in (world.project / "requirements.txt").read_text()
 
 
@@ -505,8 +713,8 @@ def test_managers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str, ma
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.devnull)
     path = tmp_path / lock
-    plan = adding(["tools==1.2"], LockFile(path=path, kind=lock, project=tmp_path), Target.of("python3.13", "x86_64"))
-    assert plan.shown == (command,)
+    plan = adding(["tools==1.2"], LockFile(path=path, kind=lock, project=tmp_path), [Target.of("python3.13", "x86_64")])
+    assert plan.shown_commands == (command,)
     assert {tmp_path / manifest, path} <= {*plan.files}
     with pytest.raises(ConfigError, match=f"`{command.split(maxsplit=1)[0]}`, which writes the lock file") as raised:
         add(plan)
@@ -535,7 +743,11 @@ def test_copy(world: World, layer_server: LayerServer, capsys: pytest.CaptureFix
     world.write(arn=OTHER)
 
     assert adopt(OTHER, "--copy") == 2
-    assert adopt(OTHER, "--copy", "--dry-run") == 0
+    assert adopt(OTHER, "--copy", "--pin", "x") == 2
+    capsys.readouterr()
+    assert adopt(OTHER, "--copy", "--dry-run", "--json") == 0
+    expected = {"version": "1", "origin": OTHER, "arn": None, "code_sha256": None, "new": True}
+    assert expected == json.loads(capsys.readouterr().out)
     assert [] == layer_server.published
 
     capsys.readouterr()
@@ -551,6 +763,8 @@ def test_copy(world: World, layer_server: LayerServer, capsys: pytest.CaptureFix
     sha256 = base64_sha256(layer_server.zips[OTHER])
     expected = {"version": "1", "origin": OTHER, "arn": arn, "code_sha256": sha256, "new": False}
     assert expected == json.loads(capsys.readouterr().out)
+    assert adopt(OTHER, "--copy", "--dry-run") == 0
+    assert f"nothing to do: {arn} has the bytes of {OTHER}" in capsys.readouterr().err
     assert [request] == layer_server.published
 
 
@@ -564,12 +778,22 @@ def test_damaged_copy(world: World, layer_server: LayerServer, capsys: pytest.Ca
     assert [] == layer_server.published
 
 
+def test_large_copy(world: World, layer_server: LayerServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """A dry run says that a bucket is missing, which a copy would need."""
+    layer_server.zips[OTHER] = layer_zip({"extensions/agent": os.urandom(quotas().direct_upload_bytes)})
+    world.write(arn=OTHER)
+    assert adopt(OTHER, "--copy", "--dry-run") == 0
+    assert "set `bucket` in `[tool.lamina.publish]`" in capsys.readouterr().err
+    assert adopt(OTHER, "--copy", "--yes") == 2
+    assert "Lambda accepts at most" in capsys.readouterr().err
+
+
 def test_copy_of_a_file(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file has no origin, so it is not copied."""
     path = tmp_path / "layer.zip"
     path.write_bytes(layer_zip({"extensions/agent": "x"}))
     world.write()
-    assert adopt(str(path), "--copy", "--yes") == 2
+    assert adopt(str(path), "--copy", "--dry-run") == 2
     assert "requires the ARN of a layer version" in capsys.readouterr().err
 
 

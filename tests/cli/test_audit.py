@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from audit.osvserver import CVE, GHSA, advisory, of_pypa, osv
 from audit.test_vulnerabilities import SCANNED, aws, write_zip
+from externallayers import layer_zip
 from lamina.audit.vulnerabilities import databases
 from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.main import main
@@ -112,6 +114,47 @@ def test_ignored(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture
     assert ("vulnerability", "we escape the keys", "2999-12-31") == (hidden["rule"], hidden["reason"], hidden["until"])
     (found,) = document["services"][0]["vulnerabilities"]
     assert (True, False) == (found["ignored"], found["fails"])
+    lines = (service.root / "pyproject.toml").read_text().splitlines()
+    assert CVE in lines[hidden["line"] - 1]
+
+
+@pytest.mark.parametrize("name", ["text", "markdown"])
+def test_what_is_accepted_is_shown(
+    service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Reports for people name what is accepted, why and until when, also on the terminal."""
+    osv.advisories = [advisory()]
+    configure(service, ignore("2999-12-31"))
+
+    assert audit(service, osv, "--format", name, "--output", "report") == 0
+
+    shown = (service.root.parent / "report").read_text()
+    assert "accepted" in shown.replace("accepted until", "")
+    assert GHSA in shown
+    assert "accepted until 2999-12-31 (we escape the keys)" in shown
+    assert audit(service, osv) == 0
+    shown = capsys.readouterr().out
+    assert "accepted: " in shown
+    assert "accepted until 2999-12-31 (we escape the keys)" in shown
+
+
+@pytest.mark.parametrize("days", [-1, 0])
+def test_the_last_day(
+    service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """A vulnerability is accepted on the last day. Of several entries, the valid one counts and is shown."""
+    osv.advisories = [advisory()]
+    today = dt.datetime.now(tz=dt.UTC).date()
+    entries = (
+        f'{{ id = "{GHSA}", reason = "before", until = {today - dt.timedelta(days=9)} }}',
+        f'{{ id = "{CVE}", reason = "now", until = {today + dt.timedelta(days=days)} }}',
+    )
+    configure(service, f"ignore = [{', '.join(entries)}]")
+
+    code, document = report(service, osv, capsys)
+
+    (found,) = document["services"][0]["vulnerabilities"]
+    assert (0, "now") == (code, found["reason"]) if days == 0 else (1, "before") == (code, found["reason"])
 
 
 def test_expired(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +166,7 @@ def test_expired(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture
 
     (finding,) = document["findings"]
     assert (1, "error") == (code, finding["severity"])
+    assert CVE in (service.root / "pyproject.toml").read_text().splitlines()[finding["line"] - 1]
     assert "`ignore` accepted it until 2026-01-31 (we escape the keys)" in finding["message"]
 
 
@@ -143,14 +187,36 @@ def test_unreachable(
     assert "`--offline` prevents asking a database of advisories" in capsys.readouterr().err
 
 
-def test_an_entry_that_is_not_needed(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """An entry of `ignore` without a vulnerability is a warning."""
+def test_an_entry_that_is_not_needed(
+    service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry of `ignore` without a vulnerability is a warning, but only if the database was asked about every distribution."""
     configure(service, ignore("2026-01-31"))
 
     code, document = report(service, osv, capsys)
 
     (finding,) = document["findings"]
     assert (0, "unused-advisory", "warning") == (code, finding["rule"], finding["severity"])
+    assert CVE in (service.root / "pyproject.toml").read_text().splitlines()[finding["line"] - 1]
+    assert report(service, None, capsys, "--advisories", "none")[1]["findings"] == []
+    monkeypatch.setenv("UV_INDEX", "https://127.0.0.1/other")
+    rules = [each["rule"] for each in report(service, osv, capsys)[1]["findings"]]
+    assert {"not-auditable"} == {*rules}
+
+
+def test_nothing_to_ask(
+    service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If no distribution is auditable, that is a warning with the cure, and a database that does not exist is an error nevertheless."""
+    monkeypatch.setenv("UV_INDEX", "https://127.0.0.1/other")
+
+    code, document = report(service, osv, capsys)
+
+    severities = {each["severity"]: each["message"] for each in document["findings"]}
+    assert (0, ["warning", "note"]) == (code, [*severities])
+    assert "none of 2 distributions is auditable" == severities["warning"]
+    assert "if it is public, pass `--all`" in severities["note"]
+    assert audit(service, None, "--offline", "--osv", "missing.zip") == 2
 
 
 @pytest.mark.parametrize(
@@ -169,6 +235,14 @@ def test_the_gate(service: Service, osv: OsvServer, words: tuple[str, ...], sett
 
     assert audit(service, osv, *words, "--format", "text", "--output", "report.txt") == int(severity == "error")
     assert (service.root.parent / "report.txt").read_text().startswith(severity)
+
+
+def test_unknown_reach_fails(service: Service, osv: OsvServer) -> None:
+    """Accepting code that no handler imports accepts no advisory that names no code."""
+    osv.advisories = [advisory()]
+    configure(service, 'unreached = "warning"')
+
+    assert audit(service, osv) == 1
 
 
 def test_unknown_severities_fail(service: Service, osv: OsvServer) -> None:
@@ -268,6 +342,10 @@ def test_reached_code(
     assert (1, reached, ["alpha.deep.weak"]) == (code, found["reached"], found["imports"])
     words = "handlers can import the vulnerable code" if reached else "no handler imports the vulnerable code"
     assert words in document["findings"][0]["message"]
+    configure(following, 'unreached = "warning"')
+    handler.write_text(f"{source}\ndef lambda_handler(event, context): pass\n")
+    code, document = report(following, osv, capsys)
+    assert (int(reached), "error" if reached else "warning") == (code, document["findings"][0]["severity"])
 
 
 def test_licences(service: Service, osv: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
@@ -318,6 +396,18 @@ def test_sboms(service: Service, osv: OsvServer, tmp_path: Path, capsys: pytest.
     assert names == {"common.cdx.json", "hello.cdx.json"}
     layer = json.loads((tmp_path / "common.cdx.json").read_text())
     assert [each["name"] for each in layer["components"]] == ["alpha", "beta"]
+
+
+def test_sboms_of_the_same_name(service: Service, osv: OsvServer, tmp_path: Path) -> None:
+    """A layer and a function of the same name get an SBOM each."""
+    service.functions = {"common": "service.handlers.hello.lambda_handler"}
+    service.write()
+
+    assert audit(service, None, "--advisories", "none", "--sbom", "{name}.cdx.json") == 0
+
+    names = {path.name: json.loads(path.read_text())["metadata"]["component"] for path in tmp_path.glob("*.cdx.json")}
+    assert {"layer-common.cdx.json", "function-common.cdx.json"} == {*names}
+    assert {"common"} == {each["name"] for each in names.values()}
 
 
 @pytest.mark.parametrize(
@@ -407,7 +497,6 @@ def test_what_inspector_found(service: Service, aws: OsvServer, capsys: pytest.C
     """`lamina check --aws` says whether Inspector scans functions, and what it found in those of the service and in which layer."""
     layer = "arn:aws:lambda:eu-west-1:123456789012:layer:greeter-common:3"
     words = ["check", "--project", str(service.root), "--aws"]
-    assert main(words) == 6
     aws.aws["/status/batch/get"] = status("DISABLED")
     assert main(words) == 0
     assert "Amazon Inspector does not scan the Lambda functions in eu-west-1" in capsys.readouterr().out
@@ -423,16 +512,45 @@ def test_what_inspector_found(service: Service, aws: OsvServer, capsys: pytest.C
     assert "in its own code" in text
 
 
-def test_inspector_need_not_be_allowed(service: Service, aws: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without permission, a note says so, and the rest of the check goes on."""
-    denied = {
-        "__type": "AccessDeniedException",
-        "message": "User is not authorized to perform: inspector2:BatchGetAccountStatus",
-    }
-    aws.raw["/status/batch/get"] = 403, json.dumps(denied).encode()
+@pytest.mark.parametrize("path", ["/status/batch/get", "/findings/list"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (403, {"__type": "AccessDeniedException", "message": "not allowed"}, "AWS denied permission to "),
+        (400, {}, "cannot "),
+        (404, {}, "cannot "),
+        (200, [1], "is not from AWS"),
+    ],
+    ids=["denied", "emulator", "region", "malformed"],
+)
+def test_inspector_need_not_answer(
+    service: Service, aws: OsvServer, capsys: pytest.CaptureFixture[str], path: str, answer: tuple[int, Any, str]
+) -> None:
+    """A note says why Inspector could not be asked, and the rest of the check goes on."""
+    service.settings["ignore"] = '[{ rule = "nonsense", reason = "a finding of another family" }]'
+    service.write()
+    aws.aws["/status/batch/get"] = status("ENABLED")
+    aws.raw[path] = answer[0], json.dumps(answer[1]).encode()
 
     assert main(["check", "--project", str(service.root), "--aws"]) == 0
-    assert "Amazon Inspector was not asked: AWS denied permission" in capsys.readouterr().out
+
+    text = capsys.readouterr().out
+    (line,) = [each for each in text.splitlines() if "[inspector-off]" in each]
+    assert "note: " in line
+    assert "Amazon Inspector could not be asked: " in line
+    assert answer[2] in line
+    if answer[0] == 403:
+        assert ("`inspector2:ListFindings`" if "list" in path else "`inspector2:BatchGetAccountStatus`") in line
+    assert "[ignore-unknown]" in text
+
+
+def test_inspector_without_a_server(service: Service, aws: OsvServer, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unreachable Inspector is a note, too."""
+    aws.shutdown()
+    aws.server_close()
+
+    assert main(["check", "--project", str(service.root), "--aws"]) == 0
+    assert "Amazon Inspector could not be asked: " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("has_record", [True, False], ids=["record", "download"])
@@ -454,9 +572,53 @@ def test_deployed(
     code, document = report(service, osv, capsys, "--deployed")
 
     (found,) = document["services"][0]["vulnerabilities"]
+    assert {"subject": f"{name}-hello", "reason": "the code of a deployed function"} in document["services"][0][
+        "not_auditable"
+    ]
     assert (1, "alpha", "1.0", None) == (code, found["name"], found["version"], found["reached"])
     assert [f"{name}-common:1"] == [arn.partition(":layer:")[2] for arn in found["in"]]
     assert {"alpha", "beta"} == {each["name"] for each in document["services"][0]["distributions"]}
+
+
+def test_functions_that_are_not_deployed(
+    service: Service, osv: OsvServer, ministack: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A function that is not there is a warning; if none is there, nothing was audited. Entries of `ignore` are not judged."""
+    name = f"s{uuid.uuid4().hex[:10]}"
+    tables = (
+        f'[tool.lamina.publish]\nlayer-name = "{name}-{{layer}}"\n[tool.lamina.deploy]\nfunction-name = "{name}-{{function}}"\n'
+        f"[tool.lamina.audit]\n{ignore('2999-12-31')}\n"
+    )
+    write_with(service, tables)
+    assert audit(service, osv, "--deployed") == 6
+    assert "no function of `greeter` is deployed" in capsys.readouterr().err
+    role = "arn:aws:iam::000000000000:role/service"
+    assert main(["deploy", "--project", str(service.root), "--create", "--role", role]) == 0
+    service.functions["later"] = service.functions["hello"]
+    write_with(service, tables)
+
+    code, document = report(service, osv, capsys, "--deployed")
+
+    (finding,) = (each for each in document["findings"] if each["severity"] != "note")
+    assert (0, "not-deployed", "warning") == (code, finding["rule"], finding["severity"])
+    assert "function `later` is not deployed in 000000000000 in " in finding["message"]
+
+    functions = ministack.client("lambda")
+    content = layer_zip(
+        {"python/stripped.py": "", "python/alpha-1.0.dist-info/METADATA": "Name: alpha\nVersion: 1.0\n"}
+    )
+    arn = functions.publish_layer_version(LayerName=f"{name}-other", Content={"ZipFile": content})["LayerVersionArn"]
+    for alias in functions.list_aliases(FunctionName=f"{name}-hello")["Aliases"]:
+        functions.delete_alias(FunctionName=f"{name}-hello", Name=alias["Name"])
+    functions.update_function_configuration(FunctionName=f"{name}-hello", Layers=[arn])
+    osv.advisories = [advisory()]
+
+    code, document = report(service, osv, capsys, "--deployed")
+
+    (audited,) = document["services"]
+    assert (0, [[arn]]) == (code, [each["in"] for each in audited["vulnerabilities"]])
+    assert {"subject": arn, "reason": "modules without metadata: `stripped`"} in audited["not_auditable"]
+    assert [None] == [each["license"] for each in audited["distributions"]]
 
 
 def write_with(service: Service, tables: str) -> None:

@@ -319,10 +319,11 @@ def test_no_such_revision(project: Path, capsys: pytest.CaptureFixture[str]) -> 
         return capsys.readouterr().err.partition("hint: ")[2].strip()
 
     _git(project, "init", "-q")
+    assert hint("HEAD").startswith("commit the project, or compare with the directory of a built project: ")
+    _git(project, "commit", "-q", "--allow-empty", "-m", "Start")
     assert "list the branches: `git branch --all`" == hint("nowhere")
     _git(project, "remote", "add", "origin", "https://127.0.0.1/none.git")
     assert "fetch it: `git fetch --depth 1 origin nowhere`, then pass `--compare FETCH_HEAD`" == hint("nowhere")
-    _git(project, "commit", "-q", "--allow-empty", "-m", "Start")
     _git(project, "update-ref", "refs/remotes/origin/nowhere", "HEAD")
     assert "compare with the remote branch: `--compare origin/nowhere`" == hint("nowhere")
     (project / "unbuilt").mkdir()

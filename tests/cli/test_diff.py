@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from externallayers import ARN, layer_server
+from audit.osvserver import osv
+from externallayers import ARN, layer_server, layer_zip
 from lamina.cli.main import main
 from lamina.core.target import quotas
 from loopback import IndexServer
@@ -20,11 +21,14 @@ from sourceprojects import git
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from audit.osvserver import OsvServer
     from externallayers import LayerServer
     from services import Service
 
 
-__all__ = ["layer_server"]
+__all__ = ["layer_server", "osv"]
+
+POWERTOOLS = "arn:aws:lambda:eu-west-1:017000801446:layer:AWSLambdaPowertoolsPythonV3-python313-x86_64:7"
 
 
 @pytest.fixture
@@ -154,6 +158,8 @@ def test_baseline(service: Service, diff: Any) -> None:
 
     assert "cold start of hello: 100.0 ms → 80.5 ms (-19.5 ms)\n" in diff("--baseline", "coldstart.json")
     assert json.loads(diff("HEAD~1", "--baseline", "coldstart.json", "--json"))["cold_starts"] is None
+    assert "neither state has the baseline" not in diff("HEAD~1", "--baseline", "coldstart.json", error=True)
+    assert "neither state has the baseline `cold.json`, so" in diff("--baseline", "cold.json", error=True)
 
 
 def test_vulnerabilities(service: Service, diff: Any, tmp_path: Path) -> None:
@@ -192,7 +198,38 @@ def test_vulnerabilities(service: Service, diff: Any, tmp_path: Path) -> None:
 
     assert ["PYSEC-2026-2"] == [each["id"] for each in found["new"]]
     assert ["PYSEC-2026-1"] == [each["id"] for each in found["gone"]]
-    assert "new vulnerability PYSEC-2026-2 (unknown severity) in beta 2.1: Broken\n" in shown
+    assert "new vulnerability: `beta` 2.1 has PYSEC-2026-2 (unknown severity): Broken\n" in shown
+
+
+def test_names_that_are_not_sent(
+    service: Service, diff: Any, tmp_path: Path, layer_server: LayerServer, osv: OsvServer
+) -> None:
+    """No kind of side makes a name public: also not a layer by ARN, which may be an own one."""
+    with IndexServer(service.wheels) as server:
+        service.base_url = f"{server.url}/files"
+        service.write()
+        lock = service.root / "pylock.toml"
+        secret = 'name = "beta"\nindex = "https://127.0.0.1/own/simple"\n'
+        lock.write_text(lock.read_text().replace('name = "beta"\n', secret))
+        git(service.root, "commit", "--quiet", "--all", "--message", "Use two indexes")
+        diff()
+        layer = service.root / ".lamina/layers/common.zip"
+        layer_server.zips[ARN] = layer.read_bytes()
+        shutil.copy(lock, other := tmp_path / "pylock.other.toml")
+        for side in (ARN, str(layer), str(service.root), str(other), "HEAD"):
+            osv.requests.clear()
+            shown = diff(side, "--vulnerabilities", "--osv", osv.url, error=True)
+            queries = [query for body in osv.asked("/v1/querybatch") for query in body["queries"]]
+            assert (side, {"alpha"}) == (side, {each["package"]["name"] for each in queries})
+            assert "vulnerabilities of `beta` are not compared: from the index `https://127.0.0.1/own/simple`" in shown
+        metadata = "python/gamma-1.0.dist-info/METADATA"
+        layer_server.zips[POWERTOOLS] = layer_zip({metadata: "Name: gamma\nVersion: 1.0\n", "python/beta.py": ""})
+        osv.requests.clear()
+        diff(POWERTOOLS, "--vulnerabilities", "--osv", osv.url)
+        queries = [query for body in osv.asked("/v1/querybatch") for query in body["queries"]]
+        assert {"alpha", "gamma"} == {each["package"]["name"] for each in queries}
+        diff(ARN, "--vulnerabilities", "--osv", osv.url, "--all")
+        assert ["alpha", "beta"] == [each["package"]["name"] for each in osv.asked("/v1/querybatch")[-1]["queries"]]
 
 
 def test_exchanged_zip(service: Service, diff: Any) -> None:
@@ -202,10 +239,36 @@ def test_exchanged_zip(service: Service, diff: Any) -> None:
     with zipfile.ZipFile(layers / "common.zip", "a") as archive:
         archive.writestr("python/added.py", "")
 
-    shown = diff("HEAD", str(layers / "common.zip"))
+    shown = diff("HEAD", str(layers / "common.zip"), "--exit-code", code=1)
 
+    assert "layer common for python3.13: differs: same digest, other bytes: 1 added\n" in shown
     assert "provenance not verified in " in shown
     assert "`common.zip.intoto.json` describes another file" in shown
+    assert shown.endswith("\n1 zip differs, provenance of 1 zip not verified\n")
+
+
+@pytest.mark.parametrize("name", ["text", "markdown"])
+def test_unverified_but_equal(service: Service, diff: Any, tmp_path: Path, name: str) -> None:
+    """A statement about another zip is reported, and counts as a difference for `--exit-code`, although the zips are equal."""
+    diff()
+    layer = shutil.copy(service.root / ".lamina/layers/common.zip", tmp_path)
+    shutil.copy(service.root / ".lamina/functions/hello.zip.intoto.json", f"{layer}.intoto.json")
+
+    shown = diff("HEAD", layer, "--exit-code", "--format", name, code=1)
+
+    assert "no differences, provenance of 1 zip not verified" in shown
+    assert "provenance not verified in " in shown
+    assert "`common.zip.intoto.json` describes another file" in shown
+
+
+def test_lock_and_package(service: Service, diff: Any) -> None:
+    """A lock file has nothing to compare with a function's package, in either order."""
+    diff()
+    package = ".lamina/functions/hello.zip"
+
+    for sides in ((package, "pylock.toml"), ("pylock.toml", package)):
+        shown = diff(*sides, code=2, error=True)
+        assert f"`{package}` is the package of a function, and a lock file only describes layers" in shown
 
 
 @pytest.mark.parametrize(
@@ -222,13 +285,41 @@ def test_exchanged_zip(service: Service, diff: Any) -> None:
         (
             "arn:aws:lambda:eu-west-1:123456789012:layer:common",
             2,
-            "is not the ARN of one version of a layer in an account",
+            "names a layer, not one of its versions",
         ),
+        ("arn:aws:lambda:*:123456789012:layer:common:1", 2, "is not the ARN of a layer version"),
+        ("", 2, "an empty text names no state"),
     ],
 )
 def test_no_side(service: Service, diff: Any, side: str, code: int, message: str) -> None:
     """An argument that is no side is an error that names what was expected."""
     assert message in diff(side, code=code, error=True)
+
+
+def test_lock_with_another_name(service: Service, diff: Any) -> None:
+    """A lock file is known by its name, and the error says so."""
+    (service.root / "pylock.toml").rename(service.root / "old.lock")
+
+    assert "or a lock file by its own name, such as `old/uv.lock`" in diff("old.lock", "HEAD", code=2, error=True)
+
+
+@pytest.mark.parametrize(
+    ("has_repository", "message"),
+    [
+        (False, "is not in a git repository, which has the revisions to compare with\n"),
+        (True, "revision `HEAD` does not exist: the git repository has no commits\n"),
+    ],
+)
+def test_no_revision(service: Service, diff: Any, has_repository: bool, message: str) -> None:
+    """Without a commit to compare with, the error names what else can be compared."""
+    shutil.rmtree(service.root / ".git")
+    if has_repository:
+        git(service.root, "init", "--quiet")
+
+    shown = diff(code=2, error=True)
+
+    assert message in shown
+    assert "compare with a build or zip: `lamina diff FILE`\n" in shown
 
 
 def test_too_large(service: Service, diff: Any) -> None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from audit.elves import make_elf
 from audit.osvserver import GHSA, advisory, osv
-from externallayers import ARN, OTHER, layer_server, layer_zip
+from externallayers import ARN, OTHER, base64_sha256, layer_server, layer_zip
 from lamina.cli.main import main
+from loopback import IndexServer
 from services import make_service
+from wheels import make_wheel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from audit.osvserver import OsvServer
     from emulators import Emulator
     from externallayers import LayerServer
@@ -162,7 +163,7 @@ def test_function(
     assert sorted(places) == places
     assert "handler: datadog_lambda.handler.handler of Datadog, which calls main.real\n" in shown
     assert "wrapper: /opt/wrap, in `AWS_LAMBDA_EXEC_WRAPPER`\n" in shown
-    assert f"`tools` comes from code of orders, and hides that of `{OTHER}`, `{ARN}` (tools 1.2)\n" in shown
+    assert f"`tools` comes from `code of orders`, and hides that of `{OTHER}` and `{ARN}` (tools 1.2)\n" in shown
     assert "very-secret" not in shown
     assert [("eu-west-1", ARN), ("us-east-1", OTHER)] == layer_server.asked
     assert not [path for path in directory.rglob("*") if path.name == "code.zip"]
@@ -216,7 +217,7 @@ def test_function_with_a_layer_that_is_gone(
 def test_what_cannot_be_inspected(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, subject: str, code: int, message: str
 ) -> None:
-    """What is no layer version, function or file is named, with what to pass instead."""
+    """An argument that is not a layer version, function or file is named, with what to pass instead."""
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     assert inspect(subject) == code
     shown = capsys.readouterr().err
@@ -280,6 +281,96 @@ def test_unsafe_zip(capsys: pytest.CaptureFixture[str], directory: Path) -> None
     assert "wheel" not in shown
 
 
+@pytest.mark.parametrize("content", [b"", b"[project]\n", TOOLS[:-30]])
+def test_no_zip(capsys: pytest.CaptureFixture[str], directory: Path, content: bytes) -> None:
+    """The hint for a file that is not a zip, or not a whole one, is to pass another file."""
+    (directory / "pyproject.toml").write_bytes(content)
+    assert inspect("pyproject.toml") == 5
+    shown = capsys.readouterr().err
+    assert "hint: pass a zip; if you downloaded this file as one, download it again" in shown
+
+
+def test_forged_lines(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No text of a publisher, a function or a zip starts a line of its own in the report."""
+    forged = "\n  no known vulnerabilities\n::error::x\u2028y"
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    variables = {"DD_LAMBDA_HANDLER": f"a{forged}", "AWS_LAMBDA_EXEC_WRAPPER": f"b{forged}"}
+    use_function(layer_server, Handler=f"main.handler{forged}", Environment={"Variables": variables})
+    layer_server.zips[ARN] = layer_zip(
+        {
+            "python/a-1.dist-info/METADATA": f"Name: a\nVersion: 1\nLicense: MIT{forged}\n",
+            "python/a-1.dist-info/RECORD": f'"b{forged}.py",,\n',
+            "wrap": "#!/bin/sh\n",
+        }
+    )
+    layer_server.says = {"LicenseInfo": f"MIT{forged}"}
+
+    for subject in (ARN, "orders"):
+        assert inspect(subject) == 0
+        lines = capsys.readouterr().out.split("\n")
+        assert [] == [line for line in lines if line.startswith(("  no known", "no known", "::")) or "\u2028" in line]
+        assert any("MIT\\n  no known" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Layers": [{"Arn": "arn:aws:lambda:evil.com/x:123456789012:layer:l:1"}]},
+        {"Layers": [{"Arn": "arn:aws:lambda:*:123456789012:layer:l:1"}]},
+        {"Layers": [{"Arn": "arn:aws:lambda:eu-west-1:123456789012:layer:l"}]},
+        {"Architectures": "arm64"},
+    ],
+)
+def test_malformed_function(
+    layer_server: LayerServer,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: dict[str, Any],
+) -> None:
+    """An answer that Lambda does not give is an error about the connection."""
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    use_function(layer_server, **answer)
+    assert inspect("orders") == 6
+    assert (
+        "cannot read function `orders`: the response to the request to `lambda` is not from AWS"
+        in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://host/zip", "/etc/passwd", ""])
+def test_malformed_address(layer_server: LayerServer, capsys: pytest.CaptureFixture[str], location: str) -> None:
+    """A zip is downloaded from the address of a server only."""
+    layer_server.zips[ARN] = TOOLS
+    layer_server.says = {"Content": {"Location": location, "CodeSha256": base64_sha256(TOOLS), "CodeSize": len(TOOLS)}}
+    assert inspect(ARN) == 6
+    assert f"cannot download layer `{ARN}`: the address in the response is invalid" in capsys.readouterr().err
+
+
+def test_similar_modules(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    """Modules that were changed are similar to a distribution, and not also without metadata."""
+    (directory / "served").mkdir()
+    with IndexServer(directory / "served") as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.simple)
+        _check_similar(server, capsys, directory)
+
+
+def _check_similar(server: IndexServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    make_wheel(server.directory, "pyyaml", "6.0", {"yaml/__init__.py": "A = 1\n", "yaml/b.py": ""})
+    files = {"python/yaml/__init__.py": "A = 2\n", "python/yaml/b.py": "", "python/lost.py": ""}
+    (directory / "layer.zip").write_bytes(layer_zip(files))
+
+    assert main(["inspect", "layer.zip"]) == 0
+    shown = capsys.readouterr().out
+    assert "similar `yaml`: pyyaml 6.0: 1 file as in `pyyaml-6.0-py3-none-any.whl`, 1 changed, 0 added\n" in shown
+    assert "without metadata: 1 module: `lost`\n" in shown
+
+    assert main(["inspect", "layer.zip", "--json"]) == 0
+    (archive,) = json.loads(capsys.readouterr().out)["archives"]
+    assert ["lost"] == archive["modules_without_metadata"]
+
+
 def test_hostile_names(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
     """What a zip says controls no terminal."""
     metadata = "Name: a\nVersion: 1\nLicense: \x1b[31mred\x1b]0;title\x07\n"
@@ -298,35 +389,83 @@ def test_wrong_options(capsys: pytest.CaptureFixture[str], words: list[str], mes
     assert message in capsys.readouterr().err
 
 
+NAMES = ("alpha", "company-tools")
+
+
+def with_metadata(root: str = "python/") -> bytes:
+    """Return a zip with two distributions and a module without metadata."""
+    metadata = {f"{root}{name}-1.0.dist-info/METADATA": f"Name: {name}\nVersion: 1.0\n" for name in NAMES}
+    return layer_zip(metadata | {f"{root}lost.py": ""})
+
+
+def sent(osv: OsvServer) -> set[str]:
+    return {query["package"]["name"] for body in osv.asked("/v1/querybatch") for query in body["queries"]}
+
+
 def test_vulnerabilities(osv: OsvServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
-    """With an audit, known vulnerabilities are shown, and the exit code is 1. Names and versions of all distributions are sent."""
-    metadata = {
-        f"python/{name}-1.0.dist-info/METADATA": f"Name: {name}\nVersion: 1.0\n" for name in ("alpha", "company-tools")
-    }
-    (directory / "layer.zip").write_bytes(layer_zip(metadata | {"python/lost.py": ""}))
+    """With an audit, known vulnerabilities are shown, and the exit code is 1. Outside a project, nothing shows which names are public."""
+    (directory / "layer.zip").write_bytes(with_metadata())
     osv.advisories = [advisory()]
 
-    assert inspect("layer.zip", "--audit", "--osv", osv.url) == 1
-
+    assert inspect("layer.zip", "--audit", "--osv", osv.url) == 0
     shown = capsys.readouterr().out
-    assert f"vulnerable (medium): alpha 1.0, {GHSA}, fixed in 1.1: Alpha vulnerable" in shown
-    assert "1 known vulnerability, by " in shown
-    assert "not audited: 1 module without metadata: `lost`\n" in shown
+    reason = "in no lock file that says where it comes from; if it is public, pass `--all`"
+    assert f"not auditable: `alpha 1.0`, `company-tools 1.0`: {reason}\n" in shown
+    assert f"no distribution was audited (OSV at {osv.url})\n" in shown
+    assert sent(osv) == set()
+
+    assert inspect("layer.zip", "--audit", "--osv", osv.url, "--all") == 1
+    shown = capsys.readouterr().out
+    assert f"vulnerable: `alpha` 1.0 has {GHSA} (medium): Alpha vulnerable" in shown
+    assert "1 known vulnerability in 2 distributions, by " in shown
+    assert "not auditable: `layer.zip`: modules without metadata: `lost`\n" in shown
+    assert sent(osv) == {*NAMES}
     assert inspect("layer.zip") == 0
     capsys.readouterr()
-    assert inspect("layer.zip", "--osv", osv.url, "--json") == 1
-    document = json.loads(capsys.readouterr().out)
-    assert [(GHSA, "medium", {"name": "alpha", "version": "1.0"})] == [
-        (each["id"], each["severity"], each["release"]) for each in document["vulnerabilities"]
+    assert inspect("layer.zip", "--osv", osv.url, "--all", "--json") == 1
+    document = json.loads(capsys.readouterr().out)["audit"]
+    assert [(GHSA, "medium", "alpha", "1.0")] == [
+        (each["id"], each["severity"], each["name"], each["version"]) for each in document["vulnerabilities"]
     ]
+    assert [{"subject": "layer.zip", "reason": "modules without metadata: `lost`"}] == document["not_auditable"]
     osv.advisories = []
-    assert inspect("layer.zip", "--osv", osv.url) == 0
-    assert "no known vulnerabilities, by " in capsys.readouterr().out
+    assert inspect("layer.zip", "--osv", osv.url, "--all") == 0
+    assert "no known vulnerabilities in 2 distributions, by " in capsys.readouterr().out
     assert inspect("layer.zip", "--audit", "--offline") == 4
 
 
+def test_vulnerabilities_in_a_project(osv: OsvServer, capsys: pytest.CaptureFixture[str], directory: Path) -> None:
+    """The project decides which database is asked about which names, and which vulnerabilities fail the audit."""
+    root = make_service(directory, base_url="https://127.0.0.1/files").write()
+    (directory / "layer.zip").write_bytes(with_metadata())
+    osv.advisories = [advisory()]
+    words = ("layer.zip", "--audit", "--project", str(root), "--no-match")
+    project = (root / "pyproject.toml").read_text()
+
+    def configured(*lines: str) -> int:
+        settings = "\n".join(["[tool.lamina.audit]", f'osv = "{osv.url}"', *lines])
+        (root / "pyproject.toml").write_text(f"{project}\n{settings}\n")
+        capsys.readouterr()
+        return inspect(*words)
+
+    assert configured() == 1
+    assert sent(osv) == {"alpha"}
+    assert "not auditable: `company-tools 1.0`: in no lock file" in capsys.readouterr().out
+    assert configured('severity = "high"') == 0
+    assert f"`alpha` 1.0 has {GHSA}" in capsys.readouterr().out
+    assert configured(f'ignore = [{{ id = "{GHSA}", reason = "not used", until = 2999-12-31 }}]') == 0
+    assert f"accepted until 2999-12-31 (not used): `alpha` 1.0 has {GHSA}" in capsys.readouterr().out
+    assert configured('advisories = "none"') == 0
+    assert "no distribution was audited (no database)\n" in capsys.readouterr().out
+    (root / "pylock.toml").unlink()
+    osv.requests.clear()
+    assert configured() == 0
+    assert "not auditable: `alpha 1.0`, `company-tools 1.0`: in no lock file" in capsys.readouterr().out
+    assert sent(osv) == set()
+
+
 def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None:
-    """The statement beside a zip is compared with it."""
+    """The statement next to a zip is compared with it."""
     service = make_service(directory / "project")
     service.add("alpha", "1.0")
     service.write()
@@ -338,10 +477,62 @@ def test_provenance(capsys: pytest.CaptureFixture[str], directory: Path) -> None
     assert "  provenance: built by lamina " in capsys.readouterr().out
 
     layer.write_bytes(TOOLS)
-    assert inspect(str(layer), "--json") == 0
-    (archive,) = json.loads(capsys.readouterr().out)["archives"]
+    assert inspect(str(layer), "--json") == 1
+    captured = capsys.readouterr()
+    (archive,) = json.loads(captured.out)["archives"]
     assert not archive["provenance"]["verified"]
     assert "describes another file" in archive["provenance"]["problem"]
+    assert f"error: the statement next to `{layer}` does not prove where it comes from\n" in captured.err
+
+    assert inspect(str(layer)) == 1
+    assert "  provenance: not verified: `common.zip.intoto.json` describes another file" in capsys.readouterr().out
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "inspect-report.md"
+
+
+def documented() -> dict[str, list[str]]:
+    """Return the fields in the tables of the page about the report, by heading."""
+    sections = re.findall(r"(?ms)^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE.read_text("utf-8"))
+    return {
+        heading: [name for cell in re.findall(r"(?m)^\| (`.*?`) \|", text) for name in cell.strip("`").split("`, `")]
+        for heading, text in sections
+    }
+
+
+def test_every_field_of_the_report_is_documented(
+    layer_server: LayerServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, directory: Path
+) -> None:
+    """`inspect-report.md` lists exactly the fields of the report, in the report's order."""
+    service = make_service(directory / "project")
+    service.add("alpha", "1.0")
+    assert main(["build", "--project", str(service.write()), "-q"]) == 0
+    capsys.readouterr()
+    assert inspect(str(service.root / ".lamina/layers/common.zip"), "--json", "--project", str(service.root)) == 0
+    (built,) = json.loads(capsys.readouterr().out)["archives"]
+    assert [{"name": "alpha", "version": "1.0", "locked": "1.0"}] == built["in_lock"][:1]
+    (directory / "served").mkdir()
+    use_function(layer_server)
+    layer_server.zips[ARN] = layer_zip({"python/yaml/__init__.py": "A = 2\n", "python/tools.py": ""})
+    layer_server.zips[OTHER] = TOOLS
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    with IndexServer(directory / "served") as server:
+        monkeypatch.setenv("UV_DEFAULT_INDEX", server.simple)
+        make_wheel(server.directory, "pyyaml", "6.0", {"yaml/__init__.py": "A = 2\n"})
+        assert main(["inspect", "orders", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+
+    assert documented() == {
+        "Report": [*document],
+        "Function": [*document["function"]],
+        "Zip": [*built],
+        "Distribution": [*built["distributions"][0]],
+        "Distribution without metadata": [*document["archives"][0]["identified"][0]],
+        "Shadowed module": [*document["shadowed"][0]],
+        "Provenance": [*built["provenance"]],
+        "Statement": [*built["provenance"]["statement"]],
+    }
+    assert f'the format: `"{document["version"]}"`' in PAGE.read_text("utf-8")
 
 
 def test_two_accounts(ministack: Emulator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,7 +551,7 @@ def test_two_accounts(ministack: Emulator, capsys: pytest.CaptureFixture[str], m
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", publisher)
     assert inspect(layer) == 0
     assert inspect("orders") == 0
-    assert f"`tools` comes from code of orders, and hides that of `{layer}` (tools 1.2)\n" in capsys.readouterr().out
+    assert f"`tools` comes from `code of orders`, and hides that of `{layer}` (tools 1.2)\n" in capsys.readouterr().out
 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", other)
     assert inspect(layer) == 6

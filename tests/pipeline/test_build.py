@@ -478,6 +478,23 @@ def test_unchanged_build_imports_little(service: Service, store: Store) -> None:
     assert "0 []\n" == done.stdout
 
 
+def test_build_imports_no_clients() -> None:
+    """The modules of a build import nothing that is slow and that only downloads, subprocesses or git need."""
+    slow = {"lamina.fetch.settings", "subprocess", "dataclasses", "inspect", "ssl", "socket", "httpx", "packaging"}
+    program = f"import sys, lamina.pipeline.build; print(sorted({slow!r} & sys.modules.keys()))"
+
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program], capture_output=True, text=True, check=True, env=_paths()
+    )
+
+    assert "[]\n" == done.stdout
+
+
+def _paths() -> dict[str, str]:
+    """Return the environment for a Python without ``site``, which some installations use to import modules of their own."""
+    return {"PYTHONPATH": os.pathsep.join(sys.path)}
+
+
 def test_deprecated_runtime_is_a_warning(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

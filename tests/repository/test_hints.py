@@ -55,6 +55,7 @@ PROGRAMS: Final = (
 CANNOT_RUN: Final = {
     r"aws ": "needs the AWS CLI, which is not a development dependency",
     r"cdk ": "needs Node.js and the AWS CDK; `make cdk` runs it",
+    r"git lfs ": "needs Git LFS, which is not part of git",
     r"(pdm|pipenv|poetry) ": "needs another package manager, which is not a development dependency",
     r"pip install ": "installs into the environment that runs the tests; the test of the installation page runs it in another one",
     r"uv python install ": "downloads a Python",
@@ -79,7 +80,6 @@ PLACEHOLDERS: Final = {
     "lamina COMMAND [OPTIONS]": "lamina build",
     "uv add {name}": "uv add beta",
     "inspect common": "inspect arn:aws:lambda:eu-west-1:000000004711:layer:greeter-common:1",
-    "inspect half:1": "inspect arn:aws:lambda:eu-west-1:000000004711:layer:greeter-common:1",
     "--osv FILE": "--osv all.zip",
     "ARN": "arn:aws:iam::000000000000:role/any",
     "FUNCTION": "greeter-hello",
@@ -148,9 +148,9 @@ def repository(project: Path) -> None:
 
 
 def with_advisories(project: Path) -> None:
-    """Create OSV's zip, without advisories."""
-    with zipfile.ZipFile(project / "all.zip", "w"):
-        pass
+    """Create OSV's zip, with an advisory about another distribution."""
+    with zipfile.ZipFile(project / "all.zip", "w") as archive:
+        archive.writestr("PYSEC-1.json", '{"affected": [{"package": {"name": "other", "ecosystem": "PyPI"}}]}')
 
 
 PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from lamina.audit.inspection import Inspection
 from lamina.audit.templates.descriptions import read_descriptions
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import replace
-from lamina.project.config import load
 from lamina.project.edit import ConfigEditor
 from lamina.project.external import can_name
 from lamina.project.pinned import read_pins, write_pins
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 _KEY = "layer-arns"
 
 
+class Removal(Enum):
+    """What happened to a layer by ARN in the configuration."""
+
+    REMOVED = "removed"
+    ABSENT = "absent"
+    """No ``layer-arns`` has it."""
+    LEFT = "left"
+    """It is written so that it cannot be removed without changing something else, too."""
+
+
 def without_layer(service: Service, arn: str) -> Service:
     """Return *service* with functions that lack the layer *arn*."""
     functions = tuple(
@@ -35,32 +45,24 @@ def without_layer(service: Service, arn: str) -> Service:
     return replace(service, functions=functions)
 
 
-def remove_arn(project: Path, arn: str, store: Store) -> bool | None:
+def remove_arn(project: Path, arn: str) -> Removal:
     """
-    Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin, if no function has it any more.
+    Remove *arn* from all ``layer-arns`` in the configuration of *project*, and its pin.
 
-    An entry that leaves parts of the ARN to the deployment goes, too.
-    Return whether it is removed, or ``None`` if no ``layer-arns`` has it. The configuration is left alone if its text cannot be changed
-    without changing something else, too.
+    An entry that leaves parts of the ARN to the deployment goes, too. So does a list that is empty then.
     """
     try:
         change = _without(ConfigEditor(project), arn)
     except ConfigError:
         # The caller names the file, so that the user removes the ARN by hand.
-        return False
+        return Removal.LEFT
     if change is None:
-        return None
+        return Removal.ABSENT
     change.write()
     pins = read_pins(project)
-    if any(pin.arn == arn for pin in pins) and not _entries(project, arn, store):
+    if any(pin.arn == arn for pin in pins):
         write_pins(project, [pin for pin in pins if pin.arn != arn])
-    return True
-
-
-def _entries(project: Path, arn: str, store: Store) -> frozenset[str]:
-    """Return the ARNs in ``layer-arns`` and in deploy descriptions of *project* that can be the layer *arn*."""
-    functions = load(project, store=store).functions
-    return frozenset(each for function in functions for each in function.layer_arns if can_name(each, arn))
+    return Removal.REMOVED
 
 
 def template_lines(service: Service, arn: str, store: Store, reporter: Reporter) -> tuple[str, ...]:
@@ -86,8 +88,13 @@ def template_lines(service: Service, arn: str, store: Store, reporter: Reporter)
 
 def _without(editor: ConfigEditor, arn: str) -> ConfigurationChange | None:
     """Return the change of the configuration without *arn* in its ``layer-arns``, or ``None`` if it has none."""
-    for function in editor.table.get("functions", {}).values():
+    for name, function in tuple(editor.table.get("functions", {}).items()):
         arns = function.get(_KEY, []) if isinstance(function, Mapping) else []
-        for each in [each for each in arns if can_name(each, arn)]:
-            arns.remove(each)
+        removed = [each for each in arns if can_name(each, arn)]
+        # An empty list stays if it has a comment.
+        if removed and len(removed) == len(arns) and not arns.trivia.comment:
+            editor.set(("functions", name), _KEY, None)
+        else:
+            for each in removed:
+                arns.remove(each)
     return editor.change()

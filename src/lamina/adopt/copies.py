@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lamina.aws.publish.config import PublishConfig
     from lamina.core.reporter import Reporter
 
-_ORIGIN = "copy of {}"
+NO_BUCKET_HINT = "set `bucket` in `[tool.lamina.publish]`, so that the copy goes through S3"
 
 
 @frozen
@@ -36,62 +36,111 @@ class CopiedLayer:
     """Whether this run published the version."""
 
 
-def copy_layer(old: InspectedZip, config: PublishConfig | None, reporter: Reporter) -> CopiedLayer:
+@frozen
+class LayerCopy:
+    """What copying a layer version would do."""
+
+    old: InspectedZip
+    layer: LayerArn
+    sha256: str
+    existing: CopiedLayer | None
+    """The copy that the account has already."""
+    destination: Destination
+    obstacle: str | None
+    """Why it cannot be published, or ``None``."""
+
+
+def plan_copy(old: InspectedZip, config: PublishConfig | None, reporter: Reporter) -> LayerCopy:
     """
-    Publish the layer version *old* in the account of the credentials, in its own region, unless the account has a copy already.
+    Return what copying the layer version *old* to the account of the credentials, in its own region, would do.
 
     A zip that is too large for a request goes through the bucket of *config*, the configuration for publishing. Raises `UsageError` if *old*
-    is no layer version by ARN, `ConfigError` if there is no bucket, `IntegrityError` if Lambda reports another hash, after deleting the
-    version, and `AwsError`.
+    is no layer version by ARN, `AwsError`, and the errors of `Destination.bucket`.
     """
-    layer = LayerArn.parse(old.arn) if old.arn is not None else None
-    if layer is None or old.arn is None:
-        raise UsageError(f"`--copy` requires the ARN of a layer version, and `{old.name}` is a file")
+    layer = copied_arn(old.arn, old.name)
     sha256 = file_sha256(old.path)
-    reporter.stage(f"copying layer {layer.name}")
+    reporter.stage(f"looking for a copy of layer {layer.name}")
     services = Access(region=layer.region).connect()
-    layers, description = services.layers, _ORIGIN.format(old.arn)[: quotas().layer_description_characters]
-    for version in layers.versions(layer.name):
-        if version.description == description:
-            found = layers.version(layer.name, version.number)
-            if found is not None and found.code_sha256 == code_sha256(sha256):
-                return _copied(found, new=False)
     destination = Destination(
         services,
         bucket=config.bucket if config is not None else None,
         prefix=config.prefix if config is not None else "",
     )
+    existing = _existing(old, layer, sha256, destination)
+    size = old.path.stat().st_size
+    needs_bucket = existing is None and size > quotas().direct_upload_bytes
+    obstacle = (
+        f"layer `{old.arn}` has {size:,} bytes, and Lambda accepts at most {quotas().direct_upload_bytes:,} in a request"
+        if needs_bucket and destination.bucket is None
+        else None
+    )
+    return LayerCopy(old=old, layer=layer, sha256=sha256, existing=existing, destination=destination, obstacle=obstacle)
+
+
+def copied_arn(arn: str | None, name: str) -> LayerArn:
+    """Return the parts of *arn*, that of a layer version to copy. Raises `UsageError` if *name* has none: it is a file."""
+    layer = LayerArn.parse(arn) if arn is not None else None
+    if layer is None:
+        raise UsageError(
+            f"`--copy` requires the ARN of a layer version, and `{name}` is a file",
+            hint="run the command without `--copy`, or pass the ARN",
+        )
+    return layer
+
+
+def copy_layer(copy: LayerCopy, reporter: Reporter) -> CopiedLayer:
+    """
+    Publish *copy*, unless the account has it already.
+
+    Raises `ConfigError` if there is no bucket, `IntegrityError` if Lambda reports another hash, after deleting the version, and `AwsError`.
+    """
+    if copy.existing is not None:
+        return copy.existing
+    if copy.obstacle is not None:
+        raise ConfigError(copy.obstacle, hint=NO_BUCKET_HINT)
+    old, layer, layers = copy.old, copy.layer, copy.destination.services.layers
+    reporter.stage(f"copying layer {layer.name}")
     published = layers.publish(
         Publication(
             name=layer.name,
-            description=description,
-            code=_code(old, sha256, destination),
+            description=_description(old),
+            code=_code(copy),
             runtimes=old.runtimes,
             architectures=old.architectures,
             license=old.license,
         )
     )
-    if published.code_sha256 != code_sha256(sha256):
+    if published.code_sha256 != code_sha256(copy.sha256):
         layers.delete(layer.name, published.number)
         raise IntegrityError(
-            f"Lambda's copy of layer `{old.arn}` has CodeSha256 {published.code_sha256}, not {code_sha256(sha256)}",
+            f"Lambda's copy of layer `{old.arn}` has CodeSha256 {published.code_sha256}, not {code_sha256(copy.sha256)}",
             hint="run again; lamina has deleted the faulty version",
         )
     return _copied(published, new=True)
 
 
-def _code(old: InspectedZip, sha256: str, destination: Destination) -> Zip | S3Code:
-    content = read_file(old.path)
-    if len(content) <= quotas().direct_upload_bytes:
+def _existing(old: InspectedZip, layer: LayerArn, sha256: str, destination: Destination) -> CopiedLayer | None:
+    """Return the version of the account's own layer that is a copy of *old*."""
+    layers = destination.services.layers
+    for version in layers.versions(layer.name):
+        if version.description == _description(old):
+            found = layers.version(layer.name, version.number)
+            if found is not None and found.code_sha256 == code_sha256(sha256):
+                return _copied(found, new=False)
+    return None
+
+
+def _description(old: InspectedZip) -> str:
+    return f"copy of {old.arn}"[: quotas().layer_description_characters]
+
+
+def _code(copy: LayerCopy) -> Zip | S3Code:
+    content = read_file(copy.old.path)
+    bucket = copy.destination.bucket
+    if len(content) <= quotas().direct_upload_bytes or bucket is None:
         return Zip(content=content)
-    bucket = destination.bucket
-    if bucket is None:
-        raise ConfigError(
-            f"layer `{old.arn}` has {len(content):,} bytes, and Lambda accepts at most {quotas().direct_upload_bytes:,} in a request",
-            hint="set `bucket` in `[tool.lamina.publish]`, so that the copy goes through S3",
-        )
-    key = bucket.keys.layer(sha256)
-    bucket.write(key, io.BytesIO(content), sha256=sha256)
+    key = bucket.keys.layer(copy.sha256)
+    bucket.write(key, io.BytesIO(content), sha256=copy.sha256)
     return S3Code(bucket=bucket.name, key=key)
 
 

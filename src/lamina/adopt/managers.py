@@ -8,26 +8,34 @@ import shlex
 import shutil
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 
+from lamina.adopt.files import as_before
+from lamina.adopt.sources import changes_of_files, changes_of_manifest
 from lamina.bytecode.interpreter import find_uv
 from lamina.core.errors import ConfigError, LockError, StartError
-from lamina.core.files import read_file, replace_file
+from lamina.core.files import replace_file
 from lamina.core.frozen import frozen
-from lamina.core.names import normalized
+from lamina.core.paths import relative_path
 from lamina.core.supervised.process import run
-from lamina.core.text import decoded
 from lamina.core.urls import without_url_secrets
 from lamina.lock.commands import located, recompilation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from lamina.adopt.sources import ChangedFile, RequirementChange
     from lamina.core.target import Target
     from lamina.lock.types import LockFile
 
 _SHOWN_LINES = 20
+_SHOWN_ERRORS = 3
+_LONGEST_LINE = 500
+_MOST_SECONDS = 1800.0
+"""The longest time for a package manager, which may build packages to find out what they require."""
+# A frame of a traceback: the line that names the file, and those with its source.
+_FRAME = re.compile(r"^  File \".*\n(?:    .*\n)*", re.MULTILINE)
 _ADDING = {
     # None of these changes an environment: they only write the manifest and the lock.
     "uv.lock": (("uv", "add", "--no-sync"), "pyproject.toml"),
@@ -35,7 +43,6 @@ _ADDING = {
     "pdm.lock": (("pdm", "--non-interactive", "add", "--no-sync"), "pyproject.toml"),
     "Pipfile.lock": (("pipenv", "upgrade"), "Pipfile"),
 }
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
 
 
 @frozen
@@ -47,101 +54,115 @@ class Adding:
     commands: tuple[tuple[str, ...], ...]
     files: tuple[Path, ...]
     """The absolute paths of all files that are written."""
-    source: Path | None = None
-    """The requirements file to edit before the commands run; ``None`` if the first command edits the manifest."""
-    lines: tuple[str, ...] = ()
-    """The requirements to write into *source*."""
+    changes: tuple[RequirementChange, ...]
+    edited: tuple[ChangedFile, ...] = ()
+    """The requirements files to write before the commands run; empty if the first command edits the manifest."""
 
     @property
     def shown(self) -> tuple[str, ...]:
-        """What is done, as commands to paste."""
-        edit = (
-            ()
-            if self.source is None
-            else (f"printf '%s\\n' {shlex.join(self.lines)} >> {shlex.quote(self.source.name)}",)
+        """The requirements that change, and the commands that run, one line each."""
+        return (*self.shown_changes, *(f"run {command}" for command in self.shown_commands))
+
+    @property
+    def shown_changes(self) -> tuple[str, ...]:
+        """The requirements that change, such as ``in requirements.in: `a>=1` → `a==1.2` ``."""
+        return tuple(
+            f"in {relative_path(each.file, os.curdir)}: "
+            + (f"`{each.new}` (new)" if each.old is None else f"`{each.old}` → `{each.new}`")
+            for each in self.changes
         )
-        return tuple(located(command, self.directory) for command in (*edit, *map(shlex.join, self.commands)))
+
+    @property
+    def shown_commands(self) -> tuple[str, ...]:
+        """The commands that run, to paste."""
+        return tuple(located(shlex.join(command), self.directory) for command in self.commands)
 
 
-def adding(requirements: Sequence[str], lock_file: LockFile, target: Target) -> Adding:
+def adding(requirements: Sequence[str], lock_file: LockFile, targets: Sequence[Target]) -> Adding:
     """
-    Return how to add *requirements* to the project of *lock_file* with its package manager, and lock them for *target*.
+    Return how to add *requirements* to the project of *lock_file* with its package manager, and lock them for the first of *targets*.
 
-    Raises `ConfigError` if the lock file does not tell which program made it from what.
+    Raises `ConfigError` if the lock file does not tell which program made it from what, or if a requirement that the project has would lose
+    something, and the errors of reading the files that state requirements.
     """
+    wanted = [Requirement(each) for each in requirements]
     if lock_file.kind in _ADDING:
-        command, manifest = _ADDING[lock_file.kind]
+        command, name = _ADDING[lock_file.kind]
         directory = lock_file.project if lock_file.kind == "uv.lock" else lock_file.path.parent
+        manifest = directory / name
+        changes = changes_of_manifest(manifest, wanted, targets)
         return Adding(
             directory=directory,
-            commands=((*command, *requirements),),
+            commands=((*command, *(each.new for each in changes)),),
             # PDM also records the interpreter that it chose.
-            files=(directory / manifest, lock_file.path, directory / ".pdm-python"),
+            files=(manifest, lock_file.path, directory / ".pdm-python"),
+            changes=changes,
         )
-    compiled = recompilation(lock_file.path, target) if lock_file.kind == "requirements.txt" else None
-    if compiled is None:
+    compiled = recompilation(lock_file.path, targets[0]) if lock_file.kind == "requirements.txt" else None
+    if compiled is None or compiled[1].suffix not in {".in", ".toml"}:
         listed = "\n".join(requirements)
+        fact = (
+            f"lamina does not know which program made `{lock_file.path.name}`"
+            if compiled is None
+            else f"`{lock_file.path.name}` is compiled from `{compiled[1].name}`, which lamina does not edit"
+        )
         raise ConfigError(
-            f"lamina does not know which program made `{lock_file.path.name}`, so it cannot add requirements to it",
+            f"{fact}, so it cannot add requirements to it",
             hint=f"add these requirements yourself, and lock them:\n{listed}",
         )
     command, source = compiled
     directory = lock_file.path.parent
-    if source.name != "pyproject.toml":
+    if source.suffix == ".in":
+        others = [directory / word for word in command if word.endswith(".in") and (directory / word).is_file()]
+        edited, changes = changes_of_files([*dict.fromkeys((source, *others))], wanted, targets)
         return Adding(
             directory=directory,
             commands=(command,),
-            files=(source, lock_file.path),
-            source=source,
-            lines=tuple(requirements),
+            files=(*(each.path for each in edited), lock_file.path),
+            changes=changes,
+            edited=edited,
         )
+    changes = changes_of_manifest(source, wanted, targets)
     return Adding(
         directory=directory,
-        commands=(("uv", "add", "--frozen", *requirements), command),
+        commands=(("uv", "add", "--frozen", *(each.new for each in changes)), command),
         files=(source, lock_file.path),
+        changes=changes,
     )
 
 
-def add(plan: Adding) -> None:
+def add(plan: Adding, *, seconds: float = _MOST_SECONDS) -> None:
     """
-    Write the requirements of *plan* and lock them.
+    Write the requirements of *plan* and lock them. Each command may take *seconds*.
 
-    Raises `ConfigError` if a program is not installed, and `LockError` with the end of its output if it fails.
+    Raises `ConfigError` if a program is not installed, and `LockError` with the end of its output if it fails or does not end.
     """
     programs = {command[0]: _program(command, plan) for command in plan.commands}
-    if plan.source is not None:
-        content = decoded(read_file(plan.source))
-        replace_file(plan.source, edited(content, plan.lines).encode())
+    for file in plan.edited:
+        replace_file(file.path, file.content.encode())
     for command in plan.commands:
+        arguments = [programs[command[0]], *command[1:]]
         try:
-            done = run([programs[command[0]], *command[1:]], environment=_environment(), directory=plan.directory)
+            done = run(arguments, environment=_environment(), directory=plan.directory, seconds=seconds)
         except StartError as error:
             raise ConfigError(str(error), hint=error.hint) from error
-        if done.code:
-            said = without_url_secrets(done.output.decode("utf-8", "replace")).strip().splitlines()
+        if done is None or done.code:
+            fact = "does not end" if done is None else f"ended with exit code {done.code}"
+            said = [] if done is None else _said(done.output)
             raise LockError(
-                f"`{command[0]}` could not add the requirements: `{shlex.join(command)}` ended with exit code {done.code}",
-                hint="\n".join(("the files are as before; the last lines of its output:", *said[-_SHOWN_LINES:])),
+                f"`{command[0]}` could not add the requirements: `{shlex.join(command)}` {fact}",
+                hint="\n".join((f"{as_before(plan.files)}; the last lines of its output:", *said))
+                if said
+                else f"{as_before(plan.files)}; run the command yourself, and look why",
             )
 
 
-def edited(content: str, requirements: Iterable[str]) -> str:
-    """Return the *content* of a requirements file with *requirements*, each in place of that of the same distribution."""
-    wanted = {normalized(Requirement(each).name): each for each in requirements}
-    lines = []
-    for line in content.splitlines():
-        found = _NAME.match(line)
-        name = normalized(found[1]) if found is not None and _is_requirement(line) else ""
-        lines.append(wanted.pop(name, line))
-    return "\n".join((*lines, *wanted.values(), ""))
-
-
-def _is_requirement(line: str) -> bool:
-    try:
-        Requirement(line.partition(" #")[0].strip())
-    except InvalidRequirement:
-        return False
-    return True
+def _said(output: bytes) -> list[str]:
+    """Return the last lines of the *output* of a package manager, with its errors, but without frames of tracebacks and secrets of URLs."""
+    text = without_url_secrets(output.decode("utf-8", "replace"))
+    lines = [line[:_LONGEST_LINE] for line in _FRAME.sub("", text).splitlines() if line.strip()]
+    errors = [line for line in lines[:-_SHOWN_LINES] if line.lower().startswith("error")]
+    return [*errors[:_SHOWN_ERRORS], *lines[-_SHOWN_LINES:]]
 
 
 def _program(command: Sequence[str], plan: Adding) -> str:

@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 
 from lamina.adopt.requirements import is_same_version
 from lamina.archive.external import module_parts
+from lamina.audit.diff.archives import read_archive
+from lamina.audit.diff.compare import compare
+from lamina.audit.diff.values import ArchiveKind, Side
 from lamina.audit.inspected.shadowing import search_rank
 from lamina.audit.inventory.contents import contents_of
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
 from lamina.pipeline.checks.sdk import left_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from lamina.audit.diff.values import ArchiveChanges
     from lamina.audit.inspected.inspect import InspectedArchive
     from lamina.audit.inventory.contents import ArchiveContents
     from lamina.core.store import Store
@@ -29,7 +33,7 @@ class VersionChange:
     name: str
     old: str
     new: str | None
-    """``None`` if the new layers lack the distribution."""
+    """``None`` if the new layers lack the distribution, and in a plan the version of the lock file."""
 
 
 @frozen
@@ -89,6 +93,14 @@ def prove(
             if not is_same_version(new.get(name), version) and name not in absent
         ),
     )
+
+
+def differences(old: InspectedArchive, build: Build, store: Store) -> ArchiveChanges:
+    """Return what differs between *old* and the layer of *build* that is most like it."""
+    before = replace(read_archive(old.zip.path, store=store, name=old.zip.name), kind=ArchiveKind.LAYER)
+    after = [read_archive(each.path, store=store, kind=ArchiveKind.LAYER, name=each.name) for each in build.layers]
+    changes = compare(Side(name=old.zip.name, archives=(before,)), Side(name=build.service, archives=tuple(after)))
+    return changes.archives[0]
 
 
 def modules_of_contents(contents: ArchiveContents, target: Target) -> dict[str, str | None]:

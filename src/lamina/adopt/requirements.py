@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
+from lamina.adopt.markers import applies
 from lamina.audit.inspected.shadowing import search_rank
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
@@ -15,20 +16,14 @@ from lamina.project.external import LayerArn
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+    from typing import TypeAlias
 
     from lamina.audit.inspected.inspect import InspectedArchive
+    from lamina.audit.inspected.matching import Match
+    from lamina.audit.inventory.contents import ContainedDistribution
     from lamina.core.target import Target
 
-
-@frozen
-class AdoptedDistribution:
-    """A distribution that the runtime imports from the layer."""
-
-    name: str
-    """The normalised name (PEP 503)."""
-    version: str
-    requires: tuple[str, ...]
-    """Its requirements; none if it was identified by its files only."""
+    AdoptedDistribution: TypeAlias = ContainedDistribution | Match
 
 
 @frozen
@@ -43,16 +38,23 @@ class WrittenRequirement:
     """The version that the lock file has now; empty if it does not state it, and ``None`` if it lacks the distribution."""
 
 
-def importable(archive: InspectedArchive, target: Target) -> tuple[AdoptedDistribution, ...]:
-    """Return the distributions that *target* imports from the layer, one for each name, sorted by name."""
-    contents = archive.contents
-    found = [(each.root, each.name, each.version, each.requires) for each in contents.distributions]
-    found += [(each.root, each.name, each.version, ()) for each in archive.matches if each.is_exact]
+def importable(
+    archive: InspectedArchive, target: Target, originals: Collection[str] = ()
+) -> tuple[AdoptedDistribution, ...]:
+    """
+    Return the distributions that *target* imports from the layer, one for each name, sorted by name.
+
+    Those in *originals* are included even if files of the layer differ from those of the distribution.
+    """
+    found: list[AdoptedDistribution] = [
+        *archive.contents.distributions,
+        *(each for each in archive.matches if each.is_exact or each.name in originals),
+    ]
     first: dict[str, tuple[int, AdoptedDistribution]] = {}
-    for root, name, version, requires in found:
-        rank = search_rank(root, target.python, is_layer=contents.is_layer)
-        if rank is not None and (name not in first or rank < first[name][0]):
-            first[name] = (rank, AdoptedDistribution(name=name, version=version, requires=requires))
+    for each in found:
+        rank = search_rank(each.root, target.python, is_layer=archive.contents.is_layer)
+        if rank is not None and (each.name not in first or rank < first[each.name][0]):
+            first[each.name] = (rank, each)
     return tuple(each for _, (_, each) in sorted(first.items()))
 
 
@@ -70,14 +72,14 @@ def requirements_of(
     These are the requirements of a known publisher, with their extras, and the distributions that none of the others requires, all at the
     version in the layer. So are the distributions *pinned*, or all of them with *everything*.
     """
-    installed = {each.name: each for each in importable(archive, target)}
+    installed = {each.name: each for each in importable(archive, target, pinned)}
     chosen = {requirement.name: requirement for requirement in _published(archive, installed)}
     if everything:
         names = sorted({*chosen, *installed})
     else:
         covered = _reached(chosen.values(), installed, target)
         outermost = _outermost({name for name in installed if name not in covered}, installed, target)
-        names = list(dict.fromkeys((*chosen, *outermost, *(name for name in pinned if name in installed))))
+        names = list(dict.fromkeys((*chosen, *outermost, *pinned)))
     written = []
     for name in names:
         requirement, version = (
@@ -149,10 +151,7 @@ def _needs(each: AdoptedDistribution, extras: frozenset[str], target: Target) ->
             requirement = Requirement(text)
         except InvalidRequirement:
             continue  # metadata of others is not always valid
-        marker = requirement.marker
-        facts = {name: str(value) for name, value in target.markers.items()}
-        environments = [{**facts, "extra": extra} for extra in ("", *extras)]
-        if marker is None or any(marker.evaluate(environment) for environment in environments):
+        if applies(requirement.marker, (target,), extras):
             name = normalized(requirement.name)
             found[name] = found.get(name, frozenset()) | requirement.extras
     return found

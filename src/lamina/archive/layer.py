@@ -55,8 +55,7 @@ class Identity:
 
     def digest(self) -> str:
         """Return the SHA-256 of the identity in canonical JSON, in lower-case hexadecimal."""
-        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return canonical_digest(self._content())
 
     def manifest(self, digest: str) -> bytes:
         """Return the manifest that the layer's zip contains: a JSON document with the identity and all distributions."""
@@ -86,6 +85,12 @@ class Identity:
                 "architecture": str(self.target.architecture) if self.is_native else None,
             },
         }
+
+
+def canonical_digest(content: Mapping[str, object]) -> str:
+    """Return the SHA-256 of *content* in canonical JSON, in lower-case hexadecimal."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @frozen

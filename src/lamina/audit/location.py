@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from lamina.core.files import read_file
 from lamina.core.frozen import replace
+from lamina.core.names import normalized
 from lamina.core.paths import relative_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from lamina.core.values import Finding
@@ -19,6 +21,12 @@ if TYPE_CHECKING:
 _HEADER = re.compile(r"\s*\[+\s*([^\]]+?)\s*\]")
 _SYNTHESIZED = frozenset({"cdk.out", ".aws-sam", ".serverless", ".terraform"})
 """Directories of files that tools write, which are not in the repository."""
+_REQUIREMENTS = ("pyproject.toml", "Pipfile", "requirements.in")
+"""The files in which people write requirements, as opposed to lock files."""
+_KEY = re.compile(r"\s*([\w.-]+)\s*=(?!=)")
+_REQUIRED = re.compile(r"(?:^|[\"'])\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_LISTS = frozenset({"project.optional-dependencies", "dependency-groups", "tool.pdm.dev-dependencies"})
+_TABLES = re.compile(r"tool\.poetry\.(?:group\.[^.]+\.)?(?:dev-)?dependencies|(?:dev-)?packages")
 _TEMPLATES = frozenset({".json", ".py", ".tf", ".toml", ".ts", ".yaml", ".yml"})
 
 
@@ -42,6 +50,10 @@ class Locator:
             return finding
         file, line = self._place(finding.path)
         return replace(finding, file=file, line=line)
+
+    def requirement(self, name: str) -> tuple[str | None, int | None]:
+        """Return the file and the line that require the distribution with the normalised *name*; ``None`` for both if no line does."""
+        return self._requirements.get(name, (None, None))
 
     def line(self, key: str, value: str | None = None) -> int | None:
         """Return the line of the configuration with the string *value* at the dotted *key* or below it, else that of the key."""
@@ -85,6 +97,16 @@ class Locator:
                 found.setdefault(name.removeprefix(prefix).removeprefix("."), number)
         return found
 
+    @cached_property
+    def _requirements(self) -> dict[str, tuple[str, int]]:
+        """The first line that requires each distribution, by its normalised name."""
+        found: dict[str, tuple[str, int]] = {}
+        for file in _REQUIREMENTS:
+            if (path := self._service.root / file).is_file():
+                for name, number in _required(_text(path), is_list=path.suffix == ".in"):
+                    found.setdefault(normalized(name), (file, number))
+        return found
+
     def _in_template(self, function: str) -> tuple[str, int] | None:
         """Return the first line in the deploy description that has the name of *function*, in any case and with any separators."""
         return self._words.get(_folded(function))
@@ -100,6 +122,30 @@ class Locator:
                     for word in re.findall(r"[\w-]+", line):
                         found.setdefault(_folded(word), (file, number))
         return found
+
+
+def _required(text: str, *, is_list: bool) -> Iterator[tuple[str, int]]:
+    """Yield the name of each requirement in *text*, with its line: *text* is a list of requirements, or TOML with lists or tables of them."""
+    table = key = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        # A name is before any `#` in its requirement, such as in a URL.
+        values = line.partition("#")[0].rstrip()
+        if is_list:
+            names = [found[1]] if (found := _REQUIRED.match(values)) else []
+        elif header := _HEADER.fullmatch(values):
+            table, key, names = header[1].replace(" ", ""), "", []
+        else:
+            if found := _KEY.match(values):
+                key, values = found[1], values[found.end() :]
+            if _TABLES.fullmatch(table):
+                names = [key] if found else []
+            else:
+                is_lists = table in _LISTS or (table, key) in {
+                    ("project", "dependencies"),
+                    ("tool.uv", "dev-dependencies"),
+                }
+                names = _REQUIRED.findall(values) if is_lists else []
+        yield from ((name, number) for name in names)
 
 
 def _folded(name: str) -> str:

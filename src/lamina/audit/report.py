@@ -12,7 +12,9 @@ from lamina.core.paths import relative_path
 from lamina.core.values import Severity
 
 if TYPE_CHECKING:
-    from lamina.audit.check import CheckResult, IgnoredFinding
+    from collections.abc import Iterable
+
+    from lamina.audit.check import CheckResult
     from lamina.core.errors import LaminaError
     from lamina.core.values import Finding
     from lamina.project.ignored import IgnoredRule
@@ -41,6 +43,15 @@ class ReportedFinding:
     line: int | None
     entry: IgnoredRule | None = None
     """The entry of ``ignore`` that hides the finding."""
+
+    @property
+    def message(self) -> str:
+        """The message, and why and until when the finding is accepted."""
+        if self.entry is None:
+            return self.finding.message
+        until = f" until {self.entry.until}" if self.entry.until is not None else ""
+        reason = f" ({self.entry.reason})" if self.entry.reason is not None else ""
+        return f"{self.finding.message}; accepted{until}{reason}"
 
     @property
     def place(self) -> str:
@@ -73,12 +84,19 @@ class Report:
     @cached_property
     def rows(self) -> tuple[ReportedFinding, ...]:
         """The findings, errors first."""
-        return self._sorted([(result, finding, None) for result in self.results for finding in result.findings])
+        return _sorted(self._row(result, each) for result in self.results for each in result.findings)
 
     @cached_property
     def ignored(self) -> tuple[ReportedFinding, ...]:
         """The findings that ``ignore`` hides, errors first."""
-        return self._sorted([(result, *_parts(each)) for result in self.results for each in result.ignored])
+        return _sorted(
+            self._row(result, each.finding, each.entry) for result in self.results for each in result.ignored
+        )
+
+    @property
+    def accepted(self) -> tuple[ReportedFinding, ...]:
+        """The findings of an audit that ``ignore`` hides, which reports for people show: what a team accepts, others have to see."""
+        return self.ignored if self.command == "audit" else ()
 
     def count(self, severity: Severity) -> int:
         """Return the number of findings with *severity*."""
@@ -93,12 +111,7 @@ class Report:
         """Return the directory of the service *project* relative to the repository, ``.`` for the same."""
         return relative_path(os.path.abspath(project), self.repository)
 
-    def _sorted(self, found: list[tuple[CheckResult, Finding, IgnoredRule | None]]) -> tuple[ReportedFinding, ...]:
-        order = list(Severity)
-        # The findings of a service are sorted already, and the services have the order of the workspace.
-        return tuple(sorted((self._row(*each) for each in found), key=lambda row: order.index(row.finding.severity)))
-
-    def _row(self, result: CheckResult, finding: Finding, entry: IgnoredRule | None) -> ReportedFinding:
+    def _row(self, result: CheckResult, finding: Finding, entry: IgnoredRule | None = None) -> ReportedFinding:
         project = self.directory(result.project)
         file, line = os.path.normpath(os.path.join(project, finding.file or "")), finding.line
         if os.path.isabs(file) or file.split(os.sep)[0] == os.pardir:
@@ -113,5 +126,7 @@ class Report:
         )
 
 
-def _parts(each: IgnoredFinding) -> tuple[Finding, IgnoredRule]:
-    return each.finding, each.entry
+def _sorted(rows: Iterable[ReportedFinding]) -> tuple[ReportedFinding, ...]:
+    order = list(Severity)
+    # The findings of a service are sorted already, and the services have the order of the workspace.
+    return tuple(sorted(rows, key=lambda row: order.index(row.finding.severity)))

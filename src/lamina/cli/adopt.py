@@ -11,8 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from lamina.adopt.adopt import Adoption, AdoptionPlan
+    from lamina.adopt.adopt import Adoption
     from lamina.adopt.copies import CopiedLayer
+    from lamina.adopt.plan import AdoptionPlan
+    from lamina.audit.diff.values import ArchiveChanges
     from lamina.audit.inspected.subjects import InspectedSubject
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
@@ -64,11 +66,11 @@ def run(arguments: argparse.Namespace) -> int:
     from lamina.audit.inspected.subjects import located
     from lamina.cli.console import Console
     from lamina.cli.options import project_of
-    from lamina.core.errors import ConfigError
     from lamina.core.store import Store
     from lamina.pipeline.context import BuildContext
     from lamina.project.options import BuildOptions
 
+    _check_subject(arguments)
     project = project_of(arguments)
     store = Store.open()
     with (
@@ -76,21 +78,45 @@ def run(arguments: argparse.Namespace) -> int:
         store.in_use(console),
         located(arguments.subject, project=project, store=store, offline=False, reporter=console) as subject,
     ):
-        if subject.function is not None:
-            raise ConfigError(
-                f"`{arguments.subject}` is a function, not a layer",
-                hint="pass the ARN of one of its layers",
-            )
         if arguments.copy:
             return _copy(arguments, subject, project, console)
         context = BuildContext.open(project, BuildOptions(), store=store, reporter=console)
         return _adopt(arguments, subject, context, console)
 
 
+def _check_subject(arguments: argparse.Namespace) -> None:
+    """Raise `UsageError` unless the subject is an existing file or the ARN of a layer version, before AWS is asked."""
+    from pathlib import Path
+
+    from lamina.core.errors import UsageError
+    from lamina.project.external import LayerArn
+    from lamina.project.pinned import is_pinnable
+
+    text = arguments.subject
+    if Path(text).is_file():
+        return
+    is_exact = not {"*", "$"} & {*text}
+    if is_exact and is_pinnable(text):
+        return
+    if is_exact and LayerArn.parse(text) is not None:
+        raise UsageError(
+            f"`{text}` names a layer, not one of its versions",
+            hint=f"add the number of a version, as in `{text}:1`",
+        )
+    if text.startswith("arn:") and ":function:" in text:
+        raise UsageError(f"`{text}` is a function, not a layer", hint="pass the ARN of one of its layers")
+    raise UsageError(
+        f"`{text}` is neither the ARN of a layer version nor a zip",
+        hint="pass the ARN of a layer version or the path of a zip; for a function, pass the ARNs of its layers",
+    )
+
+
 def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: BuildContext, console: Console) -> int:
-    from lamina.adopt.adopt import adopt, plan_adoption
+    from lamina.adopt.adopt import adopt
+    from lamina.adopt.plan import plan_adoption
     from lamina.cli.asking import agreed
     from lamina.cli.console import emit_json
+    from lamina.core.values import Severity
     from lamina.project.config import load
 
     plan = plan_adoption(
@@ -102,7 +128,7 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
         accepted=arguments.accept_missing,
     )
     console.close()
-    console.say(*_plan_lines(plan))
+    console.say(*_plan_lines(plan, context.project))
     for note in plan.notes:
         console.note(note)
     if arguments.dry_run:
@@ -117,25 +143,46 @@ def _adopt(arguments: argparse.Namespace, subject: InspectedSubject, context: Bu
         emit_json(_document(plan, done))
     console.say(*_result_lines(done))
     for finding in dict.fromkeys(done.result.build.findings):
-        console.finding(finding.severity.value, finding.message)
+        if finding.severity is Severity.ERROR:
+            # An error that the service did not have before ends the adoption.
+            console.warn(f"an error as before: {finding.message}")
+        else:
+            console.finding(finding.severity.value, finding.message)
+    if plan.requirements:
+        console.hint("look for known vulnerabilities in what you require now: `lamina audit`")
     return 0
 
 
 def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Path, console: Console) -> int:
-    from lamina.adopt.copies import copy_layer
+    from lamina.adopt.copies import NO_BUCKET_HINT, copy_layer, plan_copy
     from lamina.aws.publish import config
     from lamina.cli.asking import agreed
     from lamina.cli.console import emit, emit_json
+    from lamina.core.errors import UsageError
 
+    if arguments.pin or arguments.pin_all or arguments.accept_missing:
+        raise UsageError(
+            "`--copy` publishes the layer as it is, so it accepts neither `--pin` and `--pin-all` nor `--accept-missing`",
+            hint="run the command without them",
+        )
     (old,) = subject.zips
-    settings = config.load(project)
+    plan = plan_copy(old, config.load(project), console)
     console.close()
     if arguments.dry_run:
-        console.say(f"copy {old.name} to your account, in its region")
+        if arguments.json:
+            emit_json(_copied_document(old.name, plan.existing))
+        console.say(
+            f"copy {old.name} to your account, in its region"
+            if plan.existing is None
+            else f"nothing to do: {plan.existing.arn} has the bytes of {old.name}"
+        )
+        if plan.obstacle is not None:
+            console.warn(plan.obstacle, hint=NO_BUCKET_HINT)
         return 0
-    if not agreed(arguments, f"Publish a copy of {old.name} in your account?", console, hint=_AGREE):
+    question = f"Publish a copy of {old.name} in your account?"
+    if plan.existing is None and not agreed(arguments, question, console, hint=_AGREE):
         return 1
-    done = copy_layer(old, settings, console)
+    done = copy_layer(plan, console)
     console.close()
     if arguments.json:
         emit_json(_copied_document(old.name, done))
@@ -148,7 +195,9 @@ def _copy(arguments: argparse.Namespace, subject: InspectedSubject, project: Pat
     return 0
 
 
-def _plan_lines(plan: AdoptionPlan) -> Iterator[str]:
+def _plan_lines(plan: AdoptionPlan, project: Path) -> Iterator[str]:
+    from lamina.core.paths import relative_path
+
     yield f"adopt {plan.archive.zip.name}"
     for each in plan.requirements:
         locked = "" if each.locked is None else f" (locked: {each.locked or 'without a version'})"
@@ -156,12 +205,16 @@ def _plan_lines(plan: AdoptionPlan) -> Iterator[str]:
     if plan.adding is None:
         yield "  the lock file has everything already"
     else:
-        yield from (f"  run {command}" for command in plan.adding.shown)
+        yield from (f"  {line}" for line in plan.adding.shown)
+    for kept in plan.kept_versions:
+        yield f"  keep {kept.name} {kept.new} of the lock file; the layer has {kept.old}, which `--pin {kept.name}` requires"
     for name in plan.functions:
         yield f"  replace the layer of function {name}"
+    yield f"  files: {', '.join(relative_path(path, project) for path in plan.files)}"
 
 
 def _result_lines(done: Adoption) -> Iterator[str]:
+    from lamina.adopt.configuration import Removal
     from lamina.core.text import count, from_here, megabytes
 
     plan, proof = done.plan, done.proof
@@ -175,9 +228,10 @@ def _result_lines(done: Adoption) -> Iterator[str]:
     yield f"proven: {provided} {count(proof.modules, 'module')}"
     for change in proof.changes:
         yield f"  {change.name} {change.old} → {change.new or 'no longer included'}"
+    yield from _differences(done.differences)
     if proof.runtime:
         yield f"  from the runtime: {', '.join(proof.runtime)}"
-    if done.is_removed:
+    if done.removal is Removal.REMOVED:
         yield "removed the ARN from `layer-arns`"
     yield from (f"remove the layer from {line}" for line in done.places)
     for wrapper in plan.kept:
@@ -188,14 +242,39 @@ def _result_lines(done: Adoption) -> Iterator[str]:
         yield f"`/opt/{path}` is only in the old layer; remove `AWS_LAMBDA_EXEC_WRAPPER` if it is set to it"
 
 
+def _differences(found: ArchiveChanges) -> Iterator[str]:
+    """Yield the sizes of the old layer and of the new one that is most like it, and how many files differ."""
+    from lamina.audit.diff.text import signed, sizes
+    from lamina.core.text import megabytes
+
+    parts = [
+        f"{name} {megabytes(old)} → {megabytes(new)} ({signed(new - old)})"
+        for name, old, new in sizes(found)
+        if old != new
+    ]
+    if parts:
+        yield f"  {', '.join(parts)}"
+    if found.files:
+        rows = (("added", found.files.added), ("removed", found.files.removed), ("changed", found.files.changed))
+        yield f"  files: {', '.join(f'{len(paths):,} {word}' for word, paths in rows if paths)}"
+
+
 def _document(plan: AdoptionPlan, done: Adoption | None = None) -> dict[str, Any]:
+    from lamina.adopt.configuration import Removal
+
     document: dict[str, Any] = {
         "version": "1",
         "layer": plan.archive.zip.name,
         "requirements": [
             {"requirement": each.text, "name": each.name, "locked": each.locked} for each in plan.requirements
         ],
-        "commands": list(plan.adding.shown) if plan.adding is not None else [],
+        "changes_of_requirements": [
+            {"file": str(each.file), "old": each.old, "new": each.new} for each in plan.adding.changes
+        ]
+        if plan.adding is not None
+        else [],
+        "commands": list(plan.adding.shown_commands) if plan.adding is not None else [],
+        "kept_versions": [{"name": each.name, "layer": each.old, "locked": each.new} for each in plan.kept_versions],
         "functions": list(plan.functions),
         "handlers": [
             {"handler": each.handler, "variable": each.variable, "provided": each in plan.kept}
@@ -205,6 +284,7 @@ def _document(plan: AdoptionPlan, done: Adoption | None = None) -> dict[str, Any
         "adopted": done is not None,
     }
     if done is not None:
+        files = done.differences.files
         document |= {
             "layers": [
                 {"name": each.name, "path": str(each.path), "sha256": each.sha256} for each in done.result.build.layers
@@ -212,11 +292,25 @@ def _document(plan: AdoptionPlan, done: Adoption | None = None) -> dict[str, Any
             "modules": done.proof.modules,
             "changes": [{"name": each.name, "old": each.old, "new": each.new} for each in done.proof.changes],
             "from_runtime": list(done.proof.runtime),
-            "removed_arn": done.is_removed,
+            "removed_arn": done.removal is Removal.REMOVED,
             "places": list(done.places),
+            "files": None
+            if files is None
+            else {"added": list(files.added), "removed": list(files.removed), "changed": list(files.changed)},
+            "findings": [
+                {"rule": each.rule, "severity": each.severity.value, "message": each.message}
+                for each in dict.fromkeys(done.result.build.findings)
+            ],
         }
     return document
 
 
-def _copied_document(origin: str, done: CopiedLayer) -> dict[str, Any]:
-    return {"version": "1", "origin": origin, "arn": done.arn, "code_sha256": done.code_sha256, "new": done.new}
+def _copied_document(origin: str, done: CopiedLayer | None) -> dict[str, Any]:
+    """Return the JSON of a copy; *done* is ``None`` in a dry run if the account has none yet."""
+    return {
+        "version": "1",
+        "origin": origin,
+        "arn": None if done is None else done.arn,
+        "code_sha256": None if done is None else done.code_sha256,
+        "new": done is None or done.new,
+    }

@@ -9,6 +9,7 @@ from lamina.cli.options import add_build, build_options
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.audit.inventory.sbom import Described
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Build the service, then look for known vulnerabilities in the distributions of its layers and packages, and check their licences. "
-    "Only names and versions of distributions from the default package index are sent. At the root of a workspace, audit all services."
+    "Only names and versions of distributions that are known to be public are sent. At the root of a workspace, audit all services."
 )
 EXAMPLE = """\
 examples:
@@ -30,22 +31,22 @@ examples:
 """
 PAGE = "how-to/audit.md"
 _FORMATS = ("text", "json", "sarif", "markdown", "github")
-_SEVERITIES = ("low", "medium", "high", "critical")
-_DATABASES = ("osv", "index", "inspector", "none")
 _NAME = "{name}"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina audit`` to *parser*."""
+    from lamina.audit.vulnerabilities.values import DATABASES, AdvisorySeverity
+
     parser.add_argument(
         "--severity",
-        choices=_SEVERITIES,
+        choices=tuple(each.value for each in AdvisorySeverity),
         metavar="LEVEL",
         help="fail for vulnerabilities from this severity on: low, medium, high or critical (default: low)",
     )
     parser.add_argument(
         "--advisories",
-        choices=_DATABASES,
+        choices=DATABASES,
         metavar="NAME",
         help="ask osv, the package index or inspector; none for licences and SBOMs only (default: osv)",
     )
@@ -59,7 +60,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--deployed", action="store_true", help="audit the layer versions that the functions in AWS use now"
     )
     parser.add_argument(
-        "--all", action="store_true", dest="everything", help="also send names of distributions from other indexes"
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="also send names of distributions that are not known to be public",
     )
     parser.add_argument(
         "--format",
@@ -201,10 +205,9 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
 
     unread: list[str] = []
     for each in services:
-        several = len({zipped.target for zipped in each.zips}) > 1
         parts = {file: each.zips}
         if _NAME in file:
-            parts = {file.replace(_NAME, _name(zipped, with_target=several)): (zipped,) for zipped in each.zips}
+            parts = {file.replace(_NAME, name): (zipped,) for name, zipped in _named(each.zips).items()}
         for path, zips in parts.items():
             content = sbom(zips, service=each.service.name, unread=unread)
             if path == "-":
@@ -216,10 +219,39 @@ def _write_sboms(services: tuple[AuditedService, ...], file: str, console: Conso
         console.note(f"not merged, because they are not CycloneDX in JSON: {listed(sorted(set(unread)))}")
 
 
-def _name(zipped: Described, *, with_target: bool) -> str:
-    """Return the name of *zipped* for a file: a layer by ARN has the name of its layer and its version."""
-    name = zipped.name.rpartition(":layer:")[2].replace(":", "-")
-    return f"{name}-{zipped.target.replace(' on ', '-')}" if with_target else name
+def _named(zips: Sequence[Described]) -> dict[str, Described]:
+    """
+    Return each of *zips* by its name for a file: that of its layer or function, and the target if there are several.
+
+    Zips with the same name also get their kind; layers by ARN get their region and account.
+    """
+    several = len({zipped.target for zipped in zips if zipped.target}) > 1
+    short = [_name(zipped, with_target=several) for zipped in zips]
+    names = [
+        each if short.count(each) == 1 else _name(zipped, with_target=several, in_full=True)
+        for each, zipped in zip(short, zips, strict=True)
+    ]
+    for name in names:
+        if names.count(name) > 1:
+            from lamina.core.errors import ConfigError
+
+            raise ConfigError(
+                f"two SBOMs have the same name `{name}`",
+                hint="rename a layer or function, or write one SBOM of the service",
+            )
+    return dict(zip(names, zips, strict=True))
+
+
+def _name(zipped: Described, *, with_target: bool, in_full: bool = False) -> str:
+    parts = [zipped.name]
+    if zipped.name.startswith("arn:"):
+        _, _, _, region, account, _, name, version = zipped.name.split(":")
+        parts = [*((region, account) if in_full else ()), name, version]
+    elif in_full:
+        parts = [zipped.kind, zipped.name]
+    if with_target and zipped.target:
+        parts.append(zipped.target.replace(" on ", "-"))
+    return "-".join(parts)
 
 
 def _show_extent(services: tuple[AuditedService, ...], report: Report, console: Console) -> None:
@@ -231,8 +263,8 @@ def _show_extent(services: tuple[AuditedService, ...], report: Report, console: 
     for each in services:
         result = each.result
         where = f"{report.directory(each.service.root)}: " if len(services) > 1 else ""
-        if result.database != NoAdvisories.place:
+        if result.answer.database != NoAdvisories.place:
             total = count(len(result.distributions), "distribution")
-            console.say(f"{where}asked {result.database} about {result.asked:,} of {total}")
+            console.say(f"{where}asked {result.answer.database} about {result.answer.asked:,} of {total}")
         if each.zips and result.distributions:
             console.say(f"{where}{licence_summary(result.distributions)}")

@@ -212,8 +212,9 @@ def show(report: Report, console: Console, findings: Console | None) -> None:
 
     here = os.getcwd()
     if findings is not None:
-        for row in report.rows:
-            findings.finding(row.finding.severity.value, line(row, relative_path(report.repository / row.file, here)))
+        for row in (*report.rows, *report.accepted):
+            severity = row.finding.severity.value if row.entry is None else "accepted"
+            findings.finding(severity, line(row, relative_path(report.repository / row.file, here)))
     # In a log that gets both streams, a buffered stdout would be last.
     sys.stdout.flush()
     for failure in report.failures:

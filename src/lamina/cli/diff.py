@@ -42,7 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout")
     parser.add_argument(
-        "--exit-code", action="store_true", help="exit with 1 if anything would be published or deployed"
+        "--exit-code",
+        action="store_true",
+        help="exit with 1 if anything differs, or if a zip is not what its provenance describes",
     )
     parser.add_argument(
         "--baseline",
@@ -56,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--osv", metavar="URL|FILE", help="ask this mirror of OSV about vulnerabilities, or read its zip for PyPI"
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="also send names of distributions that are not known to be public",
     )
     parser.add_argument(
         "--no-build", action="store_true", help="compare the last build even if the sources have changed"
@@ -90,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_file(arguments.output, text.encode("utf-8", "backslashreplace"))
     else:
         emit_visible(text)
-    return int(arguments.exit_code and bool(changes.changed))
+    return int(arguments.exit_code and bool(changes.changed or changes.problems))
 
 
 def _text(changes: SideChanges, *, verbose: bool) -> str:
@@ -109,7 +117,9 @@ def _compare(arguments: argparse.Namespace, console: Console) -> SideChanges:
     with killable(arguments, console):
         advisories = open_advisories(request, arguments.osv) if request.vulnerabilities else None
         after = working_tree(request) if arguments.after is None else open_side(arguments.after, request)
-        before = open_side(arguments.before or _LAST_COMMIT, request)
+        before = open_side(_LAST_COMMIT if arguments.before is None else arguments.before, request)
+        if arguments.baseline is not None and before.starts is None and after.starts is None:
+            console.note(f"neither state has the baseline `{arguments.baseline}`, so cold starts are not compared")
         return compare(before, after, advisories)
 
 
@@ -134,6 +144,7 @@ def _request(arguments: argparse.Namespace, console: Console) -> SideRequest:
         reporter=console,
         builds=not arguments.no_build,
         vulnerabilities=asks,
+        everything=arguments.everything,
         starts=lambda other: None if arguments.baseline is None else _starts(other, arguments.baseline),
     )
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-    from lamina.audit.inspected.inspect import InspectionReport
-    from lamina.audit.vulnerabilities.values import Advisories
+    from lamina.audit.inspected.inspect import Auditor, InspectionReport
     from lamina.cli.console import Console
     from lamina.core.store import Store
     from lamina.core.target import Target
@@ -39,15 +38,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--no-match", action="store_true", help="do not look for modules without metadata on the package index"
     )
     parser.add_argument(
-        "--audit", action="store_true", help="ask OSV for known vulnerabilities, and exit with 1 if it has some"
+        "--audit",
+        action="store_true",
+        help="look for known vulnerabilities as `lamina audit` does, and exit with 1 if one fails it",
     )
     parser.add_argument("--osv", metavar="URL|FILE", help="ask this mirror of OSV, or read its zip for PyPI")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help="with --audit: also send names of distributions that are not known to be public",
+    )
     parser.add_argument("--offline", action="store_true", help="use only files in the store; do not use the network")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """
-    Inspect the subject and print what it contains. Return 1 if an audit finds vulnerabilities.
+    Inspect the subject and print what it contains. Return 1 if an audit finds a vulnerability that fails it, or if a statement is wrong.
 
     If layers of a function cannot be read, return the exit code of the error instead.
     """
@@ -67,9 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         emit_json(document(report))
     else:
         _show(report, console)
+    unverified = [each.zip.name for each in report.archives if each.provenance is not None and not each.provenance]
+    for name in unverified:
+        console.finding("error", f"the statement next to `{name}` does not prove where it comes from")
     for error in report.subject.failures:
         console.failure(error)
-    return max((int(bool(report.answer.vulnerabilities)), *(error.exit_code for error in report.subject.failures)))
+    fails = report.answer is not None and any(each.fails for each in report.answer.vulnerabilities)
+    return max((int(fails or bool(unverified)), *(error.exit_code for error in report.subject.failures)))
 
 
 def _inspect(arguments: argparse.Namespace, console: Console, target: Target | None) -> InspectionReport:
@@ -102,22 +113,27 @@ def _inspect(arguments: argparse.Namespace, console: Console, target: Target | N
             service=service,
             target=target,
             matches=not (arguments.no_match or arguments.offline),
-            advisories=_advisories(arguments, context) if arguments.audit or arguments.osv is not None else None,
+            auditor=_auditor(arguments, context, service) if arguments.audit or arguments.osv is not None else None,
         )
 
 
-def _advisories(arguments: argparse.Namespace, context: BuildContext) -> Advisories:
-    """Return OSV, or what ``--osv`` names. Raises the errors of `open_database`, and `ConfigError` for invalid index settings."""
-    from lamina.audit.vulnerabilities.databases import open_database
-    from lamina.fetch.settings import read_settings
+def _auditor(arguments: argparse.Namespace, context: BuildContext, service: Service | None) -> Auditor:
+    """Return who judges the distributions, by the configuration of *service*. Raises the errors of `open_database`."""
+    import datetime as dt
 
-    return open_database(
-        "osv",
-        osv=arguments.osv,
-        index="",
-        settings=read_settings(context.project),
-        store=context.store,
-        offline=arguments.offline,
+    from lamina.audit.inspected.inspect import Auditor
+    from lamina.audit.inventory.origins import LockedOrigins
+    from lamina.audit.vulnerabilities.databases import open_database
+    from lamina.audit.vulnerabilities.settings import load
+
+    settings = load(None if service is None else service.root, osv=arguments.osv)
+    return Auditor(
+        settings=settings,
+        advisories=open_database(
+            settings, LockedOrigins(context.project, None), store=context.store, offline=arguments.offline
+        ),
+        today=dt.datetime.now(tz=dt.UTC).date(),
+        everything=arguments.everything,
     )
 
 

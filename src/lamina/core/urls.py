@@ -25,6 +25,8 @@ _USERINFO_IN_TEXT = re.compile(r"[^\s/'\"`:]{1,200}:[^\s'\"`]{0,1000}@")
 # A URL with one slash, or without a scheme, is a path.
 _PATH_USERINFO = re.compile(r"[^/]{0,200}:.*@", re.DOTALL)
 _NO_HOST = re.compile(r"[\s\x00-\x20\x7f<>\"`{}|^%]")
+# Only SSH keeps the user name. A parameter after `;` can be a token.
+_PUBLIC = re.compile(r"(https?|git|ssh)://((?:(?<=ssh://)[^\s@;/]+@)?[^\s@;/]+(?:/[^\s@;]*)?)", re.IGNORECASE)
 ENCODING_HINT = "percent-encode special characters of the user name and password: `/` is `%2F`, `#` is `%23`, `?` is `%3F`, `@` is `%40`"
 """How to correct a URL whose password contains a character that ends the host."""
 
@@ -100,6 +102,21 @@ def redacted(url: str) -> str:
 def without_query(url: str) -> str:
     """Return *url*, which has no password, without query and fragment; the user name of an ``ssh`` URL is kept."""
     return re.split(r"[?#]", url, maxsplit=1)[0]
+
+
+def public_url(url: str) -> str | None:
+    """
+    Return the address in *url* for a document that others read: without password, query and fragment, with its scheme in lower case.
+
+    Return ``None`` if *url* is not an address of a server, such as a path of this machine or an invalid URL, or if its path could contain
+    a secret or another line.
+    """
+    try:
+        clean = without_query(without_credentials(url))
+    except InvalidUrlError:
+        return None
+    found = _PUBLIC.fullmatch(clean)
+    return f"{found[1].lower()}://{found[2]}" if found is not None and clean.isprintable() else None
 
 
 def may_be_stored(url: str) -> bool:

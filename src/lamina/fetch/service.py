@@ -1,4 +1,4 @@
-"""Read JSON from web services that are no package index, with limits of size and time."""
+"""Read JSON from web services that are not a package index, with limits of size and time."""
 
 from __future__ import annotations
 
@@ -41,13 +41,25 @@ def read_json(client: Client, url: str, *, most_bytes: int, body: object = None)
                     return None
                 if not Client.worth_another(response):
                     raise DownloadError(f"could not read `{redacted(url)}`: the server returned HTTP {response.status}")
-                pause = attempts.pause(response)
+                pause, fact = attempts.pause(response), f"the server returned HTTP {response.status}"
+                if (asked := _seconds(response.headers.get("Retry-After", ""))) > _MOST_SECONDS:
+                    raise DownloadError(
+                        f"could not read `{redacted(url)}`: {fact} and asks to wait {asked:,} seconds",
+                        hint="run again later, or ask another database: `--osv`, `--advisories`",
+                    )
         except BrokenTransferError as error:
-            pause = attempts.pause(error)
+            pause, fact = attempts.pause(error), "the connection broke"
         if waited.seconds + pause > _MOST_SECONDS:
-            raise _too_slow(url)
+            raise DownloadError(
+                f"could not read `{redacted(url)}`: {fact} again and again; lamina waits {_MOST_SECONDS} seconds at most"
+            )
         with waited:
             time.sleep(pause)
+
+
+def _seconds(text: str) -> int:
+    """Return the number of seconds in a header; 0 if it has a date, or nothing valid."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 @contextmanager
@@ -63,6 +75,11 @@ def _sent(client: Client, url: str, body: object) -> Iterator[BaseHTTPResponse]:
 
 
 def _content(response: BaseHTTPResponse, url: str, waited: ServerTime, most_bytes: int) -> bytes:
+    if (encoding := response.headers.get("Content-Encoding", "identity").strip().lower()) not in {"", "identity"}:
+        raise DownloadError(
+            f"could not read `{redacted(url)}`: the answer is compressed (`{encoding}`), which lamina did not ask for",
+            hint="configure the server to send JSON as it is if the request says `Accept-Encoding: identity`",
+        )
     content = bytearray()
     began = time.monotonic()
     for chunk in response.stream(_CHUNK, decode_content=False):
@@ -85,4 +102,4 @@ def _parsed(content: bytes, url: str) -> Any:
 
 
 def _too_slow(url: str) -> DownloadError:
-    return DownloadError(f"could not read `{redacted(url)}`: it takes more than {_MOST_SECONDS} seconds")
+    return DownloadError(f"could not read `{redacted(url)}`: the answer was not complete after {_MOST_SECONDS} seconds")

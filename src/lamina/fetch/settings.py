@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file
+from lamina.core.indexes import default_index
 from lamina.core.text import decoded
-from lamina.core.toml import parse, read_data
+from lamina.core.toml import parse
 from lamina.core.urls import ENCODING_HINT, InvalidUrlError, split_userinfo
 from lamina.fetch.credentials import Credentials, Login, unreadable
 from lamina.lock.reading import LayoutError, LockTable
@@ -373,9 +374,3 @@ def _variable(key: str) -> str:
 
 def _true(value: str | None) -> bool:
     return (value or "").strip().lower() in {"1", "true", "yes", "on", "y", "t"}
-
-
-def default_index() -> str:
-    """Return the URL of the index that pip and uv use by default."""
-    default = read_data("index.toml")["default"]
-    return f"{default['scheme']}://{'.'.join(default['host'])}{default['path']}"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
 from lamina.core.paths import relative_path
-from lamina.core.urls import InvalidUrlError, without_credentials, without_query
+from lamina.core.supervised.git import git_environment
+from lamina.core.urls import public_url
 from lamina.project.repository import find_repository
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
+    from subprocess import Popen
 
 _OPTIONS = ("--no-optional-locks", "--literal-pathspecs", "-c", "core.fsmonitor=false")
 """Do not write git's index, take paths literally, and do not start a program that the repository configures."""
@@ -32,7 +33,7 @@ _COMMIT = re.compile(r"# branch\.oid ([0-9a-f]{40,64})")
 _CHANGED = ("1", "u")
 """How the lines of changed and of unmerged tracked files start (git-status, porcelain format version 2)."""
 # A remote like `git@host:team/repository.git`; a letter before the colon is a drive of Windows.
-_SCP = re.compile(r"(?:([\w.-]+)@)?([\w.-]{2,}):(?!//)(.+)")
+_SCP = re.compile(r"(?:([\w.-]+)@)?(?!file:)([\w.-]{2,}):(?!//|:)(.+)", re.IGNORECASE)
 
 
 @frozen
@@ -84,10 +85,13 @@ def source_commit(project: Path, inputs: Iterable[str], places: Iterable[Path] =
     )
 
 
-def _git(project: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def _git(project: Path, *arguments: str) -> Popen[bytes]:
+    import subprocess  # slow to import, and a build with nothing to do starts no git
+
     return subprocess.Popen(
         ["git", *_OPTIONS, *arguments],
         cwd=project,
+        env=git_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -103,13 +107,8 @@ def _is_input(line: str, root: str, known: Collection[str]) -> bool:
 
 
 def _public(url: str) -> str | None:
-    """Return the remote *url* for a statement that others read, or ``None`` if it is empty, invalid, or a path of this machine."""
+    """Return the remote *url*, which may have git's short form for SSH, as `public_url` does."""
     if "://" not in url and (found := _SCP.fullmatch(url)):
         user, host, path = found.groups()
         url = f"ssh://{f'{user}@' if user else ''}{host}/{path.lstrip('/')}"
-    if "://" not in url or url.startswith("file:"):
-        return None
-    try:
-        return without_query(without_credentials(url))
-    except InvalidUrlError:
-        return None
+    return public_url(url)

@@ -9,6 +9,7 @@ from lamina.core.files import file_sha256
 from lamina.core.paths import relative_path
 from lamina.pipeline import state
 from lamina.project.options import BuildOptions
+from lamina.project.repository import commit_files
 from lamina.project.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -51,8 +52,12 @@ def refuse_changed(project: Path, builds: Iterable[Build]) -> None:
 
 
 def inputs(project: Path) -> Snapshot | None:
-    """Return the state of all inputs of the last build of *project*; ``None`` if it is not recorded."""
-    return Snapshot.from_json(state.read(project).get("inputs"))
+    """Return the state of the inputs of the last build of *project*, without the commit; ``None`` if it is not recorded."""
+    recorded = Snapshot.from_json(state.read(project).get("inputs"))
+    if recorded is None:
+        return None
+    commit = {relative_path(path, project) for path in commit_files(project)}
+    return Snapshot(observations=tuple(each for each in recorded.observations if each.path not in commit))
 
 
 def _asked(project: Path) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ from lamina.pipeline.layers import LayerDraft, LayerPlan, bundle_draft, known_di
 from lamina.pipeline.packages import PackagePlan, all_sources, plan_packages, unchanged_packages
 from lamina.pipeline.previous import Previous
 from lamina.project.profile import PROFILE
+from lamina.project.repository import commit_files
 from lamina.project.service import BytecodeMode
 from lamina.project.snapshot import Snapshot, take
 from lamina.project.sources import walk
@@ -310,6 +311,8 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
                 *dict.fromkeys(path for pin in (*local.values(), *built) for path in pin.inputs),
                 *formats.searched(lock_file, project, service.lock),
                 project / PROFILE,
+                # The statements of provenance name the commit.
+                *commit_files(project),
             ],
         ),
         previous=previous,

@@ -18,11 +18,15 @@ from lamina.core.values import Build, Distribution, Extent, Finding, Layer, Pack
 from lamina.project.newer_facts import use_facts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeVar
+
+    _Class = TypeVar("_Class")
 
 VERSION = "1"
 OUTPUT_DIRECTORY = ".lamina"
+_MOST = 1 << 63
 _LIMITS = ("unzipped_bytes", "direct_upload_bytes", "console_bytes", "layers")
 BUILD_NAME = "build.json"
 BUILD_FILE = f"{OUTPUT_DIRECTORY}/{BUILD_NAME}"
@@ -118,7 +122,8 @@ def _build(content: dict[str, Any], project: Path) -> Build:
     """Return the build that *content* describes. Raises one of `INVALID` if it does not."""
     if content["version"] != VERSION:
         raise ValueError("another format version")
-    build = Build(
+    build = _checked(
+        Build,
         service=content["service"],
         target=Target.of(**content["target"]),
         layers=tuple(_read_layer(row, project) for row in content["layers"]),
@@ -183,27 +188,59 @@ def _segments(extents: Iterable[Extent]) -> list[dict[str, object]]:
 
 def read_finding(row: dict[str, Any]) -> Finding:
     """Return the finding that `finding_document` wrote as *row*. Raises one of `INVALID` if it did not."""
-    return Finding(**(row | {"severity": Severity(row["severity"])}))
+    return _checked(Finding, **(row | {"severity": Severity(row["severity"])}))
 
 
 def _read_layer(row: dict[str, Any], project: Path) -> Layer:
     values = {key: value for key, value in row.items() if key not in {"architecture", "code_sha256", "segments"}}
     values["path"] = project / row["path"]
     values |= _read_contents(row)
-    return Layer(**values)
+    return _checked(Layer, **values)
 
 
 def _read_contents(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "extents": tuple(
-            Extent(name=each["name"], size=each["bytes"], segment=each.get("segment", ""))
+            _checked(Extent, name=each["name"], size=each["bytes"], segment=each.get("segment", ""))
             for each in row.get("segments", ())
         ),
-        "distributions": tuple(Distribution(**distribution) for distribution in row.get("distributions", ())),
+        "distributions": tuple(_checked(Distribution, **distribution) for distribution in row.get("distributions", ())),
     }
 
 
 def _read_package(row: dict[str, Any], project: Path) -> Package:
     values = {key: value for key, value in row.items() if key not in {"code_sha256", "packaging", "segments"}}
     lists = {name: tuple(row.get(name, ())) for name in ("layers", "layer_arns", "bundled")}
-    return Package(**(values | lists | _read_contents(row) | {"path": project / row["path"]}))
+    return _checked(Package, **(values | lists | _read_contents(row) | {"path": project / row["path"]}))
+
+
+def _checked(cls: type[_Class], /, **values: object) -> _Class:
+    """Return the *cls* with *values*. Raises one of `INVALID` if a text, a number or a path among them is of another type, or out of range."""
+    made = cls(**values)
+    for name, annotation in cls.__annotations__.items():
+        is_valid = _VALID.get(annotation)
+        if is_valid is not None and not is_valid(getattr(made, name)):
+            raise ValueError(f"`{name}` is not a {annotation}")
+    return made
+
+
+def _is_text(value: object) -> bool:
+    # No file can have a name with a NUL or with a surrogate, which `encode` refuses.
+    return isinstance(value, str) and b"\0" not in value.encode()
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST
+
+
+_VALID: Mapping[str, Callable[[Any], bool]] = {
+    "str": _is_text,
+    "str | None": lambda value: value is None or _is_text(value),
+    "tuple[str, ...]": lambda value: all(map(_is_text, value)),
+    "int": _is_number,
+    "int | None": lambda value: value is None or _is_number(value),
+    "float": lambda value: _is_number(value) or isinstance(value, float),
+    "bool": lambda value: isinstance(value, bool),
+    "Path": lambda value: _is_text(str(value)),
+}
+"""What a value of a report must be, by the annotation of its field."""

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from lamina.pipeline.context import TeamStore
     from lamina.project.options import BuildOptions
 
+_NO_REPOSITORY = b"not a git repository"
+"""What git says outside of a repository (git 2.39, ``setup.c``; 2026-11)."""
+
 
 @frozen
 class RevisionOption:
@@ -82,6 +85,11 @@ def _commit(project: Path, revision: str, asked: RevisionOption) -> str:
             hint = f"compare with the remote branch: `{asked.name} {remote}`"
         elif _git(project, asked, "remote").strip():
             hint = f"fetch it: `git fetch --depth 1 origin {revision}`, then pass `{asked.name} FETCH_HEAD`"
+        elif not _git(project, asked, "rev-list", "--all", "--max-count=1"):
+            raise ConfigError(
+                f"revision `{revision}` does not exist: the git repository has no commits",
+                hint=f"commit the project, or compare with {asked.alternative}: `{asked.name} {asked.metavar}`",
+            ) from error
         else:
             hint = "list the branches: `git branch --all`"
         raise ConfigError(
@@ -91,13 +99,19 @@ def _commit(project: Path, revision: str, asked: RevisionOption) -> str:
 
 def _git(directory: Path, asked: RevisionOption, *arguments: str) -> str:
     try:
-        done = run_git(arguments, directory=directory)
+        # The messages are in English, because one of them is recognised.
+        done = run_git(arguments, directory=directory, variables={"LC_ALL": "C"})
     except StartError as error:
         raise ConfigError(
             "comparing with a revision requires `git`",
             hint=f"install `git`, or compare with {asked.alternative}: `{asked.name} {asked.metavar}`",
         ) from error
     if done.code:
+        if _NO_REPOSITORY in done.errors:
+            raise ConfigError(
+                f"`{directory}` is not in a git repository, which has the revisions to compare with",
+                hint=f"compare with {asked.alternative}: `{asked.name} {asked.metavar}`",
+            )
         said = (done.errors.decode("utf-8", "replace").strip().splitlines() or ["no error message"])[-1]
         raise ConfigError(
             f"`git {' '.join(arguments[:2])}` failed in `{directory}`: {said}",

@@ -1,5 +1,5 @@
 """
-Write a statement of provenance beside each zip: what it was built from, how, and by what.
+Write a statement of provenance next to each zip: what it was built from, how, and by what.
 
 A statement is not signed. It has no times and nothing of the machine, so that builds of the same commit write the same bytes.
 `lamina.pipeline.provenance` names the formats, and reads statements.
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, assert_never
 
 from lamina import __version__
 from lamina.core.files import file_sha256, remove_file, replace_file
+from lamina.core.indexes import default_index
 from lamina.core.paths import relative_path
 from lamina.core.purl import purl
+from lamina.core.urls import public_url
 from lamina.core.values import DirectorySource, Layer, Package, SdistSource, SourcePin, VcsSource
-from lamina.fetch.settings import default_index
 from lamina.lock import formats
 from lamina.pipeline.commit import source_commit
 from lamina.pipeline.provenance import (
@@ -24,8 +25,10 @@ from lamina.pipeline.provenance import (
     PACKAGE,
     PREDICATE_TYPE,
     SOURCE,
+    SOURCE_DIGEST,
     STATEMENT_TYPE,
     SUFFIX,
+    material_name,
     statement_path,
 )
 
@@ -37,9 +40,6 @@ if TYPE_CHECKING:
     from lamina.pipeline.commit import SourceCommit
     from lamina.pipeline.plan import TargetPlan
 
-_SOURCE_DIGEST = "laminaSource"
-"""The algorithm, as statements name it, of the digest of the paths and contents of a directory's files."""
-
 
 def statement_paths(build: Build) -> tuple[Path, ...]:
     """Return the path of the statement of each layer and package of *build*."""
@@ -48,10 +48,9 @@ def statement_paths(build: Build) -> tuple[Path, ...]:
 
 def write_statements(plan: TargetPlan, build: Build, project: Path, inputs: Sequence[str]) -> None:
     """
-    Write the statements of the zips of *build*, made from *plan*, that are new, or whose statement is missing or has changed.
+    Write the statements of the zips of *build*, made from *plan*, and delete those of zips that no longer exist.
 
-    *inputs* are the files that the build read, relative to *project*. A statement that is kept describes the build that made the zip.
-    Statements of zips that no longer exist are deleted. Raises the errors of writing files.
+    *inputs* are the files that the build read, relative to *project*. Raises the errors of writing files.
     """
     archives: tuple[Layer | Package, ...] = (*build.layers, *build.packages)
     wanted = set(statement_paths(build))
@@ -59,19 +58,9 @@ def write_statements(plan: TargetPlan, build: Build, project: Path, inputs: Sequ
         for path in directory.glob(f"*{SUFFIX}"):
             if path not in wanted:
                 remove_file(path)
-    new = [archive for archive in archives if not _is_kept(archive, plan, project)]
-    if new:
-        statements = _Statements(plan, project, inputs)
-        for archive in new:
-            replace_file(statement_path(archive.path), statements.of(archive))
-
-
-def _is_kept(archive: Layer | Package, plan: TargetPlan, project: Path) -> bool:
-    if isinstance(archive, Layer):
-        reused = any(each.reused is not None for each in plan.decided if each.name == archive.name)
-    else:
-        reused = any(archive in (each.reused or ()) for each in plan.package_plans)
-    return reused and plan.previous.left.has(project, relative_path(statement_path(archive.path), project))
+    statements = _Statements(plan, project, inputs)
+    for archive in archives:
+        replace_file(statement_path(archive.path), statements.of(archive))
 
 
 class _Statements:
@@ -180,24 +169,24 @@ def material(pin: Pin) -> dict[str, object]:
     if not isinstance(pin, SourcePin):
         return _artifact(pin, {"sha256": pin.sha256})
     match pin.source:
-        case SdistSource(sha256=sha256):
-            return _artifact(pin, {"sha256": sha256})
+        case SdistSource(sha256=sha256, subdirectory=subdirectory):
+            return _artifact(pin, {"sha256": sha256}, subdirectory=subdirectory)
         case VcsSource(commit=commit):
-            return _artifact(pin, {"gitCommit": commit})
+            name = material_name(pin.filename)
+            url = name if name.startswith("git+") else None
+            uri = {} if url is None else {"uri": purl(pin.name, pin.version, vcs_url=url)}
+            return {"name": name, **uri, "digest": {"gitCommit": commit}}
         case DirectorySource():
-            return {"name": pin.filename, "digest": {_SOURCE_DIGEST: pin.sha256}}
+            return {"name": pin.filename, "digest": {SOURCE_DIGEST: pin.sha256}}
         case _:
             assert_never(pin.source)
 
 
-def _artifact(pin: Pin, digest: dict[str, str]) -> dict[str, object]:
+def _artifact(pin: Pin, digest: dict[str, str], *, subdirectory: str | None = None) -> dict[str, object]:
     is_default = pin.index is None or pin.index.rstrip("/") == default_index().rstrip("/")
-    vcs = pin.filename if isinstance(pin, SourcePin) and isinstance(pin.source, VcsSource) else None
-    uri = purl(
-        pin.name,
-        pin.version,
-        file_name=pin.filename if vcs is None else None,
-        repository_url=None if is_default else pin.index,
-        vcs_url=vcs,
-    )
+    index = None if is_default or pin.index is None else public_url(pin.index)
+    if not is_default and index is None:
+        # A package URL without the index would name a distribution of the default one.
+        return {"name": pin.filename, "digest": digest}
+    uri = purl(pin.name, pin.version, subpath=subdirectory, file_name=pin.filename, repository_url=index)
     return {"name": pin.filename, "uri": uri, "digest": digest}

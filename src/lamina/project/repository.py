@@ -58,6 +58,30 @@ def repository_at(directory: str) -> Repository | None:
     return Repository(root=directory, git=git, common=common)
 
 
+def commit_files(directory: str | os.PathLike[str]) -> tuple[str, ...]:
+    """
+    Return the paths of the files that decide which commit is checked out at *directory*; empty outside a repository.
+
+    One that does not exist is included, because git can create it. Those that are unreadable are left out, as git fails then, too.
+    Formats: gitrepository-layout, and git-reftable (git 2.45, read 2026-11).
+    """
+    try:
+        repository = find_repository(directory)
+        if repository is None:
+            return ()
+        head = os.path.join(repository.git, "HEAD")
+        kind, _, reference = _line(head).partition(": ")
+    except (OSError, ValueError):
+        return ()
+    places = [head]
+    if kind == "ref" and reference != "refs/heads/.invalid":
+        own = os.path.join(repository.common, reference)
+        places += [own] if os.path.exists(own) else [own, os.path.join(repository.common, "packed-refs")]
+    elif kind == "ref":
+        places += [os.path.join(each, "reftable", "tables.list") for each in {repository.git, repository.common}]
+    return tuple(path for path in places if not os.path.exists(path) or os.access(path, os.R_OK))
+
+
 def _line(path: str) -> str:
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.read(_LONGEST).strip()

@@ -14,11 +14,12 @@ from lamina.audit.diff.compare import compare
 from lamina.audit.diff.markdown import render
 from lamina.audit.diff.text import lines
 from lamina.audit.diff.values import ArchiveKind, ColdStarts, ComparedArchive, ComparedDistribution, Side
+from lamina.audit.vulnerabilities.values import Advice, Release, Vulnerability
 from lamina.core.frozen import replace
 from lamina.core.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 A, B = "a" * 64, "b" * 64
@@ -63,7 +64,20 @@ OTHER = {"digest": B, "sha256": B}
         (
             _layer(ALPHA, files=(("python/own.py", 1, 1),)),
             _layer(ALPHA, files=(("python/own.py", 1, 2),), **OTHER),
-            "your code in the layer changed, or the build options: exclusions, bytecode, the handlers' imports, or lamina's format",
+            "1 file changed",
+        ),
+        # A zip states its digest and the hashes of its distributions itself.
+        (_layer(ALPHA), _layer(ALPHA, sha256=B), "same digest, other bytes: the same files are packed differently"),
+        (_layer(ALPHA), _layer(ALPHA, sha256=B, bytecode=B), "same digest, other bytes: its bytecode changed"),
+        (
+            _layer(ALPHA, files=(("python/alpha.py", 1, 1),), owned=(("python/alpha.py", "alpha"),)),
+            _layer(
+                ALPHA,
+                files=(("python/alpha.py", 1, 2), ("python/evil.py", 1, 1)),
+                owned=(("python/alpha.py", "alpha"),),
+                sha256=B,
+            ),
+            "same digest, other bytes: 1 added, 1 changed",
         ),
         (
             _layer(digest=None, files=(("python/a.py", 1, 1),)),
@@ -96,7 +110,49 @@ def test_distribution_without_hash() -> None:
 
     reasons = [compare(_side(one), _side(each)).archives[0].reason for each in (installed, edited)]
 
-    assert ["the same files are packed differently", "alpha 1 (different file)"] == reasons
+    assert ["files that installers write differ", "alpha 1 (other files)"] == reasons
+
+
+OPTIONS = {"bytecode.magic": "1", "bytecode.mode": "reachable", "bytecode.modules": A, "recipe.exclude": "[]"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"recipe.exclude": '["x"]'}, "`exclude` changed"),
+        ({"recipe.format": "2"}, "lamina's format of layers changed"),
+        ({"bytecode.mode": "all"}, "the `bytecode` mode changed"),
+        ({"bytecode.magic": "2", "bytecode.new": "1"}, "the compiler of the bytecode changed"),
+        ({"own_code": B, "bytecode.modules": B}, "your code in the layer changed, handlers now import `beta`"),
+    ],
+)
+def test_cause(changes: dict[str, str], reason: str) -> None:
+    """If the manifests have the same distributions, they name the cause."""
+    before = _layer(ALPHA, options=tuple(OPTIONS.items()), reached=(("alpha", "alpha"),))
+    after = replace(
+        before, **OTHER, options=tuple((OPTIONS | changes).items()), reached=(("alpha", "alpha"), ("beta", "beta"))
+    )
+
+    def reason_of(one: ComparedArchive, two: ComparedArchive) -> str | None:
+        return compare(_side(one), _side(two)).archives[0].reason
+
+    assert reason == reason_of(before, after)
+    newer = replace(after, distributions=(_dist("alpha", "1.1", B),))
+    assert "alpha 1.0 → 1.1" == reason_of(before, newer)
+    old, new = (
+        replace(side, files=(("python/alpha.py", 1, crc),), owned=(("python/alpha.py", "alpha"),))
+        for crc, side in enumerate((before, after))
+    )
+    assert reason == reason_of(old, new)
+    assert "alpha 1.0 (other files)" == reason_of(old, replace(new, options=None))
+
+
+def test_unknown_cause() -> None:
+    """The modules that handlers import may differ within the same distributions."""
+    before = _layer(ALPHA, options=tuple(OPTIONS.items()), reached=(("alpha", "alpha"),))
+    after = replace(before, **OTHER, options=tuple((OPTIONS | {"bytecode.modules": B}).items()))
+
+    assert "handlers import other modules" == compare(_side(before), _side(after)).archives[0].reason
 
 
 def test_pairs() -> None:
@@ -115,6 +171,8 @@ def test_pairs() -> None:
     assert [("data", "old")] == names(service, single)
     assert [("web", "web"), ("data", None)] == names(service, lock)
     assert [("web", "web"), ("hello", "hello"), ("data", None)] == names(service, _side(web, package))
+    same = replace(data, name="copy", distributions=web.distributions)
+    assert [("old", "copy")] == names(_side(replace(same, name="old", is_of_service=False)), _side(web, same))
     moved = replace(web, target="python3.14 on arm64")
     assert [("web", "web")] == names(_side(web), _side(moved))
     assert [("web", "web"), (None, "web")] == names(_side(web), _side(web, moved))
@@ -126,7 +184,10 @@ def _zip(path: Path, files: Mapping[str, str], *, mode: str | None = None) -> Pa
             archive.writestr(name, content)
         if mode is not None:
             manifest = {
+                "version": "1",
+                "digest": A,
                 "bytecode": [["mode", mode]],
+                "recipe": {"exclude": [], "format": 1},
                 "target": {"runtime": "python3.13", "architecture": None},
                 "distributions": [{"name": "alpha", "version": "1.0", "artifact": "alpha.whl", "sha256": A}],
             }
@@ -150,6 +211,8 @@ def test_archive(tmp_path: Path) -> None:
     found = read_archive(_zip(tmp_path / "own.zip", compiled, mode="reachable"), store=store)
     foreign = read_archive(_zip(tmp_path / "foreign.zip", compiled), store=store)
     everything = read_archive(_zip(tmp_path / "all.zip", compiled, mode="all"), store=store)
+    damaged = compiled | {"python/alpha/__pycache__/deep.cpython-313.pyc": "54321"}
+    exchanged = read_archive(_zip(tmp_path / "bad.zip", damaged, mode="reachable"), store=store)
 
     assert (A, "python3.13", (("alpha", "alpha.deep"),)) == (found.digest, found.target, found.reached)
     assert [("alpha", "1.0", A)] == [(each.name, each.version, each.sha256) for each in found.distributions]
@@ -158,6 +221,9 @@ def test_archive(tmp_path: Path) -> None:
     assert sorted(FILES) == [path for path, *_ in found.files or ()]
     assert (None, "", None) == (foreign.digest, foreign.target, foreign.reached)
     assert everything.reached is None
+    assert B == read_archive(tmp_path / "own.zip", store=store, sha256=B).sha256, "hashes the zip again"
+    (change,) = compare(_side(found), _side(exchanged)).archives
+    assert "same digest, other bytes: its bytecode changed" == change.reason
 
 
 @pytest.mark.parametrize("manifest", ["", "[]", "{}", '{"target": 1}', "[" * 100_000])
@@ -166,6 +232,71 @@ def test_hostile_manifest(tmp_path: Path, manifest: str) -> None:
     path = _zip(tmp_path / "hostile.zip", FILES | {f"lamina/{A}.json": manifest})
 
     assert read_archive(path, store=Store.open(tmp_path / "store")).digest is None
+
+
+def test_another_installation(tmp_path: Path) -> None:
+    """The same wheel in another directory, or by another installer, is not another wheel."""
+    store = Store.open(tmp_path / "store")
+    pip = FILES | {"python/alpha-1.0.dist-info/INSTALLER": "pip", "python/bin/alpha": "#!/usr/bin/python\n"}
+    site = {path.replace("python/", "python/lib/python3.13/site-packages/"): text for path, text in FILES.items()}
+    edited = site | {"python/lib/python3.13/site-packages/alpha/deep.py": "X = 2\n"}
+    sides = {
+        name: _side(read_archive(_zip(tmp_path / f"{name}.zip", files), store=store), name=name)
+        for name, files in {"plain": FILES, "pip": pip, "site": site, "edited": edited}.items()
+    }
+
+    def shown(after: str) -> list[str]:
+        return list(lines(compare(sides["plain"], sides[after]), verbose=True))[1:]
+
+    assert ["layer pip: differs: files that installers write differ", "1 zip differs"] == [
+        shown("pip")[0],
+        shown("pip")[-1],
+    ]
+    assert "  files: 2 added" in shown("pip")
+    moved = shown("site")
+    assert "layer site: differs: 4 files moved" == moved[0]
+    assert ["  alpha 1.0 (moved)", "  files: 4 moved"] == moved[-7:-5]
+    assert "    moved python/alpha/deep.py → python/lib/python3.13/site-packages/alpha/deep.py" in moved
+    assert "layer edited: differs: alpha 1.0 (other files)" == shown("edited")[0]
+    assert "  files: 1 changed, 3 moved" in shown("edited")
+
+
+def test_the_same_place_twice(tmp_path: Path) -> None:
+    """A file may be in several directories that Python imports from; each is compared."""
+    store = Store.open(tmp_path / "store")
+    places = [f"python/{inner}a.py" for inner in ("", "lib/python3.12/site-packages/", "lib/python3.13/site-packages/")]
+    one, two = (read_archive(_zip(tmp_path / f"{text}.zip", dict.fromkeys(places, text)), store=store) for text in "xy")
+
+    (change,) = compare(_side(one), _side(two)).archives
+
+    assert change.files is not None
+    assert sorted(places) == sorted(change.files.changed)
+    assert ((), ()) == (change.files.added, change.files.moved)
+
+
+def test_vulnerabilities_by_any_name() -> None:
+    """A vulnerability that a database lists under different IDs for two versions is neither new nor gone."""
+
+    class Named:
+        place = "a test"
+
+        def ask(self, releases: Sequence[Release]) -> Advice:
+            names = {"1.0": ("PYSEC-1", "CVE-1"), "1.1": ("GHSA-1", "CVE-1"), "2": ("PYSEC-1", "CVE-1")}
+            found = [(each, *names[each.version]) for each in releases]
+            return Advice(
+                vulnerabilities=tuple(
+                    Vulnerability(id=name, aliases=(alias,), release=release, severity=None)
+                    for release, name, alias in found
+                )
+            )
+
+    before = _side(_layer(ALPHA), public=frozenset({"alpha", "beta"}))
+    after = _side(_layer(_dist("alpha", "1.1", B), _dist("beta", "2"), **OTHER), public=frozenset({"alpha", "beta"}))
+
+    found = compare(before, after, Named()).vulnerabilities
+
+    assert found is not None
+    assert ([("beta", "PYSEC-1")], ()) == ([(each.release.name, each.id) for each in found.new], found.gone)
 
 
 def test_imports() -> None:

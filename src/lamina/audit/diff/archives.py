@@ -2,68 +2,59 @@
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any
+import hashlib
+from typing import TYPE_CHECKING
 
-from lamina.archive.layer import MANIFEST_DIRECTORY
 from lamina.audit.diff.values import ArchiveKind, ArchiveSizes, ComparedArchive, ComparedDistribution
-from lamina.audit.inventory.contents import contents_of, opened
+from lamina.audit.inventory.contents import contents_of, place_of
 from lamina.bytecode.imports.resolve import module_name
-from lamina.core.documents import INVALID
-from lamina.core.frozen import frozen
 from lamina.pipeline.provenance import verify
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
+    from lamina.archive.manifest import LayerManifest
+    from lamina.audit.inventory.contents import ArchiveContents, ContainedFile
     from lamina.core.store import Store
 
 _BYTECODE = ".pyc"
-_CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.[a-z]+-[0-9]+\.pyc")
-_MANIFEST = re.compile(rf"{MANIFEST_DIRECTORY}/([0-9a-f]{{64}})\.json")
-_MANIFEST_BYTES = 16 << 20
-
-
-@frozen
-class LayerManifest:
-    """What the manifest in a layer that lamina built says. It proves nothing: anyone can write one."""
-
-    digest: str
-    target: str
-    mode: str
-    """The bytecode mode."""
-    hashes: tuple[tuple[str, str], ...]
-    """The SHA-256 of each distribution's wheel or source, by name."""
 
 
 def read_archive(
-    path: Path, *, store: Store, kind: ArchiveKind | None = None, name: str | None = None, target: str = ""
+    path: Path,
+    *,
+    store: Store,
+    kind: ArchiveKind | None = None,
+    name: str | None = None,
+    target: str = "",
+    sha256: str | None = None,
 ) -> ComparedArchive:
     """
     Return the zip at *path* as one side of a comparison.
 
-    *kind* is that of a layer or package of a service; by default, the content of a single zip decides. *name* is its file name by default. *target* is that of a package; a layer's manifest
-    states its own. Raises the errors of `contents_of`.
+    *kind* is that of a layer or package of a service; by default, the content of a single zip decides. *name* is its file name by default.
+    *target* is that of a package; a layer's manifest states its own. *sha256* is the zip's hash if it is known. Raises the errors of
+    `contents_of`.
     """
     is_layer = None if kind is None else kind is ArchiveKind.LAYER
-    contents = contents_of(path, store=store, is_layer=is_layer)
-    manifest = _manifest(path) if contents.is_layer else None
-    hashes = {} if manifest is None else dict(manifest.hashes)
-    files = [*contents.unowned, *(file for each in contents.distributions for file in each.files)]
+    contents = contents_of(path, store=store, is_layer=is_layer, sha256=sha256)
+    manifest = contents.manifest if contents.is_layer else None
+    hashes = {} if manifest is None else {each.name: each.sha256 for each in manifest.artifacts}
+    files = sorted({*contents.unowned, *(file for each in contents.distributions for file in each.files)})
+    bytecode = [file for file in files if file.path.endswith(_BYTECODE)]
     return ComparedArchive(
         kind=ArchiveKind.LAYER if contents.is_layer else ArchiveKind.PACKAGE,
         name=path.stem if name is None else name,
-        target=target or ("" if manifest is None else manifest.target),
+        target=target or ("" if manifest is None else _target(manifest)),
         digest=None if manifest is None else manifest.digest,
+        options=None if manifest is None else manifest.options,
         sha256=contents.sha256,
         sizes=ArchiveSizes(
             zipped_bytes=contents.zipped_bytes,
             unzipped_bytes=contents.unzipped_bytes,
-            bytecode_bytes=sum({file.path: file.size for file in files if file.path.endswith(_BYTECODE)}.values()),
+            bytecode_bytes=sum(file.size for file in bytecode),
             files=contents.files,
         ),
         distributions=tuple(
@@ -72,46 +63,33 @@ def read_archive(
             )
             for each in contents.distributions
         ),
-        files=tuple(sorted({(each.path, each.size, each.crc) for each in files if not each.path.endswith(_BYTECODE)})),
+        files=tuple((file.path, file.size, file.crc) for file in files if not file.path.endswith(_BYTECODE)),
+        bytecode=_fingerprint(bytecode),
         owned=tuple(sorted({(file.path, each.name) for each in contents.distributions for file in each.files})),
-        reached=_reached(contents) if manifest is not None and manifest.mode == BytecodeMode.REACHABLE.value else None,
+        reached=_reached(contents, manifest),
         is_of_service=kind is not None,
-        provenance=verify(path, contents.sha256),
+        provenance=verify(path, contents.sha256, manifest=lambda: contents.manifest),
     )
 
 
-def _manifest(path: Path) -> LayerManifest | None:
-    """Return what the manifest in the layer at *path* says, or ``None`` if lamina did not build the layer."""
-    with opened(path, path.name) as archive:
-        for located in archive.members:
-            found = _MANIFEST.fullmatch(located.member.path)
-            if found is not None and located.member.size <= _MANIFEST_BYTES:
-                try:
-                    return _parsed(json.loads(archive.read(located)), found[1])
-                except INVALID:
-                    return None
-    return None
+def _target(manifest: LayerManifest) -> str:
+    return manifest.runtime + (f" on {manifest.architecture}" if manifest.architecture else "")
 
 
-def _parsed(document: dict[str, Any], digest: str) -> LayerManifest:
-    target = document["target"]
-    architecture = target["architecture"]
-    return LayerManifest(
-        digest=digest,
-        target=str(target["runtime"]) + (f" on {architecture}" if architecture else ""),
-        mode=str(dict(document["bytecode"]).get("mode")),
-        hashes=tuple((str(row["name"]), str(row["sha256"])) for row in document["distributions"]),
-    )
+def _fingerprint(files: Iterable[ContainedFile]) -> str:
+    """Return a hash of the sizes and checksums of *files*, wherever Python imports them from."""
+    rows = sorted((place_of(file.path), file.size, file.crc) for file in files)
+    return hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
-def _reached(contents: ArchiveContents) -> tuple[tuple[str, str], ...]:
-    """Return the modules with bytecode: in the mode ``reachable``, those that handlers can import."""
-    return tuple(sorted({(each.name, module) for each in contents.distributions for module in _compiled(each)}))
-
-
-def _compiled(distribution: ContainedDistribution) -> Iterator[str]:
-    for file in distribution.files:
-        found = _CACHED.fullmatch(file.path.removeprefix(distribution.root))
-        name = None if found is None else module_name(f"{found[1]}{found[2]}.py")
-        if name is not None:
-            yield name
+def _reached(contents: ArchiveContents, manifest: LayerManifest | None) -> tuple[tuple[str, str], ...] | None:
+    """Return the modules with bytecode: in the mode ``reachable``, those that handlers can import. ``None`` in any other mode."""
+    if manifest is None or dict(manifest.options).get("bytecode.mode") != BytecodeMode.REACHABLE.value:
+        return None
+    found = {
+        (each.name, module)
+        for each in contents.distributions
+        for source in each.compiled
+        if (module := module_name(source.removeprefix(each.root))) is not None
+    }
+    return tuple(sorted(found))

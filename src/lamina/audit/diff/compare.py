@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from lamina.audit.diff.values import (
@@ -9,18 +10,22 @@ from lamina.audit.diff.values import (
     ArchiveKind,
     ColdStartChange,
     DistributionChange,
+    DistributionDifference,
     FileChanges,
     ImportChanges,
     SideChanges,
     VulnerabilityChanges,
 )
+from lamina.audit.inventory.contents import place_of
 from lamina.audit.vulnerabilities.find import find
+from lamina.core.errors import ConfigError
 from lamina.core.frozen import replace
 from lamina.core.text import count
-from lamina.pipeline.differences import OWN_CODE_CHANGED, RECIPE_CHANGED, differences
+from lamina.pipeline.checks.common import listed
+from lamina.pipeline.differences import RECIPE_CHANGED, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
     from lamina.audit.diff.values import ComparedArchive, ComparedDistribution, Side
@@ -28,8 +33,22 @@ if TYPE_CHECKING:
 
     _Pair: TypeAlias = tuple[ComparedArchive | None, ComparedArchive | None]
 
-_WRITTEN_BY_INSTALLERS = ("/RECORD", "/INSTALLER", "/REQUESTED", "/direct_url.json")
-"""The metadata that differs between installers of the same wheel."""
+_OF_INSTALLERS = re.compile(
+    r"(?:.*/)?[^/]+\.dist-info/(?:RECORD|INSTALLER|REQUESTED|direct_url\.json|uv_cache\.json|uv_build\.json)|(?:python/)?bin/.*"
+)
+"""The files that differ between installations of the same wheel: metadata that pip 25 and uv 0.9 write, and scripts (2026-11)."""
+_IMPORTS = "bytecode.modules"
+_OPTIONS = {
+    "own_code": "your code in the layer changed",
+    "recipe.exclude": "`exclude` changed",
+    "recipe.format": "lamina's format of layers changed",
+    "bytecode.mode": "the `bytecode` mode changed",
+    _IMPORTS: "handlers import other modules",
+}
+"""What an option that differs means, by its key in the manifest. Other keys say how and by which Python bytecode is compiled."""
+_COMPILER = "the compiler of the bytecode changed"
+_OF_SAME_ARTIFACT = frozenset({DistributionDifference.FILES, DistributionDifference.MOVED})
+_ON_ONE_SIDE = frozenset({DistributionDifference.ADDED, DistributionDifference.REMOVED})
 
 
 def compare(before: Side, after: Side, advisories: Advisories | None = None) -> SideChanges:
@@ -37,11 +56,10 @@ def compare(before: Side, after: Side, advisories: Advisories | None = None) -> 
     Return the changes from *before* to *after*.
 
     If one side is a single zip, only the most similar layer or package of the other side is compared with it. With *advisories*, the
-    vulnerabilities of both sides are compared, too; raises its errors.
+    vulnerabilities of both sides are compared, too; raises its errors. Raises `ConfigError` if one side is a lock file and the other is
+    the package of a function.
     """
-    pairs = tuple(
-        _pairs(*(_comparable(side.archives, only_layers=before.is_lock or after.is_lock) for side in (before, after)))
-    )
+    pairs = tuple(_pairs(_comparable(before, after), _comparable(after, before)))
     return SideChanges(
         before=before,
         after=after,
@@ -51,8 +69,17 @@ def compare(before: Side, after: Side, advisories: Advisories | None = None) -> 
     )
 
 
-def _comparable(archives: Sequence[ComparedArchive], *, only_layers: bool) -> Sequence[ComparedArchive]:
-    return [each for each in archives if each.kind is ArchiveKind.LAYER or not only_layers]
+def _comparable(side: Side, other: Side) -> Sequence[ComparedArchive]:
+    """Return the archives of *side* that *other* can have, too."""
+    if not (side.is_lock or other.is_lock):
+        return side.archives
+    layers = [each for each in side.archives if each.kind is ArchiveKind.LAYER]
+    if not layers and any(not each.is_of_service for each in side.archives):
+        raise ConfigError(
+            f"`{side.name}` is the package of a function, and a lock file only describes layers",
+            hint=f"compare a layer with the lock file, such as `.lamina/layers/common.zip` with `{other.name}`",
+        )
+    return layers
 
 
 def _pairs(before: Sequence[ComparedArchive], after: Sequence[ComparedArchive]) -> Iterator[_Pair]:
@@ -89,12 +116,14 @@ def _archive(before: ComparedArchive | None, after: ComparedArchive | None) -> A
     if before is None or after is None:
         reason = "added" if before is None else "removed"
         sides = [() if side is None else side.distributions for side in (before, after)]
-        return ArchiveChanges(
-            before=before, after=after, distributions=_distributions(*sides, different=frozenset()), reason=reason
-        )
+        return ArchiveChanges(before=before, after=after, distributions=_distributions(*sides), reason=reason)
     files = _files(before, after)
-    different = frozenset() if files is None else _owners((before, after), files)
-    distributions = _distributions(before.distributions, after.distributions, different=different)
+    distributions = _distributions(
+        before.distributions,
+        after.distributions,
+        other_files=_owners((before, after), _own_paths(files)),
+        moved=_owners((before, after), {path for _, path in files.moved} if files is not None else ()),
+    )
     found = ArchiveChanges(
         before=before, after=after, distributions=distributions, files=files, imports=_imports(before, after)
     )
@@ -104,41 +133,73 @@ def _archive(before: ComparedArchive | None, after: ComparedArchive | None) -> A
 def _files(before: ComparedArchive, after: ComparedArchive) -> FileChanges | None:
     if before.files is None or after.files is None:
         return None
-    old = {path: content for path, *content in before.files}
-    new = {path: content for path, *content in after.files}
+    old, new = _by_place(before.files), _by_place(after.files)
     return FileChanges(
-        added=tuple(path for path in new if path not in old),
-        removed=tuple(path for path in old if path not in new),
-        changed=tuple(path for path, content in new.items() if old.get(path, content) != content),
+        added=tuple(path for place, (path, *_) in new.items() if place not in old),
+        removed=tuple(path for place, (path, *_) in old.items() if place not in new),
+        changed=tuple(path for place, (path, *content) in new.items() if place in old and [*old[place][1:]] != content),
+        moved=tuple(
+            (old[place][0], path)
+            for place, (path, *content) in new.items()
+            if place in old and old[place][0] != path and [*old[place][1:]] == content
+        ),
     )
 
 
-def _owners(sides: Iterable[ComparedArchive], files: FileChanges) -> frozenset[str]:
-    """Return the distributions that have one of *files*, except files that only say which program installed them."""
-    paths = {
-        path for path in (*files.added, *files.removed, *files.changed) if not path.endswith(_WRITTEN_BY_INSTALLERS)
-    }
+def _by_place(files: Sequence[tuple[str, int, int]]) -> dict[str, tuple[str, int, int]]:
+    """Return *files* by where they are imported from; of several in one place, only one is there."""
+    found = {path: file for file in files if place_of(path := file[0]) == path}
+    for file in files:
+        place = place_of(file[0])
+        found.setdefault(file[0] if place in found else place, file)
+    return found
+
+
+def _own_paths(files: FileChanges | None) -> frozenset[str]:
+    """Return the paths of the files that differ, except those that installers write."""
+    return frozenset(path for path in (files.differing if files is not None else ()) if not _is_of_installer(path))
+
+
+def _is_of_installer(path: str) -> bool:
+    return _OF_INSTALLERS.fullmatch(place_of(path)) is not None
+
+
+def _owners(sides: Iterable[ComparedArchive], paths: Collection[str]) -> frozenset[str]:
+    """Return the distributions that have one of *paths*."""
     return frozenset(name for side in sides for path, name in side.owned if path in paths)
 
 
 def _distributions(
-    before: Iterable[ComparedDistribution], after: Iterable[ComparedDistribution], *, different: frozenset[str]
+    before: Iterable[ComparedDistribution],
+    after: Iterable[ComparedDistribution],
+    *,
+    other_files: Collection[str] = (),
+    moved: Collection[str] = (),
 ) -> tuple[DistributionChange, ...]:
-    """Return the distributions that differ, sorted by name. Those in *different* have other files."""
+    """Return the distributions that differ, sorted by name. *other_files* and *moved* are the names of those with such files."""
     old, new = {each.name: each for each in before}, {each.name: each for each in after}
     return tuple(
-        DistributionChange(before=old.get(name), after=new.get(name))
+        DistributionChange(before=old.get(name), after=new.get(name), difference=difference)
         for name in sorted(old.keys() | new.keys())
-        if name not in old or name not in new or _differ(old[name], new[name], has_other_files=name in different)
+        if (difference := _difference(old.get(name), new.get(name), other_files, moved)) is not None
     )
 
 
-def _differ(before: ComparedDistribution, after: ComparedDistribution, *, has_other_files: bool) -> bool:
+def _difference(
+    before: ComparedDistribution | None,
+    after: ComparedDistribution | None,
+    other_files: Collection[str],
+    moved: Collection[str],
+) -> DistributionDifference | None:
+    if before is None or after is None:
+        return DistributionDifference.ADDED if before is None else DistributionDifference.REMOVED
     if before.version != after.version:
-        return True
-    if before.sha256 is not None and after.sha256 is not None:
-        return before.sha256 != after.sha256
-    return has_other_files
+        return DistributionDifference.VERSION
+    if None not in {before.sha256, after.sha256} and before.sha256 != after.sha256:
+        return DistributionDifference.ARTIFACT
+    if after.name in other_files:
+        return DistributionDifference.FILES
+    return DistributionDifference.MOVED if after.name in moved else None
 
 
 def _imports(before: ComparedArchive, after: ComparedArchive) -> ImportChanges | None:
@@ -157,53 +218,68 @@ def _imports(before: ComparedArchive, after: ComparedArchive) -> ImportChanges |
 def _reason(before: ComparedArchive, after: ComparedArchive, found: ArchiveChanges) -> str | None:
     """Return why *after* would be published or deployed in place of *before*, or ``None`` if they are the same."""
     hashes, digests = (before.sha256, after.sha256), (before.digest, after.digest)
-    if any(None not in pair and pair[0] == pair[1] for pair in (hashes, digests)):
+    if None not in hashes and hashes[0] == hashes[1]:
         return None
+    if None not in digests and digests[0] == digests[1]:
+        # A zip states its digest itself, so the digest only decides if a hash is unknown.
+        other = found.files.counts if found.files else _packing(before, after)
+        return None if None in hashes else f"same digest, other bytes: {other}"
     if not (after.target.startswith(before.target) or before.target.startswith(after.target)):
         # A layer without native code states no architecture, and a zip of others no target.
         return f"{before.target} → {after.target}"
-    if found.distributions:
-        return _named(found.distributions)
-    if None in hashes and None in digests:
+    causes, kinds = _causes(before, after, found), {each.difference for each in found.distributions}
+    if kinds - _OF_SAME_ARTIFACT or (DistributionDifference.FILES in kinds and not causes):
+        return _named(found)
+    if causes or (None in hashes and None in digests):
         # A lock file has only distributions.
-        return None
-    return _other_reason(after, found, is_layer_of_lamina=None not in digests)
+        return ", ".join(causes) or None
+    return _other_reason(before, after, found)
 
 
-def _other_reason(after: ComparedArchive, found: ArchiveChanges, *, is_layer_of_lamina: bool) -> str:
+def _causes(before: ComparedArchive, after: ComparedArchive, found: ArchiveChanges) -> list[str]:
+    """Return what the manifests say to be different apart from distributions; empty if one side has no manifest."""
+    if before.options is None or after.options is None:
+        return []
+    old, new = dict(before.options), dict(after.options)
+    keys = [
+        key for key in (*_OPTIONS, *sorted(old.keys() | new.keys() - _OPTIONS.keys())) if old.get(key) != new.get(key)
+    ]
+    words = [_import_cause(found.imports) if key == _IMPORTS else _OPTIONS.get(key, _COMPILER) for key in keys]
+    return list(dict.fromkeys(words))
+
+
+def _import_cause(imports: ImportChanges | None) -> str:
+    if imports is None or not (imports.new_distributions or imports.gone_distributions):
+        return _OPTIONS[_IMPORTS]
+    states = (("now import", imports.new_distributions), ("no longer import", imports.gone_distributions))
+    return "handlers " + " and ".join(f"{words} {listed(names)}" for words, names in states if names)
+
+
+def _other_reason(before: ComparedArchive, after: ComparedArchive, found: ArchiveChanges) -> str:
     """Return why zips with the same distributions differ."""
-    own = _own_files(found)
-    if is_layer_of_lamina:
-        return OWN_CODE_CHANGED if own else RECIPE_CHANGED
-    if own:
+    if own := len(_own_paths(found.files)):
         return f"{count(own, 'file')} changed"
-    return "its bytecode changed" if after.kind is ArchiveKind.PACKAGE else "the same files are packed differently"
+    if None not in (before.digest, after.digest):
+        return RECIPE_CHANGED
+    if found.files and found.files.differing:
+        return "files that installers write differ"
+    if found.files and found.files.moved:
+        return f"{count(len(found.files.moved), 'file')} moved"
+    return _packing(before, after)
 
 
-def _own_files(found: ArchiveChanges) -> int:
-    """Return the number of different files that belong to no distribution."""
-    if found.files is None:
-        return 0
-    owned = {path for side in (found.before, found.after) if side is not None for path, _ in side.owned}
-    return len({*found.files.added, *found.files.removed, *found.files.changed} - owned)
+def _packing(before: ComparedArchive, after: ComparedArchive) -> str:
+    return "the same files are packed differently" if before.bytecode == after.bytecode else "its bytecode changed"
 
 
-def _named(changes: Sequence[DistributionChange]) -> str:
-    """Return a short list of *changes*."""
-    # All of them differ. `differences` concludes that from the hashes, which are not always known.
-    return differences(
-        [_SideDistribution(each.before, "before") for each in changes if each.before is not None],
-        [_SideDistribution(each.after, "after") for each in changes if each.after is not None],
-    )
+def _named(found: ArchiveChanges) -> str:
+    """Return a short list of the distributions that differ: first those on both sides, then those that are added or removed."""
+    shown = [each for each in found.distributions if each.difference is not DistributionDifference.MOVED]
+    return shortened([each.words for each in sorted(shown, key=_order)])
 
 
-class _SideDistribution:
-    """A compared distribution with a hash that stands for its side."""
-
-    def __init__(self, distribution: ComparedDistribution, sha256: str) -> None:
-        self.name = distribution.name
-        self.version = distribution.version
-        self.sha256 = sha256
+def _order(change: DistributionChange) -> tuple[bool, bool]:
+    return change.difference in _ON_ONE_SIDE, change.after is None
 
 
 def _starts(before: Side, after: Side) -> tuple[ColdStartChange, ...] | None:
@@ -230,11 +306,16 @@ def _vulnerabilities(sides: tuple[Side, Side], pairs: Iterable[_Pair], advisorie
     )
     found = find(old | new, advisories).vulnerabilities
     before, after = ([each for each in found if _release(each) in side] for side in (old, new))
-    known, remaining = ({(each.release.name, each.id) for each in side} for side in (before, after))
+    known, remaining = ({(each.release.name, name) for each in side for name in each.ids} for side in (before, after))
     return VulnerabilityChanges(
-        new=tuple(each for each in after if (each.release.name, each.id) not in known),
-        gone=tuple(each for each in before if (each.release.name, each.id) not in remaining),
+        new=tuple(each for each in after if known.isdisjoint(_names(each))),
+        gone=tuple(each for each in before if remaining.isdisjoint(_names(each))),
     )
+
+
+def _names(vulnerability: Vulnerability) -> set[tuple[str, str]]:
+    """Return the IDs by which databases know *vulnerability*, each with the distribution: two versions may be listed under different ones."""
+    return {(vulnerability.release.name, each) for each in vulnerability.ids}
 
 
 def _release(vulnerability: Vulnerability) -> tuple[str, str]:

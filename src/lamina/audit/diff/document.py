@@ -11,10 +11,10 @@ if TYPE_CHECKING:
         ArchiveChanges,
         ComparedArchive,
         ComparedDistribution,
+        FileChanges,
         ImportChanges,
         SideChanges,
     )
-    from lamina.audit.vulnerabilities.values import Vulnerability
 
 VERSION = "1"
 
@@ -31,8 +31,8 @@ def document(changes: SideChanges) -> dict[str, object]:
         "vulnerabilities": None
         if vulnerabilities is None
         else {
-            "new": [_vulnerability(each) for each in vulnerabilities.new],
-            "gone": [_vulnerability(each) for each in vulnerabilities.gone],
+            "new": [each.document() for each in vulnerabilities.new],
+            "gone": [each.document() for each in vulnerabilities.gone],
         },
         "differs": bool(changes.changed),
     }
@@ -49,10 +49,15 @@ def _archive(change: ArchiveChanges) -> dict[str, object]:
         "before": _side(change.before),
         "after": _side(change.after),
         "distributions": [
-            {"name": each.name, "before": _distribution(each.before), "after": _distribution(each.after)}
+            {
+                "name": each.name,
+                "difference": each.difference.value,
+                "before": _distribution(each.before),
+                "after": _distribution(each.after),
+            }
             for each in change.distributions
         ],
-        "files": None if change.files is None else as_dict(change.files),
+        "files": None if change.files is None else _files(change.files),
         "imports": _imports(change.imports),
     }
 
@@ -87,6 +92,11 @@ def _distribution(distribution: ComparedDistribution | None) -> dict[str, object
     }
 
 
+def _files(files: FileChanges) -> dict[str, object]:
+    moved = [{"before": before, "after": after} for before, after in files.moved]
+    return as_dict(files) | {"moved": moved}
+
+
 def _imports(changes: ImportChanges | None) -> dict[str, object] | None:
     if changes is None:
         return None
@@ -95,17 +105,4 @@ def _imports(changes: ImportChanges | None) -> dict[str, object] | None:
         "gone": [{"distribution": name, "module": module} for name, module in changes.gone],
         "new_distributions": list(changes.new_distributions),
         "gone_distributions": list(changes.gone_distributions),
-    }
-
-
-def _vulnerability(vulnerability: Vulnerability) -> dict[str, object]:
-    return {
-        "id": vulnerability.id,
-        "aliases": list(vulnerability.aliases),
-        "name": vulnerability.release.name,
-        "version": vulnerability.release.version,
-        "severity": None if vulnerability.severity is None else vulnerability.severity.value,
-        "fixed": list(vulnerability.fixed),
-        "summary": vulnerability.summary,
-        "url": vulnerability.url,
     }

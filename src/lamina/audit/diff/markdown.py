@@ -6,11 +6,9 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from lamina.audit.diff.text import (
-    distribution,
     grouped,
     imports,
     outcome,
-    provenance_problem,
     signed,
     sizes,
     summary,
@@ -32,13 +30,17 @@ _MOST_CHARACTERS = 60_000
 
 
 def render(changes: SideChanges) -> str:
-    """Return a heading, the summary, a table of what would be published, and the distributions of each layer that differ. Shorten a long report."""
+    """
+    Return a heading, the summary, a table of what would be published, and the distributions of each layer that differ.
+
+    Zips whose provenance is not verified are listed, too. Shorten a long report.
+    """
     lines = [HEADING, "", _text(f"{summary(changes)} (from `{changes.before.name}` to `{changes.after.name}`)")]
-    groups = [same for same in grouped(changes.archives) if same[0].reason is not None]
+    groups = [same for same in grouped(changes.archives) if same[0].reason is not None or changes.problems_of(same[0])]
     if groups:
         lines += ["", cells("", "zipped", "unzipped", "why"), "| --- | ---: | ---: | --- |", *map(_row, groups)]
     for same in groups:
-        lines += _details(same)
+        lines += _details(same, changes)
     lines += _list(
         f"cold start of `{each.function}`: {each.before_ms:.1f} ms → {each.after_ms:.1f} ms"
         for each in changes.starts or ()
@@ -58,21 +60,19 @@ def _row(same: Sequence[ArchiveChanges]) -> str:
     return cells(title(same), found.get("zipped", ""), found.get("unzipped", ""), outcome(same[0]))
 
 
-def _details(same: Sequence[ArchiveChanges]) -> Iterator[str]:
+def _details(same: Sequence[ArchiveChanges], changes: SideChanges) -> Iterator[str]:
     change = same[0]
     notes = list(imports(change))
     if change.files:
-        numbers = (("added", change.files.added), ("removed", change.files.removed), ("changed", change.files.changed))
-        notes.insert(0, ", ".join(f"{count(len(paths), 'file')} {word}" for word, paths in numbers if paths))
-    problems = [provenance_problem(side) for side in (change.before, change.after) if side is not None]
-    notes += [f"provenance not verified: {problem}" for problem in problems if problem is not None]
+        notes.insert(0, f"files: {change.files.counts}")
+    notes += changes.problems_of(change)
     if not (change.distributions or notes):
         return
     yield from ("", _text(f"### {title(same)}"))
     if change.distributions:
         yield from ("", cells("distribution", "size"), "| --- | ---: |")
         for each in change.distributions:
-            yield cells(distribution(each), "" if each.growth is None else signed(each.growth))
+            yield cells(each.words, "" if each.growth is None else signed(each.growth))
     yield from _list(notes)
 
 

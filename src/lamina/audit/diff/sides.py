@@ -9,11 +9,12 @@ from zipfile import is_zipfile
 
 from lamina.audit.diff.archives import read_archive
 from lamina.audit.diff.values import ArchiveKind, ArchiveSizes, ComparedArchive, ComparedDistribution, Side
-from lamina.core.errors import CheckFailedError, ConfigError, OfflineError
+from lamina.core.errors import CheckFailedError, ConfigError, UsageError
 from lamina.core.files import file_sha256, is_own_file
 from lamina.core.frozen import frozen, replace
 from lamina.lock.formats import READERS
 from lamina.pipeline import report, state
+from lamina.pipeline.checks.common import listed
 from lamina.project import config
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
-    from lamina.core.target import Target
     from lamina.core.values import Build, Layer, Package
     from lamina.pipeline.context import TeamStore
     from lamina.project.options import BuildOptions
@@ -45,6 +45,8 @@ class SideRequest:
     """Whether to build the working tree first if it has changed. If false, its last build is compared."""
     vulnerabilities: bool = False
     """Whether a database of advisories is to be asked about the sides."""
+    everything: bool = False
+    """Whether names of distributions that are not known to be public may leave the machine, too."""
     starts: Callable[[Path], ColdStarts | None] = lambda _project: None
     """Returns the cold starts that are recorded in a project."""
 
@@ -77,13 +79,9 @@ def open_advisories(request: SideRequest, osv: str | None) -> Advisories:
     from lamina.audit.vulnerabilities.databases import open_database
     from lamina.audit.vulnerabilities.settings import load
 
-    settings, origins = load(request.project), LockedOrigins(_service(request.project, request))
-    configured = settings.osv if settings.osv is None or "://" in settings.osv else str(request.project / settings.osv)
     return open_database(
-        settings.advisories if osv is None else "osv",
-        osv=osv or configured,
-        index=origins.default,
-        settings=origins.settings,
+        load(request.project, osv=osv),
+        LockedOrigins(request.project, None),
         store=request.store,
         offline=request.options.offline,
     )
@@ -93,8 +91,10 @@ def open_side(argument: str, request: SideRequest) -> Side:
     """
     Return the side that *argument* names: the ARN of a layer version, a file, a directory with a build, or else a git revision.
 
-    Raises `ConfigError` if it is none of them, and the errors of reading, downloading, resolving or building it.
+    Raises `UsageError` if it is empty, `ConfigError` if it is none of them, and the errors of reading, downloading, resolving or building it.
     """
+    if not argument:
+        raise UsageError("an empty text names no state; is a variable of your shell not set?")
     request.reporter.stage(f"reading {argument}")
     path = Path(argument)
     if argument.startswith("arn:"):
@@ -116,7 +116,8 @@ def _of_file(argument: str, path: Path, request: SideRequest) -> Side:
         return _of_lock(argument, path, request)
     raise ConfigError(
         f"`{argument}` is neither a zip, a build report nor a lock file",
-        hint="name a zip, `build.json` or a lock file; a git revision with the name of a file is written as `refs/heads/NAME`",
+        hint="name a zip, `build.json`, or a lock file by its own name, such as `old/uv.lock`; a git revision with the name of a file is "
+        "written as `refs/heads/NAME`",
     )
 
 
@@ -159,8 +160,7 @@ def _refused(name: str) -> CheckFailedError:
 def _of_builds(name: str, builds: Sequence[Build], project: Path, request: SideRequest) -> Side:
     request.reporter.stage(f"comparing {name}")
     archives = tuple(archive for build in builds for archive in _archives(build, request.store))
-    targets = tuple(build.target for build in builds)
-    public = _public(_service(project, request), targets, archives) if request.vulnerabilities else frozenset()
+    public = _public(project, archives, request)
     return Side(name=name, archives=archives, starts=request.starts(project), public=public)
 
 
@@ -169,13 +169,33 @@ def _service(project: Path, request: SideRequest) -> Service:
         return config.load(project, request.options, store=request.store)
 
 
-def _public(service: Service, targets: Iterable[Target], archives: Iterable[ComparedArchive]) -> frozenset[str]:
-    """Return the names of the distributions in *archives* that come from the default index, as the lock file of *service* says."""
+def _public(
+    project: Path,
+    archives: Iterable[ComparedArchive],
+    request: SideRequest,
+    *,
+    arns: Sequence[str] = (),
+    lock: Path | None = None,
+) -> frozenset[str]:
+    """
+    Return the names of the distributions in *archives* that a database may be asked about; none if it is not to be. A note tells of the others.
+
+    The lock file of *project*, or *lock*, says where they come from. *arns* are those of the layer that is compared.
+    """
     from lamina.audit.inventory.origins import LockedOrigins
 
-    origins = LockedOrigins(service)
-    names = {each.name for archive in archives for each in archive.distributions}
-    return frozenset(name for name in names if any(origins.obstacle(name, target) is None for target in targets))
+    if not request.vulnerabilities:
+        return frozenset()
+    service = _service(project, request)
+    if lock is not None:
+        service = replace(service, lock=lock)
+    origins = LockedOrigins(service.root, service, everything=request.everything)
+    names = sorted({each.name for archive in archives for each in archive.distributions})
+    obstacles = {name: origins.obstacle(name, arns) for name in names}
+    for reason in dict.fromkeys(str(each) for each in obstacles.values() if each is not None):
+        withheld = [name for name, each in obstacles.items() if str(each) == reason]
+        request.reporter.note(f"vulnerabilities of {listed(withheld)} are not compared: {reason}")
+    return frozenset(name for name, each in obstacles.items() if each is None)
 
 
 def _archives(build: Build, store: Store) -> Iterator[ComparedArchive]:
@@ -191,7 +211,9 @@ def _archives(build: Build, store: Store) -> Iterator[ComparedArchive]:
 
 def _layer(layer: Layer, target: str, store: Store) -> ComparedArchive:
     if _is_there(layer):
-        found = read_archive(layer.path, store=store, kind=ArchiveKind.LAYER, name=layer.name, target=target)
+        found = read_archive(
+            layer.path, store=store, kind=ArchiveKind.LAYER, name=layer.name, target=target, sha256=layer.sha256
+        )
     else:
         bytecode = sum(each.bytecode_bytes for each in layer.distributions)
         found = _reported(layer, ArchiveKind.LAYER, target, bytecode)
@@ -212,7 +234,9 @@ def _distributions(archive: Layer | Package) -> tuple[ComparedDistribution, ...]
 
 def _package(package: Package, target: str, store: Store) -> ComparedArchive:
     if _is_there(package):
-        found = read_archive(package.path, store=store, kind=ArchiveKind.PACKAGE, name=package.name, target=target)
+        found = read_archive(
+            package.path, store=store, kind=ArchiveKind.PACKAGE, name=package.name, target=target, sha256=package.sha256
+        )
     else:
         bytecode = sum(each.bytecode_bytes for each in package.distributions)
         found = _reported(package, ArchiveKind.PACKAGE, target, bytecode)
@@ -261,43 +285,21 @@ def _of_lock(argument: str, path: Path, request: SideRequest) -> Side:
         for target in plan.targets
         for layer in target.layers
     )
-    targets = tuple(target.service.target for target in plan.targets)
-    public = _public(service, targets, archives) if request.vulnerabilities else frozenset()
+    public = _public(request.project, archives, request, lock=service.lock)
     return Side(name=argument, archives=archives, is_lock=True, public=public)
 
 
 def _of_zip(argument: str, archive: ComparedArchive, request: SideRequest) -> Side:
-    public: frozenset[str] = frozenset()
-    if request.vulnerabilities:
-        service = _service(request.project, request)
-        public = _public(service, (service.target, *service.others), [archive])
+    public = _public(request.project, (archive,), request)
     return Side(name=argument, archives=(archive,), public=public)
 
 
 def _of_arn(arn: str, request: SideRequest) -> Side:
-    from lamina.aws.external.zips import ExternalDownloads, ExternalRegions, provide
-    from lamina.project.pinned import is_pinnable, read_pins
+    from lamina.aws.external.zips import layer_zip
 
-    # `layer-arns` may leave the partition or the region to the deployment.
-    if {"*", "$"} & {*arn} or not is_pinnable(arn):
-        raise ConfigError(
-            f"`{arn}` is not the ARN of one version of a layer in an account",
-            hint="name a version, such as `arn:aws:lambda:eu-west-1:123456789012:layer:common:7`",
-        )
-    store, reporter = request.store, request.reporter
-    if any(pin.arn == arn for pin in read_pins(request.project)):
-        pinned = ExternalDownloads(request.project, store=store, offline=request.options.offline, reporter=reporter)
-        (path,) = (each.path for each in pinned.zips([arn]))
-    elif request.options.offline:
-        raise OfflineError(
-            f"layer `{arn}` is not pinned, and `--offline` prevents the download",
-            hint="run the command without `--offline`",
-        )
-    else:
-        regions = ExternalRegions()
-        with store.in_use(reporter):
-            path = provide(regions.version(arn), regions.of(arn), store, reporter)
-    name = arn.split(":", 6)[-1]
-    archive = read_archive(path, store=store, name=name)
-    # A distribution in a layer of somebody else is known to its users.
-    return Side(name=arn, archives=(archive,), public=frozenset(each.name for each in archive.distributions))
+    found = layer_zip(
+        arn, request.project, store=request.store, offline=request.options.offline, reporter=request.reporter
+    )
+    archive = read_archive(found.path, store=request.store, name=arn.split(":", 6)[-1], sha256=found.sha256)
+    public = _public(request.project, (archive,), request, arns=(arn,))
+    return Side(name=arn, archives=(archive,), public=public)

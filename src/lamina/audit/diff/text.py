@@ -11,7 +11,7 @@ from lamina.pipeline.checks.common import listed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from lamina.audit.diff.values import ArchiveChanges, ComparedArchive, DistributionChange, SideChanges
+    from lamina.audit.diff.values import ArchiveChanges, DistributionChange, SideChanges
     from lamina.audit.vulnerabilities.values import Vulnerability
 
 _SHOWN = 12
@@ -37,7 +37,8 @@ def grouped(archives: Iterable[ArchiveChanges]) -> list[list[ArchiveChanges]]:
     groups: dict[tuple[object, ...], list[ArchiveChanges]] = {}
     for each in archives:
         sides = [side and (side.sha256, side.target) for side in (each.before, each.after)]
-        key = (id(each),) if each.subject.kind is ArchiveKind.LAYER else (*sides, each.reason)
+        problems = [side and side.problem for side in (each.before, each.after)]
+        key = (id(each),) if each.subject.kind is ArchiveKind.LAYER else (*sides, each.reason, *problems)
         groups.setdefault(key, []).append(each)
     return list(groups.values())
 
@@ -54,13 +55,15 @@ def title(same: Sequence[ArchiveChanges]) -> str:
 
 
 def outcome(change: ArchiveChanges) -> str:
-    """Return whether publishing or deploying would change anything in AWS, and why."""
+    """Return whether publishing or deploying would change anything in AWS, and why. A single zip only differs."""
     verb = "publish" if change.subject.kind is ArchiveKind.LAYER else "deploy"
     match change.reason:
         case None:
             return "no difference"
         case "added" | "removed":
             return change.reason
+        case reason if not change.subject.is_of_service:
+            return f"differs: {reason}"
         case reason:
             return f"would {verb} because {reason}"
 
@@ -79,19 +82,6 @@ def sizes(change: ArchiveChanges) -> Iterator[tuple[str, int, int]]:
         )
 
 
-def distribution(change: DistributionChange) -> str:
-    """Return what happened to a distribution, with its versions."""
-    match change.before, change.after:
-        case None, after:
-            return f"added {change.name} {after.version if after else ''}"
-        case before, None:
-            return f"removed {change.name} {before.version}"
-        case before, after if before.version == after.version:
-            return f"{change.name} {after.version} (different file)"
-        case before, after:
-            return f"{change.name} {before.version} → {after.version}"
-
-
 def imports(change: ArchiveChanges) -> Iterator[str]:
     """Yield which distributions the handlers import on one side only, and in how many modules the rest differs."""
     found = change.imports
@@ -108,25 +98,28 @@ def imports(change: ArchiveChanges) -> Iterator[str]:
 
 
 def summary(changes: SideChanges) -> str:
-    """Return how many layers and packages differ."""
-    if not changes.changed:
-        return "no differences: nothing would be published"
+    """Return how many layers and packages differ, and how many zips are not what their provenance describes."""
     parts = []
+    there = [each for each in changes.changed if each.after is not None]
     for kind, words in ((ArchiveKind.LAYER, ("layer", "published")), (ArchiveKind.PACKAGE, ("function", "deployed"))):
-        number = sum(each.subject.kind is kind and each.after is not None for each in changes.changed)
-        if number:
+        if number := sum(each.subject.kind is kind and each.subject.is_of_service for each in there):
             parts.append(f"{count(number, words[0])} would be {words[1]}")
-    gone = sum(each.after is None for each in changes.changed)
-    return ", ".join([*parts, *([f"{gone:,} removed"] if gone else [])])
+    if other := sum(not each.subject.is_of_service for each in there):
+        parts.append(f"{count(other, 'zip')} differs")
+    if gone := len(changes.changed) - len(there):
+        parts.append(f"{gone:,} removed")
+    if not parts:
+        are_of_service = all(each.subject.is_of_service for each in changes.archives)
+        parts.append("no differences" + (": nothing would be published" if are_of_service else ""))
+    if changes.problems:
+        parts.append(f"provenance of {count(len(changes.problems), 'zip')} not verified")
+    return ", ".join(parts)
 
 
 def vulnerability_lines(state: str, found: Iterable[Vulnerability]) -> Iterator[str]:
     """Yield a line for each vulnerability that is *state*: new or gone."""
     for each in found:
-        severity = "unknown severity" if each.severity is None else each.severity.value
-        fixed = f", fixed in {each.fixed[0]}" if each.fixed else ""
-        text = f": {each.summary}" if each.summary else ""
-        yield f"{state} vulnerability {each.id} ({severity}) in {each.release.name} {each.release.version}{fixed}{text}"
+        yield f"{state} vulnerability: {each}"
 
 
 def signed(size: int) -> str:
@@ -138,7 +131,7 @@ def signed(size: int) -> str:
 def _archive(same: Sequence[ArchiveChanges], changes: SideChanges, *, most: int | None) -> Iterator[str]:
     change = same[0]
     yield f"{title(same)}: {outcome(change)}"
-    yield from (f"  {problem}" for problem in _problems(change, changes))
+    yield from (f"  {problem}" for problem in changes.problems_of(change))
     if change.reason is None:
         return
     found = [
@@ -159,30 +152,24 @@ def _archive(same: Sequence[ArchiveChanges], changes: SideChanges, *, most: int 
 
 def _distribution(change: DistributionChange) -> str:
     growth = f"  {signed(change.growth)}" if change.growth else ""
-    return f"  {distribution(change)}{growth}"
+    return f"  {change.words}{growth}"
 
 
 def _files(change: ArchiveChanges, *, most: int | None) -> Iterator[str]:
     files = change.files
     if not files:
         return
-    parts = [("added", files.added), ("removed", files.removed), ("changed", files.changed)]
-    yield f"  files: {', '.join(f'{len(paths):,} {word}' for word, paths in parts if paths)}"
+    yield f"  files: {files.counts}"
     sides = [side for side in (change.before, change.after) if side is not None]
     owned = {path for side in sides for path, _ in side.owned}
-    rows = [f"{word} {path}" for word, paths in parts for path in paths if most is None or path not in owned]
+    rows = [
+        f"{word} {path}"
+        for word, paths in (("added", files.added), ("removed", files.removed), ("changed", files.changed))
+        for path in paths
+        if most is None or path not in owned
+    ]
+    rows += [f"moved {before} → {after}" for before, after in files.moved if most is None or after not in owned]
     shown = rows if most is None else rows[:_SHOWN_FILES]
     yield from (f"    {row}" for row in shown)
     if len(rows) > len(shown):
         yield f"    and {len(rows) - len(shown):,} more"
-
-
-def _problems(change: ArchiveChanges, changes: SideChanges) -> Iterator[str]:
-    for side, archive in ((changes.before, change.before), (changes.after, change.after)):
-        if archive is not None and (problem := provenance_problem(archive)) is not None:
-            yield f"provenance not verified in {side.name}: {problem}"
-
-
-def provenance_problem(archive: ComparedArchive) -> str | None:
-    """Return why the statement beside *archive* does not prove where it comes from; ``None`` if it does, or if there is none."""
-    return None if archive.provenance is None else archive.provenance.problem

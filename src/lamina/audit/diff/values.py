@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.pipeline.differences import updated
 
 if TYPE_CHECKING:
     from lamina.audit.vulnerabilities.values import Vulnerability
@@ -53,6 +54,8 @@ class ComparedArchive:
     """The runtime and architecture, such as ``python3.13 on arm64``; empty if they are unknown."""
     digest: str | None = None
     """The digest of a layer; ``None`` if lamina did not build it, or if a lock file alone does not decide it."""
+    options: tuple[tuple[str, str], ...] | None = None
+    """What else its manifest says, by key, as in `lamina.archive.manifest.LayerManifest`; ``None`` without a manifest."""
     sha256: str | None = None
     """The SHA-256 of the zip; ``None`` without a zip."""
     sizes: ArchiveSizes | None = None
@@ -60,6 +63,8 @@ class ComparedArchive:
     """Sorted by name."""
     files: tuple[tuple[str, int, int], ...] | None = None
     """The path, size and CRC-32 of each file except bytecode; ``None`` without a zip."""
+    bytecode: str | None = None
+    """A hash of the same facts of all bytecode; ``None`` without a zip."""
     owned: tuple[tuple[str, str], ...] = ()
     """The distribution of each of *files* that belongs to one, by path."""
     reached: tuple[tuple[str, str], ...] | None = None
@@ -74,9 +79,9 @@ class ComparedArchive:
     """The result of verifying the zip against the statement beside it; ``None`` if there is none."""
 
     @property
-    def shown(self) -> str:
-        """The name in messages, without the target."""
-        return f"{self.kind.value} {self.name}"
+    def problem(self) -> str | None:
+        """Why the statement beside the zip does not prove where it comes from; ``None`` if it does, or if there is none."""
+        return None if self.provenance is None else self.provenance.problem
 
 
 @frozen
@@ -104,17 +109,50 @@ class ColdStarts:
     """The median time of each function in milliseconds."""
 
 
+class DistributionDifference(Enum):
+    """How a distribution differs."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    VERSION = "version"
+    ARTIFACT = "artifact"
+    """The version is the same, and the wheel or source is another one."""
+    FILES = "files"
+    """The version is the same, and some files are different; those that each installer writes do not count."""
+    MOVED = "moved"
+    """The files are the same, in another directory."""
+
+
 @frozen
 class DistributionChange:
     """A distribution that differs. A missing side is ``None``."""
 
     before: ComparedDistribution | None
     after: ComparedDistribution | None
+    difference: DistributionDifference
 
     @property
     def name(self) -> str:
         """The distribution's name."""
         return (self.after or self.before or ComparedDistribution(name="", version="")).name
+
+    @property
+    def words(self) -> str:
+        """What happened to the distribution, with its versions."""
+        before, after = (side.version if side is not None else "" for side in (self.before, self.after))
+        match self.difference:
+            case DistributionDifference.ADDED:
+                return f"added {self.name} {after}"
+            case DistributionDifference.REMOVED:
+                return f"removed {self.name} {before}"
+            case DistributionDifference.VERSION:
+                return updated(self.name, before, after)
+            case DistributionDifference.ARTIFACT:
+                return updated(self.name, after, after)
+            case DistributionDifference.FILES:
+                return f"{self.name} {after} (other files)"
+            case DistributionDifference.MOVED:
+                return f"{self.name} {after} (moved)"
 
     @property
     def growth(self) -> int | None:
@@ -131,10 +169,23 @@ class FileChanges:
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+    moved: tuple[tuple[str, str], ...] = ()
+    """The paths before and after of files that are in another directory that Python imports from, with the same content."""
 
     def __bool__(self) -> bool:
         """Return whether any file differs."""
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.moved)
+
+    @property
+    def differing(self) -> frozenset[str]:
+        """The paths of the files with other content."""
+        return frozenset((*self.added, *self.removed, *self.changed))
+
+    @property
+    def counts(self) -> str:
+        """The number of files that differ in each way."""
+        words = (("added", self.added), ("removed", self.removed), ("changed", self.changed), ("moved", self.moved))
+        return ", ".join(f"{len(paths):,} {word}" for word, paths in words if paths)
 
 
 @frozen
@@ -209,3 +260,17 @@ class SideChanges:
     def changed(self) -> tuple[ArchiveChanges, ...]:
         """The layers and packages that differ."""
         return tuple(each for each in self.archives if each.reason is not None)
+
+    @cached_property
+    def problems(self) -> tuple[str, ...]:
+        """Why statements of provenance do not prove where the compared zips come from."""
+        return tuple(dict.fromkeys(problem for each in self.archives for problem in self.problems_of(each)))
+
+    def problems_of(self, change: ArchiveChanges) -> tuple[str, ...]:
+        """Return why statements of provenance do not prove where the zips of *change* come from."""
+        sides = ((self.before, change.before), (self.after, change.after))
+        return tuple(
+            f"provenance not verified in {side.name}: {archive.problem}"
+            for side, archive in sides
+            if archive is not None and archive.problem is not None
+        )

@@ -158,18 +158,16 @@ class InstalledEnvironment:
         return listed or [distribution.name.replace("-", "_")]
 
     def _distribution(self, entry: str) -> InstalledDistribution | None:
-        stem, dot, kind = entry.rpartition(".")
-        if not dot or kind not in {"dist-info", "egg-info"} or not _NAME.match(entry):
+        if not entry.endswith((".dist-info", ".egg-info")) or not _NAME.match(entry):
             return None
         directory = self.site_packages / entry
         metadata = _text(directory / "METADATA") or _text(directory / "PKG-INFO") or _text(directory)
         headers = metadata_headers(metadata)
-        name, version = (*stem.split("-"), "")[:2]
-        name, version = (headers.get("name") or [name])[0], (headers.get("version") or [version])[0]
-        if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
+        if (identity := identified(headers, entry)) is None:
             return None
+        name, version = identity
         return InstalledDistribution(
-            name=normalized(name),
+            name=name,
             version=version,
             metadata=entry,
             record=_record(directory / "RECORD"),
@@ -222,6 +220,17 @@ def metadata_headers(metadata: str) -> dict[str, list[str]]:
         if colon and name.strip() == name:
             found.setdefault(name.lower(), []).append(value.strip())
     return found
+
+
+def identified(headers: Mapping[str, list[str]], directory: str) -> tuple[str, str] | None:
+    """
+    Return the normalised name and the version of a distribution, by the *headers* of its metadata, or else by the name of its metadata *directory*.
+
+    ``None`` if they are not valid.
+    """
+    stem = (*directory.rpartition(".")[0].split("-"), "")
+    name, version = (headers.get(key, [other])[0] for key, other in zip(("name", "version"), stem, strict=False))
+    return (normalized(name), version) if _NAME.fullmatch(name) and _VERSION.fullmatch(version) else None
 
 
 def _is_editable(path: Path) -> bool:

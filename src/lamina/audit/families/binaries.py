@@ -22,7 +22,7 @@ optional libraries. Files that nothing loads by their name are therefore not rep
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.audit import elf
 from lamina.audit.runtime_libraries import is_inside, system_of
@@ -30,16 +30,18 @@ from lamina.audit.segments import archives_of, examined, is_own, members_of, ori
 from lamina.core.frozen import frozen
 from lamina.core.target import Architecture
 from lamina.core.values import Finding, Layer, Severity, is_pure
-from lamina.pipeline.checks.common import error, listed, stacks, warning
+from lamina.pipeline.checks.common import listed, stacks
 from lamina.pipeline.checks.origins import Origins
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from lamina.audit.inspection import Inspection
     from lamina.audit.runtime_libraries import OperatingSystem
     from lamina.core.target import Target
     from lamina.core.values import Build, Distribution, Package
+
+    _Found = Iterator[tuple[str, "_Binary"]]
 
 # Files that no loader opens, and that are most of the files of a layer.
 _NO_BINARIES = (
@@ -170,7 +172,8 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     for build in inspection.builds:
         for place in _places(build, inspection, origins):
             for rule in _RULES:
-                yield from rule(place)
+                yield from rule.check(place)
+            yield from _missing(place)
 
 
 def _places(build: Build, inspection: Inspection, origins: Origins) -> Iterator[_BinaryPlace]:
@@ -210,53 +213,34 @@ def _libraries(binaries: Iterable[_Binary]) -> frozenset[str]:
     )
 
 
-def _wrong_architecture(place: _BinaryPlace) -> Iterator[Finding]:
+def _of_another_machine(place: _BinaryPlace) -> _Found:
     elves = [each for each in place.binaries if each.is_elf]
     right = {_likeness(each) for each in elves if _fits(each, place.target)}
-    wrong = [
-        each
-        for each in elves
-        if not _fits(each, place.target)
-        and (
-            BINARY_MODULE.fullmatch(each.path)
-            or not (_NAMES_ARCHITECTURE.search(each.path) or (each.share is not None and _likeness(each) in right))
-        )
-        and not _has_sibling(each, place)
-    ]
-    for share, same in _by_share(wrong):
-        machine = MACHINES.get(same[0].facts["machine"], same[0].facts["machine"])
-        yield error(
-            "wrong-architecture",
-            place.name,
-            f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {machine}, but the target is "
-            f"{place.target.architecture}; {_build_again(share, f'for {place.target.architecture}')}",
-            file=_source_of(same, place),
-        )
+    for each in elves:
+        if (
+            not _fits(each, place.target)
+            and (
+                BINARY_MODULE.fullmatch(each.path)
+                or not (_NAMES_ARCHITECTURE.search(each.path) or (each.share is not None and _likeness(each) in right))
+            )
+            and not _has_sibling(each, place)
+        ):
+            yield MACHINES.get(each.facts["machine"], each.facts["machine"]), each
 
 
-def _extension_suffix(place: _BinaryPlace) -> Iterator[Finding]:
-    wrong = [
-        each
-        for each in place.binaries
-        if each.is_elf
-        and _fits(each, place.target)
-        and (match := BINARY_MODULE.fullmatch(each.path)) is not None
-        and not is_seen(match["tag"], place.target)
-        and not _has_sibling(each, place)
-    ]
-    for share, same in _by_share(wrong):
-        python = ".".join(map(str, place.target.python))
-        yield error(
-            "extension-suffix",
-            place.name,
-            f"{place.subject}: Python {python} cannot import {_files(same)} of {_owner(share)}: the suffix of the name is for another "
-            f"Python or platform; {_build_again(share, f'for CPython {python}')}",
-            file=_source_of(same, place),
-        )
+def _of_another_python(place: _BinaryPlace) -> _Found:
+    for each in place.binaries:
+        if (
+            each.is_elf
+            and _fits(each, place.target)
+            and (match := BINARY_MODULE.fullmatch(each.path)) is not None
+            and not is_seen(match["tag"], place.target)
+            and not _has_sibling(each, place)
+        ):
+            yield ".".join(map(str, place.target.python)), each
 
 
-def _glibc(place: _BinaryPlace) -> Iterator[Finding]:
-    newer: dict[tuple[str, str], list[_Binary]] = {}
+def _of_newer_glibc(place: _BinaryPlace) -> _Found:
     for each in _loadable(place):
         lacking = [
             version
@@ -266,16 +250,8 @@ def _glibc(place: _BinaryPlace) -> Iterator[Finding]:
             if place.system.lacks(version)
         ]
         if lacking:
-            newer.setdefault((each.subject, max(lacking, key=_natural)), []).append(each)
-    for (_, version), same in newer.items():
-        yield error(
-            "glibc-too-new",
-            place.name,
-            f"{place.subject}: {_files(same)} of {_owner(same[0].share)} {'need' if len(same) > 1 else 'needs'} `{version}`, but "
-            f"`{place.target.runtime}` has at most `{place.system.highest(version)}`; "
-            f"{_build_again(same[0].share, f'on {place.system.name} or an older system')}",
-            file=_source_of(same, place),
-        )
+            version = max(lacking, key=_natural)
+            yield f"`{version}`, but `{place.target.runtime}` has at most `{place.system.highest(version)}`", each
 
 
 def _missing(place: _BinaryPlace) -> Iterator[Finding]:
@@ -296,14 +272,11 @@ def _missing(place: _BinaryPlace) -> Iterator[Finding]:
         else:
             cure = f"{_build_again(share, 'with the libraries in it (`auditwheel repair`)')}, or put them into `lib/` of a layer"
         fact = "do not have" if severity is Severity.ERROR else "may not have"
-        yield Finding(
-            rule="missing-library",
-            severity=severity,
-            path=place.name,
-            file=_source_of(same, place),
-            message=f"{place.subject}: {_files(same)} of {_owner(share)} {'need' if len(same) > 1 else 'needs'} {listed(list(libraries))}, "
-            f"which the layers and `{place.target.runtime}` {fact}; {cure}",
+        message = (
+            f"{_files(same)} of {_owner(share)} {'need' if len(same) > 1 else 'needs'} {listed(list(libraries))}, "
+            f"which the layers and `{place.target.runtime}` {fact}; {cure}"
         )
+        yield _finding("missing-library", severity, place, same, message)
 
 
 def _certainty(library: str, binary: _Binary, place: _BinaryPlace) -> Severity:
@@ -328,87 +301,122 @@ def _is_manylinux(share: Distribution) -> bool:
     return _MANYLINUX.fullmatch(share.artifact) is not None
 
 
-def _damaged(place: _BinaryPlace) -> Iterator[Finding]:
-    alike: dict[str, list[_Binary]] = {}
+def _damaged(place: _BinaryPlace) -> _Found:
     for each in place.binaries:
         # In a distribution, such a file may be data, or a script for a linker.
         matters = is_own(each.share) if each.facts.get("is_doubtful") else _is_library(each.path)
         if "damage" in each.facts and matters:
-            alike.setdefault(each.facts["damage"], []).append(each)
-    for damage, broken in alike.items():
-        for share, same in _by_share(broken):
-            is_fetched = damage == _UNFETCHED and is_own(share)
-            yield error(
-                "damaged-binary",
-                place.name,
-                f"{place.subject}: {_files(same)} of {_owner(share)} cannot be loaded: {damage}; "
-                f"{'fetch it with `git lfs pull`' if is_fetched else _build_again(share, 'again')}",
-                file=_source_of(same, place),
-            )
+            yield each.facts["damage"], each
 
 
-def _foreign(place: _BinaryPlace) -> Iterator[Finding]:
-    foreign = [
-        each
-        for each in place.binaries
-        if each.facts["kind"] != "ELF"
-        # A wheel for every platform has the same module in Python, too.
-        and not (each.share is not None and is_pure(each.share.artifact))
-        and each.path.endswith((".pyd", ".so"))
-        and not _has_sibling(each, place)
-    ]
-    for kind, system in (("Mach-O", "macOS"), ("PE", "Windows")):
-        for share, same in _by_share(each for each in foreign if each.facts["kind"] == kind):
-            yield warning(
-                "foreign-binary",
-                place.name,
-                f"{place.subject}: {_files(same)} of {_owner(share)} {_are(same)} built for {system}, so Lambda cannot import "
-                f"{'them' if len(same) > 1 else 'it'}; {_build_again(share, 'for Linux')}",
-                file=_source_of(same, place),
-            )
+def _of_another_system(place: _BinaryPlace) -> _Found:
+    systems = {"Mach-O": "macOS", "PE": "Windows"}
+    for each in place.binaries:
+        if (
+            each.facts["kind"] in systems
+            # A wheel for every platform has the same module in Python, too.
+            and not (each.share is not None and is_pure(each.share.artifact))
+            and each.path.endswith((".pyd", ".so"))
+            and not _has_sibling(each, place)
+        ):
+            yield systems[each.facts["kind"]], each
 
 
-def _executable_stack(place: _BinaryPlace) -> Iterator[Finding]:
-    executable = [
-        each for each in _loadable(place) if each.facts["executable_stack"] and _LIBRARY.fullmatch(each.file_name)
-    ]
-    for share, same in _by_share(executable):
-        yield warning(
-            "executable-stack",
-            place.name,
-            f"{place.subject}: {_files(same)} of {_owner(share)} {'ask' if len(same) > 1 else 'asks'} for an executable stack, which "
-            f"glibc 2.41 and hardened kernels refuse; {_build_again(share, 'with `-Wl,-z,noexecstack`')}",
-            file=_source_of(same, place),
-        )
+def _with_executable_stack(place: _BinaryPlace) -> _Found:
+    for each in _loadable(place):
+        if each.facts["executable_stack"] and _LIBRARY.fullmatch(each.file_name):
+            yield "", each
 
 
-def _rpath(place: _BinaryPlace) -> Iterator[Finding]:
-    outside = [
-        each
-        for each in _loadable(place)
-        if not each.is_published and any(_leads_outside(path) for path in each.facts["rpath"] + each.facts["runpath"])
-    ]
-    for share, same in _by_share(outside):
-        path = next(path for path in same[0].facts["rpath"] + same[0].facts["runpath"] if _leads_outside(path))
-        yield warning(
-            "rpath-outside",
-            place.name,
-            f"{place.subject}: {_files(same)} of {_owner(share)} {'search' if len(same) > 1 else 'searches'} `{path}` for libraries, "
-            f"which does not exist on Lambda; {_build_again(share, 'with a path that starts with `$ORIGIN`')}",
-            file=_source_of(same, place),
-        )
+def _with_rpath_outside(place: _BinaryPlace) -> _Found:
+    for each in _loadable(place):
+        outside = [path for path in each.facts["rpath"] + each.facts["runpath"] if _leads_outside(path)]
+        if outside and not each.is_published:
+            yield outside[0], each
+
+
+class _BinaryRule(NamedTuple):
+    """A rule on single binaries. Those of one distribution with the same detail are one finding."""
+
+    name: str
+    severity: Severity
+    found: Callable[[_BinaryPlace], _Found]
+    """Yields what is wrong with a binary, such as the machine that it is built for, and the binary."""
+    fact: str
+    """The template of the message: `check` fills the placeholders."""
+    how: str
+    """How to build the distribution instead, a template, too."""
+
+    def check(self, place: _BinaryPlace) -> Iterator[Finding]:
+        alike: dict[tuple[str, str], list[_Binary]] = {}
+        for detail, binary in self.found(place):
+            alike.setdefault((detail, binary.subject), []).append(binary)
+        for (detail, _), same in alike.items():
+            share = same[0].share
+            are, them, s, es = ("are", "them", "", "") if len(same) > 1 else ("is", "it", "s", "es")
+            files = f"{_files(same)} of {_owner(share)}"
+            fact = self.fact.format(place=place, detail=detail, files=files, are=are, them=them, s=s, es=es)
+            is_unfetched = detail == _UNFETCHED and is_own(share)
+            how = self.how.format(place=place, detail=detail)
+            cure = "fetch it with `git lfs pull`" if is_unfetched else _build_again(share, how)
+            yield _finding(self.name, self.severity, place, same, f"{fact}; {cure}")
 
 
 _RULES = (
-    _wrong_architecture,
-    _extension_suffix,
-    _glibc,
-    _missing,
-    _damaged,
-    _foreign,
-    _executable_stack,
-    _rpath,
+    _BinaryRule(
+        "wrong-architecture",
+        Severity.ERROR,
+        _of_another_machine,
+        "{files} {are} built for {detail}, but the target is {place.target.architecture}",
+        "for {place.target.architecture}",
+    ),
+    _BinaryRule(
+        "extension-suffix",
+        Severity.ERROR,
+        _of_another_python,
+        "Python {detail} cannot import {files}: the suffix of the name is for another Python or platform",
+        "for CPython {detail}",
+    ),
+    _BinaryRule(
+        "glibc-too-new",
+        Severity.ERROR,
+        _of_newer_glibc,
+        "{files} need{s} {detail}",
+        "on {place.system.name} or an older system",
+    ),
+    _BinaryRule("damaged-binary", Severity.ERROR, _damaged, "{files} cannot be loaded: {detail}", "again"),
+    _BinaryRule(
+        "foreign-binary",
+        Severity.WARNING,
+        _of_another_system,
+        "{files} {are} built for {detail}, so Lambda cannot import {them}",
+        "for Linux",
+    ),
+    _BinaryRule(
+        "executable-stack",
+        Severity.WARNING,
+        _with_executable_stack,
+        "{files} ask{s} for an executable stack, which glibc 2.41 and hardened kernels refuse",
+        "with `-Wl,-z,noexecstack`",
+    ),
+    _BinaryRule(
+        "rpath-outside",
+        Severity.WARNING,
+        _with_rpath_outside,
+        "{files} search{es} `{detail}` for libraries, which does not exist on Lambda",
+        "with a path that starts with `$ORIGIN`",
+    ),
 )
+
+
+def _finding(rule: str, severity: Severity, place: _BinaryPlace, same: Sequence[_Binary], message: str) -> Finding:
+    return Finding(
+        rule=rule,
+        severity=severity,
+        path=place.name,
+        file=_source_of(same, place),
+        message=f"{place.subject}: {message}",
+    )
 
 
 def _loadable(place: _BinaryPlace) -> Iterator[_Binary]:
@@ -470,14 +478,6 @@ def _leads_outside(path: str) -> bool:
     return path.startswith("/") and not is_inside(path.rstrip("/"))
 
 
-def _by_share(binaries: Iterable[_Binary]) -> Iterator[tuple[Distribution | None, list[_Binary]]]:
-    groups: dict[str, list[_Binary]] = {}
-    for each in binaries:
-        groups.setdefault(each.subject, []).append(each)
-    for same in groups.values():
-        yield same[0].share, same
-
-
 def _source_of(binaries: Sequence[_Binary], place: _BinaryPlace) -> str | None:
     """Return the origin of the first of *binaries* that comes from a file of the project, as those of the service's own code do."""
     found = (origin_of(each.path, place.archive, place.origins) for each in binaries if is_own(each.share))
@@ -490,10 +490,6 @@ def _files(binaries: Sequence[_Binary]) -> str:
 
 def _owner(share: Distribution | None) -> str:
     return "your code" if share is None else f"`{share.name}` {share.version}"
-
-
-def _are(binaries: Sequence[_Binary]) -> str:
-    return "are" if len(binaries) > 1 else "is"
 
 
 def _build_again(share: Distribution | None, how: str) -> str:

@@ -4,7 +4,7 @@ Ask Amazon Inspector on request whether it scans the functions of the account, a
 =====================  ========  ========================================================================================
 rule                   severity  reported if
 =====================  ========  ========================================================================================
-``inspector-off``      note      Inspector does not scan the Lambda functions of the account, or may not be asked
+``inspector-off``      note      Inspector does not scan the Lambda functions of the account, or could not be asked
 ``inspector-finding``  warning   Inspector found a vulnerability in a function of the service, or in one of its layers
 =====================  ========  ========================================================================================
 """
@@ -13,13 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.aws.deploy import config as deployconfig
-from lamina.aws.publish import config as publishconfig
-from lamina.core.errors import ConfigError, MissingPermissionError
+from lamina.core.errors import AwsError, ConfigError
 from lamina.pipeline.checks.common import note, warning
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lamina.audit.inspection import Inspection
     from lamina.aws.api.inspector import InspectorFinding
@@ -28,29 +26,34 @@ if TYPE_CHECKING:
 
 
 def check(inspection: Inspection) -> Iterator[Finding]:
-    """Yield findings on the deployed functions of the service, if AWS is asked. Raises `AwsError`, and `InvalidConfigError`."""
+    """Yield findings on the deployed functions of the service, if AWS is asked. Raises `InvalidConfigError`."""
     if not inspection.aws or not inspection.service.functions:
         return
     # Slow to import.
     from lamina.aws.api.session import Access
+    from lamina.aws.deploy import config as deployconfig
+    from lamina.aws.publish import config as publishconfig
 
-    publishing = publishconfig.load(inspection.project)
+    publishing, deploying = publishconfig.load(inspection.project), deployconfig.load(inspection.project)
+    functions = inspection.service.functions
+    names = {deploying.name(inspection.service.name, function.name): function.name for function in functions}
     roles: tuple[str | None, ...] = publishing.roles or (None,)
     regions: tuple[str | None, ...] = publishing.regions or (None,)
     for access in (Access(region=region, role=role) for role in roles for region in regions):
-        yield from _in_account(access, inspection)
+        yield from _in_account(access, names)
 
 
-def _in_account(access: Access, inspection: Inspection) -> Iterator[Finding]:
-    service, config = inspection.service, deployconfig.load(inspection.project)
+def _in_account(access: Access, names: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield findings on the functions in one account and region. *names* maps their names in Lambda to those in the project."""
     try:
         inspector = access.connect().inspector
-        is_on = inspector.scans_functions()
-    except (ConfigError, MissingPermissionError) as problem:
-        # Users without Inspector need not allow it, nor have a default region. The pinned layers are checked nevertheless.
-        yield note("inspector-off", None, f"Amazon Inspector was not asked: {problem}")
+        found = sorted(set(inspector.findings([*names])), key=_order) if inspector.scans_functions() else None
+    except (AwsError, ConfigError) as problem:
+        # Inspector is an extra source: the role may not be allowed to ask it, and some regions and emulators do not have it.
+        where = f" in {access.region}" if access.region else ""
+        yield note("inspector-off", None, f"Amazon Inspector could not be asked{where}: {problem}")
         return
-    if not is_on:
+    if found is None:
         yield note(
             "inspector-off",
             None,
@@ -58,10 +61,9 @@ def _in_account(access: Access, inspection: Inspection) -> Iterator[Finding]:
             "`lamina audit --deployed` regularly",
         )
         return
-    names = {config.name(service.name, function.name): function.name for function in service.functions}
-    for found in sorted(set(inspector.findings([*names])), key=_order):
-        if found.function in names:
-            yield warning("inspector-finding", names[found.function], _text(found))
+    for each in found:
+        if each.function in names:
+            yield warning("inspector-finding", names[each.function], _text(each))
 
 
 def _order(found: InspectorFinding) -> tuple[str, str, str]:

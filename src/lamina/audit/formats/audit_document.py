@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lamina.audit.report import Report
-    from lamina.audit.vulnerabilities.audit import AuditedVulnerability, AuditResult
+    from lamina.audit.vulnerabilities.audit import AuditResult
     from lamina.audit.vulnerabilities.run import AuditedService
 
 
@@ -26,41 +26,16 @@ def render_audit(report: Report, services: Iterable[AuditedService]) -> str:
 
 
 def _result(result: AuditResult) -> dict[str, object]:
-    return {
-        "database": result.database,
-        "asked": result.asked,
+    return result.answer.document() | {
         "distributions": [
             {
                 "name": each.name,
                 "version": each.version,
                 "in": list(each.places),
-                "licence": each.licence,
-                "stated_licence": each.stated or None,
-                "not_auditable": each.obstacle,
+                "license": None if each.licence is None else each.licence.expression,
+                "stated_license": None if each.licence is None else each.licence.text or None,
+                "not_auditable": None if each.obstacle is None else str(each.obstacle),
             }
             for each in result.distributions
-        ],
-        "vulnerabilities": [_vulnerability(each) for each in result.vulnerabilities],
-        "not_auditable": [{"subject": each.subject, "reason": each.reason} for each in result.not_audited],
-    }
-
-
-def _vulnerability(found: AuditedVulnerability) -> dict[str, object]:
-    vulnerability, entry = found.vulnerability, found.entry
-    return {
-        "id": vulnerability.id,
-        "aliases": list(vulnerability.aliases),
-        "name": vulnerability.release.name,
-        "version": vulnerability.release.version,
-        "severity": None if vulnerability.severity is None else vulnerability.severity.value,
-        "fixed": list(vulnerability.fixed),
-        "summary": vulnerability.summary,
-        "url": vulnerability.url,
-        "imports": list(vulnerability.imports),
-        "reached": found.reached,
-        "in": list(found.places),
-        "fails": found.fails and not found.is_ignored,
-        "ignored": found.is_ignored,
-        "reason": None if entry is None else entry.reason,
-        "until": None if entry is None or entry.until is None else entry.until.isoformat(),
+        ]
     }

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 # As many backticks end code as start it (https://spec.commonmark.org/0.31.2/#code-spans, 2026-11).
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)")
-_BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~]|\Z)")
+# What starts something in Markdown or HTML, and what GitHub and GitLab turn into a link even if Markdown escapes it: mentions, references to
+# issues and bare addresses (https://github.github.com/gfm/#autolinks-extension-,
+# https://docs.github.com/en/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls, 2026-11).
+_MARKS = re.compile(
+    r"(?P<entity>\\(?=[!-/:-@\[-`{-~]|\Z)|[&<>])"
+    r"|(?P<escaped>[|\[\]*_~])"
+    r"|(?P<linked>[@#!](?=\w)|:(?=//)|\bwww(?=\.)|\bGH-(?=\d))",
+    re.IGNORECASE,
+)
 # GitHub rejects comments of more than 65,536 characters.
 _MOST_CHARACTERS = 60_000
 
@@ -24,6 +32,7 @@ def render(report: Report) -> str:
     # A bot finds the comment to replace by its first line.
     head = [f"## lamina {report.command}", "", summary(report).rpartition(" (")[0]]
     rows = [_line(row) for row in report.rows]
+    rows += [_line(row) for row in report.accepted]
     rows += [cells("error", "", report.directory(each.project), str(each.error)) for each in report.failures]
     shown, size = 0, 0
     while shown < len(rows) and (size := size + len(rows[shown]) + 1) <= _MOST_CHARACTERS:
@@ -37,7 +46,8 @@ def render(report: Report) -> str:
 
 def _line(row: ReportedFinding) -> str:
     finding = row.finding
-    return cells(finding.severity.value, f"`{finding.rule}`", f"`{row.place}`", finding.message)
+    severity = finding.severity.value if row.entry is None else "accepted"
+    return cells(severity, f"`{finding.rule}`", f"`{row.place}`", row.message)
 
 
 def cells(*texts: str) -> str:
@@ -46,7 +56,7 @@ def cells(*texts: str) -> str:
 
 
 def _escaped(cell: str) -> str:
-    """Return *cell* without line breaks, and with HTML escaped outside of code, in which it is shown as it is."""
+    """Return *cell* without line breaks, and with everything but code escaped; code is shown as it is."""
     text = visible(cell[:_MOST_CHARACTERS].replace("\n", " "))
     result, end = [], 0
     for code in _CODE.finditer(text):
@@ -56,8 +66,16 @@ def _escaped(cell: str) -> str:
 
 
 def _escaped_text(text: str) -> str:
-    # A backslash before a backtick would end what `_CODE` took for code.
-    return _BACKSLASH.sub("&#92;", html.escape(text, quote=False)).replace("|", "\\|")
+    """Return *text*, which may be of anyone, so that it is shown as it is, without links, images, mentions and formats."""
+    return _MARKS.sub(_escaped_mark, text)
+
+
+def _escaped_mark(found: re.Match[str]) -> str:
+    mark = found[0]
+    if found["escaped"]:
+        return f"\\{mark}"
+    # A backslash before a backtick would end what `_CODE` took for code. A space without width breaks what would become a link.
+    return f"{mark}&#8203;" if found["linked"] else "&#92;" if mark == "\\" else html.escape(mark)
 
 
 def _escaped_code(code: re.Match[str]) -> str:

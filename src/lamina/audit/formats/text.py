@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 def render(report: Report) -> str:
     """Return the lines of the findings, and the summary."""
     rows = [f"{row.finding.severity.value}: {line(row, row.file)}" for row in report.rows]
+    rows += [f"accepted: {line(row, row.file)}" for row in report.accepted]
     failed = [f"error: {report.directory(each.project)}: {each.error}" for each in report.failures]
     return "".join(f"{visible(own_lines(each))}\n" for each in (*rows, *failed, summary(report)))
 
@@ -21,7 +22,7 @@ def render(report: Report) -> str:
 def line(row: ReportedFinding, file: str) -> str:
     """Return the line of a finding without its severity: the path *file* of its file, the line, the message and the rule."""
     place = file if row.line is None else f"{file}:{row.line}"
-    return f"{place}: {row.finding.message} [{row.finding.rule}]"
+    return f"{place}: {row.message} [{row.finding.rule}]"
 
 
 def summary(report: Report) -> str:

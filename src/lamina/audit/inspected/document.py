@@ -1,4 +1,4 @@
-"""The report of `lamina inspect` as JSON values; docs/how-to/inspect.md describes it."""
+"""The report of `lamina inspect` as JSON values; docs/reference/inspect-report.md describes it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from lamina.core.frozen import as_dict
 
 if TYPE_CHECKING:
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
+    from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inventory.contents import ContainedDistribution
-    from lamina.audit.vulnerabilities.values import Vulnerability
-    from lamina.pipeline.provenance import Verification
+    from lamina.pipeline.provenance import Provenance, Verification
 
 VERSION = "1"
 
@@ -31,10 +31,8 @@ def document(report: InspectionReport) -> dict[str, object]:
             "layers": list(function.settings.layers),
         },
         "archives": [_archive(each) for each in report.archives],
-        "shadowed": [as_dict(each) for each in report.shadowed],
-        "database": report.database,
-        "vulnerabilities": [_vulnerability(each) for each in report.answer.vulnerabilities],
-        "unknown_to_database": [f"{each.name}=={each.version}" for each in report.answer.unknown],
+        "shadowed": [_shadowed(each) for each in report.shadowed],
+        "audit": None if report.answer is None else report.answer.document(),
         "errors": [each.document() for each in report.subject.failures],
         "notes": list(report.notes),
     }
@@ -56,7 +54,7 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
         "license": archive.zip.license,
         "distributions": [_distribution(each) for each in contents.distributions],
         "identified": [as_dict(each) | {"exact": each.is_exact} for each in archive.matches],
-        "modules_without_metadata": list(archive.unknown_modules),
+        "modules_without_metadata": list(archive.unmatched_modules),
         "unexplained_files": list(archive.unexplained),
         "changed_files": list(archive.files.changed),
         "extensions": list(contents.extensions),
@@ -72,11 +70,30 @@ def _archive(archive: InspectedArchive) -> dict[str, object]:
     }
 
 
+def _shadowed(shadowed: Shadowed) -> dict[str, object]:
+    hidden = [as_dict(each) for each in shadowed.hidden]
+    return as_dict(shadowed) | {"used": as_dict(shadowed.used), "hidden": hidden}
+
+
 def _provenance(verification: Verification | None) -> dict[str, object] | None:
     if verification is None:
         return None
-    found = as_dict(verification.provenance) if verification.provenance is not None else None
-    return {"verified": bool(verification), "problem": verification.problem, "statement": found}
+    statement = None if verification.provenance is None else _statement(verification.provenance)
+    return {"verified": bool(verification), "problem": verification.problem, "statement": statement}
+
+
+def _statement(provenance: Provenance) -> dict[str, object]:
+    return {
+        "build_type": provenance.kind,
+        "sha256": provenance.sha256,
+        "digest": provenance.digest,
+        "lamina": provenance.lamina,
+        "commit": provenance.commit,
+        "repository": provenance.repository,
+        "modified": provenance.is_modified,
+        "runtime": provenance.runtime,
+        "materials": [as_dict(each) for each in (provenance.lock, *provenance.materials)],
+    }
 
 
 def _distribution(distribution: ContainedDistribution) -> dict[str, object]:
@@ -92,12 +109,4 @@ def _distribution(distribution: ContainedDistribution) -> dict[str, object]:
         "has_record": distribution.record,
         "missing_files": list(distribution.missing),
         "sboms": list(distribution.sboms),
-    }
-
-
-def _vulnerability(vulnerability: Vulnerability) -> dict[str, object]:
-    severity = vulnerability.severity
-    return as_dict(vulnerability) | {
-        "release": as_dict(vulnerability.release),
-        "severity": severity.value if severity is not None else None,
     }

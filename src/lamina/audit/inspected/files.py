@@ -46,7 +46,7 @@ class BytecodeFile:
 
     path: str
     magic: int
-    """The number of the Python that wrote it; 0 if the file is no bytecode."""
+    """The number of the Python that wrote it; 0 if the file is not bytecode."""
     kind: str
     """``unchecked`` (used without a look at the source), ``checked`` (by the source's hash) or ``time`` (by the source's time and size)."""
 

@@ -7,9 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from lamina.audit.families.binaries import BINARY_MODULE, MACHINES, is_seen
+from lamina.audit.inspected.shadowing import search_rank
+from lamina.audit.inventory.contents import tag_of
 from lamina.audit.runtime_libraries import system_of
 from lamina.bytecode.interpreter import python_of_magic
 from lamina.core.frozen import frozen
+from lamina.core.paths import PREFIX
 from lamina.core.target import Architecture
 from lamina.core.text import count
 from lamina.pipeline.checks.common import listed
@@ -18,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
     from lamina.audit.inspected.files import BytecodeFile, ExaminedFiles
+    from lamina.audit.inventory.contents import ArchiveContents
     from lamina.core.target import Target
 
 _GLIBC = re.compile(r"GLIBC_(\d+(?:\.\d+)+)")
-_CACHED = re.compile(r"(?:.*/)?__pycache__/[^/]+?\.cpython-(\d)(\d+)(?:\.opt-[12])?\.pyc")
+_TAG = re.compile(r"cpython-(\d)(\d+)")
+_METADATA = re.compile(r"(|.*/)[^/]+\.dist-info/METADATA")
 _UNKNOWN = "an unknown Python"
 
 
@@ -49,8 +54,8 @@ class Fitness:
     """What does not work in a target, or wastes time there, as sentences without a full stop."""
 
 
-def judge(files: ExaminedFiles, paths: Container[str], targets: Sequence[Target]) -> Fitness:
-    """Return the fitness of *files*, those of a zip with *paths*, for *targets*; without targets, only what does not work anywhere is a problem."""
+def judge(files: ExaminedFiles, contents: ArchiveContents, targets: Sequence[Target]) -> Fitness:
+    """Return the fitness of *files*, those of a zip with *contents*, for *targets*; without targets, only what works nowhere is a problem."""
     machines = Counter(
         MACHINES.get(facts["machine"], facts["machine"]) for facts in files.binaries.values() if "machine" in facts
     )
@@ -62,7 +67,12 @@ def judge(files: ExaminedFiles, paths: Container[str], targets: Sequence[Target]
         if (found := _GLIBC.fullmatch(name)) is not None
     ]
     counts = Counter((python_of_magic(each.magic) or "", each.kind) for each in files.bytecode)
-    problems = [problem for target in targets for problem in _in_target(files, paths, target)]
+    paths = contents.paths
+    problems = [
+        problem
+        for target in targets
+        for problem in (*_not_imported(contents, target), *_in_target(files, paths, target))
+    ]
     return Fitness(
         machines=dict(sorted(machines.items())),
         glibc=".".join(map(str, max(versions))) if versions else None,
@@ -76,6 +86,27 @@ def judge(files: ExaminedFiles, paths: Container[str], targets: Sequence[Target]
 
 def _natural(key: tuple[str, str]) -> tuple[list[int], str]:
     return [int(number) for number in key[0].split(".") if number], key[1]
+
+
+def _not_imported(contents: ArchiveContents, target: Target) -> Iterator[str]:
+    modules: dict[str, set[str]] = {}
+    for root, module in (
+        *contents.modules,
+        *((each.root, name) for each in contents.distributions for name in each.modules),
+    ):
+        modules.setdefault(root, set()).add(module)
+    searched = {root for root in modules if search_rank(root, target.python, is_layer=contents.is_layer) is not None}
+    available = {module for root in searched for module in modules[root]}
+    # A layer for several versions of Python has the same modules for each.
+    ignored = {root for root in modules.keys() - searched if not modules[root] <= available}
+    if contents.is_layer and not contents.extensions:
+        # The program of an extension can import from any directory.
+        found = (_METADATA.fullmatch(path) for path in contents.paths if not path.startswith(PREFIX))
+        ignored |= {each[1] for each in found if each is not None}
+    if ignored:
+        site = f"/opt/{PREFIX}lib/python{target.python[0]}.{target.python[1]}/site-packages"
+        places = [f"/opt/{root}".removesuffix("/") for root in sorted(ignored)]
+        yield f"{target.runtime} imports nothing of {listed(places)}: it searches `/opt/python` and `{site}`"
 
 
 def _damaged(files: ExaminedFiles) -> Iterator[str]:
@@ -164,8 +195,8 @@ def _bytecode(files: ExaminedFiles, paths: Container[str], target: Target) -> It
 
 
 def _tagged(bytecode: BytecodeFile) -> str | None:
-    """Return the version of Python in the name of the file, or ``None`` if it is beside the sources, where every Python reads it."""
-    found = _CACHED.fullmatch(bytecode.path)
+    """Return the version of Python in the name of the file, or ``None`` if it is next to the sources, where every Python reads it."""
+    found = _TAG.fullmatch(tag_of(bytecode.path) or "")
     return None if found is None else f"{found[1]}.{found[2]}"
 
 

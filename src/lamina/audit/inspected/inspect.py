@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
+from zipfile import is_zipfile
 
 from lamina.audit.inspected.files import examine
 from lamina.audit.inspected.fitness import judge
 from lamina.audit.inspected.matching import match_modules
 from lamina.audit.inspected.shadowing import shadowed
 from lamina.audit.inventory.contents import contents_of, source_of
-from lamina.audit.vulnerabilities.find import find
-from lamina.audit.vulnerabilities.values import Advice
+from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
 from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
 from lamina.core.frozen import frozen
 from lamina.core.target import Target
@@ -24,7 +24,8 @@ from lamina.project.publishers import publisher_of
 from lamina.project.wrappers import known_wrappers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from lamina.audit.inspected.files import ExaminedFiles
     from lamina.audit.inspected.fitness import Fitness
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from lamina.audit.inspected.shadowing import Shadowed
     from lamina.audit.inspected.subjects import InspectedSubject, InspectedZip
     from lamina.audit.inventory.contents import ArchiveContents
+    from lamina.audit.inventory.origins import LockedOrigins
+    from lamina.audit.vulnerabilities.audit import DatabaseAnswer
+    from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.provenance import Verification
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from lamina.project.wrappers import Wrapper
 
 _HINT = "do not use it: programs may unpack it differently; ask its author for another one"
+_NOT_ZIP_HINT = "pass a zip; if you downloaded this file as one, download it again"
 
 
 @frozen
@@ -70,7 +75,7 @@ class InspectedArchive:
     """The handlers of vendors in the zip, which call a function's own handler."""
     locked: tuple[Locked, ...]
     provenance: Verification | None
-    """Whether the statement of provenance beside a zip describes it; ``None`` if there is no statement."""
+    """Whether the statement of provenance next to a zip describes it; ``None`` if there is no statement."""
 
     @property
     def distributions(self) -> tuple[tuple[str, str], ...]:
@@ -93,6 +98,12 @@ class InspectedArchive:
         return tuple(module for place, module in places.items() if place in unknown)
 
     @property
+    def unmatched_modules(self) -> tuple[str, ...]:
+        """The modules without metadata that no distribution has, not even with other content."""
+        similar = {module for match in self.matches for module in match.modules}
+        return tuple(module for module in self.unknown_modules if module not in similar)
+
+    @property
     def unexplained(self) -> tuple[str, ...]:
         """The files of no distribution, without extensions and wrappers."""
         known = {*self.contents.extensions, *self.contents.wrappers}
@@ -112,10 +123,39 @@ class InspectionReport:
     shadowed: tuple[Shadowed, ...]
     notes: tuple[str, ...]
     """What could not be looked up, and why."""
-    database: str | None = None
-    """The database of advisories that was asked; ``None`` for none."""
-    answer: Advice = Advice()
-    """What it says of the distributions in all zips."""
+    answer: DatabaseAnswer | None = None
+    """What a database of advisories says of the distributions in all zips; ``None`` if none was asked."""
+
+
+@frozen
+class Auditor:
+    """Who looks for vulnerabilities in the distributions, and by which rules."""
+
+    settings: AuditSettings
+    advisories: Advisories
+    today: dt.date
+    everything: bool
+    """Whether names of distributions that are not known to be public may leave the machine, too."""
+
+    def answer(self, archives: Iterable[InspectedArchive], origins: LockedOrigins) -> DatabaseAnswer:
+        """Return what the database says of *archives*. Raises the errors of `Advisories.ask`, and those of `LockedOrigins.obstacle`."""
+        from lamina.audit.vulnerabilities.audit import ask
+
+        places: dict[tuple[str, str], list[InspectedZip]] = {}
+        for archive in archives:
+            for release in archive.distributions:
+                places.setdefault(release, []).append(archive.zip)
+        distributions = [
+            AuditedDistribution(
+                name=name,
+                version=version,
+                places=tuple(each.name for each in zips),
+                obstacle=origins.obstacle(name, (each.arn for each in zips if each.arn is not None)),
+            )
+            for (name, version), zips in sorted(places.items())
+        ]
+        unknown = [code for each in archives for code in UnknownCode.of_modules(each.zip.name, each.unknown_modules)]
+        return ask(distributions, unknown, self.settings, self.advisories, today=self.today)
 
 
 def inspect(
@@ -125,19 +165,18 @@ def inspect(
     service: Service | None,
     target: Target | None,
     matches: bool,
-    advisories: Advisories | None = None,
+    auditor: Auditor | None = None,
 ) -> InspectionReport:
     """
     Return what is in the zips of *subject*.
 
     *target* is judged in place of the runtimes that are stated for the zips. The lock file of *service* is compared with them, if there is
-    one. With *matches*, modules without metadata are looked up on the indexes of *context*. *advisories* are asked about all
-    distributions.
+    one. With *matches*, modules without metadata are looked up on the indexes of *context*. *auditor* looks for vulnerabilities.
 
-    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Advisories.ask`.
+    Raises `ArchiveError` for a zip that is unsafe, ambiguous or damaged, and the errors of `Auditor.answer`.
     """
     notes: list[str] = []
-    lock = {} if service is None else _locked(service, context, notes)
+    lock = None if service is None else _locked(service, context, notes)
     fallback = None if service is None else service.target
     archives = []
     for each in subject.zips:
@@ -146,7 +185,7 @@ def inspect(
             contents = contents_of(each.path, store=context.store, name=each.name, is_layer=each.is_layer)
             files = examine(each.path, contents, context.store, name=each.name)
         except ArchiveError as error:
-            error.hint = _HINT
+            error.hint = _HINT if is_zipfile(each.path) else _NOT_ZIP_HINT
             raise
         targets = (target,) if target is not None else _targets(subject, each, fallback)
         found = _matches(contents, files, context, targets, notes) if matches else ()
@@ -157,26 +196,28 @@ def inspect(
                 contents=contents,
                 files=files,
                 matches=found,
-                fitness=judge(files, contents.paths, targets),
+                fitness=judge(files, contents, targets),
                 targets=targets,
                 handlers=tuple(wrapper for wrapper in known_wrappers() if _has(contents, wrapper.handler)),
-                locked=_twice(contents, found, lock) if contents.is_layer else (),
+                locked=_twice(contents, found, lock or {}) if contents.is_layer else (),
                 provenance=verify(each.path, contents.sha256),
             )
         )
     function = subject.function
     python = archives[-1].targets[0].python if function is not None and archives[-1].targets else None
     together = [(each.zip.name, each.contents) for each in archives]
-    answer = Advice()
-    if advisories is not None:
-        context.reporter.stage(f"asking {advisories.place}")
-        answer = find((release for each in archives for release in each.distributions), advisories)
+    answer = None
+    if auditor is not None:
+        from lamina.audit.inventory.origins import LockedOrigins
+
+        context.reporter.stage(f"asking {auditor.advisories.place}")
+        readable = None if lock is None else service
+        answer = auditor.answer(archives, LockedOrigins(context.project, readable, everything=auditor.everything))
     return InspectionReport(
         subject=subject,
         archives=tuple(archives),
         shadowed=shadowed(together, python) if function is not None else (),
         notes=tuple(dict.fromkeys(notes)),
-        database=advisories.place if advisories is not None else None,
         answer=answer,
     )
 
@@ -238,12 +279,12 @@ def _has(contents: ArchiveContents, handler: str) -> bool:
     return any(f"{root}{module}{end}" in paths for root in roots for end in (".py", ".pyc", "/__init__.py"))
 
 
-def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str]:
+def _locked(service: Service, context: BuildContext, notes: list[str]) -> Mapping[str, str] | None:
     try:
         return locked_versions(service, context)
     except (ConfigError, FetchError, LockError) as error:
         notes.append(f"the lock file of this project is not compared: {error}")
-        return {}
+        return None
 
 
 def locked_versions(service: Service, context: BuildContext) -> Mapping[str, str]:

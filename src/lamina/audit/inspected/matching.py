@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from lamina.archive.zip.directory import locate_directory, read_rows
 from lamina.archive.zip.inflate import member_content
 from lamina.archive.zip.zipformat import LOCAL_HEADER
-from lamina.audit.environment.venv import record_rows
+from lamina.audit.environment.venv import metadata_headers, record_rows
 from lamina.audit.families.binaries import BINARY_MODULE, MACHINES
 from lamina.core.errors import ArchiveError, ConfigError, NoCompatibleWheelError
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
 from lamina.core.names import normalized
 from lamina.core.target import Target
 from lamina.core.values import Pin, Sha256
@@ -44,6 +44,8 @@ _MOST_VERSIONS = 12
 _RECORD_REACH = 8 << 20
 """How far before the end of a wheel its RECORD may be, in bytes. Tools put it last, as the format recommends."""
 _RECORD_BYTES = 16 << 20
+_RECORD = ".dist-info/RECORD"
+_METADATA = ".dist-info/METADATA"
 _GUESSED_DIRECTORY = 256 << 10
 _CPYTHON = re.compile(r"cpython-(\d)(\d+)")
 
@@ -67,6 +69,8 @@ class Match:
     """The files of the zip that the wheel has with other content."""
     extra: tuple[str, ...]
     """The files of the modules that the wheel lacks, without bytecode."""
+    requires: tuple[str, ...] = ()
+    """The requirements in the metadata of the wheel, if the match is exact."""
 
     @property
     def is_exact(self) -> bool:
@@ -167,9 +171,11 @@ def _best(unknown: _Unknown, index: PackageIndex, targets: Sequence[Target]) -> 
     best: Match | None = None
     for pins in _by_version(unknown, index.wheels(unknown.name), targets):
         for pin, tail in zip(pins, fetch_tails(pins, index, reach=_reach), strict=True):
-            match = _compared(unknown, pin, _record(tail, pin.filename) if tail is not None else {})
+            match = _compared(
+                unknown, pin, record_rows(_content(tail, pin.filename, _RECORD)) if tail is not None else {}
+            )
             if match.is_exact:
-                return match
+                return replace(match, requires=_requires(tail, pin.filename) if tail is not None else ())
             if match.matching and (best is None or _rank(match) > _rank(best)):
                 best = match
     return best
@@ -237,39 +243,46 @@ def _has(rows: Mapping[str, RecordRow], path: str, digest: str) -> bool:
 
 
 def _reach(tail: Tail) -> int:
-    """Return the offset at which the RECORD in the wheel's *tail* starts, or the central directory, or a guess of its start."""
+    """Return the offset at which RECORD and METADATA in the wheel's *tail* start, or the central directory, or a guess of its start."""
     try:
         span = locate_directory(tail.data, total=tail.total, name="wheel")
         if span.offset < tail.start:
             return span.offset - _GUESSED_DIRECTORY
-        row = _record_row(tail, span.offset)
+        rows = _metadata_rows(tail, span.offset)
     except ArchiveError:
         return tail.start
-    return tail.start if row is None or tail.total - row.offset > _RECORD_REACH else min(tail.start, row.offset)
+    return min((row.offset for row in rows if tail.total - row.offset <= _RECORD_REACH), default=tail.start)
 
 
-def _record_row(tail: Tail, offset: int) -> Row | None:
-    """Return the entry of RECORD in the central directory, which starts at *offset* of the file. Raises `ArchiveError`."""
+def _metadata_rows(tail: Tail, offset: int) -> list[Row]:
+    """Return the entries of RECORD and METADATA in the central directory, which starts at *offset* of the file. Raises `ArchiveError`."""
     span = locate_directory(tail.data, total=tail.total, name="wheel")
     start = offset - tail.start
     rows = read_rows(tail.data[start : start + span.length], span=span, name="wheel")
-    return next((row for row in rows if row.member.path.endswith(".dist-info/RECORD")), None)
+    return [row for row in rows if row.member.path.endswith((_RECORD, _METADATA))]
 
 
-def _record(tail: Tail, name: str) -> dict[str, RecordRow]:
-    """Return the RECORD in the *tail* of the wheel *name*; empty if it is not in it, or damaged."""
+def _requires(tail: Tail, name: str) -> tuple[str, ...]:
+    """Return the requirements in METADATA in the *tail* of the wheel *name*; none if it is not in it, or damaged."""
+    headers = metadata_headers(_content(tail, name, _METADATA).decode("utf-8", "replace"))
+    return tuple(headers.get("requires-dist", ()))
+
+
+def _content(tail: Tail, name: str, end: str) -> bytes:
+    """Return the file of metadata whose path has this *end* in the *tail* of the wheel *name*; empty if it is not in it, or damaged."""
     try:
         span = locate_directory(tail.data, total=tail.total, name=name)
-        row = _record_row(tail, span.offset) if span.offset >= tail.start else None
+        rows = _metadata_rows(tail, span.offset) if span.offset >= tail.start else []
+        row = next((each for each in rows if each.member.path.endswith(end)), None)
         if row is None or row.offset < tail.start or row.member.size > _RECORD_BYTES:
-            return {}
+            return b""
         header = row.offset - tail.start
         fields = LOCAL_HEADER.unpack_from(tail.data, header)
         start = header + LOCAL_HEADER.size + fields[-2] + fields[-1]
         payload = tail.data[start : start + row.member.compressed]
-        return record_rows(b"".join(member_content(_pieces(payload), row.member, name=name)))
+        return b"".join(member_content(_pieces(payload), row.member, name=name))
     except ArchiveError:
-        return {}
+        return b""
 
 
 def _pieces(payload: bytes) -> Iterator[bytes]:

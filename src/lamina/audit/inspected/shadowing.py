@@ -18,16 +18,25 @@ if TYPE_CHECKING:
 
 
 @frozen
+class ModuleCopy:
+    """A module in one of the zips that have it."""
+
+    archive: str
+    """The name of the zip."""
+    distribution: str | None
+    """The distribution that the module belongs to; ``None`` without metadata."""
+    version: str | None
+
+
+@frozen
 class Shadowed:
     """A module that several zips of one function have."""
 
     module: str
-    used: str
-    """The name of the zip from which Python imports it."""
-    hidden: tuple[str, ...]
-    """The names of the other zips that have it."""
-    versions: tuple[str, ...]
-    """The distributions that it belongs to with their versions, that of `used` first; a zip without metadata is left out."""
+    used: ModuleCopy
+    """The one that Python imports."""
+    hidden: tuple[ModuleCopy, ...]
+    """Those of the other zips."""
     is_merged: bool
     """Whether the zips have it at the same place, so that files of both are mixed there if their content differs."""
 
@@ -52,13 +61,20 @@ def shadowed(archives: Sequence[tuple[str, ArchiveContents]], python: tuple[int,
 
 
 def _shadowed(module: str, places: Sequence[tuple[int, int, str, str, ContainedDistribution | None]]) -> Shadowed:
-    (rank, _, used, _, _), *_ = places
-    versions = (f"{each.name} {each.version}" for *_, each in places if each is not None)
+    rank = places[0][0]
+    copies: dict[str, ModuleCopy] = {}
+    for _, _, name, _, each in places:
+        found = ModuleCopy(
+            archive=name,
+            distribution=None if each is None else each.name,
+            version=None if each is None else each.version,
+        )
+        copies.setdefault(name, found)
+    used, *hidden = copies.values()
     return Shadowed(
         module=module,
         used=used,
-        hidden=tuple(dict.fromkeys(name for _, _, name, _, _ in places if name != used)),
-        versions=tuple(dict.fromkeys(versions)),
+        hidden=tuple(hidden),
         is_merged=sum(each[0] == rank for each in places) > 1,
     )
 

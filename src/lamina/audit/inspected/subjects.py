@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 from lamina.core.errors import AwsError, ConfigError, CredentialsError, OfflineError
 from lamina.core.frozen import frozen
 from lamina.core.temporary import temporary_directory
-from lamina.project.external import LayerArn
-from lamina.project.pinned import is_pinnable, read_pins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.aws.api.functions import FunctionState
+    from lamina.aws.external.zips import ExternalRegions
     from lamina.core.errors import LaminaError
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -58,20 +57,21 @@ def located(
     """
     Yield what *text* names: a layer version by ARN, a function by name or ARN, or the path of a zip.
 
-    The zips of layers are kept in *store*, and used from there if *project* has pinned them and lamina is *offline*. A function's code is
-    deleted at the end of the context. Raises `ConfigError` if *text* names none of these, `AwsError`, and `OfflineError`.
+    The zips of layers are kept in *store*, and used from there if *project* has pinned them. A function's code is deleted at the end of the
+    context. Raises `ConfigError` if *text* names none of these, `AwsError`, `OfflineError`, and the errors of
+    `lamina.aws.external.zips.layer_zip`.
     """
     if (path := _file(text)) is not None:
         yield InspectedSubject(zips=(InspectedZip(name=text, path=path, is_layer=None),))
     elif text.startswith("arn:") and ":layer:" in text:
-        yield InspectedSubject(zips=(_layer(_version_arn(text), project, store, offline=offline, reporter=reporter),))
+        yield InspectedSubject(zips=(_layer(text, project, store, offline=offline, reporter=reporter),))
     else:
         with temporary_directory("inspect") as directory:
             yield _function(text, directory, project, store, offline=offline, reporter=reporter)
 
 
 def _file(text: str) -> Path | None:
-    """Return the path *text*, or ``None`` if it is not one. Raises `ConfigError` if there is no such file."""
+    """Return the path *text*, or ``None`` if it is not one. Raises `ConfigError` if the file does not exist."""
     path = Path(text)
     if path.is_file():
         return path
@@ -82,51 +82,27 @@ def _file(text: str) -> Path | None:
     return None
 
 
-def _version_arn(text: str) -> str:
-    # `layer-arns` may leave the partition, the region or the version to the deployment.
-    is_exact = not {"*", "$"} & {*text}
-    if is_exact and is_pinnable(text):
-        return text
-    if is_exact and LayerArn.parse(text) is not None:
-        raise ConfigError(
-            f"`{text}` names a layer, not one of its versions",
-            hint=f"add the number of a version: `lamina inspect {text}:1`",
-        )
-    raise ConfigError(f"`{text}` is not the ARN of a layer version", hint=_EXAMPLES)
-
-
-def _layer(arn: str, project: Path | None, store: Store, *, offline: bool, reporter: Reporter) -> InspectedZip:
-    """Return the layer version *arn*, downloaded in the region of the ARN unless *store* has its content."""
+def _layer(
+    arn: str,
+    project: Path | None,
+    store: Store,
+    *,
+    offline: bool,
+    reporter: Reporter,
+    regions: ExternalRegions | None = None,
+) -> InspectedZip:
     # Importing the clients of AWS is slow, and a file needs none.
-    from lamina.aws.external.zips import ExternalRegions, provide, stored_zip
+    from lamina.aws.external.zips import layer_zip
 
-    if offline:
-        pin = next((each for each in read_pins(project) if each.arn == arn), None) if project is not None else None
-        path = stored_zip(store, pin.sha256) if pin is not None else None
-        if pin is None or path is None:
-            raise OfflineError(
-                f"layer `{arn}` is not pinned or not in the store, and `--offline` prevents the download",
-                hint="run the command without `--offline`",
-            )
-        return InspectedZip(
-            name=arn,
-            arn=arn,
-            path=path,
-            is_layer=True,
-            runtimes=pin.runtimes,
-            architectures=pin.architectures,
-            license=pin.license,
-        )
-    regions = ExternalRegions()
-    version = regions.version(arn)
+    found = layer_zip(arn, project, store=store, offline=offline, reporter=reporter, regions=regions)
     return InspectedZip(
         name=arn,
         arn=arn,
-        path=provide(version, regions.of(arn), store, reporter),
+        path=found.path,
         is_layer=True,
-        runtimes=version.runtimes,
-        architectures=version.architectures,
-        license=version.license,
+        runtimes=found.runtimes,
+        architectures=found.architectures,
+        license=found.license,
     )
 
 
@@ -134,6 +110,7 @@ def _function(
     text: str, directory: Path, project: Path | None, store: Store, *, offline: bool, reporter: Reporter
 ) -> InspectedSubject:
     from lamina.aws.external.functions import FunctionName, FunctionSource
+    from lamina.aws.external.zips import ExternalRegions
 
     name = FunctionName.parse(text)
     if name is None:
@@ -147,9 +124,10 @@ def _function(
     state = function.state
     zips: list[InspectedZip] = []
     failures: list[LaminaError] = []
+    regions = ExternalRegions()
     for arn in state.settings.layers:
         try:
-            zips.append(_layer(arn, project, store, offline=False, reporter=reporter))
+            zips.append(_layer(arn, project, store, offline=False, reporter=reporter, regions=regions))
         except CredentialsError:
             raise
         except AwsError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.core.text import count, megabytes, table
+from lamina.core.text import count, megabytes, table, visible
 from lamina.pipeline.checks.common import listed
 from lamina.project.wrappers import known_wrapper
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from lamina.audit.inspected.inspect import InspectedArchive, InspectionReport
     from lamina.audit.inspected.matching import Match
-    from lamina.audit.inspected.shadowing import Shadowed
-    from lamina.audit.vulnerabilities.values import Advice
+    from lamina.audit.inspected.shadowing import ModuleCopy, Shadowed
+    from lamina.audit.vulnerabilities.audit import DatabaseAnswer
     from lamina.aws.api.functions import FunctionState
     from lamina.pipeline.provenance import Verification
 
@@ -28,29 +28,32 @@ _KINDS = {
 
 
 def lines(report: InspectionReport, *, width: int | None = None) -> Iterator[str]:
-    """Yield the lines of *report*, with tables of at most *width* characters."""
+    """Yield the lines of *report*, with tables of at most *width* characters. What zips and AWS say adds no line of its own."""
+    yield from (visible(line, keep="") for line in _lines(report, width))
+
+
+def _lines(report: InspectionReport, width: int | None) -> Iterator[str]:
     if report.subject.function is not None:
         yield from _function(report.subject.function)
     for archive in report.archives:
         yield from _archive(archive, width)
     for each in report.shadowed:
         yield _shadowed(each)
-    if report.database is not None:
-        yield from _vulnerabilities(report.answer, report.database)
-        if unknown := [module for archive in report.archives for module in archive.unknown_modules]:
-            yield f"not audited: {count(len(unknown), 'module')} without metadata: {listed(unknown)}"
+    if report.answer is not None:
+        yield from _vulnerabilities(report.answer)
 
 
-def _vulnerabilities(answer: Advice, database: str) -> Iterator[str]:
+def _vulnerabilities(answer: DatabaseAnswer) -> Iterator[str]:
     for each in answer.vulnerabilities:
-        severity = each.severity.value if each.severity is not None else "unknown severity"
-        fixed = f"fixed in {' and '.join(each.fixed)}" if each.fixed else "no version fixes it"
-        summary = f": {each.summary}" if each.summary else ""
-        yield f"vulnerable ({severity}): {each.release.name} {each.release.version}, {each.id}, {fixed}{summary}"
-    if answer.unknown:
-        yield f"not known to {database}: {listed([f'{each.name} {each.version}' for each in answer.unknown])}"
+        yield f"{'vulnerable' if each.entry is None or not each.is_ignored else each.entry.accepted}: {each}"
+    for reason, subjects in answer.withheld.items():
+        yield f"not auditable: {listed(subjects)}: {reason}"
+    if not answer.asked:
+        yield f"no distribution was audited ({answer.database})"
+        return
     number = len(answer.vulnerabilities)
-    yield f"{number or 'no'} known {'vulnerability' if number == 1 else 'vulnerabilities'}, by {database}"
+    known = f"{number or 'no'} known {'vulnerability' if number == 1 else 'vulnerabilities'}"
+    yield f"{known} in {count(answer.asked, 'distribution')}, by {answer.database}"
 
 
 def _function(state: FunctionState) -> Iterator[str]:
@@ -93,16 +96,16 @@ def _archive(archive: InspectedArchive, width: int | None) -> Iterator[str]:
 def _provenance(verification: Verification) -> str:
     provenance = verification.provenance
     if verification.problem is not None or provenance is None:
-        return verification.problem or ""
+        return f"not verified: {verification.problem}"
     source = f" from {provenance.repository or 'a git repository'} at {provenance.commit}" if provenance.commit else ""
     changes = ", with changes that are not committed" if provenance.is_modified else ""
-    return f"built by lamina {provenance.lamina}{source}{changes}, as the unsigned statement beside the zip says"
+    return f"built by lamina {provenance.lamina}{source}{changes}, as the unsigned statement next to the zip says"
 
 
 def _facts(archive: InspectedArchive) -> Iterator[str]:
     contents, fitness = archive.contents, archive.fitness
     yield from map(_match, archive.matches)
-    if unknown := archive.unknown_modules:
+    if unknown := archive.unmatched_modules:
         yield f"without metadata: {count(len(unknown), 'module')}: {listed(unknown)}"
     if archive.files.changed:
         yield f"changed: {count(len(archive.files.changed), 'file')} with other content than in the RECORD of the distribution: {listed(archive.files.changed)}"
@@ -148,9 +151,14 @@ def _locked(archive: InspectedArchive) -> Iterator[str]:
 
 
 def _shadowed(shadowed: Shadowed) -> str:
-    versions = f" ({', '.join(shadowed.versions)})" if shadowed.versions else ""
     how = "its files replace and join those of" if shadowed.is_merged else "hides that of"
-    return f"`{shadowed.module}` comes from {shadowed.used}, and {how} {listed(shadowed.hidden)}{versions}"
+    hidden = " and ".join(map(_copy, shadowed.hidden))
+    return f"`{shadowed.module}` comes from {_copy(shadowed.used)}, and {how} {hidden}"
+
+
+def _copy(copy: ModuleCopy) -> str:
+    version = f" ({copy.distribution} {copy.version})" if copy.distribution is not None else ""
+    return f"`{copy.archive}`{version}"
 
 
 def _short(licence: str | None, classifiers: Sequence[str]) -> str:

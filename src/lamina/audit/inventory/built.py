@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from lamina.audit.inventory.contents import contents_of
 from lamina.audit.inventory.licences import expression_of, named
 from lamina.audit.inventory.sbom import Described
-from lamina.audit.inventory.subjects import AuditedDistribution, UnknownCode
+from lamina.audit.inventory.subjects import AuditedDistribution, StatedLicence, UnknownCode
 from lamina.aws.external.zips import stored_zip
 from lamina.core.errors import ArchiveError, DamagedOutputError
 from lamina.pipeline.checks import sdk
+from lamina.pipeline.checks.common import listed
 from lamina.project.service import BytecodeMode
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ class Audited:
         Raises `DamagedOutputError` if a zip was damaged after the build, and the errors of `contents_of` for a pinned layer.
         """
         self._service = service
-        self.zips: tuple[Described, ...] = tuple(
-            each for build in builds for each in (*_of_build(build, store), *_external(service, build.target, store))
+        pinned = [(pin.arn, pin.sha256, stored_zip(store, pin.sha256)) for pin in service.pinned]
+        self.zips: tuple[Described, ...] = (
+            *(each for build in builds for each in _of_build(build, store)),
+            *(_external(arn, path, sha256, store) for arn, sha256, path in pinned if path is not None),
         )
-        self._targets = {str(build.target): build.target for build in builds}
-        self._missing = [pin.arn for pin in service.pinned if stored_zip(store, pin.sha256) is None]
+        self._missing = [arn for arn, _, path in pinned if path is None]
 
     def distributions(self, origins: LockedOrigins) -> tuple[AuditedDistribution, ...]:
         """Return the distributions, sorted by name and version. Raises the errors of `LockedOrigins.obstacle`."""
@@ -54,9 +56,11 @@ class Audited:
                 name=name,
                 version=version,
                 places=tuple(dict.fromkeys(described.name for described, _ in these)),
-                licence=next(filter(None, (expression_of(each) for _, each in these)), None),
-                stated=next(filter(None, (named(each) for _, each in these)), ""),
-                obstacle=self._obstacle(name, [described for described, _ in these], origins),
+                obstacle=origins.obstacle(name, (each.name for each, _ in these if each.kind == EXTERNAL)),
+                licence=StatedLicence(
+                    expression=next(filter(None, (expression_of(each) for _, each in these)), None),
+                    text=next(filter(None, (named(each) for _, each in these)), ""),
+                ),
             )
             for (name, version), these in sorted(found.items())
         )
@@ -64,24 +68,20 @@ class Audited:
     def unknown(self) -> Iterator[UnknownCode]:
         """Yield the code that belongs to no distribution, without the service's own."""
         for described in self.zips:
-            if described.kind == EXTERNAL and described.contents.modules:
-                modules = sorted({module for _, module in described.contents.modules})
-                shown = ", ".join(f"`{each}`" for each in modules[:3])
-                more = f" and {len(modules) - 3} more" if len(modules) > 3 else ""
-                yield UnknownCode(place=described.name, what=f"modules without metadata: {shown}{more}")
+            if described.kind == EXTERNAL:
+                modules = (module for _, module in described.contents.modules)
+                yield from UnknownCode.of_modules(described.name, modules)
         for arn in self._missing:
             yield UnknownCode(place=arn, what="a layer by ARN that is not in the store; run `lamina pin`")
         if names := sorted(sdk.left_out(self._service)):
-            yield UnknownCode(
-                place=self._service.name, what=f"the AWS SDK of the runtime: {', '.join(f'`{each}`' for each in names)}"
-            )
+            yield UnknownCode(place=self._service.name, what=f"the AWS SDK of the runtime: {listed(names)}")
 
     def reached(self, name: str, version: str, imports: Iterable[str]) -> bool | None:
         """
         Return whether a handler can import one of *imports*, dotted names of modules and attributes of the distribution *name*.
 
         lamina compiles exactly the modules that handlers can import, so that their bytecode in the layer tells. Return ``None`` if it does
-        not: another setting of `bytecode` compiles all modules or none, and machine code has no bytecode.
+        not: another setting of `bytecode` compiles all modules or none, and code without a source in the layer has no bytecode that lamina made.
         """
         if self._service.bytecode is not BytecodeMode.REACHABLE:
             return None
@@ -94,11 +94,6 @@ class Audited:
             for module in imports
         ]
         return True if True in answers else None if None in answers or not answers else False
-
-    def _obstacle(self, name: str, places: list[Described], origins: LockedOrigins) -> str | None:
-        # A distribution in a layer of somebody else is known to its users.
-        own = [each for each in places if each.kind != EXTERNAL]
-        return origins.obstacle(name, self._targets[own[0].target]) if own else None
 
 
 def _of_build(build: Build, store: Store) -> Iterator[Described]:
@@ -127,17 +122,16 @@ def _described(layer: Layer, contents: ArchiveContents, target: Target) -> Descr
     )
 
 
-def _external(service: Service, target: Target, store: Store) -> Iterator[Described]:
-    for pin in service.pinned:
-        if (path := stored_zip(store, pin.sha256)) is not None:
-            yield Described(
-                name=pin.arn,
-                kind=EXTERNAL,
-                target=str(target),
-                path=path,
-                contents=contents_of(path, store=store, name=pin.arn, is_layer=True),
-                artifacts={},
-            )
+def _external(arn: str, path: Path, sha256: str, store: Store) -> Described:
+    return Described(
+        name=arn,
+        kind=EXTERNAL,
+        # A layer by ARN is the same for all targets.
+        target="",
+        path=path,
+        contents=contents_of(path, store=store, name=arn, is_layer=True, sha256=sha256),
+        artifacts={},
+    )
 
 
 def _contents(path: Path, store: Store, *, is_layer: bool) -> ArchiveContents:
@@ -148,17 +142,17 @@ def _contents(path: Path, store: Store, *, is_layer: bool) -> ArchiveContents:
 
 
 def _is_compiled(distribution: ContainedDistribution, name: str) -> bool | None:
-    """Return whether the module *name* of *distribution*, or the module with the attribute *name*, has bytecode; ``None`` if it has none to have."""
-    paths = {file.path for file in distribution.files}
+    """Return whether the module *name* of *distribution*, or the module with the attribute *name*, has bytecode; ``None`` without its source."""
+    sources = {file.path for file in distribution.files if file.path.endswith(".py")}
     while name:
         base = f"{distribution.root}{name.replace('.', '/')}"
-        for source in (f"{base}.py", f"{base}/__init__.py"):
-            if source in paths:
-                directory, _, file = source.rpartition("/")
-                start = f"{directory}/__pycache__/{file.removesuffix('.py')}."
-                return any(path.startswith(start) for path in paths)
-        if any(path.startswith(f"{base}.") and path.endswith(".so") for path in paths):
+        # A package without an `__init__` is only what is in it.
+        found = sources & {f"{base}.py", f"{base}/__init__.py"} or {
+            path for path in sources if path.startswith(f"{base}/")
+        }
+        if found:
+            return not found.isdisjoint(distribution.compiled)
+        if any(file.path.startswith((f"{base}.", f"{base}/")) for file in distribution.files):
             return None
         name = name.rpartition(".")[0]
-    # The layer does not have the module.
-    return False
+    return None

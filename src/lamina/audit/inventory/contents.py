@@ -13,13 +13,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.archive.external import modules_at
-from lamina.archive.layer import MANIFEST_DIRECTORY
+from lamina.archive.manifest import MANIFEST, LayerArtifact, LayerManifest, manifest_in
 from lamina.archive.zip.opened import ZipArchive
-from lamina.audit.environment.venv import metadata_headers, record_rows
+from lamina.audit.environment.venv import identified, metadata_headers, record_rows
 from lamina.core.errors import SuspiciousSizeError
 from lamina.core.files import file_sha256
 from lamina.core.frozen import as_dict, frozen
-from lamina.core.names import normalized
 from lamina.core.paths import PREFIX
 from lamina.core.store import key_of
 from lamina.core.target import quotas
@@ -33,11 +32,13 @@ if TYPE_CHECKING:
     from lamina.core.store import Store
 
 AREA = "contents"
-_FORMAT = 1
+_FORMAT = 2
 MOST_FILES = 150_000
 """The number of entries that a zip may have: lamina's choice. Reading so many usual paths needs about 200 MB of memory."""
 _MOST_TIMES = 4
 """How many times the size may exceed Lambda's limit, so that a zip that is too large for Lambda can still be inspected."""
+_MOST_ROWS = 2 * MOST_FILES
+"""The number of rows of all RECORDs: they also list bytecode, which many layers leave out."""
 _MOST_DISTRIBUTIONS = 2_000
 _METADATA_BYTES = 32 << 20
 """The size of all metadata of a zip that is read. The largest layers of 250 MB have less than a third of it."""
@@ -50,11 +51,8 @@ _UNKNOWN_LICENCES = frozenset({"", "unknown", "none"})
 
 _SITE = re.compile(r"python/lib/python3\.[0-9]{1,2}/site-packages/")
 _METADATA = re.compile(r"([^/]+)\.(?:dist-info/METADATA|egg-info/PKG-INFO)")
-_NAME = re.compile(r"(?=.{1,200}\Z)[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_VERSION = re.compile(r"[A-Za-z0-9.!+_-]{1,100}")
-_CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.[a-z]+-[0-9]+(?:\.opt-[12])?\.pyc")
+_CACHED = re.compile(r"(.*?)__pycache__/([^/]+?)\.([a-z]+-[0-9]+)(?:\.opt-[12])?\.pyc")
 _EXTENSION = re.compile(r"extensions/[^/]+")
-_MANIFEST = re.compile(rf"{MANIFEST_DIRECTORY}/[0-9a-f]{{64}}\.json")
 _OF_LAYERS = (PREFIX, "extensions/")
 _OF_CODE = re.compile(r"[^/]+\.(?:py|so)|[^/]+\.dist-info/.*")
 
@@ -101,6 +99,11 @@ class ContainedDistribution:
         """The size of its files in bytes."""
         return sum(file.size for file in self.files)
 
+    @property
+    def compiled(self) -> frozenset[str]:
+        """The paths of the sources that have bytecode in ``__pycache__``."""
+        return frozenset(source for file in self.files if (source := source_of(file.path)) != file.path)
+
 
 @frozen
 class ArchiveContents:
@@ -119,9 +122,11 @@ class ArchiveContents:
     modules: tuple[tuple[str, str], ...]
     """The modules among them: the directory that Python imports each from, and its dotted name."""
     extensions: tuple[str, ...]
-    """The paths of the programs in ``extensions/``, which Lambda starts beside the function."""
+    """The paths of the programs in ``extensions/``, which Lambda starts next to the function."""
     wrappers: tuple[str, ...]
     """The paths of executable scripts for ``AWS_LAMBDA_EXEC_WRAPPER``: those that start with ``#!`` outside the directories of Python."""
+    manifest: LayerManifest | None
+    """What the manifest says that layers built by lamina have; ``None`` without one."""
 
     @property
     def paths(self) -> frozenset[str]:
@@ -130,14 +135,17 @@ class ArchiveContents:
         return frozenset(file.path for file in (*self.unowned, *owned))
 
 
-def contents_of(path: Path, *, store: Store, name: str | None = None, is_layer: bool | None = None) -> ArchiveContents:
+def contents_of(
+    path: Path, *, store: Store, name: str | None = None, is_layer: bool | None = None, sha256: str | None = None
+) -> ArchiveContents:
     """
     Return what the zip at *path* contains. *name* is its name in messages (default: the name of *path*).
 
-    *is_layer* says whether it is a layer or a function's package, which is otherwise concluded from its paths.
+    *is_layer* says whether it is a layer or a function's package, which is otherwise concluded from its paths. *sha256* is the hash of the
+    zip if the caller has computed it.
     Raises the errors of `ZipArchive` if the zip is unsafe, ambiguous or damaged, and `SuspiciousSizeError` if it is too large.
     """
-    sha256 = file_sha256(path)
+    sha256 = sha256 or file_sha256(path)
     place = store.entry(AREA, key_of(_FORMAT, sha256, is_layer), ".json")
     if (known := store.read_document(place, _parsed)) is not None:
         return known
@@ -172,7 +180,7 @@ def _read(path: Path, name: str, sha256: str, *, is_layer: bool | None) -> Archi
             is_layer = _is_layer(files)
         reader = _FileOwners(archive, files, _roots(files, is_layer=is_layer))
         found = sorted(reader.distributions(), key=lambda each: (each.name, each.root))
-        rest = tuple(file for path, file in files.items() if path not in reader.owned and not _MANIFEST.fullmatch(path))
+        rest = tuple(file for path, file in files.items() if path not in reader.owned and not MANIFEST.fullmatch(path))
         wrappers = tuple(file.path for file in rest if is_layer and reader.is_wrapper(file.path))
         return ArchiveContents(
             sha256=sha256,
@@ -189,6 +197,7 @@ def _read(path: Path, name: str, sha256: str, *, is_layer: bool | None) -> Archi
             ),
             extensions=tuple(file for file in files if is_layer and _EXTENSION.fullmatch(file)),
             wrappers=wrappers,
+            manifest=manifest_in(archive),
         )
 
 
@@ -203,8 +212,20 @@ def source_of(path: str) -> str:
     return path if found is None else f"{found[1]}{found[2]}.py"
 
 
+def tag_of(path: str) -> str | None:
+    """Return which Python the bytecode *path* in ``__pycache__`` is for, such as ``cpython-313``; ``None`` for any other file."""
+    found = _CACHED.fullmatch(path)
+    return None if found is None else found[3]
+
+
+def place_of(path: str) -> str:
+    """Return *path*, a file of a layer, with ``python/`` in place of the ``site-packages`` of one Python: where it is imported is the same."""
+    found = _SITE.match(path)
+    return path if found is None else PREFIX + path[found.end() :]
+
+
 def _is_layer(files: Iterable[str]) -> bool:
-    """Return whether *files* are those of a layer: they have a directory of layers, and no code beside it."""
+    """Return whether *files* are those of a layer: they have a directory of layers, and no code next to it."""
     return any(path.startswith(_OF_LAYERS) for path in files) and not any(map(_OF_CODE.fullmatch, files))
 
 
@@ -232,6 +253,7 @@ class _FileOwners:
                 self._bytecode.setdefault(source, []).append(path)
         self._inside: dict[str, list[str]] = {}
         self._metadata_bytes = 0
+        self._record_rows = 0
 
     def below(self, root: str, paths: Iterable[str]) -> Iterator[str]:
         """Yield those of *paths* that are in *root*, relative to it, but in none of the roots inside it."""
@@ -251,7 +273,7 @@ class _FileOwners:
                     continue
                 self._inside.setdefault(root + top, []).append(root + relative)
                 if _METADATA.fullmatch(relative):
-                    rows = record_rows(self._content(f"{root}{top}/RECORD"))
+                    rows = self._rows(f"{root}{top}/RECORD")
                     (recorded if rows else others).append((root, root + relative, rows))
         if len(self._inside) > _MOST_DISTRIBUTIONS:
             raise SuspiciousSizeError(
@@ -268,19 +290,25 @@ class _FileOwners:
             return False
         return bytes(next(iter(self._archive.pieces(self._members[path])), b"")[:2]) == b"#!"
 
+    def _rows(self, path: str) -> dict[str, RecordRow]:
+        """Return the rows of the RECORD at *path*. Raises `SuspiciousSizeError` if the zip has too many."""
+        content = self._content(path)
+        self._record_rows += content.count(b"\n")
+        if self._record_rows > _MOST_ROWS:
+            raise SuspiciousSizeError(f"`{self._archive.name}` has RECORDs of more than {_MOST_ROWS:,} files")
+        return record_rows(content)
+
     def _distribution(self, root: str, metadata: str, rows: Mapping[str, RecordRow]) -> ContainedDistribution | None:
         directory = metadata.rpartition("/")[0]
         headers = metadata_headers(self._content(metadata).decode("utf-8", "replace"))
-        stem = directory.removeprefix(root).rpartition(".")[0].split("-")
-        name = headers.get("name", [stem[0]])[0]
-        version = headers.get("version", [*stem, ""][1:2])[0]
-        if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
+        if (identity := identified(headers, directory.removeprefix(root))) is None:
             return None
-        paths = self._recorded(root, rows) if rows else self._named(root, directory, normalized(name))
+        name, version = identity
+        paths = self._recorded(root, rows) if rows else self._named(root, directory, name)
         paths.update(self._inside[directory])
         files = tuple(self._files[path] for path in sorted(paths))
         return ContainedDistribution(
-            name=normalized(name),
+            name=name,
             version=version,
             root=root,
             metadata=directory,
@@ -353,8 +381,17 @@ def _parsed(document: dict[str, Any]) -> ArchiveContents:
             "modules": tuple((root, module) for root, module in document["modules"]),
             "extensions": tuple(document["extensions"]),
             "wrappers": tuple(document["wrappers"]),
+            "manifest": _manifest(document["manifest"]),
         }
     )
+
+
+def _manifest(row: dict[str, Any] | None) -> LayerManifest | None:
+    if row is None:
+        return None
+    artifacts = tuple(LayerArtifact(*each) for each in row["artifacts"])
+    options = tuple((key, value) for key, value in row["options"])
+    return LayerManifest(**row | {"artifacts": artifacts, "options": options})
 
 
 def _distribution(row: dict[str, Any]) -> ContainedDistribution:

@@ -2,7 +2,8 @@
 Decide which distributions a database of advisories can be asked about, and which of their names may leave the machine.
 
 Databases know the distributions of the default index. The name of a local package, of one from a repository or a URL, or of one from
-another index may be secret, and says nothing to a database: another project can have the same name.
+another index may be secret, and says nothing to a database: another project can have the same name. Of what the lock file does not have,
+only the layers of known publishers are public.
 """
 
 from __future__ import annotations
@@ -10,18 +11,22 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lamina.core.frozen import frozen
+from lamina.core.indexes import default_index
 from lamina.core.names import normalized
 from lamina.core.urls import redacted, split_userinfo
-from lamina.fetch.settings import default_index, read_settings
+from lamina.fetch.settings import read_settings
 from lamina.lock import formats
 from lamina.lock.offers import selected_packages
+from lamina.project.external import LayerArn
+from lamina.project.publishers import publisher_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from packaging.pylock import Package
 
-    from lamina.core.target import Target
     from lamina.fetch.settings import IndexSettings
     from lamina.project.service import Service
 
@@ -29,23 +34,38 @@ _WITHOUT_INDEX = frozenset({"requirements.txt", "pylock.toml", "pdm.lock", "Pipf
 """The formats in which a package need not name its index, even if it is not from the default one."""
 
 
+_ALL = "if it is public, pass `--all`"
+
+
+@frozen
+class Obstacle:
+    """Why a database of advisories is not asked about a distribution."""
+
+    reason: str
+    cure: str = ""
+    """How to ask nevertheless; empty if nothing can be asked."""
+
+    def __str__(self) -> str:
+        return "; ".join(filter(None, (self.reason, self.cure)))
+
+
 class LockedOrigins:
-    """Where the distributions in the lock file of a service come from."""
+    """Where distributions come from, as the lock file of a service says."""
 
-    def __init__(self, service: Service, *, everything: bool = False) -> None:
+    def __init__(self, project: Path, service: Service | None, *, everything: bool = False) -> None:
         """
-        Read the lock file of *service* when it is needed.
+        Read the lock file of *service* in the directory *project* when it is needed; without a service, there is none.
 
-        With *everything*, the names of distributions from other indexes may leave the machine, too.
+        With *everything*, the names of distributions that are not known to be public may leave the machine, too.
         """
+        self._project = project
         self._service = service
         self._everything = everything
-        self._packages: dict[str, Mapping[str, Sequence[Package]]] = {}
 
     @cached_property
     def settings(self) -> IndexSettings:
         """The index settings of the project. Raises `ConfigError` if they are invalid."""
-        return read_settings(self._service.root)
+        return read_settings(self._project)
 
     @cached_property
     def default(self) -> str:
@@ -53,47 +73,51 @@ class LockedOrigins:
         last = self.settings.sources[-1:]
         return last[0].url if last and not last[0].flat else default_index()
 
-    def obstacle(self, name: str, target: Target) -> str | None:
+    def obstacle(self, name: str, arns: Iterable[str] = ()) -> Obstacle | None:
         """
-        Return why no database can be asked about the distribution *name* in a zip for *target*; ``None`` if one can.
+        Return why no database is asked about the distribution *name*, also in layers with *arns*; ``None`` if one may be.
 
         Raises `LockError` if the lock file cannot be read, and `ConfigError` if the settings of the indexes are invalid.
         """
-        packages = self._locked(target).get(name)
-        if packages is None:
-            return "not in the lock file"
-        # Groups and extras that exclude each other can have the same distribution from different places.
-        return next(filter(None, (self._of_package(each, target) for each in packages)), None)
+        if locked := self._locked.get(name):
+            # Targets, and groups that exclude each other, can have the same distribution from different places.
+            return next(filter(None, (self._of_package(*each) for each in locked)), None)
+        if self._everything or any(map(_is_published, arns)):
+            return None
+        return Obstacle(reason="in no lock file that says where it comes from", cure=_ALL)
 
-    def _of_package(self, package: Package, target: Target) -> str | None:
-        direct = _direct(package)
-        return self._of_index(package, target) if direct is None and not self._everything else direct
+    def _of_package(self, package: Package, kind: str) -> Obstacle | None:
+        if (direct := _direct(package)) is not None:
+            return Obstacle(reason=direct)
+        reason = None if self._everything else self._of_index(package, kind)
+        return None if reason is None else Obstacle(reason=reason, cure=_ALL)
 
-    def _of_index(self, package: Package, target: Target) -> str | None:
+    def _of_index(self, package: Package, kind: str) -> str | None:
         if package.index is None:
-            kind = self._lock_kind(target)
             is_open = kind in _WITHOUT_INDEX and len(self.settings.sources) > 1
             return f"from one of several indexes, and the {kind} does not say from which" if is_open else None
         if any(_same(package.index, url) for url in (self.default, default_index())):
             return None
         return f"from the index `{redacted(package.index)}`, which is not the default one"
 
-    def _lock_kind(self, target: Target) -> str:
-        return formats.find(self._service.root, self._service.lock, target=target).kind
-
-    def _locked(self, target: Target) -> Mapping[str, Sequence[Package]]:
-        """Return the packages that the layers of the service select for *target*, by normalised name."""
-        key = str(target)
-        if key not in self._packages:
-            service = self._service
+    @cached_property
+    def _locked(self) -> Mapping[str, Sequence[tuple[Package, str]]]:
+        """The packages that the layers of the service select, each with the format of its lock file, by normalised name."""
+        found: dict[str, list[tuple[Package, str]]] = {}
+        if (service := self._service) is None:
+            return found
+        choices = dict.fromkeys((layer.groups, layer.extras) for layer in service.selected)
+        for target in (service.target, *service.others):
             lock_file = formats.find(service.root, service.lock, target=target)
-            choices = dict.fromkeys((layer.groups, layer.extras) for layer in service.selected)
-            found: dict[str, list[Package]] = {}
             for groups, extras in choices:
                 for package in selected_packages(lock_file, target, groups=groups, extras=extras):
-                    found.setdefault(normalized(package.name), []).append(package)
-            self._packages[key] = found
-        return self._packages[key]
+                    found.setdefault(normalized(package.name), []).append((package, lock_file.kind))
+        return found
+
+
+def _is_published(arn: str) -> bool:
+    layer = LayerArn.parse(arn)
+    return layer is not None and publisher_of(layer) is not None
 
 
 def _direct(package: Package) -> str | None:

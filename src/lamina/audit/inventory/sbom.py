@@ -17,6 +17,8 @@ from lamina.audit.inventory.licences import canonical, expression_of, named
 from lamina.core.errors import MissingExtraError
 from lamina.core.frozen import frozen
 from lamina.core.names import normalized
+from lamina.core.purl import purl
+from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
     from lamina.audit.inventory.contents import ArchiveContents, ContainedDistribution
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/docs/1.5/json/")
-_MOST_BYTES = 20_000_000
-"""The size of an SBOM inside a wheel that is read. The largest known ones list a few hundred Rust crates in less than 1 MB."""
-_MOST_COMPONENTS = 5_000
-"""More components than any known wheel has, and the most that Amazon Inspector takes in one SBOM."""
 _KINDS = frozenset(
     {"application", "framework", "library", "container", "operating-system", "device", "firmware", "file"}
 )
 """The types of components that every version of CycloneDX since 1.2 has."""
-_UNREADABLE = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+_MALFORMED = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
+_LONGEST_VERSION = 1_024
+"""The length of a version since CycloneDX 1.6: https://cyclonedx.org/docs/1.6/json/#components_items_version (2026-11)."""
+_LONGEST_LICENCE = 1_000
+"""The length of a licence that may be an expression. Parsing a longer one could exhaust the stack."""
 
 
 @frozen
@@ -159,11 +161,10 @@ def _component(
 ) -> Component:
     from cyclonedx.model import HashAlgorithm, HashType, Property
     from cyclonedx.model.component import Component, ComponentType
-    from packageurl import PackageURL
 
     filename, sha256 = artifact
-    purl = PackageURL("pypi", None, distribution.name, distribution.version)
-    ref = f"{purl.to_string()}#{number}"
+    identity = purl(distribution.name, distribution.version)
+    ref = f"{identity}#{number}"
     nested: list[Component] = []
     for path in distribution.sboms:
         found = _nested(_content(archive, path), f"{ref}/{path.rpartition('/')[2]}")
@@ -174,7 +175,7 @@ def _component(
         name=distribution.name,
         version=distribution.version,
         type=ComponentType.LIBRARY,
-        purl=purl,
+        purl=_purl(identity),
         bom_ref=ref,
         licenses=[*_licences(distribution)],
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sha256)] if sha256 and filename.endswith(".whl") else [],
@@ -210,7 +211,12 @@ def _required(distribution: ContainedDistribution) -> frozenset[str]:
 def _content(archive: ZipArchive, path: str) -> bytes:
     """Return the content of the member *path*; empty if it is too large to be an SBOM."""
     located = next(each for each in archive.members if each.member.path == path)
-    return archive.read(located) if located.member.size <= _MOST_BYTES else b""
+    return archive.read(located) if located.member.size <= _limits()["bytes"] else b""
+
+
+def _limits() -> dict[str, int]:
+    limits: dict[str, int] = read_data("advisories.toml")["sbom"]
+    return limits
 
 
 def _nested(content: bytes, ref: str) -> list[Component] | None:
@@ -219,6 +225,8 @@ def _nested(content: bytes, ref: str) -> list[Component] | None:
 
     The SBOM is untrusted, so that only what is known and valid is taken over, and components inside components become neighbours.
     """
+    from cyclonedx.exception import CycloneDxException
+
     try:
         document = json.loads(content)
         if document["bomFormat"] != "CycloneDX":
@@ -226,10 +234,10 @@ def _nested(content: bytes, ref: str) -> list[Component] | None:
         rows = list(document.get("components") or ())
         for row in rows:
             rows += row.get("components") or ()
-            if len(rows) > _MOST_COMPONENTS:
+            if len(rows) > _limits()["components"]:
                 return None
         return [_inner(row, f"{ref}/{number}") for number, row in enumerate(rows)]
-    except _UNREADABLE:
+    except (*_MALFORMED, CycloneDxException):
         return None
 
 
@@ -240,7 +248,7 @@ def _inner(row: dict[str, Any], ref: str) -> Component:
     return Component(
         name=_text(row["name"]),
         group=_text(row["group"]) if row.get("group") else None,
-        version=_text(row["version"]) if row.get("version") else None,
+        version=_version(row["version"]) if row.get("version") else None,
         type=ComponentType(kind) if kind in _KINDS else ComponentType.LIBRARY,
         purl=_purl(row.get("purl")),
         bom_ref=ref,
@@ -249,16 +257,26 @@ def _inner(row: dict[str, Any], ref: str) -> Component:
 
 
 def _text(value: Any) -> str:
+    """Return *value*. Raises TypeError if it is not text, and UnicodeEncodeError if it contains half of a surrogate pair."""
     if not isinstance(value, str):
         raise TypeError("not a string")
+    value.encode()
     return value
 
 
+def _version(value: Any) -> str:
+    if len(text := _text(value)) > _LONGEST_VERSION:
+        raise ValueError("too long")
+    return text
+
+
 def _purl(text: Any) -> Any:
+    """Return the package URL *text*; ``None`` if it is not one that can be written."""
     from packageurl import PackageURL
 
     try:
-        return PackageURL.from_string(text) if isinstance(text, str) else None
+        found = PackageURL.from_string(text) if isinstance(text, str) else None
+        return None if found is None else PackageURL.from_string(found.to_string())
     except ValueError:
         return None
 
@@ -270,7 +288,7 @@ def _inner_licences(rows: Iterable[Any]) -> list[Any]:
     texts = [
         row.get("expression") or row.get("license", {}).get("id") or row.get("license", {}).get("name") for row in rows
     ]
-    names = sorted({each for each in texts if isinstance(each, str)})
-    if len(names) == 1 and (expression := canonical(names[0])) is not None:
+    names = sorted({_text(each) for each in texts if each})
+    if len(names) == 1 and len(names[0]) <= _LONGEST_LICENCE and (expression := canonical(names[0])) is not None:
         return [LicenseExpression(expression)]
     return [DisjunctiveLicense(name=each) for each in names]

@@ -5,11 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.core.frozen import frozen
+from lamina.pipeline.checks.common import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Self
 
+    from lamina.audit.inventory.origins import Obstacle
+    from lamina.core.values import Finding
     from lamina.project.service import Service
+
+
+@frozen
+class StatedLicence:
+    """What the metadata of a distribution says of its licence."""
+
+    expression: str | None
+    """The licence as an SPDX expression; ``None`` if the metadata does not name one clearly."""
+    text: str
+    """The licence in the words of the metadata; may be empty."""
 
 
 @frozen
@@ -20,12 +34,10 @@ class AuditedDistribution:
     version: str
     places: tuple[str, ...]
     """The names of the layers and functions that contain it."""
-    licence: str | None
-    """The licence as an SPDX expression; ``None`` if the metadata does not name one clearly."""
-    stated: str
-    """What the metadata says of the licence; may be empty."""
-    obstacle: str | None
-    """Why no database of advisories can be asked about it; ``None`` if one can."""
+    obstacle: Obstacle | None
+    """Why no database of advisories is asked about it; ``None`` if one is."""
+    licence: StatedLicence | None = None
+    """``None`` if its metadata was not read."""
 
 
 @frozen
@@ -36,6 +48,12 @@ class UnknownCode:
     """The layer that contains it, or the service."""
     what: str
 
+    @classmethod
+    def of_modules(cls, place: str, modules: Iterable[str]) -> Iterator[Self]:
+        """Yield the code of *modules* without metadata in *place*; nothing if there are none."""
+        if names := sorted({*modules}):
+            yield cls(place=place, what=f"modules without metadata: {listed(names)}")
+
 
 @frozen
 class AuditSubject:
@@ -44,7 +62,11 @@ class AuditSubject:
     service: Service
     distributions: tuple[AuditedDistribution, ...]
     unknown: tuple[UnknownCode, ...]
-    reached: Callable[[str, str, Iterable[str]], bool | None]
-    """Whether handlers reach one of some modules of a distribution in a version; see `lamina.audit.inventory.built.Audited.reached`."""
-    has_licences: bool = True
-    """Whether the licences of the distributions are known."""
+    reached: Callable[[str, str, Iterable[str]], bool | None] | None
+    """
+    Whether handlers reach one of some modules of a distribution in a version; see `lamina.audit.inventory.built.Audited.reached`.
+
+    ``None`` for what is deployed: nothing says which modules the handlers of an earlier build could import.
+    """
+    findings: tuple[Finding, ...] = ()
+    """Findings about the functions themselves."""

@@ -14,6 +14,8 @@ from lamina.core.errors import ConfigError, OfflineError
 from lamina.fetch.http import Client
 
 if TYPE_CHECKING:
+    from lamina.audit.inventory.origins import LockedOrigins
+    from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import Advisories
     from lamina.core.store import Store
     from lamina.fetch.settings import IndexSettings
@@ -22,15 +24,16 @@ _HINT = "download OSV's zip for PyPI where there is a network, then run `lamina 
 
 
 def open_database(
-    name: str, *, osv: str | None, index: str, settings: IndexSettings, store: Store, offline: bool = False
+    settings: AuditSettings, origins: LockedOrigins, *, store: Store, offline: bool = False
 ) -> Advisories:
     """
-    Return the database *name*: ``osv``, ``index``, ``inspector`` or ``none``.
+    Return the database that *settings* name.
 
-    *osv* is the address of a mirror of OSV or the path of its zip, and *index* the address of the package index. *settings* have the
-    credentials for their hosts, of which each receives only its own. Raises `OfflineError` if the database needs a network that *offline*
-    forbids, `ConfigError` if an address is invalid, and the errors of `lamina.aws.api.session.Access.connect`.
+    *origins* have the address of the package index, and the credentials for the hosts, of which each receives only its own. Raises
+    `OfflineError` if the database needs a network that *offline* forbids, `ConfigError` if an address or the settings of the indexes are
+    invalid, and the errors of `lamina.aws.api.session.Access.connect`.
     """
+    name, osv = settings.advisories, settings.osv
     if name == "none":
         return NoAdvisories()
     if name == "osv" and osv is not None and "://" not in osv:
@@ -42,10 +45,11 @@ def open_database(
         from lamina.aws.api.session import Access
 
         return InspectorAdvisories(Access().connect().inspector)
-    client = Client(settings.credentials, certificates=settings.certificates)
+    index = origins.settings
+    client = Client(index.credentials, certificates=index.certificates)
     if name == "index":
-        return IndexAdvisories(client, index)
-    return OsvService(client, store, url=None if osv is None else _address(osv, settings))
+        return IndexAdvisories(client, origins.default)
+    return OsvService(client, store, url=None if osv is None else _address(osv, index))
 
 
 def _address(url: str, settings: IndexSettings) -> str:

@@ -22,13 +22,12 @@ def find(distributions: Iterable[tuple[str, str]], advisories: Advisories) -> Ad
     """
     Return the vulnerabilities of *distributions*, pairs of name and version, the most severe first.
 
-    Advisories for the same release that share an ID or an alias become one. Raises the errors of `Advisories.ask`.
+    Advisories for the same release that share an ID or an alias become one. Even without *distributions*, the database is opened, so that
+    a missing one is an error. Raises the errors of `Advisories.ask`.
     """
     given: dict[Release, list[Release]] = {}
     for name, version in sorted({(normalized(name), version) for name, version in distributions}):
         given.setdefault(_public(name, version), []).append(Release(name=name, version=version))
-    if not given:
-        return Advice()
     answer = advisories.ask([*given])
     by_release: dict[Release, list[Vulnerability]] = {}
     for each in sorted(answer.vulnerabilities, key=_rank):
@@ -61,13 +60,21 @@ def _rank(vulnerability: Vulnerability) -> tuple[int, str]:
 
 def _joined(same: list[Vulnerability]) -> list[Vulnerability]:
     """Join those of *same*, advisories for one release, that share an ID. The first of each group is kept, completed by the others."""
-    groups: list[list[Vulnerability]] = []
+    sharing: dict[str, list[int]] = {}
+    for number, each in enumerate(same):
+        for identity in each.ids:
+            sharing.setdefault(identity, []).append(number)
+    joined = []
     for each in same:
-        sharing = [group for group in groups if any(each.ids & other.ids for other in group)]
-        merged = [other for group in sharing for other in group]
-        groups = [group for group in groups if group not in sharing]
-        groups.append([*merged, each])
-    return [_completed(group) for group in groups]
+        # Each ID is followed once, so that the time is proportional to the number of IDs.
+        group, waiting = set[int](), [each.id]
+        while waiting:
+            new = [number for number in sharing.pop(waiting.pop(), ()) if number not in group]
+            group.update(new)
+            waiting += [identity for number in new for identity in same[number].ids]
+        if group:
+            joined.append(_completed([same[number] for number in sorted(group)]))
+    return joined
 
 
 def _completed(group: list[Vulnerability]) -> Vulnerability:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lamina.audit.vulnerabilities.record import first_line, is_id
+from lamina.audit.vulnerabilities.record import MALFORMED, aliases, first_line, is_id, link, rows, text, unreadable
 from lamina.audit.vulnerabilities.values import Advice, Vulnerability
 from lamina.core.errors import DownloadError
 from lamina.core.toml import read_data
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from lamina.fetch.http import Client
 
 _REQUESTS_AT_ONCE = 8
-_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class IndexAdvisories:
@@ -49,7 +48,7 @@ class IndexAdvisories:
         with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
             answers = dict(zip(releases, pool.map(self._document, releases), strict=True))
         unknown = tuple(release for release, document in answers.items() if document is None)
-        if len(unknown) == len(releases):
+        if releases and len(unknown) == len(releases):
             raise DownloadError(
                 f"{self.place} has no JSON API, or has none of the distributions",
                 hint="ask OSV: `lamina audit --advisories osv`",
@@ -69,23 +68,27 @@ class IndexAdvisories:
 
     def _vulnerabilities(self, release: Release, document: Any) -> list[Vulnerability]:
         try:
-            rows = [row for row in document["vulnerabilities"] if not row.get("withdrawn")]
-            if not all(is_id(row["id"]) for row in rows):
+            listed = [row for row in rows(document["vulnerabilities"]) if not row.get("withdrawn")]
+            if not all(is_id(row["id"]) for row in listed):
                 raise ValueError("not an ID")
-            return [
-                Vulnerability(
-                    id=row["id"],
-                    aliases=tuple(sorted(filter(is_id, row.get("aliases") or ()))),
-                    release=release,
-                    severity=None,
-                    fixed=tuple(map(str, row.get("fixed_in") or ())),
-                    summary=first_line(str(row.get("summary") or row.get("details") or "")),
-                    url=str(row["link"]) if row.get("link") else None,
-                )
-                for row in rows
-            ]
-        except _MALFORMED:
+        except MALFORMED:
             raise DownloadError(
                 f"the answer of {self.place} about `{release.name}` is invalid",
                 hint="ask OSV: `lamina audit --advisories osv`",
             ) from None
+        return [_vulnerability(release, row) for row in listed]
+
+
+def _vulnerability(release: Release, row: Any) -> Vulnerability:
+    try:
+        return Vulnerability(
+            id=row["id"],
+            aliases=aliases(row.get("aliases")),
+            release=release,
+            severity=None,
+            fixed=tuple(filter(None, map(text, rows(row.get("fixed_in"))))),
+            summary=first_line(text(row.get("summary")) or text(row.get("details"))),
+            url=link(row.get("link")),
+        )
+    except MALFORMED:
+        return unreadable(row["id"], release)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lamina.audit.vulnerabilities import severity
-from lamina.audit.vulnerabilities.record import first_line, is_id
+from lamina.audit.vulnerabilities.record import MALFORMED, aliases, first_line, is_id, link, rows, text
 from lamina.audit.vulnerabilities.values import Advice, Vulnerability
 from lamina.core.errors import UnavailableError
+from lamina.core.purl import purl
 from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from lamina.audit.vulnerabilities.values import AdvisorySeverity, Release
 
 _FIXED = "amazon:inspector:sbom_scanner:fixed_version:"
-_MALFORMED = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class SbomScanner(Protocol):
@@ -55,7 +55,7 @@ class InspectorAdvisories:
             answer = self._scanner.scan(_sbom(named))
             try:
                 found += _vulnerabilities(answer, named)
-            except _MALFORMED:
+            except MALFORMED:
                 raise UnavailableError(
                     f"the answer of {self.place} is not an SBOM with vulnerabilities",
                     hint="ask OSV: `lamina audit --advisories osv`",
@@ -64,8 +64,6 @@ class InspectorAdvisories:
 
 
 def _sbom(named: dict[str, Release]) -> dict[str, Any]:
-    from packageurl import PackageURL
-
     return {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
@@ -76,7 +74,7 @@ def _sbom(named: dict[str, Release]) -> dict[str, Any]:
                 "type": "library",
                 "name": release.name,
                 "version": release.version,
-                "purl": PackageURL("pypi", None, release.name, release.version).to_string(),
+                "purl": purl(release.name, release.version),
             }
             for ref, release in named.items()
         ],
@@ -85,28 +83,29 @@ def _sbom(named: dict[str, Release]) -> dict[str, Any]:
 
 def _vulnerabilities(answer: dict[str, Any], named: dict[str, Release]) -> list[Vulnerability]:
     found = []
-    for row in answer.get("vulnerabilities") or ():
+    for row in rows(answer.get("vulnerabilities")):
         if not is_id(row["id"]):
             raise ValueError("not an ID")
-        properties = {each["name"]: str(each["value"]) for each in row.get("properties") or ()}
-        aliases = {each["id"] for each in row.get("references") or () if is_id(each.get("id"))} - {row["id"]}
+        properties = {each["name"]: text(each["value"]) for each in rows(row.get("properties"))}
+        others = aliases([each.get("id") for each in rows(row.get("references"))])
+        pages = [link(each.get("url")) for each in rows(row.get("advisories"))]
         found += [
             Vulnerability(
                 id=row["id"],
-                aliases=tuple(sorted(aliases)),
+                aliases=tuple(each for each in others if each != row["id"]),
                 release=named[affected["ref"]],
-                severity=_severity(row.get("ratings") or ()),
+                severity=_severity(rows(row.get("ratings"))),
                 fixed=tuple(filter(None, [properties.get(_FIXED + affected["ref"])])),
-                summary=first_line(str(row.get("description") or "")),
-                url=next((str(each["url"]) for each in row.get("advisories") or () if each.get("url")), None),
+                summary=first_line(text(row.get("description"))),
+                url=next(filter(None, pages), None),
             )
-            for affected in row["affects"]
+            for affected in rows(row["affects"])
             if affected["ref"] in named
         ]
     return found
 
 
-def _severity(ratings: Any) -> AdvisorySeverity | None:
+def _severity(ratings: list[Any]) -> AdvisorySeverity | None:
     """Return the severity that Inspector itself chose, or else the first one that a rating names."""
     words = [(each.get("source") or {}).get("name", "") for each in ratings]
     order = sorted(zip(words, ratings, strict=True), key=lambda pair: pair[0] != "AMAZON_INSPECTOR")

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lamina.audit.vulnerabilities.record import ECOSYSTEM, is_id, read
+from lamina.audit.vulnerabilities.record import ECOSYSTEM, MALFORMED, is_id, read, rows, text, unreadable
 from lamina.audit.vulnerabilities.values import Advice
 from lamina.core.errors import DownloadError
 from lamina.core.store import key_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 AREA = "advisories"
 _REQUESTS_AT_ONCE = 8
-_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 
 class OsvService:
@@ -65,7 +64,7 @@ class OsvService:
     def _vulnerabilities(self, known: tuple[str, str], releases: Sequence[Release]) -> list[Vulnerability]:
         """Return what the advisory with the ID and the time of change in *known* says of *releases*."""
         document = self._advisory(known)
-        found = [self._read(document, release) for release in dict.fromkeys(releases)]
+        found = [_read(document, known[0], release) for release in dict.fromkeys(releases)]
         return [each for each in found if each is not None]
 
     def _batch(self, releases: Sequence[Release]) -> Iterator[tuple[Release, tuple[str, str]]]:
@@ -77,13 +76,13 @@ class OsvService:
             queries = [_query(release, token) for release, token in waiting]
             answer = self._get("/v1/querybatch", {"queries": queries}, most=self._facts["limits"]["answer_bytes"])
             try:
-                rows = [(_known(row), (row or {}).get("next_page_token")) for row in answer["results"]]
-                pairs = list(zip(waiting, rows, strict=True))
-            except _MALFORMED:
+                found = [(_known(row), text(row.get("next_page_token"))) for row in rows(answer["results"])]
+                pairs = list(zip(waiting, found, strict=True))
+            except MALFORMED:
                 raise self._invalid("it is not one of OSV's API") from None
             for (release, _), (known, _) in pairs:
                 yield from ((release, each) for each in known)
-            waiting = [(release, str(token)) for (release, _), (_, token) in pairs if token]
+            waiting = [(release, token) for (release, _), (_, token) in pairs if token]
         if waiting:
             raise self._invalid("it has too many pages")
 
@@ -93,17 +92,9 @@ class OsvService:
         if (kept := self._store.read_document(place, lambda document: document["advisory"])) is not None:
             return kept
         document = self._get(f"/v1/vulns/{quote(known[0])}", None, most=self._facts["limits"]["advisory_bytes"])
-        if not isinstance(document, dict) or document.get("id") != known[0]:
-            raise self._invalid(f"it has no advisory `{known[0]}`")
-        if document.get("modified") == known[1]:
+        if isinstance(document, dict) and (document.get("id"), document.get("modified")) == known:
             self._store.write_document(place, {"advisory": document})
         return document
-
-    def _read(self, document: Any, release: Release) -> Vulnerability | None:
-        try:
-            return read(document, release, certain=True)
-        except _MALFORMED:
-            raise self._invalid(f"the advisory `{document['id']}` does not have OSV's format") from None
 
     def _get(self, path: str, body: object, *, most: int) -> Any:
         try:
@@ -124,6 +115,16 @@ class OsvService:
 _HINT = "check the network and the address; to audit without a service, download OSV's zip for PyPI and run `lamina audit --osv FILE`"
 
 
+def _read(document: Any, identity: str, release: Release) -> Vulnerability | None:
+    """Return what *document*, which the service sent as the advisory *identity*, says of *release*."""
+    try:
+        if document["id"] != identity:
+            raise ValueError("another advisory")
+        return read(document, release, certain=True)
+    except MALFORMED:
+        return unreadable(identity, release)
+
+
 def _query(release: Release, token: str | None) -> dict[str, object]:
     query: dict[str, object] = {
         "package": {"name": release.name, "ecosystem": ECOSYSTEM},
@@ -134,7 +135,7 @@ def _query(release: Release, token: str | None) -> dict[str, object]:
 
 def _known(row: Any) -> list[tuple[str, str]]:
     """Return the ID and the time of change of each advisory in *row*. Raises `ValueError` if an ID is invalid."""
-    found = [(each["id"], str(each.get("modified", ""))) for each in (row or {}).get("vulns") or ()]
+    found = [(each["id"], text(each.get("modified"))) for each in rows(row.get("vulns"))]
     if not all(is_id(identity) for identity, _ in found):
         raise ValueError("not an ID")
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from lamina.audit.inventory.built import Audited
@@ -14,7 +13,7 @@ from lamina.audit.vulnerabilities.audit import AuditResult, audit
 from lamina.audit.vulnerabilities.databases import open_database
 from lamina.audit.vulnerabilities.settings import load as load_settings
 from lamina.core.errors import LaminaError
-from lamina.core.frozen import frozen, replace
+from lamina.core.frozen import frozen
 from lamina.pipeline.last_build import last_options
 from lamina.project import config
 from lamina.project.newer_facts import refuse_different_facts
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.audit.inventory.sbom import Described
-    from lamina.audit.vulnerabilities.settings import AuditSettings
     from lamina.audit.vulnerabilities.values import AdvisorySeverity
     from lamina.core.reporter import Reporter
     from lamina.core.store import Store
@@ -100,17 +98,10 @@ def _audit(
     with store.in_use(reporter):
         options = request.options if request.builds or request.deployed else last_options(project)
         service = config.load(project, options, store=store)
-        settings = _settings(project, request)
-        origins = LockedOrigins(service, everything=request.everything)
+        settings = load_settings(project, advisories=request.advisories, osv=request.osv, severity=request.severity)
+        origins = LockedOrigins(project, service, everything=request.everything)
+        database = open_database(settings, origins, store=store, offline=request.options.offline)
         subject, zips = _subject(service, builds, origins, request, store=store, reporter=reporter)
-        database = open_database(
-            settings.advisories,
-            osv=settings.osv,
-            index=origins.default,
-            settings=origins.settings,
-            store=store,
-            offline=request.options.offline,
-        )
         reporter.stage(f"asking {database.place}")
         result = audit(subject, settings, database, today=request.today)
         return AuditedService(service=service, result=result, zips=zips)
@@ -139,17 +130,3 @@ def _subject(
         reached=audited.reached,
     )
     return subject, audited.zips
-
-
-def _settings(project: Path, request: AuditRequest) -> AuditSettings:
-    """Return the settings of *project* with those of the command line in place of them."""
-    settings = load_settings(project)
-    if settings.osv is not None and "://" not in settings.osv:
-        settings = replace(settings, osv=os.path.join(project, settings.osv))
-    if request.osv is not None:
-        settings = replace(settings, osv=request.osv, advisories="osv")
-    if request.advisories is not None:
-        settings = replace(settings, advisories=request.advisories)
-    if request.severity is not None:
-        settings = replace(settings, severity=request.severity)
-    return settings

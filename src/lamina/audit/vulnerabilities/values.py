@@ -20,6 +20,10 @@ class AdvisorySeverity(Enum):
     LOW = "low"
 
 
+DATABASES = ("osv", "index", "inspector", "none")
+"""The names of the databases of advisories, the default first."""
+
+
 @frozen
 class Release:
     """A distribution in one version: all that a database of advisories learns of a service."""
@@ -52,6 +56,31 @@ class Vulnerability:
     def ids(self) -> frozenset[str]:
         """The ID and the aliases."""
         return frozenset((self.id, *self.aliases))
+
+    @property
+    def severity_word(self) -> str:
+        """The severity in reports for people."""
+        return "unknown severity" if self.severity is None else self.severity.value
+
+    def __str__(self) -> str:
+        """Return the vulnerability as all reports for people show it."""
+        summary = f": {self.summary}" if self.summary else ""
+        fixed = f"; fixed in {', '.join(self.fixed)}" if self.fixed else ""
+        return f"`{self.release.name}` {self.release.version} has {self.id} ({self.severity_word}){summary}{fixed}"
+
+    def document(self) -> dict[str, object]:
+        """Return the vulnerability as all reports for programs have it: JSON values."""
+        return {
+            "id": self.id,
+            "aliases": list(self.aliases),
+            "name": self.release.name,
+            "version": self.release.version,
+            "severity": None if self.severity is None else self.severity.value,
+            "fixed": list(self.fixed),
+            "summary": self.summary,
+            "url": self.url,
+            "imports": list(self.imports),
+        }
 
 
 @frozen

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lamina.aws.api.errors import pages, parsing
+from lamina.core.toml import read_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
 _SCAN, _FINDINGS = "inspector-scan", "inspector2"
 _ENABLED = "ENABLED"
-_MOST_NAMES = 10
-"""How many values a filter of ListFindings takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +61,9 @@ class Inspector:
 
     def findings(self, functions: Sequence[str]) -> Iterator[InspectorFinding]:
         """Yield the active findings about distributions of the *functions*, by their names in Lambda. Raises `AwsError`."""
-        for start in range(0, len(functions), _MOST_NAMES):
-            yield from self._of(functions[start : start + _MOST_NAMES])
+        most = read_data("advisories.toml")["inspector"]["findings"]["most_names"]
+        for start in range(0, len(functions), most):
+            yield from self._of(functions[start : start + most])
 
     def _of(self, functions: Sequence[str]) -> Iterator[InspectorFinding]:
         doing = "list the findings of Inspector"

@@ -77,12 +77,15 @@ def _response(location: str, headers: dict[str, str], *, certificates: str | boo
     from botocore.utils import get_environ_proxies
     from urllib3.exceptions import HTTPError
 
+    invalid = UnreachableError(f"cannot {doing}: the address in the response is invalid", hint=_TRY_AGAIN)
+    if not location.startswith(("https://", "http://")):
+        raise invalid
     try:
         proxies = get_environ_proxies(location)
         request = AWSRequest(method="GET", url=location, headers=headers, stream_output=True).prepare()
     except ValueError:
         # The text of the error has a part of the address.
-        raise UnreachableError(f"cannot {doing}: the address in the response is invalid", hint=_TRY_AGAIN) from None
+        raise invalid from None
     session = URLLib3Session(verify=certificates, proxies=proxies, timeout=(CONNECT_SECONDS, READ_SECONDS))
     try:
         response = session.send(request)

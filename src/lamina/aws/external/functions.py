@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from lamina.aws.api.errors import parsing
 from lamina.aws.api.functions import LATEST
 from lamina.aws.api.session import Access
 from lamina.core.errors import AwsError, ConfigError
 from lamina.core.frozen import frozen
+from lamina.core.target import Architecture
+from lamina.project.pinned import is_pinnable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,8 +74,17 @@ class FunctionSource:
                 f"function `{function.name}` is a container image, which has no zip and no layers",
                 hint="use a scanner of container images",
             )
+        with parsing("lambda", f"read function `{function.name}`"):
+            _check(state)
         self.state: FunctionState = state
 
     def download(self, destination: Path) -> None:
         """Download the function's code to *destination*, and check its hash. Raises the errors of `LambdaFunctions.download`."""
         self._functions.download(self._function.name, destination, self._function.version)
+
+
+def _check(state: FunctionState) -> None:
+    """Raise ValueError if what Lambda says of a function does not have the form that it has there."""
+    Architecture(state.architecture)
+    if not all(is_pinnable(arn) and "*" not in arn for arn in state.settings.layers):
+        raise ValueError("not the ARN of a layer version")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from lamina.core.errors import AwsError, IntegrityError, OfflineError
+from lamina.core.errors import AwsError, ConfigError, IntegrityError, OfflineError
 from lamina.core.files import file_sha256, is_own_file
+from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
 from lamina.core.store import Store
 from lamina.core.target import quotas
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     from lamina.aws.api.external import ExternalLayers, ExternalVersion
     from lamina.core.reporter import Reporter
     from lamina.project.pinned import PinnedLayer
+
+
+@frozen
+class DownloadedLayer:
+    """The zip of a layer version on disk, with what its publisher states."""
+
+    arn: str
+    path: Path
+    sha256: str
+    """The SHA-256 of the zip in lower-case hexadecimal."""
+    runtimes: tuple[str, ...]
+    """The runtimes that the publisher states; empty for none."""
+    architectures: tuple[str, ...]
+    license: str | None
+    """The licence that the publisher states: a name, an address or a text."""
 
 
 class ExternalRegions:
@@ -91,19 +107,87 @@ class ExternalDownloads:
                 )
                 self._reporter.note(f"running without layer `{arn}`, which is not pinned; {cure}")
         with self._store.in_use(self._reporter):
-            return tuple(ExternalZip(path=self._provide(pin), sha256=pin.sha256) for pin in pins.values())
-
-    def _provide(self, pin: PinnedLayer) -> Path:
-        if (path := stored_zip(self._store, pin.sha256)) is not None:
-            return path
-        if self._offline:
-            raise OfflineError(
-                f"layer `{pin.arn}` is not in the store, and `--offline` prevents the download",
-                hint="run the command once without `--offline`",
+            return tuple(
+                ExternalZip(
+                    path=_pinned_zip(
+                        pin, self._regions, store=self._store, offline=self._offline, reporter=self._reporter
+                    ),
+                    sha256=pin.sha256,
+                )
+                for pin in pins.values()
             )
-        version = self._regions.version(pin.arn)
-        check_pin(pin, version)
-        return download(version, self._regions.of(pin.arn), self._store, self._reporter)
+
+
+def layer_zip(
+    arn: str,
+    project: Path | None,
+    *,
+    store: Store,
+    offline: bool,
+    reporter: Reporter,
+    regions: ExternalRegions | None = None,
+) -> DownloadedLayer:
+    """
+    Return the zip of the layer version *arn*, from *store* or else from AWS.
+
+    If *project* has pinned the layer, the zip is the pinned one, and AWS is asked only if the store lacks it. *regions* are the connections
+    to use, if there are any. Raises `ConfigError` if *arn* is not that of one layer version, `IntegrityError` if AWS has other content than
+    the pin or than it states, `OfflineError` if a zip must be downloaded and lamina is *offline*, the errors of reading the pins, and
+    `AwsError`.
+    """
+    _check_arn(arn)
+    regions = ExternalRegions() if regions is None else regions
+    pin = pin_of(arn, read_pins(project)) if project is not None else None
+    if pin is None and offline:
+        raise OfflineError(
+            f"layer `{arn}` is not pinned, and `--offline` prevents the download",
+            hint="run the command without `--offline`",
+        )
+    with store.in_use(reporter):
+        if pin is None:
+            stated: ExternalVersion | PinnedLayer = (version := regions.version(arn))
+            path = stored_zip(store, version.sha256) or download(version, regions.of(arn), store, reporter)
+        else:
+            stated = pin
+            path = _pinned_zip(pin, regions, store=store, offline=offline, reporter=reporter)
+    return DownloadedLayer(
+        arn=arn,
+        path=path,
+        sha256=stated.sha256,
+        runtimes=stated.runtimes,
+        architectures=stated.architectures,
+        license=stated.license,
+    )
+
+
+def _check_arn(arn: str) -> None:
+    """Raise `ConfigError` if *arn* is not that of one layer version. In `layer-arns`, the deployment may decide the region and more."""
+    is_exact = not {"*", "$"} & {*arn}
+    if is_exact and is_pinnable(arn):
+        return
+    if is_exact and LayerArn.parse(arn) is not None:
+        raise ConfigError(
+            f"`{arn}` names a layer, not one of its versions",
+            hint=f"add the number of a version, such as `{arn}:1`",
+        )
+    raise ConfigError(
+        f"`{arn}` is not the ARN of a layer version",
+        hint="pass an ARN such as `arn:aws:lambda:eu-west-1:123456789012:layer:common:7`",
+    )
+
+
+def _pinned_zip(pin: PinnedLayer, regions: ExternalRegions, *, store: Store, offline: bool, reporter: Reporter) -> Path:
+    """Return the zip of *pin* in *store*, downloaded if it is missing. Raises what `layer_zip` does."""
+    if (path := stored_zip(store, pin.sha256)) is not None:
+        return path
+    if offline:
+        raise OfflineError(
+            f"layer `{pin.arn}` is not in the store, and `--offline` prevents the download",
+            hint="run the command once without `--offline`",
+        )
+    version = regions.version(pin.arn)
+    check_pin(pin, version)
+    return download(version, regions.of(pin.arn), store, reporter)
 
 
 def stored_zip(store: Store, sha256: str) -> Path | None:
@@ -135,11 +219,6 @@ def pin_difference(pin: PinnedLayer, version: ExternalVersion) -> str | None:
         f"layer `{pin.arn}` is not the pinned one: `lamina-layers.lock` has SHA-256 `{pin.code_sha256}` and {pin.code_size:,} bytes, "
         f"and AWS has `{version.code_sha256}` and {version.code_bytes:,} bytes"
     )
-
-
-def provide(version: ExternalVersion, layers: ExternalLayers, store: Store, reporter: Reporter) -> Path:
-    """Return the zip of *version* in *store*, and download it from *layers* if it is missing. Raises the errors of `download`."""
-    return stored_zip(store, version.sha256) or download(version, layers, store, reporter)
 
 
 def download(version: ExternalVersion, layers: ExternalLayers, store: Store, reporter: Reporter) -> Path:

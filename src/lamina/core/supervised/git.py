@@ -6,8 +6,6 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from lamina.core.supervised.process import run
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -25,6 +23,11 @@ because a CI job passes credentials in them; git hands them on to submodules, to
 """
 
 
+def git_environment() -> dict[str, str]:
+    """Return the environment of lamina for git, without what makes git work on the repository of another command."""
+    return {name: value for name, value in os.environ.items() if not _OF_ANOTHER_REPOSITORY.fullmatch(name)}
+
+
 def run_git(
     arguments: Sequence[str],
     *,
@@ -38,10 +41,11 @@ def run_git(
     *options* come before the subcommand, and *variables* are set in addition to those of lamina. Raises the errors of
     `lamina.core.supervised.process.run`.
     """
-    environment = {name: value for name, value in os.environ.items() if not _OF_ANOTHER_REPOSITORY.fullmatch(name)}
+    from lamina.core.supervised.process import run  # slow to import
+
     return run(
         ["git", "-c", f"core.hooksPath={os.devnull}", *options, *arguments],
-        environment=environment | dict(variables or {}),
+        environment=git_environment() | dict(variables or {}),
         directory=directory,
         separate_errors=True,
     )

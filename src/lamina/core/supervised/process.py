@@ -18,7 +18,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self, overload
 
 from lamina.core.environment import bare_environment
 from lamina.core.errors import InvokeError, StartError
@@ -325,18 +325,39 @@ class Finished:
     """The end of stderr, if it was asked for separately."""
 
 
+@overload
 def run(
     arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, separate_errors: bool = False
-) -> Finished:
+) -> Finished: ...
+
+
+@overload
+def run(
+    arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, seconds: float
+) -> Finished | None: ...
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: Path,
+    separate_errors: bool = False,
+    seconds: float | None = None,
+) -> Finished | None:
     """
     Run a command without a terminal in *directory*, and wait until it ends. It and all its descendants end with lamina.
 
-    The last megabyte of its output is kept. Raises `StartError` if the command does not start, and `LimitError` if a limit of the machine
+    The last megabyte of its output is kept. With *seconds*, a command that takes longer is ended, and ``None`` is returned. Raises `StartError` if the command does not start, and `LimitError` if a limit of the machine
     is the reason.
     """
     if sys.platform == "win32":
         return _run_unsupervised(
-            arguments, environment=environment, directory=directory, separate_errors=separate_errors
+            arguments,
+            environment=environment,
+            directory=directory,
+            separate_errors=separate_errors,
+            seconds=seconds,
         )
     output, errors = bytearray(), bytearray()
     request: StartRequest = {
@@ -349,7 +370,9 @@ def run(
     with Process(
         request, on_log=partial(_keep_end, output), on_error=partial(_keep_end, errors) if separate_errors else None
     ) as process:
-        ended = process.wait()
+        ended = process.wait(seconds)
+    if ended is None and seconds is not None:
+        return None
     if ended is None:
         raise StartError(f"lamina's supervisor process did not report how `{arguments[0]}` ended", hint=_AGAIN)
     return Finished(code=os.waitstatus_to_exitcode(ended.status), output=bytes(output), errors=bytes(errors))
@@ -358,8 +381,13 @@ def run(
 if sys.platform == "win32":
 
     def _run_unsupervised(
-        arguments: Sequence[str], *, environment: Mapping[str, str], directory: Path, separate_errors: bool
-    ) -> Finished:
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        separate_errors: bool,
+        seconds: float | None,
+    ) -> Finished | None:
         """Run a command where the supervisor does not work: the command goes on if lamina is killed."""
         try:
             done = subprocess.run(
@@ -370,7 +398,10 @@ if sys.platform == "win32":
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE if separate_errors else subprocess.STDOUT,
                 check=False,
+                timeout=seconds,
             )
+        except subprocess.TimeoutExpired:
+            return None
         except OSError as error:
             raise not_started(arguments[0], error) from error
         return Finished(code=done.returncode, output=done.stdout, errors=done.stderr or b"")
