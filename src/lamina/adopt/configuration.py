@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lamina.audit.inspection import Inspection
 from lamina.audit.templates.descriptions import read_descriptions
@@ -89,7 +89,7 @@ def template_lines(service: Service, arn: str, store: Store, reporter: Reporter)
 def _without(editor: ConfigEditor, arn: str) -> ConfigurationChange | None:
     """Return the change of the configuration without *arn* in its ``layer-arns``, or ``None`` if it has none."""
     for name, function in tuple(editor.table.get("functions", {}).items()):
-        arns = function.get(_KEY, []) if isinstance(function, Mapping) else []
+        arns: Any = function.get(_KEY, []) if isinstance(function, Mapping) else []
         removed = [each for each in arns if can_name(each, arn)]
         # An empty list stays if it has a comment.
         if removed and len(removed) == len(arns) and not arns.trivia.comment:
