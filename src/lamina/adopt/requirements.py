@@ -102,7 +102,7 @@ def is_same_version(one: str | None, other: str) -> bool:
 
 
 def _published(archive: InspectedArchive, installed: Mapping[str, AdoptedDistribution]) -> Iterator[Requirement]:
-    """Yield the requirements that a known publisher's layer stands for, as far as the layer has the distributions or their modules."""
+    """Yield the requirements from which a known publisher builds its layer, as far as the layer has the distributions or their modules."""
     layer = LayerArn.parse(archive.zip.arn) if archive.zip.arn is not None else None
     if archive.publisher is None or layer is None:
         return
