@@ -1,1 +1,1 @@
-"""Write one self-contained HTML page about a service: what its zips contain, what deploys send, and what was found."""
+"""Write one self-contained HTML page about a service: its zips, what deploys send, and the findings."""
