@@ -78,6 +78,12 @@ def read_history(project: Path) -> tuple[PastBuild, ...]:
     return tuple(found)
 
 
+def built_at(project: Path, builds: Sequence[Build]) -> str | None:
+    """Return when the zips of *builds*, the last builds for all targets of *project*, were built; ``None`` if it is not recorded."""
+    zips = identity(builds)
+    return next((row.built for row in reversed(read_history(project)) if row.zips == zips), None)
+
+
 def record_build(project: Path, builds: Sequence[Build], *, started_ns: int) -> None:
     """
     Add the *builds* of *project* for all targets to its history, atomically, unless the newest row has the same zips.

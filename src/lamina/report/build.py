@@ -9,7 +9,7 @@ from lamina.core.text import count, megabytes
 from lamina.core.values import Severity
 from lamina.report.charts import draw
 from lamina.report.colours import palette
-from lamina.report.values import Figure, Gauge, LegendEntry, PageSection, PageTable
+from lamina.report.values import Figure, Gauge, LegendEntry, PageSection, PageTable, shown_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -138,7 +138,7 @@ def history_section(rows: Sequence[PastBuild]) -> PageSection:
                 caption="Builds, the newest first",
                 header=(
                     "build",
-                    "time (UTC)",
+                    "time",
                     "changed layers",
                     "layers zipped",
                     "layers unzipped",
@@ -161,7 +161,7 @@ def _past(number: int, row: PastBuild, before: PastBuild | None) -> tuple[Cell, 
     changed = [each.name for each in row.layers if known.get((each.target, each.name)) != each.digest]
     return (
         str(number),
-        row.built.replace("T", " ").removesuffix("+00:00"),
+        shown_time(row.built),
         ", ".join(dict.fromkeys(changed)) or "none",
         megabytes(sum(each.zipped_bytes for each in row.layers)),
         megabytes(sum(each.unzipped_bytes for each in row.layers)),

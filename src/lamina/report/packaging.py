@@ -72,12 +72,13 @@ def packaging_section(advice: PackagingAdvice) -> PageSection:
     return PageSection(
         anchor="packaging",
         heading="Ways to package the service",
-        paragraphs=(*recommendation(advice), *(f"{note[0].upper()}{note[1:]}." for note in notes(advice))),
+        paragraphs=(*recommendation(advice),),
+        notes=(*notes(advice),),
         figures=(
             Figure(
                 title="What a deploy to one environment sends",
                 label="Bars of the bytes that each kind of deploy sends with each packaging. The table below has the numbers.",
-                svg=draw("deploys", [*_bars(advice)]),
+                svg=draw("bars", [*_bars(advice)]),
                 legend=(
                     LegendEntry(colour=MARKED_BAR, label="as configured"),
                     LegendEntry(colour=BAR, label="other packagings"),
@@ -89,14 +90,15 @@ def packaging_section(advice: PackagingAdvice) -> PageSection:
 
 
 def _bars(advice: PackagingAdvice) -> Iterator[dict[str, object]]:
-    for deploy, name in _DEPLOYS:
+    for order, (deploy, name) in enumerate(_DEPLOYS):
         for each in advice.rows:
             if each.costs is not None:
                 sent = getattr(each.costs, name).sent
                 yield {
-                    "deploy": deploy,
-                    "packaging": each.title,
-                    "bytes": sent,
+                    "order": order,
+                    "group": deploy,
+                    "name": each.title,
+                    "value": sent,
                     "text": size(sent),
                     "colour": MARKED_BAR if each.is_configured else BAR,
                 }

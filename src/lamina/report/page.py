@@ -30,6 +30,7 @@ def render(page: ReportPage) -> bytes:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = _code
     environment.tests |= {"gauge": _is_gauge, "weblink": _is_link}
     text = environment.get_template("page.html").render(page=page, start=DOCUMENT_START, version=__version__)
     return visible(text).encode()
@@ -45,6 +46,18 @@ def standalone(svg: Markup) -> bytes:
     head, tail = str(svg).split(">", 1)
     style = f"<style>{colours}:root {{ background: var(--paper); }}</style>"
     return visible(f'<?xml version="1.0" encoding="UTF-8"?>\n{head}>{style}{tail}\n').encode()
+
+
+def _code(text: str) -> Markup:
+    """Return *text* escaped, with the parts between backticks as code."""
+    from markupsafe import Markup
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        # A backtick without a second one is part of a name.
+        return Markup.escape(text)
+    plain, code = Markup("{}"), Markup("<code>{}</code>")
+    return Markup().join((code if number % 2 else plain).format(part) for number, part in enumerate(parts))
 
 
 def _is_gauge(cell: object) -> bool:

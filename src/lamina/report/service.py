@@ -10,22 +10,22 @@ from lamina.audit.report import Report
 from lamina.audit.run import CheckRequest, check_services, current_builds
 from lamina.core.errors import ConfigError, LaminaError
 from lamina.core.frozen import frozen
-from lamina.pipeline.history import identity, read_history
+from lamina.pipeline.history import built_at, read_history
 from lamina.report.build import findings_section, history_section, limits_section
 from lamina.report.charts import require
 from lamina.report.contents import ReportedZip, contents_section
 from lamina.report.packaging import needs_section, packaging_section
-from lamina.report.values import PageSection, ReportPage
+from lamina.report.values import PageSection, ReportPage, shown_time
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from lamina.advise.advice import AdviceOptions
     from lamina.core.store import Store
     from lamina.core.values import Build
     from lamina.pipeline.context import BuildContext, TeamStore
-    from lamina.pipeline.history import PastBuild
 
 _SHOWN_DIGITS = 12
 
@@ -72,7 +72,7 @@ def report_page(context: BuildContext, request: PageRequest, *, team_store: Team
     if history:
         sections.append(history_section(history))
     return ReportPage(
-        title=f"lamina report on {builds[0].service}", facts=_facts(builds, history), sections=tuple(sections)
+        title=f"lamina report on {builds[0].service}", facts=_facts(builds, project), sections=tuple(sections)
     )
 
 
@@ -107,14 +107,13 @@ def _zips(builds: Sequence[Build], store: Store) -> Iterator[ReportedZip]:
                 yield ReportedZip(title=f"Zip of {', '.join(same)}{where}", built=package, contents=contents)
 
 
-def _facts(builds: Sequence[Build], history: Sequence[PastBuild]) -> tuple[tuple[str, str], ...]:
+def _facts(builds: Sequence[Build], project: Path) -> tuple[tuple[str, str], ...]:
     first = builds[0]
-    same = [row.built for row in history if row.zips == identity(builds)]
     layers = ", ".join(f"{each.name} ({each.digest[:_SHOWN_DIGITS]})" for build in builds for each in build.layers)
     return (
         ("Service", first.service),
         ("Target", ", ".join(str(each.target) for each in builds)),
-        ("Built", f"{same[-1].replace('T', ' ').removesuffix('+00:00')} UTC" if same else "unknown"),
+        ("Built", shown_time(built_at(project, builds))),
         ("Functions", f"{len(first.packages):,}"),
         ("Layers", layers or "none"),
     )

@@ -74,6 +74,9 @@ class PageSection:
     anchor: str
     heading: str
     paragraphs: tuple[str, ...] = ()
+    """Text between backticks is code."""
+    notes: tuple[str, ...] = ()
+    """What the numbers are based on, after the tables, as a list."""
     figures: tuple[Figure, ...] = ()
     tables: tuple[PageTable, ...] = ()
 
@@ -86,3 +89,8 @@ class ReportPage:
     facts: tuple[tuple[str, str], ...]
     """What the page is about, such as the service and the target: names and values."""
     sections: tuple[PageSection, ...]
+
+
+def shown_time(time: str | None) -> str:
+    """Return *time*, in UTC and ISO 8601, for people; ``unknown`` without one."""
+    return "unknown" if time is None else f"{time.replace('T', ' ').removesuffix('+00:00')} UTC"
