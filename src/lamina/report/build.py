@@ -90,7 +90,7 @@ def findings_section(report: Report) -> PageSection:
             is_open=rows is report.rows,
             is_prose=True,
         )
-        for caption, rows in (("Findings", report.rows), ("Ignored findings", report.ignored))
+        for caption, rows in (("All findings", report.rows), ("Ignored findings", report.ignored))
         if rows
     ]
     return PageSection(

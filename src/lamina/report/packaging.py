@@ -72,7 +72,7 @@ def packaging_section(advice: PackagingAdvice) -> PageSection:
     return PageSection(
         anchor="packaging",
         heading="Ways to package the service",
-        paragraphs=(*recommendation(advice),),
+        paragraphs=tuple(_sentence(line) for line in recommendation(advice)),
         notes=(*notes(advice),),
         figures=(
             Figure(
@@ -87,6 +87,12 @@ def packaging_section(advice: PackagingAdvice) -> PageSection:
         ),
         tables=tuple(_table(each) for each in compared),
     )
+
+
+def _sentence(line: str) -> str:
+    """Return *line* of the recommendation without its indentation, starting with a capital."""
+    text = line.strip()
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _bars(advice: PackagingAdvice) -> Iterator[dict[str, object]]:
