@@ -20,10 +20,10 @@ HELP = (
 )
 EXAMPLE = """\
 examples:
-  lamina report                                 # write `.lamina/report.html`
-  lamina report --output report.html            # write another file, such as an artifact of CI
-  lamina report --coldstart coldstart.json      # add cold starts: `lamina coldstart --json > coldstart.json`
-  lamina report --audit audit.json              # add vulnerabilities: `lamina audit --json > audit.json`
+  lamina report                                   # write `.lamina/report.html`
+  lamina report --output report.html              # write another file, such as an artifact of CI
+  lamina report --coldstart times.json            # add cold starts: the output of `lamina coldstart --json`
+  lamina report --audit audit.json                # add vulnerabilities: `lamina audit --format json --output audit.json`
 """
 PAGE = "how-to/report.md"
 
@@ -34,10 +34,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``lamina report`` to *parser*."""
     parser.add_argument("--output", metavar="FILE", help=f"write the page to this file (default: `.lamina/{_NAME}`)")
     parser.add_argument(
-        "--coldstart", type=Path, metavar="FILE", help="add the cold starts in this file of `lamina coldstart --json`"
+        "--coldstart",
+        type=Path,
+        metavar="FILE",
+        help="add the cold starts in this file, the output of `lamina coldstart --json`",
     )
     parser.add_argument(
-        "--audit", type=Path, metavar="FILE", help="add the vulnerabilities in this file of `lamina audit --json`"
+        "--audit", type=Path, metavar="FILE", help="add the vulnerabilities in this JSON report of `lamina audit`"
     )
     parser.add_argument(
         "--sbom", type=Path, metavar="FILE", help="add the components of this file of `lamina audit --sbom`"

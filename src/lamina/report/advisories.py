@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def read_audit(path: Path) -> PageSection:
     """Return the section about the report of `lamina audit --json` in *path*. Raises `ConfigError` if it is none."""
-    return _read(path, _audit, "report of `lamina audit`", "lamina audit --json > audit.json")
+    return _read(path, _audit, "report of `lamina audit`", "lamina audit --format json --output audit.json")
 
 
 def read_sbom(path: Path) -> PageSection:

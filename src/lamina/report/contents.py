@@ -35,7 +35,7 @@ class ReportedZip:
 
 
 @frozen
-class _Group:
+class _FileGroup:
     """The files of a distribution, or of none."""
 
     label: str
@@ -68,14 +68,14 @@ def contents_section(zips: Sequence[ReportedZip]) -> PageSection:
     )
 
 
-def _groups(contents: ArchiveContents) -> Iterator[_Group]:
+def _groups(contents: ArchiveContents) -> Iterator[_FileGroup]:
     for each in contents.distributions:
-        yield _Group(label=f"{each.name} {each.version}", files=each.files)
+        yield _FileGroup(label=f"{each.name} {each.version}", files=each.files)
     if contents.unowned:
-        yield _Group(label=_NO_DISTRIBUTION, files=contents.unowned)
+        yield _FileGroup(label=_NO_DISTRIBUTION, files=contents.unowned)
 
 
-def _figure(each: ReportedZip, groups: Sequence[_Group], colours: dict[str, str]) -> Figure:
+def _figure(each: ReportedZip, groups: Sequence[_FileGroup], colours: dict[str, str]) -> Figure:
     rows: list[dict[str, object]] = [{"id": 0, "place": "root"}]
     least = each.contents.unzipped_bytes / _SHARE
     for group in groups:
@@ -122,7 +122,7 @@ def _distributions(each: ReportedZip) -> PageTable:
     )
 
 
-def _files(each: ReportedZip, groups: Sequence[_Group]) -> PageTable:
+def _files(each: ReportedZip, groups: Sequence[_FileGroup]) -> PageTable:
     files = sorted(
         ((file.size, file.path, group.label) for group in groups for file in group.files),
         key=lambda row: (-row[0], row[1]),

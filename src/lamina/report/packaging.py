@@ -35,7 +35,7 @@ def needs_section(advice: PackagingAdvice) -> PageSection:
     paragraphs = [
         (
             "A function needs a distribution if its handler can import it, directly or through other modules, or if such a distribution "
-            "requires it. `lamina advise --why NAME` shows the way."
+            "requires it. The option `--why` of `lamina advise` shows the way."
         )
     ]
     if unneeded:

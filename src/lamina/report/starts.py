@@ -52,7 +52,7 @@ def read_starts(path: Path) -> PageSection:
     if content is None:
         raise ConfigError(
             f"`{path}` does not exist or is not readable",
-            hint="write it: `lamina coldstart --json > coldstart-times.json`",
+            hint="write the output of this command to a file: `lamina coldstart --json`",
         )
     try:
         document = json.loads(content)
@@ -62,7 +62,7 @@ def read_starts(path: Path) -> PageSection:
     except INVALID as error:
         raise ConfigError(
             f"`{path}` has no cold starts with imports",
-            hint="write it again: `lamina coldstart --json > coldstart-times.json`",
+            hint="write the output of this command to a file: `lamina coldstart --json`",
         ) from error
 
 
