@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lamina.cli.main import main
+from lamina.core.frozen import replace
 from lamina.pipeline import report
 from lamina.pipeline.history import HISTORY_FILE
+from lamina.report.build import limits_section
 from services import HANDLER, make_service
 
 if TYPE_CHECKING:
@@ -138,7 +140,7 @@ def test_files_of_audit(service: Service) -> None:
 
     assert ["vulnerabilities", "sbom"] == sections_of(page)[-3:-1]
     assert '<a href="https://osv.dev/vulnerability/CVE-1" rel="noreferrer">CVE-1</a>' in page
-    assert "asked OSV about 1 of 2 distributions and found 1 known vulnerability." in page
+    assert "asked OSV about 1 of 2 distributions. Known vulnerabilities: 1." in page
     assert "&lt;img src=x&gt;" in page
     assert "3 components" in page
     assert '<th scope="row">beta</th><td>2.0</td><td>library</td><td>MIT OR 0BSD</td>' in page
@@ -165,3 +167,15 @@ def test_without_the_extra(
 
     assert 2 == main(["report"])
     assert "lamina[report]" in capsys.readouterr().err
+
+
+def test_build_that_stopped(service: Service) -> None:
+    """A build without zips, which would exceed the limits, has a page that says so."""
+    assert 0 == main(["build", "-q"])
+    built = report.read(service.root)
+
+    assert 2 == len(limits_section([built]).tables)
+    assert 1 == len(limits_section([built]).paragraphs)
+    stopped = limits_section([replace(built, layers=(), packages=())])
+    assert () == stopped.tables
+    assert stopped.paragraphs[1].startswith("The build stopped")

@@ -99,12 +99,13 @@ def _sections(arguments: argparse.Namespace) -> tuple[PageSection, ...]:
 def _write(arguments: argparse.Namespace, project: Path, content: bytes) -> Path:
     """Write *content* to the file that *arguments* name, and return its path."""
     from lamina.cli.reports import write_file
-    from lamina.core.files import own_directory, replace_file
+    from lamina.core.files import building, replace_file
     from lamina.pipeline.report import OUTPUT_DIRECTORY
 
     if arguments.output is not None:
         write_file(arguments.output, content)
         return Path(arguments.output)
-    path = Path(own_directory(project, OUTPUT_DIRECTORY), _NAME)
-    replace_file(path, content)
+    path = project / OUTPUT_DIRECTORY / _NAME
+    with building(path.parent):
+        replace_file(path, content)
     return path

@@ -43,9 +43,9 @@ def _audit(document: Any, _: bytes) -> PageSection:
     rows = tuple(_vulnerability(each) for service in services for each in service["vulnerabilities"])
     unaudited = tuple((each["subject"], each["reason"]) for service in services for each in service["not_auditable"])
     paragraphs = [
-        f"lamina audit asked {service['database']} about {service['asked']:,} of {count(len(service['distributions']), 'distribution')} "
-        f"and found {count(len(service['vulnerabilities']), 'known vulnerability').replace('vulnerabilitys', 'vulnerabilities')}."
-        for service in services
+        f"lamina audit asked {each['database']} about {each['asked']:,} of {count(len(each['distributions']), 'distribution')}. "
+        f"Known vulnerabilities: {len(each['vulnerabilities']):,}."
+        for each in services
     ]
     return PageSection(
         anchor="vulnerabilities",

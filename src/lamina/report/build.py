@@ -25,6 +25,7 @@ _FUNCTIONS = "function packages"
 def limits_section(builds: Sequence[Build]) -> PageSection:
     """Return how much of Lambda's limits the functions and layers of *builds* use, each for one target."""
     limits = quotas()
+    stopped = "The build stopped, because its layers would exceed the limits; see the findings."
     return PageSection(
         anchor="limits",
         heading="Lambda's limits",
@@ -34,6 +35,7 @@ def limits_section(builds: Sequence[Build]) -> PageSection:
                 f"{megabytes(limits.direct_upload_bytes)} is uploaded directly, a larger one through S3. The Lambda console edits packages "
                 f"of up to {megabytes(limits.console_bytes)}."
             ),
+            *([] if any(each.layers or each.packages for each in builds) else [stopped]),
         ),
         tables=tuple(
             table for build in builds for table in _limits(build, f" for {build.target}" if len(builds) > 1 else "")

@@ -73,7 +73,7 @@ def packaging_section(advice: PackagingAdvice) -> PageSection:
         anchor="packaging",
         heading="Ways to package the service",
         paragraphs=tuple(_sentence(line) for line in recommendation(advice)),
-        notes=(*notes(advice),),
+        notes=(f"target: {advice.target}", *notes(advice)),
         figures=(
             Figure(
                 title="What a deploy to one environment sends",
