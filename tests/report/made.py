@@ -50,7 +50,7 @@ def hostile_page() -> ReportPage:
     return ReportPage(title=HOSTILE, facts=((HOSTILE, HOSTILE),), sections=(section,))
 
 
-def large_layer(distributions: int = 500, files: int = 80) -> ReportedZip:
+def large_layer(distributions: int = 500, files: int = 20) -> ReportedZip:
     """Return a layer with many distributions, each with large and small files."""
     contents, shares = [], []
     for number in range(distributions):

@@ -136,7 +136,7 @@ def test_colours_are_defined() -> None:
 
 
 def test_large_layers_have_small_pages() -> None:
-    """A layer of 500 distributions and 40,000 files is drawn completely with a bounded number of areas."""
+    """A layer of 500 distributions and 10,000 files is drawn completely with a bounded number of areas."""
     section = contents_section([large_layer()])
     content = render(ReportPage(title="large", facts=(), sections=(section,)))
     [figure] = section.figures
