@@ -40,6 +40,7 @@ def _files(project: Path) -> dict[Path, bytes]:
         ["audit", "--sbom"],
         ["diff", "--output"],
         ["advise", "--output"],
+        ["report", "--output"],
         ["publish", "--output"],
         ["deploy", "--env-file"],
     ],

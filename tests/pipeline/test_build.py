@@ -210,6 +210,7 @@ def test_removed_function_takes_its_zip_along(service: Service, store: Store) ->
         "build.json",
         "functions/hello.zip",
         "functions/hello.zip.intoto.json",
+        "history.jsonl",
         "layers/common.zip",
         "layers/common.zip.intoto.json",
         "lock",

@@ -66,7 +66,7 @@ def _others(project: Path) -> list[str]:
     return sorted(
         path.relative_to(output).as_posix()
         for path in output.rglob("*")
-        if path.is_file() and path.suffix not in {".zip", ".json"}
+        if path.is_file() and path.suffix not in {".zip", ".json", ".jsonl"}
     )
 
 

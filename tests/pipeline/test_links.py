@@ -69,7 +69,9 @@ def test_a_link_in_the_output_directory_is_an_error(place: str, service: Service
     assert before == files(victim)
 
 
-@pytest.mark.parametrize("name", ["layers/common.zip", "functions/hello.zip", "build.json", "state.json"])
+@pytest.mark.parametrize(
+    "name", ["layers/common.zip", "functions/hello.zip", "build.json", "state.json", "history.jsonl"]
+)
 def test_a_link_in_place_of_a_file_is_replaced(name: str, service: Service, victim: Path, tmp_path: Path) -> None:
     link = service.root / ".lamina" / name
     link.parent.mkdir(parents=True)
@@ -81,7 +83,8 @@ def test_a_link_in_place_of_a_file_is_replaced(name: str, service: Service, vict
 
 
 @pytest.mark.parametrize(
-    "name", ["layers/common.zip", "functions/hello.zip", "build.json", "state.json", "lock", ".gitignore"]
+    "name",
+    ["layers/common.zip", "functions/hello.zip", "build.json", "state.json", "history.jsonl", "lock", ".gitignore"],
 )
 @pytest.mark.parametrize("kind", ["directory", "pipe"])
 def test_another_kind_in_place_of_a_file(name: str, kind: str, service: Service, tmp_path: Path) -> None:

@@ -57,6 +57,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"put this layout into the configuration: {', '.join(_WRITABLE)} (default: the recommended one)",
     )
     parser.add_argument("--yes", action="store_true", help="with --write: do not ask before the file is changed")
+    add_comparison(parser)
+    parser.add_argument(
+        "--format", choices=_FORMATS, metavar="NAME", help="report as text, json or markdown (default: text)"
+    )
+    parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout")
+    add_build(parser)
+
+
+def add_comparison(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the service is deployed; `comparison_options` reads them."""
     parser.add_argument(
         "--environments", type=_number, metavar="N", help="deploy to N environments (default: those of `publish`)"
     )
@@ -76,11 +86,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"read measured cold starts from this baseline, or JSON of `coldstart --aws` (default: {_BASELINE}, if it exists)",
     )
-    parser.add_argument(
-        "--format", choices=_FORMATS, metavar="NAME", help="report as text, json or markdown (default: text)"
-    )
-    parser.add_argument("--output", metavar="FILE", help="write the report to a file instead of stdout")
-    add_build(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -124,7 +129,7 @@ def _explain(arguments: argparse.Namespace, context: BuildContext) -> int:
 def _advise(arguments: argparse.Namespace, context: BuildContext, console: Console) -> int:
     from lamina.advise.advice import advise
 
-    advice = advise(context, _options(arguments, context))
+    advice = advise(context, comparison_options(arguments, context))
     console.close()
     _report(arguments, advice)
     if arguments.write is None:
@@ -134,7 +139,8 @@ def _advise(arguments: argparse.Namespace, context: BuildContext, console: Conso
     return write(arguments, context, advice, console)
 
 
-def _options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOptions:
+def comparison_options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOptions:
+    """Return what *arguments* and the configuration of *context* say about deploys."""
     from lamina.advise.advice import AdviceOptions
     from lamina.aws.publish import config
 

@@ -13,7 +13,7 @@ from lamina.cli.console import Console, emit, emit_json, table_width
 from lamina.cli.invoke import external_source, open_build, read_event, variables, warn_of_wrapper
 from lamina.cli.options import add_environment
 from lamina.core.errors import ConfigError
-from lamina.core.text import count, table, visible
+from lamina.core.text import count, table
 
 # The measuring modules are slow to import, and `--help` and usage errors do not need them: import them where they are used.
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lamina.coldstart.study import Study
     from lamina.coldstart.thresholds import Baseline, Verdict
     from lamina.coldstart.variants import EnvironmentOptions
+    from lamina.local.artifacts import Artifacts
 
 HELP = (
     "Measure how long functions need to initialise with their built layers, in fresh processes on this machine. "
@@ -153,6 +154,10 @@ def _spelled(name: str) -> str:
 def _measure(arguments: argparse.Namespace, console: Console) -> int:
     """Measure the functions, write the requested files and print the table; return 1 if a limit is exceeded."""
     _check(arguments)
+    if arguments.html is not None or arguments.svg is not None:
+        from lamina.report.charts import require
+
+        require()
     import random
 
     from lamina.coldstart import measure, thresholds, variants
@@ -182,7 +187,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> int:
             reporter=console,
         )
     console.close()
-    study = _judged(arguments, measured, limit, baseline, console)
+    study = _judged(arguments, measured, limit, baseline, artifacts=artifacts, console=console)
     # Write the files first: the reader of the table may close stdout early, as `| head` does.
     _write(arguments, study, console)
     _show(arguments, study, console)
@@ -289,9 +294,13 @@ def _judged(
     measured: tuple[Measurement, ...],
     limit: Limit | None,
     baseline: Baseline | None,
+    *,
+    artifacts: Artifacts,
     console: Console,
 ) -> Study:
     from lamina.coldstart import study, thresholds
+    from lamina.pipeline import report
+    from lamina.pipeline.history import built_at
 
     base = [each for each in measured if not each.subject.variant]
     now = thresholds.circumstances(
@@ -323,6 +332,9 @@ def _judged(
         thresholds.write(arguments.baseline, base, now)
         console.note(f"wrote baseline to `{arguments.baseline}`")
     return study.Study(
+        service=artifacts.build.service,
+        target=str(artifacts.build.target),
+        built=built_at(artifacts.project, report.read_all(artifacts.project)),
         circumstances=now,
         repeat=arguments.repeat,
         seed=arguments.seed,
@@ -352,16 +364,18 @@ def _write(arguments: argparse.Namespace, study: Study, console: Console) -> Non
     if arguments.html is None and arguments.svg is None:
         return
     from lamina.cli.reports import write_file
-    from lamina.coldstart import chart, page
+    from lamina.coldstart.study import document
+    from lamina.report.page import render, standalone
+    from lamina.report.starts import starts_page, starts_section
 
-    drawn = [each for each in study.measurements if each.traces]
+    content = document(study)
     if arguments.svg is not None:
         # A function that failed to start has no chart; the table shows its error.
-        for each in drawn:
-            write_file(str(arguments.svg), visible(chart.standalone(each)).encode())
+        for figure in starts_section(content).figures[-1:]:
+            write_file(str(arguments.svg), standalone(figure.svg))
             console.note(f"wrote chart to `{arguments.svg}`")
     if arguments.html is not None:
-        write_file(str(arguments.html), visible(page.render(study)).encode())
+        write_file(str(arguments.html), render(starts_page(content)))
         console.note(f"wrote page to `{arguments.html}`")
 
 

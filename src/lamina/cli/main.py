@@ -38,6 +38,7 @@ COMMANDS = {
     "inspect": "show what is in a layer, a function or a zip",
     "adopt": "lock what is in a layer by ARN, and build it yourself",
     "advise": "compare the ways to package a service, and recommend one",
+    "report": "write a page with charts of sizes, needs, limits and findings",
     "invoke": "run a function locally with its built layers",
     "run": "run a command in a function's environment",
     "coldstart": "measure cold starts and show what they consist of",

@@ -12,11 +12,11 @@ from lamina.core.errors import ConfigError
 _EARLIER = re.compile(
     rb'\{\s*\}\s*\Z|\{\s*"version":\s*"1",\s*"(services?|before)":|\{\s*"\$schema":\s*"[^"]*sarif|## lamina (advise|audit|check|diff)\n'
     rb"|(error|warning|note): |::(error|warning|notice) |\d[\d,]* errors?, |LAMINA_LAYER"
-    rb'|\{\s*"\$schema":\s*"[^"]*/bom-|from (?![^\n]* import )[^\n]+ to [^\n]+\n'
+    rb'|\{\s*"\$schema":\s*"[^"]*/bom-|<!doctype html>\n<html lang="en" class="lamina-report">|from (?![^\n]* import )[^\n]+ to [^\n]+\n'
     rb"|[^\n]+ for python\d[.\d]* on \w+: \d[\d,]* functions?, \d[\d,]* distributions?\n"
 )
 """
-Matches the start of every report of lamina: JSON, SARIF, CycloneDX, Markdown, text, the commands of GitHub, and the ARNs of ``--env-file``.
+Matches the start of every report of lamina: JSON, SARIF, CycloneDX, HTML, Markdown, text, the commands of GitHub, and the ARNs of ``--env-file``.
 """
 _MAY_BE_EMPTY = frozenset({".in", ".lock", ".py", ".toml", ".txt", ".typed"})
 """The endings of empty files that mean something, such as a lock of no distributions. Others are of `mktemp`, for the report."""

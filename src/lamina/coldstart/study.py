@@ -41,6 +41,10 @@ class Comparison:
 class Study:
     """All results of one measurement, and the conditions of the measurement."""
 
+    service: str
+    target: str
+    built: str | None
+    """When the measured zips were built, in UTC and ISO 8601; ``None`` if it is not recorded."""
     circumstances: Circumstances
     repeat: int
     seed: int
@@ -88,6 +92,9 @@ def document(study: Study) -> dict[str, object]:
         "version": VERSION,
         "kind": "local",
         "note": BANNER,
+        "service": study.service,
+        "target": study.target,
+        "built": study.built,
         "circumstances": asdict(study.circumstances),
         "repeat": study.repeat,
         "seed": study.seed,
@@ -124,7 +131,30 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
         "read_bytes": sum(size for _, size in traces[-1].files) if traces else 0,
         "distributions": [_share(each) for each in shares(traces, owners)] if traces else [],
         "modules": [_module(each) for each in modules(traces, owners)] if traces else [],
+        "imports": _imports(measurement) if traces else [],
     }
+
+
+def _imports(measurement: Measurement) -> list[dict[str, object]]:
+    """Return the imports of the run with the tracer whose total import time is the median, in the order in which they started."""
+    traces = sorted(measurement.traces, key=lambda trace: trace.outermost_ns)
+    typical = traces[(len(traces) - 1) // 2]
+    compiled = set(typical.compiled)
+    rows: list[dict[str, object]] = []
+    for each in typical.imports:
+        owner = measurement.subject.owners.of(each.file)
+        rows.append(
+            {
+                "name": each.module,
+                "parent": each.parent,
+                "own_ms": round(each.self_ns / 1e6, 3),
+                "distribution": owner.name or None,
+                "place": owner.place.value,
+                "compiled": each.file in compiled,
+                "failed": not each.ok,
+            }
+        )
+    return rows
 
 
 def _share(share: OwnerTime) -> dict[str, object]:

@@ -28,7 +28,7 @@ from lamina.core.frozen import frozen, replace
 from lamina.core.reporter import SILENT
 from lamina.core.target import quotas
 from lamina.core.values import Build
-from lamina.pipeline import report, state
+from lamina.pipeline import history, report, state
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import imports, run
 from lamina.pipeline.checks.common import listed
@@ -289,6 +289,7 @@ def _record(result: Result, context: BuildContext, *, started_ns: int) -> None:
         remove_file(context.project / each.plan.place / state.STATE_NAME)
     inputs = [_inputs(each) for each in result.targets]
     _write_statements(result, inputs, context.project, started_ns=started_ns)
+    history.record_build(context.project, [each.build for each in result.targets], started_ns=started_ns)
     for other, seen in zip(result.others, inputs[1:], strict=True):
         _record_target(other, (), seen, context, started_ns=started_ns)
     _record_target(result, result.others, _joined(inputs), context, started_ns=started_ns)
