@@ -43,7 +43,7 @@ def sections_of(page: str) -> list[str]:
 
 
 def test_page_of_a_build(service: Service, capsys: pytest.CaptureFixture[str]) -> None:
-    """The page is built with the service, and says what the build, its zips and the comparison say."""
+    """The page is built with the service, and shows the build, its zips and the comparison."""
     assert 0 == main(["report", "-q"])
     assert f"{service.root}/.lamina/report.html\n" == capsys.readouterr().out
     page, built = page_of(service), report.read(service.root)

@@ -145,7 +145,7 @@ def _totals(functions: Sequence[Mapping[str, Any]]) -> Iterator[Figure]:
 
 def _overview(functions: Sequence[Mapping[str, Any]]) -> PageTable:
     return PageTable(
-        caption="Cold starts of each function",
+        caption="Measured cold starts, by function",
         header=("function", "median", "fastest", "slowest", "compiled modules"),
         rows=tuple(
             (
