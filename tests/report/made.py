@@ -108,5 +108,6 @@ def large_layer(distributions: int = 500, files: int = 20) -> ReportedZip:
             modules=(),
             extensions=(),
             wrappers=(),
+            manifest=None,
         ),
     )
