@@ -134,7 +134,7 @@ def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
         needed = search.needed()
         context.reporter.stage("weighing layouts")
         needs = _weighed_needs(plan, search, scale, needed)
-        history = read_history(service, context, search.pins, now=dt.datetime.now(dt.UTC))
+        history = read_history(service, context, search.pins, local=plan.local, now=dt.datetime.now(dt.UTC))
         starts = {} if options.starts is None else read_starts(options.starts, service)
         recommendation = recommend(
             needs, load_thresholds(context.project), limits=quotas(), measured=starts, configured=configured(plan)

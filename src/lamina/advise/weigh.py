@@ -17,11 +17,13 @@ from lamina.bytecode.segment import compile_sources
 from lamina.core.store import key_of
 from lamina.core.temporary import temporary_directory
 from lamina.pipeline.layers import LayerPlan
+from lamina.pipeline.packages import all_sources
 from lamina.pipeline.plan import complete
 from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from lamina.advise.values import Layout
     from lamina.core.store import Store
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from lamina.pipeline.artifacts import ArtifactProvider
     from lamina.pipeline.packages import PackagePlan
     from lamina.pipeline.plan import TargetPlan
+    from lamina.project.service import Function
 
 WEIGHTS_AREA = "weights"
 """The area of the store with the sizes of layers and zips that were weighed."""
@@ -73,7 +76,6 @@ class Scale:
             name=layer.name,
             functions=tuple(each.name for each in plan.service.functions if layer.name in each.layers),
             distributions=frozenset(each.name for each in found.distributions),
-            sources="",
             zipped_bytes=found.zipped_bytes,
             unzipped_bytes=found.unzipped_bytes,
         )
@@ -97,16 +99,19 @@ class Scale:
 
     def _packages(self, plan: TargetPlan) -> Iterator[WeighedArchive]:
         """Yield the zips of functions."""
-        for package in plan.package_plans:
+        read = all_sources(plan.package_plans) or self._artifacts.sources(plan.service, plan.local, fetch=True) or ()
+        for package, sources in zip(plan.package_plans, read, strict=True):
             if not package.config.functions:
                 continue
             found = self._package(package, plan)
+            files = {file.path: file.origin for file in sources.tree.files}
             yield WeighedArchive(
                 kind=Packaging.ZIP,
                 name=package.config.functions[0].name,
                 functions=tuple(each.name for each in package.config.functions),
                 distributions=frozenset(each.name for each in found.distributions),
-                sources="\n".join(sorted(package.config.source)),
+                handlers=tuple(_handler(each, files) for each in package.config.functions),
+                sources=frozenset(files.values()),
                 zipped_bytes=found.zipped_bytes,
                 unzipped_bytes=found.unzipped_bytes,
             )
@@ -139,6 +144,12 @@ class Scale:
             bundle = lighter
             made = self._artifacts.measure_package(bundle, sources, mode)
         return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
+
+
+def _handler(function: Function, files: Mapping[str, Path]) -> Path | None:
+    """Return the file of the handler of *function* among *files*, by path in the package; ``None`` if a distribution has it."""
+    path = function.module.replace(".", "/")
+    return files.get(f"{path}.py") or files.get(f"{path}/__init__.py")
 
 
 def _shares(distributions: Iterable[Distribution]) -> tuple[WeighedDistribution, ...]:
