@@ -10,7 +10,7 @@ import pytest
 from lamina.advise import history
 from lamina.advise.history import History, read_history
 from lamina.core.store import Store
-from lamina.core.values import DirectorySource, SourcePin
+from lamina.core.values import DirectorySource, Sha256, SourcePin
 from lamina.pipeline.context import BuildContext
 from lamina.project import config
 from lamina.project.options import BuildOptions
@@ -90,7 +90,13 @@ def test_edits(shop: Path, read: Callable[..., History]) -> None:
     library = shop / "library"
     source = DirectorySource(name="library", version="1", path=library)
     local = SourcePin(
-        name="library", version="1", filename="library (local)", url="", size=None, sha256="0" * 64, source=source
+        name="library",
+        version="1",
+        filename="library (local)",
+        url="",
+        size=None,
+        sha256=Sha256("0" * 64),
+        source=source,
     )
     for name in ("shop/one.py", "library/library.py", "README.md", "library/library.py"):
         _commit(shop, name, f"{len(git(shop, 'log', '--format=%H'))}")
@@ -163,7 +169,7 @@ def test_settings_of_the_user(shop: Path, read: Callable[..., History], tmp_path
     """What the user has configured for `git log` does not change what is read."""
     signer = tmp_path / "signer"
     signer.write_text(
-        '#!/bin/sh\ncase "$*" in\n*--verify*) echo "gpg: Good signature" >&2 ;;\n'
+        '#!/bin/sh\ncat >/dev/null\ncase "$*" in\n*--verify*) echo "gpg: Good signature" >&2 ;;\n'
         '*) echo "[GNUPG:] SIG_CREATED " >&2; printf -- "-----BEGIN PGP SIGNATURE-----\\n\\nx\\n-----END PGP SIGNATURE-----\\n" ;;\nesac\n'
     )
     signer.chmod(0o755)

@@ -16,6 +16,7 @@ from lamina.advise.starts import read_starts
 from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
 from lamina.advise.weigh import Scale
+from lamina.advise.why import reason
 from lamina.core.errors import ConfigError, PathCollisionError
 from lamina.core.frozen import frozen, replace
 from lamina.core.target import quotas
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 
     from lamina.advise.deploys import DeployCosts, WeighedArchive
     from lamina.advise.history import History
-    from lamina.advise.needs import Reason
     from lamina.advise.recommend import MeasuredStart, Recommendation
     from lamina.advise.values import Layout
+    from lamina.advise.why import Reason
     from lamina.core.target import Target
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.plan import TargetPlan
@@ -169,12 +170,17 @@ def explain(context: BuildContext, distribution: str, functions: Sequence[str]) 
     with ArtifactProvider(context, service.target) as artifacts:
         plan = complete(plan, artifacts)
         search = NeedsSearch(plan, artifacts, context.store)
+        if distribution in {pin.name for pin in plan.local}:
+            raise ConfigError(
+                f"`{distribution}` is a local package, whose code is in the zips of functions",
+                hint=f"name a distribution that it requires: `lamina advise --why {min(search.pins, default='NAME')}`",
+            )
         if distribution not in search.pins:
             raise ConfigError(
                 f"no layer of the service has the distribution `{distribution}`",
                 hint="see what layers have: `lamina build --dry-run`",
             )
-        return search.reason(distribution, chosen)
+        return reason(distribution, chosen, search, service)
 
 
 def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:

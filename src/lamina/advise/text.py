@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.advise.advice import ComparedLayout, PackagingAdvice
-    from lamina.advise.needs import NeedExplanation, Reason
+    from lamina.advise.why import NeedExplanation, Reason
 
 _UNKNOWN = "-"
 _MOST_BYTES = 1_000_000_000
@@ -156,11 +156,11 @@ def reason_lines(reason: Reason) -> Iterator[str]:
         yield f"{each.function}: {_chain(each)}"
     if not reason.explanations:
         yield f"no function is known to need {reason.distribution} {reason.version}"
-    if reason.required_by:
-        verb = "requires" if len(reason.required_by) == 1 else "require"
-        yield f"locked because {', '.join(reason.required_by)} {verb} it"
+    parents = [*(["the project"] if reason.is_direct else []), *reason.required_by]
+    if parents:
+        yield f"locked because {', '.join(parents)} {'requires' if len(parents) == 1 else 'require'} it"
     else:
-        yield f"locked because the project requires it: no locked distribution requires {reason.distribution}"
+        yield f"no locked distribution requires {reason.distribution}, so the project may require it"
 
 
 def _chain(each: NeedExplanation) -> str:
