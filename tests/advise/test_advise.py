@@ -54,7 +54,9 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     handlers = service.write() / "service/handlers"
     (handlers / "plain.py").write_text(f"import alpha\n{HANDLER}")
     (handlers / "report.py").write_text(f"from service import reports\n{HANDLER}")
-    (handlers.parent / "reports.py").write_text('"""Reports."""\n\ndef make():\n    import heavy\n')
+    (handlers.parent / "reports.py").write_text(
+        '"""Reports."""\n\ndef make():\n    import heavy\n    from heavy import part\n'
+    )
     monkeypatch.chdir(service.root)
     return service
 
@@ -232,10 +234,8 @@ def test_without_git(service: Service, advise: Any) -> None:
     document = advise("--json")
     assert document["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": None}
     assert _row(document, "one-layer")["stored_bytes_per_year"] is None
-    assert (
-        "deploys in a year: unknown, because git has no commit with the lock file, or set `--deploys-per-year N`\n"
-        in advise()
-    )
+    assert "deploys in a year: unknown; set `--deploys-per-year N`\n" in advise()
+    assert "updates: each distribution by itself, because git has no commit with the lock file\n" in advise()
 
     stated = advise("--json", "--deploys-per-year", "100")
     first, edit = (_row(stated, "one-layer")["deploys"][name]["stored_bytes"] for name in ("first", "edit"))

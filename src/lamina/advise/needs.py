@@ -92,6 +92,12 @@ class NeedsSearch:
         """
         return self.requirements.closed(((name, None) for name in sorted(reached)), together=sdk.core())
 
+    def locked_for(self, local: str) -> tuple[str, ...]:
+        """Return the distributions that the *local* package requires itself."""
+        return tuple(
+            dict.fromkeys(edge.name for edge in self.requirements.edges(local, None) if edge.name in self.pins)
+        )
+
     def reached(self) -> dict[str, frozenset[str]]:
         """
         Return the distributions that each function reaches by imports, from the store as far as it has them.
@@ -106,7 +112,7 @@ class NeedsSearch:
             place = places[function.name]
             if place in kept or place in new:
                 continue
-            known = self._store.read_document(place, self._parse)
+            known = self._store.read_document(place, paths_by_name)
             if known is not None:
                 kept[place] = known
             else:
@@ -191,12 +197,6 @@ class NeedsSearch:
         preferred = None if held >= self.pins.keys() else sorted(held)
         key = key_of(self._inputs, start.handlers, start.recorded, start.package.tree.python_digest, preferred)
         return self._store.entry(NEEDS_AREA, key, ".json")
-
-    def _parse(self, rows: object) -> dict[str, list[str]]:
-        found = paths_by_name(rows)
-        if not found.keys() <= self.pins.keys():
-            raise ValueError("other distributions")
-        return found
 
     def _closed(self, reached: Iterable[str]) -> frozenset[str]:
         """Return *reached* with all that these distributions require."""
