@@ -12,7 +12,7 @@ from lamina.cli.main import main
 from lamina.core.target import quotas
 from lamina.core.text import megabytes
 from services import HANDLER, make_service
-from sourceprojects import git
+from sourceprojects import git, source_files, write_sources
 from wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -289,6 +289,23 @@ def test_why_is_it_locked(service: Service, advise: Any) -> None:
     assert (found["required_by_project"], found["required_by"]) == (True, ["base"])
     path.write_text(project.replace("[tool.lamina]", "dependencies = []\n[tool.lamina]"))
     assert locked("heavy") == "no locked distribution requires heavy, so the project may require it"
+
+
+def test_requirements_of_local_packages(service: Service, advise: Any, tmp_path: Path) -> None:
+    """What a local package requires is locked because of it; its own code is in no layer."""
+    library = source_files("library", module="import orphan\n", dependencies=("orphan", "absent"))
+    write_sources(tmp_path / "library", library)
+    lock = service.write() / "pylock.toml"
+    lock.write_text(f'{lock.read_text()}\n[[packages]]\nname = "library"\n[packages.directory]\npath = "../library"\n')
+    (service.root / "service/handlers/plain.py").write_text(f"import library\n{HANDLER}")
+
+    assert advise("--why", "orphan") == (
+        "plain: service.handlers.plain → library (../library/library/__init__.py:1) → orphan\n"
+        "locked because library requires it\n"
+    )
+    refused = advise("--why", "library", code=2)
+    assert "`library` is a local package, whose code is in the zips of functions" in refused
+    assert "name a distribution that it requires: `orphan`" in refused
 
 
 def test_requirements_that_cannot_be_evaluated(service: Service, advise: Any) -> None:

@@ -17,7 +17,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.advise.requirements import Requirements
+from lamina.advise.requirements import RequirementGraph
 from lamina.bytecode.choice import Closure, Start, first_party, paths_by_name, reach_place
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
@@ -61,7 +61,7 @@ class NeedsSearch:
         """The distributions of all layers, by name, sorted."""
         self.sources = all_sources(plan.package_plans) or artifacts.sources(plan.service, plan.local, fetch=True) or ()
         """The sources of each function package."""
-        self.requirements = Requirements(
+        self.requirements = RequirementGraph(
             (*self.pins.values(), *plan.local), artifacts.wheels.all, plan.service.target, store
         )
         """What the distributions and the local packages require."""
@@ -86,7 +86,7 @@ class NeedsSearch:
 
     def required(self, reached: Iterable[str]) -> dict[tuple[str, str | None], str | None]:
         """
-        Return the distributions *reached* and all that they require, as `Requirements.closed` does.
+        Return the distributions *reached* and all that they require, as `RequirementGraph.closed` does.
 
         A function needs all distributions of the AWS SDK or none: it would import those of the runtime otherwise, of other versions.
         """
