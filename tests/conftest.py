@@ -6,6 +6,7 @@ import gc
 import os
 import socket
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -115,6 +116,12 @@ def _own_facts() -> Iterator[None]:
     forget_facts()
 
 
+@cache
+def _search(python: tuple[int, int]) -> Interpreter | None:
+    # Once for all tests, because searching in vain takes a second.
+    return search(python)
+
+
 @pytest.fixture
 def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
     """
@@ -123,7 +130,7 @@ def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
     """
 
     def find(python: tuple[int, int]) -> Interpreter:
-        found = search(python)
+        found = _search(python)
         if found is None:
             pytest.skip(f"no CPython {python[0]}.{python[1]} on this machine")
         return found
