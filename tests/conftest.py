@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import socket
 import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
-from lamina.bytecode.interpreter import search
+from lamina.bytecode import interpreter
+from lamina.local import runtime_client
 from lamina.project.newer_facts import forget_facts
 
 if TYPE_CHECKING:
@@ -119,7 +122,7 @@ def _own_facts() -> Iterator[None]:
 @cache
 def _search(python: tuple[int, int]) -> Interpreter | None:
     # Once for all tests, because searching in vain takes a second.
-    return search(python)
+    return interpreter.search(python)
 
 
 @pytest.fixture
@@ -136,6 +139,20 @@ def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def have_runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Return a function that gives a project lamina's runtime client for the running Python, which takes long to compile."""
+    shared = tmp_path_factory.mktemp("client")
+    found = interpreter.find(sys.version_info[:2], explicit=Path(sys.executable))
+    runtime_client.provide(shared, found)
+
+    def have(project: Path) -> None:
+        # Copies, because hostile functions write into their own.
+        shutil.copytree(shared, project / ".lamina" / "local" / "runtime", dirs_exist_ok=True)
+
+    return have
 
 
 @pytest.fixture(autouse=True)
