@@ -11,6 +11,7 @@ from built import MINOR
 from lamina.cli.main import main
 from lamina.core.target import quotas
 from lamina.core.text import megabytes
+from lamina.project.newer_facts import forget_facts
 from services import HANDLER, make_service
 from sourceprojects import git
 from wheels import make_wheel
@@ -109,21 +110,49 @@ def test_every_size_is_that_of_the_build(service: Service, advise: Any, tmp_path
     layouts = [each for each in document["layouts"] if each["layout"] is not None]
     assert {"zip-everything", "zip-needed", "one-layer"} <= {each["kind"] for each in layouts}
     for each in layouts:
-        _configure(service, each["layout"])
-
-        assert main(["build", "--quiet"]) == 0
+        _check_built(service, each)
 
         built = json.loads((service.root / ".lamina/build.json").read_text())
-        assert _weighed(each) == {
-            **{("layer", row["name"]): (row["zipped_bytes"], row["unzipped_bytes"]) for row in built["layers"]},
-            **{("zip", row["name"]): (row["zipped_bytes"], row["unzipped_bytes"]) for row in built["functions"]},
-        }
         for row in (*built["layers"], *built["functions"]):
             assert (service.root / row["path"]).stat().st_size == row["zipped_bytes"]
         again = _row(advise("--json"), each["kind"])
         assert again["configured"]
         assert again["deploys"] == each["deploys"]
         assert again["largest_function"] == each["largest_function"]
+
+
+def test_bytecode_that_does_not_fit_is_not_counted(service: Service, advise: Any) -> None:
+    """A layer or zip that is too large only because of bytecode is weighed as a build writes it, also after the limit has changed."""
+    large = "".join(f"def function_{number}(a, b):\n    return a + b * {number}\n" for number in range(200))
+    _add(service, "heavy", {"heavy.py": large}, "base")
+    service.settings |= {"bytecode": '"all"', "facts": '"facts.toml"'}
+    service.write()
+    facts = service.root / "facts.toml"
+    facts.write_text("")
+    full = {kind: _row(advise("--json"), kind) for kind in ("zip-everything", "one-layer")}
+    layer = next(each["unzipped_bytes"] for each in full["one-layer"]["archives"] if each["kind"] == "layer")
+
+    facts.write_text(f'[[quota]]\nname = "unzipped_bytes"\nvalue = {layer - 1}\nsource = "a test"\nread = 2030-01-01\n')
+    forget_facts()
+    light = {kind: _row(advise("--json"), kind) for kind in full}
+    assert all(light[kind]["archives"][0]["unzipped_bytes"] < layer - 10_000 for kind in full)
+    _check_built(service, light["zip-everything"])
+
+    facts.write_text("")
+    forget_facts()
+    assert full == {kind: {**_row(advise("--json"), kind), "configured": kind == "one-layer"} for kind in full}
+    _check_built(service, full["zip-everything"])
+
+
+def _check_built(service: Service, row: Mapping[str, Any]) -> None:
+    """Check that a build with the layout of *row* has its sizes."""
+    _configure(service, row["layout"])
+    assert main(["build", "--quiet"]) == 0
+    built = json.loads((service.root / ".lamina/build.json").read_text())
+    assert _weighed(row) == {
+        **{("layer", each["name"]): (each["zipped_bytes"], each["unzipped_bytes"]) for each in built["layers"]},
+        **{("zip", each["name"]): (each["zipped_bytes"], each["unzipped_bytes"]) for each in built["functions"]},
+    }
 
 
 def _weighed(row: Mapping[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:

@@ -15,7 +15,7 @@ from lamina.advise.split import NoSplit, several_layers
 from lamina.advise.starts import read_starts
 from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
-from lamina.advise.weigh import Scale
+from lamina.advise.weigh import ZipSizes
 from lamina.core.errors import ConfigError, PathCollisionError
 from lamina.core.frozen import frozen, replace
 from lamina.core.target import quotas
@@ -130,16 +130,16 @@ def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
     with ArtifactProvider(context, service.target) as artifacts:
         plan = complete(plan, artifacts)
         search = NeedsSearch(plan, artifacts, context.store)
-        scale = Scale(artifacts, context.store)
+        sizes = ZipSizes(artifacts, context.store)
         needed = search.needed()
         context.reporter.stage("weighing layouts")
-        needs = _weighed_needs(plan, search, scale, needed)
+        needs = _weighed_needs(plan, search, sizes, needed)
         history = read_history(service, context, search.pins, now=dt.datetime.now(dt.UTC))
         starts = {} if options.starts is None else read_starts(options.starts, service)
         recommendation = recommend(
             needs, load_thresholds(context.project), limits=quotas(), measured=starts, configured=configured(plan)
         )
-        rows = _Rows(plan, search, scale, history, starts)
+        rows = _Rows(plan, search, sizes, history, starts)
         return PackagingAdvice(
             service=service.name,
             target=service.target,
@@ -193,7 +193,9 @@ def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:
     return service, resolve(context, service).targets[0]
 
 
-def _weighed_needs(plan: TargetPlan, search: NeedsSearch, scale: Scale, needed: Mapping[str, frozenset[str]]) -> Needs:
+def _weighed_needs(
+    plan: TargetPlan, search: NeedsSearch, sizes: ZipSizes, needed: Mapping[str, frozenset[str]]
+) -> Needs:
     """Return the needs with the sizes that distributions have in one layer, and functions without any."""
     service = plan.service
     unweighed = Needs(
@@ -206,11 +208,11 @@ def _weighed_needs(plan: TargetPlan, search: NeedsSearch, scale: Scale, needed: 
             for each in service.functions
         ),
     )
-    whole = scale.complete(one_layer(unweighed), plan, search.pins)
-    own = {name: each for each in scale.weigh_plan(whole) if each.kind is Packaging.ZIP for name in each.functions}
+    whole = sizes.complete(one_layer(unweighed), plan, search.pins)
+    own = {name: each for each in sizes.weigh_plan(whole) if each.kind is Packaging.ZIP for name in each.functions}
     external = service.external_bytes
     return Needs(
-        distributions=tuple(each for layer in whole.decided for each in scale.layer(layer, whole).distributions),
+        distributions=tuple(each for layer in whole.decided for each in sizes.layer(layer, whole).distributions),
         functions=tuple(
             FunctionNeeds(
                 function=each.name,
@@ -232,13 +234,13 @@ class _Rows:
         self,
         plan: TargetPlan,
         search: NeedsSearch,
-        scale: Scale,
+        sizes: ZipSizes,
         history: History,
         starts: Mapping[str, MeasuredStart],
     ) -> None:
         self._plan = plan
         self._search = search
-        self._scale = scale
+        self._sizes = sizes
         self._history = history
         self._starts = starts
         self._configured = configured(plan)
@@ -277,9 +279,9 @@ class _Rows:
 
     def _row(self, kind: LayoutKind, layout: Layout, needs: Needs) -> ComparedLayout:
         is_configured = self._configured.shape == layout.shape
-        plan = self._plan if is_configured else self._scale.complete(layout, self._plan, self._search.pins)
+        plan = self._plan if is_configured else self._sizes.complete(layout, self._plan, self._search.pins)
         try:
-            archives = self._scale.weigh_plan(plan)
+            archives = self._sizes.weigh_plan(plan)
         except PathCollisionError as error:
             # Own code and a distribution can have conflicting paths, which only a zip with both has.
             return ComparedLayout(
