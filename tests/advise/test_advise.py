@@ -197,7 +197,8 @@ def test_deploys_of_the_table(service: Service, advise: Any) -> None:
 
     shown = advise("--environments", "4")
     assert "sent by a deploy to 4 environments:\n" in shown
-    assert "no function is known to need `orphan`\n" in shown
+    assert "no function is known to need `orphan` (" in shown
+    assert "upload to one environment" not in shown
     assert "cold starts: not measured; measure them with `lamina coldstart" in shown
     assert "unzipped size of each function" not in shown
     report = next(
@@ -207,8 +208,12 @@ def test_deploys_of_the_table(service: Service, advise: Any) -> None:
         each["unzipped_bytes"] for each in _row(document, "zip-needed")["archives"] if "report" in each["functions"]
     )
     assert (
-        f"{megabytes(report)}" in advise("--verbose").partition("unzipped size of each function with its layers:\n")[2]
+        f"{megabytes(report)} (0%)*"
+        in advise("--verbose").partition("unzipped size of each function with its layers, *")[2]
     )
+    assert _row(document, "zip-needed")["editable_functions"] == ["plain", "report", "hello"]
+    assert document["limits"]["unzipped_bytes"] == quotas().unzipped_bytes
+    assert "upload to one environment at 20 Mbit/s:\n" in advise("--verbose")
     markdown = advise("--format", "markdown")
     assert markdown.startswith("## lamina advise\n")
     assert "### Kept by Lambda in one environment\n" in markdown
@@ -219,7 +224,7 @@ def test_history(service: Service, advise: Any) -> None:
     git(service.root, "init", "--quiet", "--initial-branch", "main")
     _commit(service, "Start")
     alone = advise("--json")
-    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "bumps": 1}}
+    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "updates": 1}}
 
     for number in ("1.1", "1.2", "1.3"):
         _add(service, "orphan", {"orphan.py": "import alpha\n"}, version=number)
@@ -233,7 +238,7 @@ def test_history(service: Service, advise: Any) -> None:
     _commit(service, "Describe")
     document = advise("--json")
 
-    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "bumps": 5}}
+    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "updates": 5}}
     row = _row(document, "zip-needed")
     (heavy,) = (each for each in row["archives"] if each["functions"] == ["report"])
     # No zip has orphan, so that only the last update changes one.
@@ -245,7 +250,7 @@ def test_history(service: Service, advise: Any) -> None:
     assert "updates: the last 4 changes of the lock file in git\n" in advise()
 
     scaled = advise("--json", "--deploys-per-year", "60")
-    assert scaled["history"]["deploys_per_year"] == {"edits": 10, "bumps": 50}
+    assert scaled["history"]["deploys_per_year"] == {"edits": 10, "updates": 50}
 
 
 def _commit(service: Service, message: str) -> None:
@@ -259,11 +264,15 @@ def test_without_git(service: Service, advise: Any) -> None:
     document = advise("--json")
     assert document["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": None}
     assert _row(document, "one-layer")["stored_bytes_per_year"] is None
-    assert "deploys in a year: unknown without git; set `--deploys-per-year N`\n" in advise()
+    assert "deploys in a year: unknown without git; set `--deploys-per-year N` and `--updates-per-year N`\n" in advise()
+    assert advise("--json", "--deploys-per-year", "100")["history"]["deploys_per_year"] is None
 
-    stated = advise("--json", "--deploys-per-year", "100")
-    first, edit = (_row(stated, "one-layer")["deploys"][name]["stored_bytes"] for name in ("first", "edit"))
-    assert _row(stated, "one-layer")["stored_bytes_per_year"] == first + 100 * edit
+    stated = advise("--json", "--deploys-per-year", "100", "--updates-per-year", "1", "--environments", "3")
+    assert stated["history"]["deploys_per_year"] == {"edits": 99, "updates": 1}
+    row = _row(stated, "one-layer")
+    assert row["stored_bytes_per_year"] > 99 * row["deploys"]["edit"]["stored_bytes"]
+    assert row["stored_bytes_per_year_all_environments"] == 3 * row["stored_bytes_per_year"]
+    assert "more than" in advise("--deploys-per-year", "1", "--updates-per-year", "2", code=2)
 
 
 def test_why(service: Service, advise: Any) -> None:
@@ -287,8 +296,8 @@ def test_why(service: Service, advise: Any) -> None:
     assert "`--why` has no report as `markdown`" in advise("--why", "heavy", "--format", "markdown", code=2)
 
 
-def test_cold_starts_are_those_of_the_configuration(service: Service, advise: Any) -> None:
-    """A baseline of `lamina coldstart` has times of the configured layout; no other one has any."""
+def test_cold_starts_are_those_of_the_packaging_that_was_measured(service: Service, advise: Any) -> None:
+    """A baseline records the packaging: its times are those of the row with this packaging, whatever is configured."""
     conditions = {
         "system": "Linux",
         "machine": "x86_64",
@@ -298,13 +307,25 @@ def test_cold_starts_are_those_of_the_configuration(service: Service, advise: An
     }
     medians = {"plain": {"median_ms": 120.0}, "report": {"median_ms": 340.5}}
     baseline = {"version": "1", "circumstances": conditions, "functions": medians}
-    (service.root / "coldstart.json").write_text(json.dumps(baseline))
 
-    document = advise("--json")
+    def found(**more: object) -> dict[str, float]:
+        (service.root / "coldstart.json").write_text(json.dumps({**baseline, **more}))
+        rows = [each for each in advise("--json")["layouts"] if each["slowest_start"] is not None]
+        return {each["kind"]: each["slowest_start"]["milliseconds"] for each in rows}
 
-    assert _row(document, "one-layer")["slowest_start"] == {"milliseconds": 340.5, "source": "coldstart.json"}
-    assert _row(document, "zip-everything")["slowest_start"] is None
-    assert "cold starts: measured for the configured packaging only\n" in advise()
+    everything = ["alpha", "base", "beta", "heavy", "orphan"]
+    names = ["plain", "report"]
+    assert found() == {}
+    assert "`coldstart.json` does not say which packaging was measured" in advise()
+    one = [{"functions": names, "layers": [everything], "zip": []}]
+    assert found(packagings=one) == {"one-layer": 340.5}
+    assert "`coldstart.json` has those of one packaging, measured on a machine of yours" in advise()
+    service.settings["packaging"] = '"zip"'
+    service.write()
+    assert found(packagings=one) == {"one-layer": 340.5}
+    assert found(packagings=[{"functions": names, "layers": [], "zip": everything}]) == {"zip-everything": 340.5}
+    assert found(packagings=[{"functions": names, "layers": [["alpha"]], "zip": []}]) == {}
+    assert "`coldstart.json` was measured with another packaging" in advise()
 
 
 def test_cold_starts_in_aws(service: Service, advise: Any) -> None:
@@ -322,6 +343,62 @@ def test_cold_starts_in_aws(service: Service, advise: Any) -> None:
     (service.root / "aws.json").write_text(json.dumps({"version": "1", "kind": "aws", "groups": [{}]}))
     assert "`aws.json` has no cold starts of format version 1" in advise("--baseline", "aws.json", code=2)
     assert "failed to read the baseline `absent.json`" in advise("--baseline", "absent.json", code=2)
+
+
+def test_unusable_layouts_are_not_recommended(service: Service, advise: Any) -> None:
+    """Neither a layout that cannot be built nor one with too many layers: the recommended one always has a row with its numbers."""
+    arns = json.dumps([_ARN.replace(":7", f":{number}") for number in range(1, 6)])
+    service.more = {"plain": f"layer-arns = {arns}"}
+    service.write()
+
+    document = advise("--json")
+
+    row = _row(document, "one-layer")
+    assert row["obstacle"] == row["note"] == "exceeds Lambda's limit of 5 layers: `plain` has 6"
+    recommended = next(each for each in document["layouts"] if each["layout"] == document["recommendation"]["layout"])
+    assert recommended["title"] == "one layer, and `plain` with the distributions in the zip"
+    assert (recommended["kind"], recommended["obstacle"]) == ("several-layers", None)
+    assert recommended["deploys"]["first"]["sent_bytes"] > 0
+    assert _row(document, "external-layers")["largest_function"]["name"] != "plain"
+    plain = next(each for each in row["functions"] if each["name"] == "plain")
+    assert plain["is_least"]
+    assert "at least " in advise()
+
+
+def test_one_function_whose_zip_is_impossible(service: Service, advise: Any) -> None:
+    """A small function gets a layer if its own files and a distribution are not possible in one zip."""
+    del service.functions["plain"], service.functions["hello"]
+    _add(service, "heavy", {"heavy.py": "", "service": "a file where the function has a directory"})
+    service.write()
+
+    assert "recommended: one shared layer (as configured)\n" in advise()
+
+
+def test_distributions_that_conflict_with_each_other(service: Service, advise: Any) -> None:
+    """If no function has both, the service can be built, and the layouts that put both together are impossible."""
+    _add(service, "alpha", {"alpha/__init__.py": "", "same.py": "1"})
+    _add(service, "heavy", {"heavy.py": "import json\n", "same.py": "2"})
+    service.settings["packaging"] = '"zip"'
+    service.settings["layers"] = '{ one = { only = ["alpha"] }, other = { only = ["heavy"] }, none = { only = [] } }'
+    service.more = {"plain": 'layers = ["one"]', "report": 'layers = ["other"]', "hello": 'layers = ["none"]'}
+    service.write()
+
+    document = advise("--json")
+
+    for kind in ("one-layer", "zip-everything"):
+        assert _row(document, kind)["note"].startswith("impossible: distributions install different content")
+    assert {each["name"] for each in document["distributions"]} == {"alpha", "heavy"}
+    assert document["recommendation"]["layout"] is not None
+
+
+def test_different_excludes(service: Service, advise: Any) -> None:
+    """Layers with different `exclude` have no files in common that another layout could have; the reasons do not need it."""
+    service.settings["layers"] = '{ common = {}, other = { only = ["alpha"], exclude = ["**/*.bin"] } }'
+    service.more = {"plain": 'layers = ["other"]', "report": 'layers = ["common"]', "hello": 'layers = ["common"]'}
+    service.write()
+
+    assert "`other` have different `exclude`, so other packagings cannot be compared" in advise(code=2)
+    assert advise("--why", "alpha").startswith("plain: ")
 
 
 def test_layers_by_arn(service: Service, advise: Any) -> None:
@@ -380,8 +457,11 @@ def test_recorded_modules_count(service: Service, advise: Any) -> None:
     [
         (("--uplink", "fast"), "`fast` is not a speed"),
         (("--uplink", "0Mbit"), "`0Mbit` is not a speed"),
-        (("--environments", "0"), "`0` is not a positive number"),
-        (("--deploys-per-year", "x"), "`x` is not a positive number"),
+        (("--uplink", f"{'9' * 400}Gbit"), "is not a speed"),
+        (("--uplink", "\u0661Mbit"), "is not a speed"),
+        (("--environments", "9" * 5000), "the number is too large; the most is 1,000,000,000"),
+        (("--environments", "0"), "`0` is not a number from 1"),
+        (("--deploys-per-year", "x"), "`x` is not a number from 1"),
     ],
 )
 def test_invalid_options(service: Service, advise: Any, words: tuple[str, ...], said: str) -> None:

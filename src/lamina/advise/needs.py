@@ -119,7 +119,7 @@ class NeedsSearch:
 
         Raises BytecodeError if there is no interpreter of the target's version, and the errors of fetching wheels.
         """
-        return {name: self._closed(reached) for name, reached in self._reached().items()}
+        return {name: self.closed(reached) for name, reached in self._reached().items()}
 
     def reason(self, distribution: str, functions: Sequence[Function]) -> Reason:
         """
@@ -186,7 +186,7 @@ class NeedsSearch:
             if module.distribution != FIRST_PARTY:
                 modules.setdefault(module.distribution, []).append(module.path)
         self._store.write_document(place, modules)
-        for names in (self.pins.keys(), self._closed(modules)):
+        for names in (self.pins.keys(), self.closed(modules)):
             closure = self._closure(function, names)
             chosen = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
             self._store.write_document(
@@ -221,7 +221,7 @@ class NeedsSearch:
     def _pinned(self) -> tuple[Pin, ...]:
         return tuple(self.pins.values())
 
-    def _closed(self, reached: Iterable[str]) -> frozenset[str]:
+    def closed(self, reached: Iterable[str]) -> frozenset[str]:
         """Return *reached* with all that these distributions require."""
         return frozenset(name for name, _ in self._required(reached))
 
