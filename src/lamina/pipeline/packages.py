@@ -219,6 +219,7 @@ def _reused(plans: Iterable[PackagePlan], layer_bytes: Mapping[str, int]) -> Ite
                 package,
                 layers=function.layers,
                 layer_arns=function.layer_arns,
+                packaging=function.packaging.value,
                 bundled=function.bundled,
                 total_unzipped_bytes=total,
             )

@@ -164,12 +164,20 @@ def _files(
         )
 
 
-def _owners(view: View, prefix: str = PREFIX) -> dict[str, str]:
-    """Return the distribution of each path below *prefix*, by path, according to the RECORD files; these do not list bytecode."""
+def _owners(view: View, prefix: str = PREFIX, *, own: frozenset[str] = frozenset()) -> dict[str, str]:
+    """
+    Return the distribution of each path below *prefix*, by path, according to the RECORD files; these do not list bytecode.
+
+    Those in *own*, the files of the service and of its local packages, do not count.
+    """
     import csv
 
     owners: dict[str, str] = {}
-    records = [path for path in view.members if path.startswith(prefix) and path.endswith(".dist-info/RECORD")]
+    records = [
+        path
+        for path in view.members
+        if path.startswith(prefix) and path.endswith(".dist-info/RECORD") and path not in own
+    ]
     for path, text in view.texts(records):
         name = owner_of(path)
         for row in csv.reader(text.splitlines()):
@@ -236,9 +244,9 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
     origins = Origins(service)
     for (_, layers, arns), same in alike.items():
         view = View(same[0].path)
-        own = own_paths(view, same[0])
+        own = frozenset(own_paths(view, same[0]))
         modules = _top_level(own)
-        owners = _owners(view, "") if same[0].distributions else {}
+        owners = _owners(view, "", own=own) if same[0].distributions else {}
         names = [package.name for package in same]
         for module, is_regular in modules.items():
             found = []
@@ -246,7 +254,7 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
                 found.append(_against_stdlib(module, names, is_regular=is_regular))
             for layer in layers:
                 found += _against_layer(module, names, layer, views[layer], is_regular=is_regular)
-            found += _against_zip(module, names, frozenset(own), owners)
+            found += _against_zip(module, names, own, owners)
             for pin in service.pins_of(arns):
                 found += _against_pin(module, names, pin, service.target.python, is_regular=is_regular)
             for each in found:
