@@ -224,7 +224,7 @@ def test_history(service: Service, advise: Any) -> None:
     git(service.root, "init", "--quiet", "--initial-branch", "main")
     _commit(service, "Start")
     alone = advise("--json")
-    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "updates": 1}}
+    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "updates": 0}}
 
     for number in ("1.1", "1.2", "1.3"):
         _add(service, "orphan", {"orphan.py": "import alpha\n"}, version=number)
@@ -238,19 +238,21 @@ def test_history(service: Service, advise: Any) -> None:
     _commit(service, "Describe")
     document = advise("--json")
 
-    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "updates": 5}}
+    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "updates": 4}}
     row = _row(document, "zip-needed")
     (heavy,) = (each for each in row["archives"] if each["functions"] == ["report"])
     # No zip has orphan, so that only the last update changes one.
     assert row["deploys"]["update"]["sent_bytes"] == 0
     assert row["deploys"]["largest_update"]["sent_bytes"] == heavy["zipped_bytes"]
     costs = row["deploys"]
-    year = costs["first"]["stored_bytes"] + costs["edit"]["stored_bytes"] + 5 * costs["update"]["stored_bytes"]
+    assert costs["edit"]["stored_bytes"] == costs["first"]["stored_bytes"]
+    # The sum over the updates: three that change no zip, and one that changes that of `report`.
+    year = 2 * costs["first"]["stored_bytes"] + heavy["unzipped_bytes"]
     assert row["stored_bytes_per_year"] == year
     assert "updates: the last 4 changes of the lock file in git\n" in advise()
 
     scaled = advise("--json", "--deploys-per-year", "60")
-    assert scaled["history"]["deploys_per_year"] == {"edits": 10, "updates": 50}
+    assert scaled["history"]["deploys_per_year"] == {"edits": 12, "updates": 48}
 
 
 def _commit(service: Service, message: str) -> None:
@@ -264,7 +266,10 @@ def test_without_git(service: Service, advise: Any) -> None:
     document = advise("--json")
     assert document["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": None}
     assert _row(document, "one-layer")["stored_bytes_per_year"] is None
-    assert "deploys in a year: unknown without git; set `--deploys-per-year N` and `--updates-per-year N`\n" in advise()
+    assert (
+        "deploys in a year: unknown, because git has no commit with the lock file, or set `--deploys-per-year N` and `--updates-per-year N`\n"
+        in advise()
+    )
     assert advise("--json", "--deploys-per-year", "100")["history"]["deploys_per_year"] is None
 
     stated = advise("--json", "--deploys-per-year", "100", "--updates-per-year", "1", "--environments", "3")
@@ -279,7 +284,7 @@ def test_why(service: Service, advise: Any) -> None:
     """A chain goes from the handler over the import to the distribution, and shows what is only required; extras have a name."""
     assert advise("--why", "Heavy") == (
         "report: service.handlers.report → service.reports (service/reports.py:4) → heavy\n"
-        "locked because the project requires it: no locked distribution requires heavy\n"
+        "no locked distribution requires heavy, so the project may require it\n"
     )
     assert advise("--why", "beta", "--function", "report") == (
         "report: service.handlers.report → service.reports (service/reports.py:4) → heavy → base (required by heavy) → "
@@ -287,13 +292,105 @@ def test_why(service: Service, advise: Any) -> None:
         "locked because alpha[more] requires it\n"
     )
     assert advise("--why", "beta", "--function", "plain").startswith("no function is known to need beta 2.0\n")
-    assert advise("--why", "orphan").endswith("locked because heavy[all] requires it\n")
+    # Nothing requests the extra `all` of heavy.
+    assert advise("--why", "orphan").endswith("no locked distribution requires orphan, so the project may require it\n")
     (found,) = advise("--why", "base", "--json")["functions"]
     assert (found["path"], found["line"], found["distributions"]) == ("service/reports.py", 4, ["heavy", "base"])
     assert "no layer of the service has the distribution `gamma`" in advise("--why", "gamma", code=2)
     assert "the service has no function `other`" in advise("--why", "heavy", "--function", "other", code=2)
     assert "`--function` is only allowed with `--why`" in advise("--function", "plain", code=2)
     assert "`--why` has no report as `markdown`" in advise("--why", "heavy", "--format", "markdown", code=2)
+
+
+def test_why_is_it_locked(service: Service, advise: Any) -> None:
+    """The project's own requirements count, and of extras only those that it or a distribution requests; never the distribution itself."""
+    _add(
+        service,
+        "heavy",
+        {"heavy.py": ""},
+        'heavy[all]; extra == "more"',
+        'orphan; extra == "all"',
+        'beta; extra == "never"',
+    )
+    path = service.write() / "pyproject.toml"
+    project = path.read_text()
+    path.write_text(project.replace("[tool.lamina]", 'dependencies = ["heavy[more]", "alpha"]\n[tool.lamina]'))
+
+    def locked(name: str) -> str:
+        return str(advise("--why", name)).splitlines()[-1]
+
+    assert locked("heavy") == "locked because the project requires it"
+    assert locked("alpha") == "locked because the project, base require it"
+    assert locked("orphan") == "locked because heavy[all] requires it"
+    assert locked("beta") == "locked because alpha[more] requires it"
+    found = advise("--why", "alpha", "--json")
+    assert (found["required_by_project"], found["required_by"]) == (True, ["base"])
+    path.write_text(project.replace("[tool.lamina]", "dependencies = []\n[tool.lamina]"))
+    assert locked("heavy") == "no locked distribution requires heavy, so the project may require it"
+
+
+def test_requirements_that_cannot_be_evaluated(service: Service, advise: Any) -> None:
+    """A requirement with a marker that means nothing does not apply: the lock file has what it resolved to."""
+    markers = ("sys_platform ~= 'linux'", "python_version ~= 'abc'", "'x' in extras")
+    _add(service, "heavy", {"heavy.py": ""}, *(f"orphan; {marker}" for marker in markers), "not a requirement", "base")
+    service.write()
+
+    needed = {each["name"]: each["functions"] for each in advise("--json")["distributions"]}
+
+    assert (needed["orphan"], needed["base"]) == ([], ["report"])
+
+
+def test_own_modules_that_replace_those_of_distributions(service: Service, advise: Any) -> None:
+    """A chain can return to the service's own code, which is in no distribution."""
+    _add(service, "heavy", {"heavy.py": "import alpha\n"})
+    _add(service, "alpha", {"alpha/__init__.py": "import six\n"})
+    _add(service, "orphan", {"orphan.py": ""})
+    service.settings["source"] = '["service", "own/*"]'
+    (service.write() / "own").mkdir()
+    (service.root / "own/six.py").write_text("import orphan\n")
+
+    assert advise("--why", "orphan", "--function", "report").startswith(
+        "report: service.handlers.report → service.reports (service/reports.py:4) → heavy → alpha → orphan\n"
+    )
+
+
+def test_lines_are_those_of_the_target(service: Service, advise: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target's interpreter finds the line of an import, whatever the Python that runs lamina understands."""
+    monkeypatch.setattr("ast.parse", None)
+
+    assert "(service/reports.py:4)" in advise("--why", "heavy")
+
+
+def test_functions_with_conflicting_distributions(service: Service, advise: Any) -> None:
+    """Of two modules with the same name, a function imports that of the distribution which it has."""
+    _add(service, "heavy", {"common/part.py": ""})
+    _add(service, "orphan", {"common/part.py": ""})
+    service.settings["layers"] = '{ one = { only = ["heavy"] }, two = { only = ["orphan"] } }'
+    service.more = {"plain": 'layers = ["one"]', "report": 'layers = ["two"]', "hello": "layers = []"}
+    handlers = service.write() / "service/handlers"
+    for name in ("plain", "report"):
+        (handlers / f"{name}.py").write_text(f"import common.part\n{HANDLER}")
+
+    assert advise("--why", "heavy").startswith("plain: service.handlers.plain (service/handlers/plain.py:1) → heavy\n")
+    assert advise("--why", "orphan").startswith(
+        "report: service.handlers.report (service/handlers/report.py:1) → orphan\n"
+    )
+
+
+def test_different_files_of_one_distribution(service: Service, advise: Any) -> None:
+    """Layers that lock different files of a distribution cannot be compared with one layer."""
+    service.settings["layers"] = '{ one = { groups = ["a"] }, two = { groups = ["b"] } }'
+    service.more = {"plain": 'layers = ["one"]', "report": 'layers = ["two"]', "hello": "layers = []"}
+    service.markers = {"beta": "'a' in dependency_groups"}
+    lock = service.write() / "pylock.toml"
+    first = lock.read_text().replace("created-by", 'dependency-groups = ["a", "b"]\ncreated-by')
+    service.markers = {"beta": "'b' in dependency_groups"}
+    _add(service, "beta", {"beta.py": ""}, version="3.0")
+    service.write()
+    rows = lock.read_text().split("[[packages]]")
+    lock.write_text("[[packages]]".join([first, *(row for row in rows if 'name = "beta"' in row)]))
+
+    assert "layers lock different files of `beta`" in advise(code=3)
 
 
 def test_cold_starts_are_those_of_the_packaging_that_was_measured(service: Service, advise: Any) -> None:
@@ -448,7 +545,7 @@ def test_recorded_modules_count(service: Service, advise: Any) -> None:
     recorded = {"version": "1", "functions": {"hello": {"modules": ["orphan"]}}}
     (service.root / "lamina-profile.json").write_text(json.dumps(recorded))
 
-    assert advise("--why", "orphan").startswith("hello: orphan\nlocked because heavy[all] requires it\n")
+    assert advise("--why", "orphan").startswith("hello: orphan\nno locked distribution")
     assert advise("--why", "alpha", "--function", "hello").startswith("hello: orphan → alpha\n")
 
 

@@ -16,6 +16,7 @@ from lamina.advise.starts import MeasuredStarts, read_starts
 from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
 from lamina.advise.weigh import ZipSizes
+from lamina.advise.why import reason
 from lamina.aws.publish import config as publishing
 from lamina.bytecode.interpreter import environment_variable, how_to_install, not_found
 from lamina.core.errors import BytecodeError, ConfigError, PathCollisionError
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.advise.history import History
-    from lamina.advise.needs import Reason
     from lamina.advise.recommend import Recommendation
     from lamina.advise.rows import ComparedLayout
+    from lamina.advise.why import Reason
     from lamina.core.target import Quotas, Target
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.plan import TargetPlan
@@ -97,7 +98,7 @@ def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
         needed = _needed(search, service)
         context.reporter.stage("weighing layouts")
         needs = _weighed_needs(plan, search, sizes, needed)
-        history = read_history(service, context, search.pins, now=dt.datetime.now(dt.UTC))
+        history = read_history(service, context, search.pins, local=plan.local, now=dt.datetime.now(dt.UTC))
         now, starts = configured(plan), _starts(context.project, options, service)
         if starts.is_deployed:
             starts = replace(starts, packages=now.packages)
@@ -175,13 +176,18 @@ def explain(context: BuildContext, distribution: str, functions: Sequence[str]) 
     with ArtifactProvider(context, service.target) as artifacts:
         plan = complete(plan, artifacts)
         search = NeedsSearch(plan, artifacts, context.store)
+        if distribution in {pin.name for pin in plan.local}:
+            raise ConfigError(
+                f"`{distribution}` is a local package, whose code is in the zips of functions",
+                hint=f"name a distribution that it requires: `lamina advise --why {min(search.pins, default='NAME')}`",
+            )
         if distribution not in search.pins:
             raise ConfigError(
                 f"no layer of the service has the distribution `{distribution}`",
                 hint="see what layers have: `lamina build --dry-run`",
             )
         with _finding_imports(service):
-            return search.reason(distribution, chosen)
+            return reason(distribution, chosen, search, service)
 
 
 def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:

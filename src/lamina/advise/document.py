@@ -9,9 +9,9 @@ from lamina.advise.values import NoSplit
 if TYPE_CHECKING:
     from lamina.advise.advice import PackagingAdvice
     from lamina.advise.deploys import Deploy
-    from lamina.advise.needs import Reason
     from lamina.advise.rows import ComparedLayout, FunctionSize
     from lamina.advise.values import Layout
+    from lamina.advise.why import Reason
     from lamina.core.target import Target
 
 _VERSION = "1"
@@ -66,6 +66,7 @@ def reason_document(reason: Reason) -> dict[str, Any]:
     return {
         "version": _VERSION,
         "distribution": {"name": reason.distribution, "version": reason.version},
+        "required_by_project": reason.is_direct,
         "required_by": list(reason.required_by),
         "functions": [
             {

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.advise.advice import PackagingAdvice
-    from lamina.advise.needs import NeedExplanation, Reason
     from lamina.advise.rows import ComparedLayout, FunctionSize
+    from lamina.advise.why import NeedExplanation, Reason
 
 _UNKNOWN = "-"
 
@@ -141,9 +141,10 @@ def notes(advice: PackagingAdvice, *, all_names: bool = True) -> Iterator[str]:
     if history.revisions:
         yield f"updates: the last {count(history.revisions, 'change')} of the lock file in git"
     else:
-        yield "updates: each distribution by itself, because git has no update of the lock file"
+        yield "updates: each distribution by itself, because git has no update of the lock file that it can read"
     if advice.deploys is None:
-        yield "deploys in a year: unknown without git; set `--deploys-per-year N` and `--updates-per-year N`"
+        unknown = history.unknown or "git has no commit of the last twelve months that shows the share of updates"
+        yield f"deploys in a year: unknown, because {unknown}, or set `--deploys-per-year N` and `--updates-per-year N`"
     else:
         yield (
             f"deploys in a year: {advice.deploys.edits:,} with edited code, {advice.deploys.bumps:,} with updates; no version is "
@@ -208,11 +209,11 @@ def reason_lines(reason: Reason) -> Iterator[str]:
         yield f"{each.function}: {_chain(each)}"
     if not reason.explanations:
         yield f"no function is known to need {reason.distribution} {reason.version}"
-    if reason.required_by:
-        verb = "requires" if len(reason.required_by) == 1 else "require"
-        yield f"locked because {', '.join(reason.required_by)} {verb} it"
+    parents = [*(["the project"] if reason.is_direct else []), *reason.required_by]
+    if parents:
+        yield f"locked because {', '.join(parents)} {'requires' if len(parents) == 1 else 'require'} it"
     else:
-        yield f"locked because the project requires it: no locked distribution requires {reason.distribution}"
+        yield f"no locked distribution requires {reason.distribution}, so the project may require it"
 
 
 def _chain(each: NeedExplanation) -> str:

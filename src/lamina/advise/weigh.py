@@ -18,11 +18,13 @@ from lamina.core.store import key_of
 from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
 from lamina.pipeline.layers import LayerPlan
+from lamina.pipeline.packages import all_sources
 from lamina.pipeline.plan import complete
 from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+    from pathlib import Path
 
     from lamina.advise.values import Layout
     from lamina.archive.package import Packed
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from lamina.pipeline.artifacts import ArtifactProvider
     from lamina.pipeline.packages import PackagePlan
     from lamina.pipeline.plan import TargetPlan
+    from lamina.project.service import Function
 
 WEIGHTS_AREA = "weights"
 """The area of the store with the sizes of layers and zips that were weighed."""
@@ -77,7 +80,6 @@ class ZipSizes:
             name=layer.name,
             functions=tuple(each.name for each in plan.service.functions if layer.name in each.layers),
             distributions=frozenset(each.name for each in found.distributions),
-            sources="",
             zipped_bytes=found.zipped_bytes,
             unzipped_bytes=found.unzipped_bytes,
         )
@@ -110,16 +112,19 @@ class ZipSizes:
 
     def _packages(self, plan: TargetPlan) -> Iterator[WeighedArchive]:
         """Yield the zips of functions."""
-        for package in plan.package_plans:
+        read = all_sources(plan.package_plans) or self._artifacts.sources(plan.service, plan.local, fetch=True) or ()
+        for package, sources in zip(plan.package_plans, read, strict=True):
             if not package.config.functions:
                 continue
             found = self._package(package, plan)
+            files = {file.path: file.origin for file in sources.tree.files}
             yield WeighedArchive(
                 kind=Packaging.ZIP,
                 name=package.config.functions[0].name,
                 functions=tuple(each.name for each in package.config.functions),
                 distributions=frozenset(each.name for each in found.distributions),
-                sources="\n".join(sorted(package.config.source)),
+                handlers=tuple(_handler(each, files) for each in package.config.functions),
+                sources=frozenset(files.values()),
                 zipped_bytes=found.zipped_bytes,
                 unzipped_bytes=found.unzipped_bytes,
             )
@@ -144,6 +149,12 @@ class ZipSizes:
             return WeighedZip(packed.zipped_bytes, packed.unzipped_bytes, ())
         made = self._lightest(bundle, lambda layer: self._artifacts.measure_package(layer, sources, mode), plan)
         return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
+
+
+def _handler(function: Function, files: Mapping[str, Path]) -> Path | None:
+    """Return the file of the handler of *function* among *files*, by path in the package; ``None`` if a distribution has it."""
+    path = function.module.replace(".", "/")
+    return files.get(f"{path}.py") or files.get(f"{path}/__init__.py")
 
 
 def _shares(distributions: Iterable[Distribution]) -> tuple[WeighedDistribution, ...]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.advise.advice import AdviceOptions, PackagingAdvice
-    from lamina.advise.needs import Reason
+    from lamina.advise.why import Reason
     from lamina.cli.console import Console
     from lamina.pipeline.context import BuildContext
 
