@@ -12,6 +12,7 @@ from lamina.cli.main import main
 from lamina.core.target import quotas
 from lamina.core.text import megabytes
 from lamina.project.newer_facts import forget_facts
+from pythons import hide_interpreters
 from services import HANDLER, make_service
 from sourceprojects import git
 from wheels import make_wheel
@@ -460,6 +461,56 @@ def test_unusable_layouts_are_not_recommended(service: Service, advise: Any) -> 
     plain = next(each for each in row["functions"] if each["name"] == "plain")
     assert plain["is_least"]
     assert "at least " in advise()
+
+
+@pytest.mark.parametrize(("own", "theirs"), [("", "extra.py"), ("extra.py", "__init__.py")])
+def test_layers_that_hide_modules(service: Service, advise: Any, own: str, theirs: str) -> None:
+    """In one zip, directories of the same name are one. A layer would hide modules of either, so it is not recommended."""
+    _add(service, "alpha", {"alpha/__init__.py": "", f"service/{theirs}": ""})
+    service.settings["packaging"] = '"zip"'
+    if own:
+        (service.write() / "service/__init__.py").unlink(missing_ok=True)
+        (service.root / "service" / own).write_text("")
+    else:
+        (service.write() / "service/__init__.py").write_text("")
+
+    document = advise("--json")
+
+    assert _row(document, "one-layer")["obstacle"].startswith(
+        "hides modules of `plain` that one zip has together: `service/"
+    )
+    assert {each["packaging"] for each in document["recommendation"]["layout"]["functions"]} == {"zip"}
+    del service.settings["packaging"]
+    service.write()
+    assert _row(advise("--json"), "one-layer")["obstacle"] is None
+
+
+def test_the_bundled_sdk_is_in_every_zip(service: Service, advise: Any) -> None:
+    """With `sdk = "bundle"`, a function without boto3 cannot be built."""
+    for name in ("boto3", "botocore", "s3transfer"):
+        _add(service, name, {f"{name}/__init__.py": ""})
+    service.settings["sdk"] = '"bundle"'
+    service.write()
+
+    layout = _row(advise("--json"), "zip-needed")["layout"]
+
+    assert all({"boto3", "botocore", "s3transfer"} <= {*each["distributions"]} for each in layout["layers"])
+
+
+def test_imports_need_an_interpreter(
+    service: Service, advise: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without bytecode, and then the error says what for."""
+    other = "3.12" if MINOR != "3.12" else "3.13"
+    service.settings |= {"bytecode": '"none"', "runtime": f'"python{other}"'}
+    service.requires_python = f">={other}"
+    service.write()
+    hide_interpreters(tmp_path, monkeypatch)
+
+    for words in ((), ("--why", "alpha")):
+        error = advise(*words, code=5)
+        assert f"no CPython {other} found on this machine to find the imports of functions" in error
+        assert 'bytecode = "none"' not in error
 
 
 def test_one_function_whose_zip_is_impossible(service: Service, advise: Any) -> None:

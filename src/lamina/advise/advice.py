@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lamina.advise.deploys import DeploysPerYear
+from lamina.advise.hiding import HiddenModules
 from lamina.advise.history import read_history
 from lamina.advise.layouts import check_excludes, configured, layer_for_each, one_layer
 from lamina.advise.needs import NeedsSearch
@@ -102,7 +103,17 @@ def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
         now, starts = configured(plan), _starts(context.project, options, service)
         if starts.is_deployed:
             starts = replace(starts, packages=now.packages)
-        rows = LayoutRows(plan, search, sizes, needs, limits=limits, configured=now, history=history, starts=starts)
+        rows = LayoutRows(
+            plan,
+            search,
+            sizes,
+            needs,
+            limits=limits,
+            configured=now,
+            history=history,
+            starts=starts,
+            hidden=HiddenModules(plan, search, artifacts, now),
+        )
         recommendation = recommend(
             needs,
             load_thresholds(context.project),
@@ -152,12 +163,14 @@ def _finding_imports(service: Service) -> Iterator[None]:
     try:
         yield
     except BytecodeError as error:
-        if str(error) != str(not_found(python)) or service.bytecode is not BytecodeMode.NONE:
+        if service.bytecode is not BytecodeMode.NONE:
             raise
-        raise BytecodeError(
-            f"no CPython {python[0]}.{python[1]} found on this machine to find the imports of functions",
-            hint=f"{how_to_install(python)}; or set `{environment_variable(python)}` to its executable",
-        ) from error
+        if str(error) == str(not_found(python)):
+            raise BytecodeError(
+                f"no CPython {python[0]}.{python[1]} found on this machine to find the imports of functions",
+                hint=f"{how_to_install(python)}; or set `{environment_variable(python)}` to its executable",
+            ) from error
+        raise BytecodeError(f"the imports of functions cannot be found: {error}", hint="upgrade lamina") from error
 
 
 def explain(context: BuildContext, distribution: str, functions: Sequence[str]) -> Reason:

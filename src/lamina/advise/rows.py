@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from lamina.advise.deploys import DeployCosts, WeighedArchive
+    from lamina.advise.hiding import HiddenModules
     from lamina.advise.history import History
     from lamina.advise.needs import NeedsSearch
     from lamina.advise.recommend import MeasuredStart, Recommendation
@@ -99,6 +100,7 @@ class LayoutRows:
         configured: Layout,
         history: History,
         starts: MeasuredStarts,
+        hidden: HiddenModules,
     ) -> None:
         self._plan = plan
         self._search = search
@@ -108,6 +110,7 @@ class LayoutRows:
         self._configured = configured
         self._history = history
         self._starts = starts
+        self._hidden = hidden
         self._weighed: dict[LayoutShape, tuple[tuple[WeighedArchive, ...], str]] = {}
 
     def obstacle(self, layout: Layout) -> str:
@@ -153,7 +156,7 @@ class LayoutRows:
                 # Own code and a distribution, or two distributions, can have conflicting paths, which only a zip with both has.
                 self._weighed[shape] = (), f"impossible: {error}"
             else:
-                self._weighed[shape] = archives, self._limit(layout, archives)
+                self._weighed[shape] = archives, self._limit(layout, archives) or self._hidden.obstacle(layout)
         return self._weighed[shape]
 
     def _limit(self, layout: Layout, archives: tuple[WeighedArchive, ...]) -> str:
