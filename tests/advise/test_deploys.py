@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from lamina.advise.deploys import Deploy, DeploysPerYear, WeighedArchive, costs
+from lamina.core.frozen import replace
 from lamina.project.service import Packaging
 
 
 def _archive(
     kind: Packaging, name: str, functions: str, distributions: str, zipped: int, *, sources: str = ""
 ) -> WeighedArchive:
+    """Return an archive; *sources* are its own files, of which the first is the handler of all functions."""
+    files = [Path(each) for each in sources.split()]
+    names = tuple(functions.split())
     return WeighedArchive(
         kind=kind,
         name=name,
-        functions=tuple(functions.split()),
+        functions=names,
         distributions=frozenset(distributions.split()),
-        sources=sources,
+        handlers=tuple(files[0] for _ in names) if files else (),
+        sources=frozenset(files),
         zipped_bytes=zipped,
         unzipped_bytes=3 * zipped,
     )
@@ -36,7 +43,10 @@ def test_layers() -> None:
     assert found.edit == Deploy(20, 60)
     assert found.bump == Deploy(5000, 3 * 5000 + 3 * 7)
     assert found.worst_bump == Deploy(6000, 3 * 6027)
-    assert found.year(DeploysPerYear(edits=2, bumps=3)) == 3 * 6027 + 2 * 60 + 3 * (3 * 5007)
+    edits = 2 * (60 + 60 + 21) // 3
+    alpha, gamma, both = 3 * 1000 + 60 + 21, 3 * 5000 + 21, 3 * 6000 + 60 + 21
+    assert found.year(DeploysPerYear(edits=2, bumps=3)) == 3 * 6027 + edits + alpha + gamma + both
+    assert found.year(DeploysPerYear(edits=0, bumps=6)) == 3 * 6027 + 2 * (alpha + gamma + both)
 
 
 def test_zips() -> None:
@@ -50,6 +60,27 @@ def test_zips() -> None:
 
     assert found.first.sent == found.edit.sent == 900
     assert (found.bump.sent, found.worst_bump.sent) == (350, 700)
+
+
+def test_edited_handlers_of_overlapping_sources() -> None:
+    """An edited handler changes each zip that contains its file, whatever the entries are that the zip's sources come from."""
+    archives = [
+        _archive(Packaging.ZIP, "a", "a", "", 100, sources="common/h.py"),
+        _archive(Packaging.ZIP, "b", "b", "", 700, sources="b/h.py common/h.py"),
+    ]
+
+    found = costs(archives, [])
+
+    assert [each.sent for each in found.edits] == [800, 700]
+    assert found.edit.sent == 750
+
+
+def test_handlers_of_distributions() -> None:
+    """A handler that is not in the service's own code counts as edited in its own zip only."""
+    archive = _archive(Packaging.ZIP, "a", "a", "", 100, sources="own.py")
+    other = _archive(Packaging.ZIP, "b", "b", "", 700, sources="own.py")
+
+    assert costs([replace(archive, handlers=(None,)), other], []).edits[0].sent == 100
 
 
 def test_nothing_to_update() -> None:

@@ -16,6 +16,7 @@ from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from pathlib import Path
 
 
 @frozen
@@ -29,8 +30,10 @@ class WeighedArchive:
     functions: tuple[str, ...]
     """The functions that have the layer, or whose zip this is."""
     distributions: frozenset[str]
-    sources: str
-    """What identifies the service's own code in it; empty for a layer."""
+    handlers: tuple[Path | None, ...] = ()
+    """The file of each handler of *functions* that is the service's own; ``None`` if it comes from elsewhere. Empty for a layer."""
+    sources: frozenset[Path] = frozenset()
+    """The files of the service's own code in it; empty for a layer."""
     zipped_bytes: int
     unzipped_bytes: int
 
@@ -56,30 +59,54 @@ class DeployCosts:
     """The bytes that deploys to one environment send and store."""
 
     first: Deploy
-    edit: Deploy
-    """A deploy after one handler was edited: the median over the handlers."""
-    bump: Deploy
-    """A deploy after distributions were updated: the median over the updates."""
-    worst_bump: Deploy
+    edits: tuple[Deploy, ...]
+    """A deploy for each function, after its handler was edited."""
+    bumps: tuple[Deploy, ...]
+    """A deploy for each update of distributions."""
+
+    @property
+    def edit(self) -> Deploy:
+        """A deploy after one handler was edited: the median over the handlers."""
+        return _median(self.edits)
+
+    @property
+    def bump(self) -> Deploy:
+        """A deploy after distributions were updated: the median over the updates."""
+        return _median(self.bumps)
+
+    @property
+    def worst_bump(self) -> Deploy:
+        """The deploy after the update that sends most."""
+        return max(self.bumps, default=Deploy(0, 0))
 
     def year(self, deploys: DeploysPerYear) -> int:
-        """Return the bytes that are stored after a first deploy and *deploys* more."""
-        return self.first.stored + deploys.edits * self.edit.stored + deploys.bumps * self.bump.stored
+        """
+        Return the bytes that are stored after a first deploy and *deploys* more.
+
+        They are those of the known edits and updates if there are as many as *deploys*; otherwise in proportion.
+        """
+        return self.first.stored + _stored(self.edits, deploys.edits) + _stored(self.bumps, deploys.bumps)
 
 
 def costs(archives: Sequence[WeighedArchive], bumps: Iterable[Collection[str]]) -> DeployCosts:
     """Return what deploys of *archives* cost. *bumps* are the updates: each has the names of the distributions that change together."""
     own = [each for each in archives if each.kind is Packaging.ZIP]
-    edits = [
-        _deploy([other for other in own if other.sources == each.sources], own) for each in own for _ in each.functions
-    ]
-    changes = [_deploy([each for each in archives if not each.distributions.isdisjoint(bump)], own) for bump in bumps]
     return DeployCosts(
         first=_deploy(archives, own),
-        edit=_median(edits),
-        bump=_median(changes),
-        worst_bump=max(changes, default=Deploy(0, 0)),
+        edits=tuple(
+            _deploy([other for other in own if other is each or handler in other.sources], own)
+            for each in own
+            for handler in each.handlers
+        ),
+        bumps=tuple(
+            _deploy([each for each in archives if not each.distributions.isdisjoint(bump)], own) for bump in bumps
+        ),
     )
+
+
+def _stored(deploys: Sequence[Deploy], number: int) -> int:
+    """Return the bytes that *number* deploys store of which *deploys* are a sample."""
+    return round(number * sum(each.stored for each in deploys) / len(deploys)) if deploys else 0
 
 
 def _deploy(changed: Iterable[WeighedArchive], own: Iterable[WeighedArchive]) -> Deploy:

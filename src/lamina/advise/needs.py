@@ -13,87 +13,36 @@ extras of a library that one of them uses.
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from lamina.bytecode.choice import Closure, first_party, paths_by_name, reach_place, starts
+from lamina.advise.requirements import Requirements
+from lamina.bytecode.choice import Closure, Start, first_party, paths_by_name, reach_place
 from lamina.bytecode.imports.rules import FIRST_PARTY
+from lamina.bytecode.imports.rules import version as imports_version
 from lamina.core.errors import LockError
-from lamina.core.frozen import frozen
-from lamina.core.names import normalized
 from lamina.core.store import key_of
 from lamina.pipeline.checks import sdk
-from lamina.pipeline.checks.imports import import_lines
-from lamina.pipeline.checks.origins import Origins
 from lamina.pipeline.packages import all_sources
+from lamina.project import profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from packaging.requirements import Requirement
-
     from lamina.archive.segment import Recipe
-    from lamina.bytecode.choice import Start
-    from lamina.bytecode.imports.resolve import Module, Reachable
+    from lamina.bytecode.compiler import Compiler
+    from lamina.bytecode.imports.resolve import Reachable
     from lamina.core.store import Store
-    from lamina.core.values import Pin, Wheel
+    from lamina.core.values import Pin
     from lamina.pipeline.artifacts import ArtifactProvider
     from lamina.pipeline.plan import TargetPlan
     from lamina.project.service import Function
 
-_EXTRA = re.compile(r'extra == "([^"]+)"')
-
 NEEDS_AREA = "needs"
 """The area of the store with the modules of distributions that one function reaches."""
-REQUIRES_AREA = "requires"
-"""The area of the store with the requirements in the METADATA of wheels."""
-
-
-@frozen
-class Imported:
-    """An import in the service's own code: where it is, and the module that it names."""
-
-    path: str
-    """The source, relative to the project; its path in the package if the project does not have it."""
-    line: int | None
-    module: str
-
-
-@frozen
-class NeedExplanation:
-    """Why a function needs a distribution."""
-
-    function: str
-    chain: tuple[str, ...]
-    """The modules from the handler's to the first one of a distribution; empty if the function does not need it."""
-    imported: Imported | None
-    """The import that leaves the service's own code; ``None`` if it is not known, such as for a module from a profile."""
-    distributions: tuple[str, ...]
-    """The distributions from the first one that the service's own code imports to the explained one."""
-    required_from: int
-    """The position in *distributions* of the first one that is there because the one before it requires it, not by an import."""
-
-
-@frozen
-class Reason:
-    """Why a distribution is in the lock file, and which functions need it."""
-
-    distribution: str
-    version: str
-    explanations: tuple[NeedExplanation, ...]
-    """One for each function that needs it, in the order of the configuration."""
-    required_by: tuple[str, ...]
-    """The locked distributions that require it on this target, sorted; with their extras if only these do, as ``name[extra]``."""
-
-
-class _Edge(NamedTuple):
-    """A requirement of one distribution on another."""
-
-    name: str
-    extras: tuple[str, ...]
+_FORMAT = 1
 
 
 class NeedsSearch:
@@ -112,6 +61,20 @@ class NeedsSearch:
         """The distributions of all layers, by name, sorted."""
         self.sources = all_sources(plan.package_plans) or artifacts.sources(plan.service, plan.local, fetch=True) or ()
         """The sources of each function package."""
+        self.requirements = Requirements(
+            (*self.pins.values(), *plan.local), artifacts.wheels.all, plan.service.target, store
+        )
+        """What the distributions and the local packages require."""
+
+    @property
+    def compiler(self) -> Compiler:
+        """The target's interpreter. Raises BytecodeError if there is none of the target's version."""
+        return self._artifacts.toolchain.compiler
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of modules in the first layer, or in the first zip with distributions."""
+        return self._plan.contents[0].recipe.modules
 
     def needed(self) -> dict[str, frozenset[str]]:
         """
@@ -119,65 +82,56 @@ class NeedsSearch:
 
         Raises BytecodeError if there is no interpreter of the target's version, and the errors of fetching wheels.
         """
-        return {name: self._closed(reached) for name, reached in self._reached().items()}
+        return {name: self.closed(reached) for name, reached in self.reached().items()}
 
-    def reason(self, distribution: str, functions: Sequence[Function]) -> Reason:
+    def required(self, reached: Iterable[str]) -> dict[tuple[str, str | None], str | None]:
         """
-        Return why the lock file has *distribution*, and why each of *functions* needs it.
+        Return the distributions *reached* and all that they require, as `Requirements.closed` does.
 
-        *distribution* is one of `pins`. Raises the errors of `needed`.
+        A function needs all distributions of the AWS SDK or none: it would import those of the runtime otherwise, of other versions.
         """
-        reached = self._reached()
-        ways = {each.name: _way(distribution, self._required(reached[each.name])) for each in functions}
-        needing = [each for each in functions if ways[each.name]]
-        found = self._search(needing) if needing else ()
-        return Reason(
-            distribution=distribution,
-            version=self.pins[distribution].version,
-            explanations=tuple(
-                self._explain(function, ways[function.name], reachable)
-                for function, reachable in zip(needing, found, strict=True)
-            ),
-            required_by=tuple(filter(None, (self._requiring(name, distribution) for name in self.pins))),
-        )
+        return self.requirements.closed(((name, None) for name in sorted(reached)), together=sdk.core())
 
-    def _requiring(self, name: str, distribution: str) -> str:
-        """Return *name* if it requires *distribution*, with the extras that do if only these do; otherwise an empty text."""
-        if any(edge.name == distribution for edge in self._edges(name, None)):
-            return name
-        extras = sorted({extra for each in self._requirements[name] for extra in _EXTRA.findall(str(each.marker))})
-        asking = [extra for extra in extras if any(edge.name == distribution for edge in self._edges(name, extra))]
-        return f"{name}[{','.join(asking)}]" if asking else ""
+    def reached(self) -> dict[str, frozenset[str]]:
+        """
+        Return the distributions that each function reaches by imports, from the store as far as it has them.
 
-    def _reached(self) -> dict[str, frozenset[str]]:
-        """Return the distributions that each function reaches by imports, from the store as far as it has them."""
+        Raises the errors of `needed`.
+        """
         functions = self._plan.service.functions
         kept: dict[Path, Mapping[str, Sequence[str]]] = {}
         new: dict[Path, Function] = {}
-        places: dict[str, Path] = {}
+        places = {function.name: self._place(function) for function in functions}
         for function in functions:
-            place = places[function.name] = self._place(function)
+            place = places[function.name]
+            if place in kept or place in new:
+                continue
             known = self._store.read_document(place, self._parse)
             if known is not None:
                 kept[place] = known
             else:
-                new.setdefault(place, function)
+                new[place] = function
         if new:
-            for (place, function), reachable in zip(new.items(), self._search(tuple(new.values())), strict=True):
+            for (place, function), reachable in zip(new.items(), self.search(tuple(new.values())), strict=True):
                 kept[place] = self._keep(function, place, reachable)
         return {function.name: frozenset(kept[places[function.name]]) for function in functions}
 
-    def _search(self, functions: Sequence[Function]) -> tuple[Reachable, ...]:
+    def search(self, functions: Sequence[Function]) -> tuple[Reachable, ...]:
+        """
+        Return what each of *functions* reaches. Of modules with the same name, that of a distribution which the function has counts.
+
+        Raises the errors of `needed`.
+        """
         from lamina.bytecode.imports.search import reachable
 
-        service = self._plan.service
         packages = [
-            first_party(service, self._start(function), label=f"\nfunction {function.name}") for function in functions
+            first_party(self._plan.service, self._starts[each.name], preferred=self._held[each.name])
+            for each in functions
         ]
-        everything = Closure(functions=(), pins=self._pinned(), recipe=self.recipe)
+        everything = Closure(functions=(), pins=tuple(self.pins.values()), recipe=self.recipe)
         # Closed explicitly, so that an error stops the downloads at once.
         with closing(self._artifacts.codes(everything, ())) as wheels:
-            return reachable(packages, wheels, compiler=self._artifacts.toolchain.compiler, store=self._store)
+            return reachable(packages, wheels, compiler=self.compiler, store=self._store)
 
     def _keep(self, function: Function, place: Path, found: Reachable) -> dict[str, list[str]]:
         """Keep what *function* reaches, also as the choice of its bytecode, which would otherwise need the same search again."""
@@ -186,30 +140,56 @@ class NeedsSearch:
             if module.distribution != FIRST_PARTY:
                 modules.setdefault(module.distribution, []).append(module.path)
         self._store.write_document(place, modules)
-        for names in (self.pins.keys(), self._closed(modules)):
-            closure = self._closure(function, names)
-            chosen = {pin.name: sorted(found.members(pin.name)) for pin in closure.pins}
-            self._store.write_document(
-                reach_place(self._plan.service, closure, self._start(function), self._store), chosen
-            )
+        for names in (self.pins.keys(), self.closed(modules)):
+            # The search for a choice prefers no distribution.
+            if names <= self._held[function.name]:
+                self._keep_choice(function, names, found)
         return modules
 
-    def _closure(self, function: Function, names: Collection[str]) -> Closure:
+    def _keep_choice(self, function: Function, names: Collection[str], found: Reachable) -> None:
         pins = tuple(pin for name, pin in self.pins.items() if name in names)
-        return Closure(functions=(function,), pins=pins, recipe=self.recipe)
+        closure = Closure(functions=(function,), pins=pins, recipe=self.recipe)
+        chosen = {pin.name: sorted(found.members(pin.name)) for pin in pins}
+        place = reach_place(self._plan.service, closure, self._starts[function.name], self._store)
+        self._store.write_document(place, chosen)
 
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of modules in the first layer, or in the first zip with distributions."""
-        return self._plan.contents[0].recipe.modules
+    @cached_property
+    def _starts(self) -> dict[str, Start]:
+        """Where the search for each function starts. Raises ConfigError if the recorded profile is unreadable."""
+        recorded = profile.read(self._plan.service.root)
+        return {
+            each.name: Start(
+                handlers=(each.module,), recorded=tuple(sorted({*recorded.get(each.name, ())})), package=package
+            )
+            for package in self.sources
+            for each in package.config.functions
+        }
 
-    def _start(self, function: Function) -> Start:
-        (start,) = starts(self._plan.service, self._closure(function, ()), self.sources)
-        return start
+    @cached_property
+    def _held(self) -> dict[str, frozenset[str]]:
+        """The distributions that each function has now, in its layers or its zip."""
+        plan = self._plan
+        layers = {each.name: frozenset(pin.name for pin in each.selection.pins) for each in plan.layers}
+        held = {
+            each.name: frozenset[str]().union(*(layers[name] for name in each.layers))
+            for each in plan.service.functions
+        }
+        for bundle, config in zip(plan.bundles, plan.service.packages, strict=False):
+            if bundle is not None:
+                names = frozenset(pin.name for pin in bundle.selection.pins)
+                held |= {each.name: held[each.name] | names for each in config.functions}
+        return held
+
+    @cached_property
+    def _inputs(self) -> str:
+        """What all searches depend on."""
+        files = [(pin.name, pin.sha256) for pin in self.pins.values()]
+        return key_of(_FORMAT, *self._plan.service.target.python, files, self.recipe.canonical(), imports_version())
 
     def _place(self, function: Function) -> Path:
-        closure = self._closure(function, self.pins)
-        key = reach_place(self._plan.service, closure, self._start(function), self._store).stem
+        start, held = self._starts[function.name], self._held[function.name]
+        preferred = None if held >= self.pins.keys() else sorted(held)
+        key = key_of(self._inputs, start.handlers, start.recorded, start.package.tree.python_digest, preferred)
         return self._store.entry(NEEDS_AREA, key, ".json")
 
     def _parse(self, rows: object) -> dict[str, list[str]]:
@@ -218,79 +198,9 @@ class NeedsSearch:
             raise ValueError("other distributions")
         return found
 
-    def _pinned(self) -> tuple[Pin, ...]:
-        return tuple(self.pins.values())
-
-    def _closed(self, reached: Iterable[str]) -> frozenset[str]:
+    def closed(self, reached: Iterable[str]) -> frozenset[str]:
         """Return *reached* with all that these distributions require."""
-        return frozenset(name for name, _ in self._required(reached))
-
-    def _required(self, reached: Iterable[str]) -> dict[tuple[str, str | None], str | None]:
-        """
-        Return *reached* and all that it requires: each distribution with each requested extra, and the distribution that requires it.
-
-        Breadth-first, so that the way through the requiring distributions is the shortest one. One distribution of the AWS SDK requires
-        the others: a function would import those of the runtime otherwise, which need other versions.
-        """
-        together = sdk.core()
-        found: dict[tuple[str, str | None], str | None] = {(name, None): None for name in sorted(reached)}
-        waiting = list(found)
-        for name, extra in waiting:
-            others = [_Edge(each, ()) for each in together if name in together and each != name]
-            for edge in (*self._edges(name, extra), *others):
-                for wanted in (None, *edge.extras):
-                    if edge.name in self.pins and (edge.name, wanted) not in found:
-                        found[edge.name, wanted] = name
-                        waiting.append((edge.name, wanted))
-        return found
-
-    def _edges(self, name: str, extra: str | None) -> Iterator[_Edge]:
-        """Yield what *name* requires on the target, or what its *extra* requires in addition."""
-        markers = {
-            **{key: str(value) for key, value in self._plan.service.target.markers.items()},
-            "extra": extra or "",
-        }
-        for requirement in self._requirements[name]:
-            if requirement.marker.evaluate(markers) if requirement.marker is not None else extra is None:
-                yield _Edge(normalized(requirement.name), tuple(sorted(requirement.extras)))
-
-    @cached_property
-    def _requirements(self) -> dict[str, tuple[Requirement, ...]]:
-        return {
-            name: tuple(_parsed(texts))
-            for name, texts in _read_requirements(self._pinned(), self._artifacts.wheels.all, self._store).items()
-        }
-
-    def _explain(self, function: Function, way: Sequence[str], found: Reachable) -> NeedExplanation:
-        """Return why *function* needs the last distribution on *way*, as `_way` returns it; *found* is what the function reaches."""
-        chains = [found.chain(each.module.name) for each in found.reached if each.module.distribution == way[0]]
-        chain = min(chains, key=lambda each: (len(each), each))
-        modules = {each.module.name: each.module for each in found.reached}
-        own = [name for name in chain if modules[name].distribution == FIRST_PARTY]
-        outside = chain[len(own) :]
-        imported = self._imported(function, modules[own[-1]], modules[outside[0]]) if own else None
-        through = list(dict.fromkeys(modules[name].distribution for name in outside))
-        return NeedExplanation(
-            function=function.name,
-            chain=(*own, outside[0]),
-            imported=imported,
-            distributions=(*through, *way[1:]),
-            required_from=len(through),
-        )
-
-    def _imported(self, function: Function, importer: Module, module: Module) -> Imported:
-        package = next(
-            each for each in self.sources if any(shared.name == function.name for shared in each.config.functions)
-        )
-        source = next(file for file in package.tree.files if file.path == importer.path).read()
-        lines = [
-            line
-            for (base, level, names), line in import_lines(source).items()
-            for name in [importer.relative(level, base) if level else base]
-            if f"{name}.".startswith(f"{module.name}.") or module.name in {f"{name}.{each}" for each in names}
-        ]
-        path = Origins(self._plan.service).of(importer.path, function.name) or importer.path
-        return Imported(path=path, line=min(lines, default=None), module=module.name)
+        return frozenset(name for name, _ in self.required(reached)).intersection(self.pins)
 
 
 def _all_pins(plan: TargetPlan) -> dict[str, Pin]:
@@ -304,55 +214,3 @@ def _all_pins(plan: TargetPlan) -> dict[str, Pin]:
                     hint="select groups and extras that lock the same version in all layers",
                 )
     return {name: found[name] for name in sorted(found)}
-
-
-def _way(distribution: str, required: Mapping[tuple[str, str | None], str | None]) -> list[str]:
-    """Return the distributions that lead to *distribution* in *required*, from one that is imported; empty if none does."""
-    parents: dict[str, str | None] = {}
-    for (name, _), parent in required.items():
-        parents.setdefault(name, parent)
-    way: list[str] = []
-    current: str | None = distribution if distribution in parents else None
-    while current is not None:
-        way.append(current)
-        current = parents[current]
-    return way[::-1]
-
-
-def _parsed(texts: Iterable[str]) -> Iterator[Requirement]:
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for text in texts:
-        try:
-            yield Requirement(text)
-        except InvalidRequirement:
-            # A requirement in an outdated format. The lock file has what it resolved to, and the imports decide.
-            continue
-
-
-def _read_requirements(
-    pins: Sequence[Pin], wheels: Callable[[Sequence[Pin]], Iterable[Wheel]], store: Store
-) -> dict[str, tuple[str, ...]]:
-    """Return the ``Requires-Dist`` lines of the wheel of each of *pins*, by name; *store* keeps them."""
-    found: dict[str, tuple[str, ...]] = {}
-    places = {pin.name: store.entry(REQUIRES_AREA, key_of(1, pin.sha256), ".json") for pin in pins}
-    for name, place in places.items():
-        known = store.read_document(place, lambda content: tuple(str(text) for text in content["requires"]))
-        if known is not None:
-            found[name] = known
-    new = [pin for pin in pins if pin.name not in found]
-    for pin, wheel in zip(new, wheels(new) if new else (), strict=True):
-        found[pin.name] = tuple(_requires_dist(wheel))
-        store.write_document(places[pin.name], {"requires": found[pin.name]})
-    return found
-
-
-def _requires_dist(wheel: Wheel) -> list[str]:
-    from email.parser import BytesHeaderParser
-
-    from lamina.archive.wheel import WheelArchive
-
-    with WheelArchive(wheel.path, name=wheel.pin.filename) as archive:
-        metadata = next(each for each in archive.members if each.member.path == f"{archive.dist_info}/METADATA")
-        content = archive.read(metadata)
-    return [str(text) for text in BytesHeaderParser().parsebytes(content).get_all("Requires-Dist", [])]

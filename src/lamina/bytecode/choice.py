@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lamina.project.sources import PackageSources
 
 REACH_AREA = "reach"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @frozen
@@ -194,16 +194,17 @@ def source_key(service: Service, package: PackageConfig) -> str:
     return "\n".join((str(service.root), *(() if package.source == service.source else package.source)))
 
 
-def first_party(service: Service, start: Start, *, label: str = "") -> FirstParty:
-    """Return where the search at *start* begins. With another *label*, the store keeps other scans of the package's sources."""
+def first_party(service: Service, start: Start, *, preferred: frozenset[str] = frozenset()) -> FirstParty:
+    """Return where the search at *start* begins, in which the modules of the distributions *preferred* count before others."""
     from lamina.bytecode.imports.search import FirstParty
     from lamina.bytecode.modules import SourceCode
 
     package = start.package
     return FirstParty(
-        code=SourceCode(key=source_key(service, package.config) + label, files=package.tree.files),
+        code=SourceCode(key=source_key(service, package.config), files=package.tree.files),
         handlers=start.handlers,
         recorded=start.recorded,
+        preferred=preferred,
     )
 
 
@@ -228,7 +229,7 @@ def reach_place(service: Service, closure: Closure, start: Start, store: Store) 
         *service.target.python,
         start.handlers,
         start.recorded,
-        sorted([file.path, file.sha256] for file in start.package.tree.files if file.path.endswith(".py")),
+        start.package.tree.python_digest,
         [pin.sha256 for pin in closure.pins],
         closure.recipe.canonical(),
         imports_version(),

@@ -42,7 +42,7 @@ def offers(lock_file: LockFile, target: Target) -> Iterator[Offer]:
     Downloads nothing and queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
     """
     try:
-        formats.read(lock_file, target=target, groups=(_NO_GROUP,), extras=(), index=_AnyFile())
+        formats.read(lock_file, target=target, groups=(_NO_GROUP,), extras=(), index=AnyFile())
     except UnknownGroupError as error:
         for kind, names in (("groups", error.groups), ("extras", error.extras)):
             for name in names:
@@ -83,13 +83,13 @@ def selected_packages(
 
     Queries no index. Raises the errors of `lamina.lock.formats.read` for the lock itself.
     """
-    lock = formats.read(lock_file, target=target, groups=groups, extras=extras, index=_AnyFile())
+    lock = formats.read(lock_file, target=target, groups=groups, extras=extras, index=AnyFile())
     return tuple(
         package for package in lock.pylock.packages if holds(package.marker, lock.extras, target.markers, lock.groups)
     )
 
 
-class _AnyFile:
+class AnyFile:
     """An index that has one file for every version, for readers that need file names although only the packages count."""
 
     def files(

@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,11 @@ class SourceTree:
     """The entries of ``include`` that match only paths which are left out as possible secrets, each with these paths."""
     snapshot: Snapshot
     """All files, directories and ignore files that the walk read. If none of them changes, the tree does not change."""
+
+    @cached_property
+    def python_digest(self) -> str:
+        """The `fingerprint` of the Python sources."""
+        return fingerprint((file.path, file.sha256) for file in self.files if file.path.endswith(".py"))
 
 
 @frozen

@@ -37,6 +37,8 @@ class FirstParty:
     """The dotted names of the handlers' modules."""
     recorded: Sequence[str] = ()
     """The names of modules from a profile, which count as imported."""
+    preferred: frozenset[str] = frozenset()
+    """The distributions whose modules count before those of others with the same names."""
 
 
 def reachable(
@@ -52,13 +54,15 @@ def reachable(
 
     *wheels* are in any order; modules are scanned as soon as their wheel is yielded. If a package and a wheel contain the
     same module, that of the package counts, because Lambda puts a function's own code before its layers. Among wheels, that
-    of the distribution whose name sorts first counts. With *keep*, each source of a wheel that is scanned is also compiled,
+    of the distribution whose name sorts first counts, those that the package prefers before others. Packages with the same key have
+    the same files. With *keep*, each source of a wheel that is scanned is also compiled,
     and *keep* receives its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to
     run, and the errors of reading *packages* and *wheels*.
     """
     python, known_rules = compiler.interpreter.version[:2], rules()
     indexes: dict[str, ModuleIndex] = {}
-    own = [ModuleIndex(package.code, store, python=python) for package in packages]
+    codes = {package.code.key: package.code for package in packages}
+    scanned = {key: ModuleIndex(code, store, python=python) for key, code in codes.items()}
 
     def scan(index: ModuleIndex, module: Module) -> Scan:
         found, compiled = index.scan(module, compiler, compile_too=keep is not None)
@@ -66,9 +70,7 @@ def reachable(
             keep(module.distribution, compiled)
         return found
 
-    searches = [
-        _Search.start(package, index, indexes, known_rules) for package, index in zip(packages, own, strict=True)
-    ]
+    searches = [_Search.start(package, scanned[package.code.key], indexes, known_rules) for package in packages]
     with _Frontier(searches, compiler, scan) as frontier:
         for search in searches:
             frontier.add(search.own, [search])
@@ -76,18 +78,18 @@ def reachable(
             indexes[wheel.distribution] = index = ModuleIndex(wheel, store, python=python)
             frontier.add(index, searches)
         frontier.finish()
-    ordered = [indexes[name] for name in sorted(indexes)]
+    ordered = sorted(indexes)
     found = tuple(
         resolve(
             package.handlers,
-            [search.own, *ordered],
+            [search.own, *(indexes[name] for name in sorted(ordered, key=lambda each: each not in package.preferred))],
             scans=partial(_scans, search, compiler, scan),
             rules=known_rules,
             recorded=package.recorded,
         )
         for package, search in zip(packages, searches, strict=True)
     )
-    for index in (*own, *ordered):
+    for index in (*scanned.values(), *(indexes[name] for name in ordered)):
         index.save()
     return found
 

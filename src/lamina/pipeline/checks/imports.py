@@ -15,15 +15,14 @@ rule                severity  reported if
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lamina.bytecode.choice import source_key
 from lamina.bytecode.imports.index import KnownModules, ModuleIndex, OwnScanner
+from lamina.bytecode.imports.lines import import_lines
 from lamina.bytecode.imports.missing import Form, InsideMiss, OwnModules, find_inside, find_missing
 from lamina.bytecode.imports.resolve import Module
 from lamina.bytecode.imports.rules import FIRST_PARTY
@@ -424,30 +423,3 @@ def _worded(miss: Miss, search: _GroupSearch, cures: ImportCures, group: _Group)
         )
     cure = cures.cure(miss, group.layers, is_own=search.has_parent(miss))
     return severity, f"{verb} `{miss.module}`: {chain} ({place}); {cure}"
-
-
-def import_lines(source: bytes) -> dict[tuple[str, int, tuple[str, ...]], int]:
-    """Return the first line of each import in *source* by module, level and names; nothing if this Python cannot parse it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return {}
-    found: dict[tuple[str, int, tuple[str, ...]], int] = {}
-    # Imports in functions come after those of the top level.
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                for each in names:
-                    found.setdefault((each.name, 0, ()), node.lineno)
-            case ast.ImportFrom():
-                key = (node.module or "", node.level, tuple(each.name for each in node.names))
-                found.setdefault(key, node.lineno)
-            case ast.Constant(value=str(text)):
-                # The argument of a function such as `import_module`.
-                name = text.lstrip(".")
-                found.setdefault((name, len(text) - len(name), ()), node.lineno)
-            case _:
-                pass
-    return found
