@@ -162,11 +162,11 @@ def test_refused_in_manifests(tmp_path: Path, name: str, text: str, fact: str) -
         ),
         (
             f'[tool.lamina.functions]\na = {{ layer-arns = ["{ARN}"], handler = "a.b" }}\n',
-            '[tool.lamina.functions]\na = { handler = "a.b" }\n',
+            '[tool.lamina.functions]\na = "a.b"\n',
         ),
         (
             f'[tool.lamina.functions]\na = {{ handler = "a.b", layer-arns = ["{ARN}"] }}\n',
-            '[tool.lamina.functions]\na = { handler = "a.b" }\n',
+            '[tool.lamina.functions]\na = "a.b"\n',
         ),
     ],
 )

@@ -11,6 +11,8 @@ from built import MINOR
 from lamina.cli.main import main
 from lamina.core.target import quotas
 from lamina.core.text import megabytes
+from lamina.project.newer_facts import forget_facts
+from pythons import hide_interpreters
 from services import HANDLER, make_service
 from sourceprojects import git, source_files, write_sources
 from wheels import make_wheel
@@ -111,21 +113,49 @@ def test_every_size_is_that_of_the_build(service: Service, advise: Any, tmp_path
     layouts = [each for each in document["layouts"] if each["layout"] is not None]
     assert {"zip-everything", "zip-needed", "one-layer"} <= {each["kind"] for each in layouts}
     for each in layouts:
-        _configure(service, each["layout"])
-
-        assert main(["build", "--quiet"]) == 0
+        _check_built(service, each)
 
         built = json.loads((service.root / ".lamina/build.json").read_text())
-        assert _weighed(each) == {
-            **{("layer", row["name"]): (row["zipped_bytes"], row["unzipped_bytes"]) for row in built["layers"]},
-            **{("zip", row["name"]): (row["zipped_bytes"], row["unzipped_bytes"]) for row in built["functions"]},
-        }
         for row in (*built["layers"], *built["functions"]):
             assert (service.root / row["path"]).stat().st_size == row["zipped_bytes"]
         again = _row(advise("--json"), each["kind"])
         assert again["configured"]
         assert again["deploys"] == each["deploys"]
         assert again["largest_function"] == each["largest_function"]
+
+
+def test_bytecode_that_does_not_fit_is_not_counted(service: Service, advise: Any) -> None:
+    """A layer or zip that is too large only because of bytecode is weighed as a build writes it, also after the limit has changed."""
+    large = "".join(f"def function_{number}(a, b):\n    return a + b * {number}\n" for number in range(200))
+    _add(service, "heavy", {"heavy.py": large}, "base")
+    service.settings |= {"bytecode": '"all"', "facts": '"facts.toml"'}
+    service.write()
+    facts = service.root / "facts.toml"
+    facts.write_text("")
+    full = {kind: _row(advise("--json"), kind) for kind in ("zip-everything", "one-layer")}
+    layer = next(each["unzipped_bytes"] for each in full["one-layer"]["archives"] if each["kind"] == "layer")
+
+    facts.write_text(f'[[quota]]\nname = "unzipped_bytes"\nvalue = {layer - 1}\nsource = "a test"\nread = 2030-01-01\n')
+    forget_facts()
+    light = {kind: _row(advise("--json"), kind) for kind in full}
+    assert all(light[kind]["archives"][0]["unzipped_bytes"] < layer - 10_000 for kind in full)
+    _check_built(service, light["zip-everything"])
+
+    facts.write_text("")
+    forget_facts()
+    assert full == {kind: {**_row(advise("--json"), kind), "configured": kind == "one-layer"} for kind in full}
+    _check_built(service, full["zip-everything"])
+
+
+def _check_built(service: Service, row: Mapping[str, Any]) -> None:
+    """Check that a build with the layout of *row* has its sizes."""
+    _configure(service, row["layout"])
+    assert main(["build", "--quiet"]) == 0
+    built = json.loads((service.root / ".lamina/build.json").read_text())
+    assert _weighed(row) == {
+        **{("layer", each["name"]): (each["zipped_bytes"], each["unzipped_bytes"]) for each in built["layers"]},
+        **{("zip", each["name"]): (each["zipped_bytes"], each["unzipped_bytes"]) for each in built["functions"]},
+    }
 
 
 def _weighed(row: Mapping[str, Any]) -> dict[tuple[str, str], tuple[int, int]]:
@@ -170,7 +200,8 @@ def test_deploys_of_the_table(service: Service, advise: Any) -> None:
 
     shown = advise("--environments", "4")
     assert "sent by a deploy to 4 environments:\n" in shown
-    assert "no function is known to need `orphan`\n" in shown
+    assert "no function is known to need `orphan` (" in shown
+    assert "upload to one environment" not in shown
     assert "cold starts: not measured; measure them with `lamina coldstart" in shown
     assert "unzipped size of each function" not in shown
     report = next(
@@ -180,8 +211,12 @@ def test_deploys_of_the_table(service: Service, advise: Any) -> None:
         each["unzipped_bytes"] for each in _row(document, "zip-needed")["archives"] if "report" in each["functions"]
     )
     assert (
-        f"{megabytes(report)}" in advise("--verbose").partition("unzipped size of each function with its layers:\n")[2]
+        f"{megabytes(report)} (0%)*"
+        in advise("--verbose").partition("unzipped size of each function with its layers, *")[2]
     )
+    assert _row(document, "zip-needed")["editable_functions"] == ["plain", "report", "hello"]
+    assert document["limits"]["unzipped_bytes"] == quotas().unzipped_bytes
+    assert "upload to one environment at 20 Mbit/s:\n" in advise("--verbose")
     markdown = advise("--format", "markdown")
     assert markdown.startswith("## lamina advise\n")
     assert "### Kept by Lambda in one environment\n" in markdown
@@ -192,7 +227,7 @@ def test_history(service: Service, advise: Any) -> None:
     git(service.root, "init", "--quiet", "--initial-branch", "main")
     _commit(service, "Start")
     alone = advise("--json")
-    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "bumps": 0}}
+    assert alone["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": {"edits": 0, "updates": 0}}
 
     for number in ("1.1", "1.2", "1.3"):
         _add(service, "orphan", {"orphan.py": "import alpha\n"}, version=number)
@@ -206,7 +241,7 @@ def test_history(service: Service, advise: Any) -> None:
     _commit(service, "Describe")
     document = advise("--json")
 
-    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "bumps": 4}}
+    assert document["history"] == {"updates": 4, "lock_file_changes": 4, "deploys_per_year": {"edits": 1, "updates": 4}}
     row = _row(document, "zip-needed")
     (heavy,) = (each for each in row["archives"] if each["functions"] == ["report"])
     # No zip has orphan, so that only the last update changes one.
@@ -220,7 +255,7 @@ def test_history(service: Service, advise: Any) -> None:
     assert "updates: the last 4 changes of the lock file in git\n" in advise()
 
     scaled = advise("--json", "--deploys-per-year", "60")
-    assert scaled["history"]["deploys_per_year"] == {"edits": 12, "bumps": 48}
+    assert scaled["history"]["deploys_per_year"] == {"edits": 12, "updates": 48}
 
 
 def _commit(service: Service, message: str) -> None:
@@ -234,12 +269,19 @@ def test_without_git(service: Service, advise: Any) -> None:
     document = advise("--json")
     assert document["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": None}
     assert _row(document, "one-layer")["stored_bytes_per_year"] is None
-    assert "deploys in a year: unknown; set `--deploys-per-year N`\n" in advise()
+    assert (
+        "deploys in a year: unknown, because git has no commit with the lock file; set `--deploys-per-year N` and `--updates-per-year N`\n"
+        in advise()
+    )
+    assert advise("--json", "--deploys-per-year", "100")["history"]["deploys_per_year"] is None
     assert "updates: each distribution by itself, because git has no commit with the lock file\n" in advise()
 
-    stated = advise("--json", "--deploys-per-year", "100")
-    first, edit = (_row(stated, "one-layer")["deploys"][name]["stored_bytes"] for name in ("first", "edit"))
-    assert _row(stated, "one-layer")["stored_bytes_per_year"] == first + 100 * edit
+    stated = advise("--json", "--deploys-per-year", "100", "--updates-per-year", "1", "--environments", "3")
+    assert stated["history"]["deploys_per_year"] == {"edits": 99, "updates": 1}
+    row = _row(stated, "one-layer")
+    assert row["stored_bytes_per_year"] > 99 * row["deploys"]["edit"]["stored_bytes"]
+    assert row["stored_bytes_per_year_all_environments"] == 3 * row["stored_bytes_per_year"]
+    assert "more than" in advise("--deploys-per-year", "1", "--updates-per-year", "2", code=2)
 
 
 def test_why(service: Service, advise: Any) -> None:
@@ -372,8 +414,8 @@ def test_different_files_of_one_distribution(service: Service, advise: Any) -> N
     assert "layers lock different files of `beta`" in advise(code=3)
 
 
-def test_cold_starts_are_those_of_the_configuration(service: Service, advise: Any) -> None:
-    """A baseline of `lamina coldstart` has times of the configured layout; no other one has any."""
+def test_cold_starts_are_those_of_the_packaging_that_was_measured(service: Service, advise: Any) -> None:
+    """A baseline records the packaging: its times are those of the row with this packaging, whatever is configured."""
     conditions = {
         "system": "Linux",
         "machine": "x86_64",
@@ -383,13 +425,25 @@ def test_cold_starts_are_those_of_the_configuration(service: Service, advise: An
     }
     medians = {"plain": {"median_ms": 120.0}, "report": {"median_ms": 340.5}}
     baseline = {"version": "1", "circumstances": conditions, "functions": medians}
-    (service.root / "coldstart.json").write_text(json.dumps(baseline))
 
-    document = advise("--json")
+    def found(**more: object) -> dict[str, float]:
+        (service.root / "coldstart.json").write_text(json.dumps({**baseline, **more}))
+        rows = [each for each in advise("--json")["layouts"] if each["slowest_start"] is not None]
+        return {each["kind"]: each["slowest_start"]["milliseconds"] for each in rows}
 
-    assert _row(document, "one-layer")["slowest_start"] == {"milliseconds": 340.5, "source": "coldstart.json"}
-    assert _row(document, "zip-everything")["slowest_start"] is None
-    assert "cold starts: measured for the configured packaging only\n" in advise()
+    everything = ["alpha", "base", "beta", "heavy", "orphan"]
+    names = ["plain", "report"]
+    assert found() == {}
+    assert "`coldstart.json` does not say which packaging was measured" in advise()
+    one = [{"functions": names, "layers": [everything], "zip": []}]
+    assert found(packagings=one) == {"one-layer": 340.5}
+    assert "`coldstart.json` has those of one packaging, measured on a machine of yours" in advise()
+    service.settings["packaging"] = '"zip"'
+    service.write()
+    assert found(packagings=one) == {"one-layer": 340.5}
+    assert found(packagings=[{"functions": names, "layers": [], "zip": everything}]) == {"zip-everything": 340.5}
+    assert found(packagings=[{"functions": names, "layers": [["alpha"]], "zip": []}]) == {}
+    assert "`coldstart.json` was measured with another packaging" in advise()
 
 
 def test_cold_starts_in_aws(service: Service, advise: Any) -> None:
@@ -407,6 +461,112 @@ def test_cold_starts_in_aws(service: Service, advise: Any) -> None:
     (service.root / "aws.json").write_text(json.dumps({"version": "1", "kind": "aws", "groups": [{}]}))
     assert "`aws.json` has no cold starts of format version 1" in advise("--baseline", "aws.json", code=2)
     assert "failed to read the baseline `absent.json`" in advise("--baseline", "absent.json", code=2)
+
+
+def test_unusable_layouts_are_not_recommended(service: Service, advise: Any) -> None:
+    """Neither a layout that cannot be built nor one with too many layers: the recommended one always has a row with its numbers."""
+    arns = json.dumps([_ARN.replace(":7", f":{number}") for number in range(1, 6)])
+    service.more = {"plain": f"layer-arns = {arns}"}
+    service.write()
+
+    document = advise("--json")
+
+    row = _row(document, "one-layer")
+    assert row["obstacle"] == row["note"] == "exceeds Lambda's limit of 5 layers: `plain` has 6"
+    recommended = next(each for each in document["layouts"] if each["layout"] == document["recommendation"]["layout"])
+    assert recommended["title"] == "one layer, and `plain` with the distributions in the zip"
+    assert (recommended["kind"], recommended["obstacle"]) == ("several-layers", None)
+    assert recommended["deploys"]["first"]["sent_bytes"] > 0
+    assert _row(document, "external-layers")["largest_function"]["name"] != "plain"
+    plain = next(each for each in row["functions"] if each["name"] == "plain")
+    assert plain["is_least"]
+    assert "at least " in advise()
+
+
+@pytest.mark.parametrize(("own", "theirs"), [("", "extra.py"), ("extra.py", "__init__.py")])
+def test_layers_that_hide_modules(service: Service, advise: Any, own: str, theirs: str) -> None:
+    """In one zip, directories of the same name are one. A layer would hide modules of either, so it is not recommended."""
+    _add(service, "alpha", {"alpha/__init__.py": "", f"service/{theirs}": ""})
+    service.settings["packaging"] = '"zip"'
+    if own:
+        (service.write() / "service/__init__.py").unlink(missing_ok=True)
+        (service.root / "service" / own).write_text("")
+    else:
+        (service.write() / "service/__init__.py").write_text("")
+
+    document = advise("--json")
+
+    assert _row(document, "one-layer")["obstacle"].startswith(
+        "hides modules of `plain` that one zip has together: `service/"
+    )
+    assert {each["packaging"] for each in document["recommendation"]["layout"]["functions"]} == {"zip"}
+    del service.settings["packaging"]
+    service.write()
+    assert _row(advise("--json"), "one-layer")["obstacle"] is None
+
+
+def test_the_bundled_sdk_is_in_every_zip(service: Service, advise: Any) -> None:
+    """With `sdk = "bundle"`, a function without boto3 cannot be built."""
+    for name in ("boto3", "botocore", "s3transfer"):
+        _add(service, name, {f"{name}/__init__.py": ""})
+    service.settings["sdk"] = '"bundle"'
+    service.write()
+
+    layout = _row(advise("--json"), "zip-needed")["layout"]
+
+    assert all({"boto3", "botocore", "s3transfer"} <= {*each["distributions"]} for each in layout["layers"])
+
+
+def test_imports_need_an_interpreter(
+    service: Service, advise: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without bytecode, and then the error says what for."""
+    other = "3.12" if MINOR != "3.12" else "3.13"
+    service.settings |= {"bytecode": '"none"', "runtime": f'"python{other}"'}
+    service.requires_python = f">={other}"
+    service.write()
+    hide_interpreters(tmp_path, monkeypatch)
+
+    for words in ((), ("--why", "alpha")):
+        error = advise(*words, code=5)
+        assert f"no CPython {other} found on this machine to find the imports of functions" in error
+        assert 'bytecode = "none"' not in error
+
+
+def test_one_function_whose_zip_is_impossible(service: Service, advise: Any) -> None:
+    """A small function gets a layer if its own files and a distribution are not possible in one zip."""
+    del service.functions["plain"], service.functions["hello"]
+    _add(service, "heavy", {"heavy.py": "", "service": "a file where the function has a directory"})
+    service.write()
+
+    assert "recommended: one shared layer (as configured)\n" in advise()
+
+
+def test_distributions_that_conflict_with_each_other(service: Service, advise: Any) -> None:
+    """If no function has both, the service can be built, and the layouts that put both together are impossible."""
+    _add(service, "alpha", {"alpha/__init__.py": "", "same.py": "1"})
+    _add(service, "heavy", {"heavy.py": "import json\n", "same.py": "2"})
+    service.settings["packaging"] = '"zip"'
+    service.settings["layers"] = '{ one = { only = ["alpha"] }, other = { only = ["heavy"] }, none = { only = [] } }'
+    service.more = {"plain": 'layers = ["one"]', "report": 'layers = ["other"]', "hello": 'layers = ["none"]'}
+    service.write()
+
+    document = advise("--json")
+
+    for kind in ("one-layer", "zip-everything"):
+        assert _row(document, kind)["note"].startswith("impossible: distributions install different content")
+    assert {each["name"] for each in document["distributions"]} == {"alpha", "heavy"}
+    assert document["recommendation"]["layout"] is not None
+
+
+def test_different_excludes(service: Service, advise: Any) -> None:
+    """Layers with different `exclude` have no files in common that another layout could have; the reasons do not need it."""
+    service.settings["layers"] = '{ common = {}, other = { only = ["alpha"], exclude = ["**/*.bin"] } }'
+    service.more = {"plain": 'layers = ["other"]', "report": 'layers = ["common"]', "hello": 'layers = ["common"]'}
+    service.write()
+
+    assert "`other` have different `exclude`, so other packagings cannot be compared" in advise(code=2)
+    assert advise("--why", "alpha").startswith("plain: ")
 
 
 def test_layers_by_arn(service: Service, advise: Any) -> None:
@@ -465,8 +625,11 @@ def test_recorded_modules_count(service: Service, advise: Any) -> None:
     [
         (("--uplink", "fast"), "`fast` is not a speed"),
         (("--uplink", "0Mbit"), "`0Mbit` is not a speed"),
-        (("--environments", "0"), "`0` is not a positive number"),
-        (("--deploys-per-year", "x"), "`x` is not a positive number"),
+        (("--uplink", f"{'9' * 400}Gbit"), "is not a speed"),
+        (("--uplink", "\u0661Mbit"), "is not a speed"),
+        (("--environments", "9" * 5000), "the number is too large; the most is 1,000,000,000"),
+        (("--environments", "0"), "`0` is not a number from 1"),
+        (("--deploys-per-year", "x"), "`x` is not a number from 1"),
     ],
 )
 def test_invalid_options(service: Service, advise: Any, words: tuple[str, ...], said: str) -> None:

@@ -134,7 +134,7 @@ def test_shallow_clones(shop: Path, read: Callable[..., History], tmp_path: Path
     found = read(tmp_path / "clone")
 
     assert (found.revisions, _numbers(found)) == (0, (None, None))
-    assert found.unknown == "the clone is shallow; run `git fetch --unshallow`"
+    assert found.unknown == "the clone is shallow (`git fetch --unshallow` completes it)"
 
 
 def test_lock_files_that_are_not_committed(shop: Path, read: Callable[..., History]) -> None:

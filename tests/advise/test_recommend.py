@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from advise.made import MB, make_needs
+from lamina.advise.layouts import zips_with_everything
 from lamina.advise.recommend import MeasuredStart, Recommendation, recommend
+from lamina.advise.split import best_split, several_layers
 from lamina.advise.thresholds import AdviceThresholds, load
+from lamina.advise.values import Split
 from lamina.core.errors import InvalidConfigError
 from lamina.core.frozen import replace
 from lamina.core.target import quotas
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
 
     from lamina.advise.values import Layout, Needs
 
-THRESHOLDS = AdviceThresholds(small_function=3 * MB, layer_cost=20 * MB, split_saving=50 * MB, slow_start_ms=1000)
+THRESHOLDS = AdviceThresholds(
+    small_function=3 * MB, layer_cost=20 * MB, split_saving=50 * MB, split_share=33, slow_start_ms=1000
+)
 HEAVY = {"core": 20, "numpy": 60, "pandas": 90}
 ONE_HEAVY = {"a": "core", "b": "core numpy pandas", "c": "core"}
 
@@ -51,25 +56,94 @@ def test_one_heavy_function_is_split_only_if_the_others_start_slowly() -> None:
     ]
     assert quick.missing == ()
     assert {"common": "core", "pandas": "numpy pandas"} == _sets(slow.layout)
-    assert ("`a` has 150.00 MB less with several layers, and starts in 1,000 ms (CloudWatch)",) == slow.reasons
+    assert (
+        "`a` has 150.00 MB less with several layers, and starts in 1,000 ms (CloudWatch) with one layer",
+    ) == slow.reasons
     assert ["best split: 2 layers"] == [each.layout.title for each in unmeasured.alternatives]
 
 
-def test_a_configured_split_is_not_given_up_because_it_helps() -> None:
-    """Times that were measured with it say nothing about one layer."""
+def test_a_configured_split_stays_until_one_layer_is_measured() -> None:
+    """Its own times say nothing about one layer, and no one needs to give it up for a measurement."""
     needs = make_needs(HEAVY, ONE_HEAVY)
     split = _recommended(needs, a=1000).layout
 
-    found = recommend(
-        needs,
-        THRESHOLDS,
-        limits=quotas(),
-        measured={name: MeasuredStart(milliseconds=100, source="CloudWatch") for name in "abc"},
-        configured=split,
+    def found(**times: float) -> Recommendation:
+        measured = {name: MeasuredStart(milliseconds=each, source="CloudWatch") for name, each in times.items()}
+        return recommend(needs, THRESHOLDS, limits=quotas(), measured=measured, configured=split)
+
+    assert split == found().layout == found(a=100).layout == found(c=1000).layout
+    assert ("they are configured, and 2 functions have up to 150.00 MB less than with one layer",) == found().reasons
+    assert "how the functions start with one layer is not measured" in found().missing[0].text
+    assert {"common": "core numpy pandas"} == _sets(found(a=100, c=100).layout)
+    assert found(a=100, c=250).reasons[1] == (
+        "2 functions have up to 150.00 MB less with several layers, but start in 100 to 250 ms (CloudWatch), less than "
+        "`slow-start` (1,000 ms)"
     )
 
-    assert split == found.layout
-    assert ("configured so, and `a` has 150.00 MB less than with one layer",) == found.reasons
+
+def test_a_configured_split_that_saves_little_is_given_up() -> None:
+    needs = make_needs({"core": 100, "extra": 45}, {"a": "core", "b": "core extra"})
+    thresholds = replace(THRESHOLDS, layer_cost=MB)
+    split = best_split(needs, layer_cost=MB, limits=quotas())
+    assert isinstance(split, Split)
+
+    found = recommend(needs, thresholds, limits=quotas(), configured=several_layers(split))
+
+    assert {"common": "core extra"} == _sets(found.layout)
+    assert ("best split: 2 layers", "saves 45.00 MB over all functions") == (
+        found.alternatives[0].layout.title,
+        found.alternatives[0].text,
+    )
+
+
+@pytest.mark.parametrize(("share", "layers"), [(30, 2), (31, 2), (32, 1)])
+def test_several_layers_have_to_save_a_share(share: int, layers: int) -> None:
+    """60 MB of 190 MB are 31.6%."""
+    needs = make_needs({"core": 130, "heavy": 60}, {"a": "core", "b": "core heavy"})
+    measured = {"a": MeasuredStart(milliseconds=5000, source="CloudWatch")}
+
+    found = recommend(needs, replace(THRESHOLDS, split_share=share), limits=quotas(), measured=measured)
+
+    assert len(_sets(found.layout)) == layers
+
+
+@pytest.mark.parametrize(("own", "external"), [(20, {}), (0, {"a": (1, 20)})])
+def test_code_and_layers_by_arn_count_towards_the_limit_of_one_layer(
+    own: int, external: Mapping[str, tuple[int, int]]
+) -> None:
+    needs = make_needs({"one": 120, "other": 130}, {"a": "one", "b": "other"}, own=own, external=external)
+
+    found = _recommended(needs)
+
+    assert {"common": "one", "other": "other"} == _sets(found.layout)
+    assert "one layer for all functions is not possible: `a` is 7,856,000 bytes above the limit" in found.reasons[0]
+
+
+def test_what_a_layer_has_besides_distributions_counts() -> None:
+    """Next to the limit, the manifest of one layer decides."""
+    whole = make_needs({"one": 200, "other": 62}, {"a": "one", "b": "other"})
+
+    assert {"common": "one other"} == _sets(_recommended(replace(whole, layer_bytes=144_000)).layout)
+    assert {"common": "other", "one": "one"} == _sets(_recommended(replace(whole, layer_bytes=144_001)).layout)
+
+
+def test_a_layout_that_cannot_be_used_is_not_recommended() -> None:
+    """The next rule decides, and what is configured stays if nothing else is possible."""
+    small, needs = make_needs({"requests": 1}, {"a": "requests"}), make_needs(HEAVY, ONE_HEAVY)
+    now = configured = zips_with_everything(needs)
+
+    def without(needs: Needs, *titles: str) -> Recommendation:
+        def obstacle(layout: Layout) -> str:
+            return "impossible" if any(layout.title.startswith(title) for title in titles) else ""
+
+        return recommend(needs, THRESHOLDS, limits=quotas(), configured=configured, obstacle=obstacle)
+
+    assert {"a": (Packaging.LAYER, "common")} == _packaged(without(small, "zip").layout)
+    assert {"common": "core", "pandas": "numpy pandas"} == _sets(without(needs, "one layer", "one shared").layout)
+    assert ("one layer for all functions is not possible: impossible",) == without(needs, "one shared").reasons
+    assert {"only-a": "core", "only-b": "core numpy pandas"} == _sets(without(needs, "one shared", "best").layout)
+    assert now == without(needs, "one shared", "best", "zip per function, only").layout
+    assert without(needs, "one shared", "best", "zip").layout is None
 
 
 def test_the_time_of_the_heavy_function_itself_decides_nothing() -> None:
@@ -115,7 +189,7 @@ def test_two_layers_if_one_exceeds_the_limit() -> None:
 
     found = _recommended(needs)
 
-    assert {"common": "torch", "pandas": "pandas"} == _sets(found.layout)
+    assert {"common": "pandas", "torch": "torch"} == _sets(found.layout)
     assert (
         "one layer for all functions is not possible: `a` is 177,856,000 bytes above the limit, and 1 more function",
     ) == found.reasons
@@ -182,7 +256,10 @@ def _configured(directory: Path, text: str) -> Path:
 def test_thresholds_of_the_configuration(tmp_path: Path) -> None:
     found = load(_configured(tmp_path, '[advise]\nlayer-cost = "20 MB"\nsplit-saving = 1\nslow-start = 0\n'))
 
-    assert AdviceThresholds(small_function=3 * 2**20, layer_cost=20 * MB, split_saving=1, slow_start_ms=0) == found
+    assert (
+        AdviceThresholds(small_function=3 * 2**20, layer_cost=20 * MB, split_saving=1, split_share=33, slow_start_ms=0)
+        == found
+    )
 
 
 def test_the_default_of_a_small_function_is_what_the_console_opens(tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advise.made import MB, make_needs
-from lamina.advise.split import EXACT_ITEMS, NoSplit, Split, best_split
+from lamina.advise.split import best_split
+from lamina.advise.split_problem import SplitProblem
+from lamina.advise.split_search import EXACT_ITEMS, SplitSearch
+from lamina.advise.values import NoSplit, Split
 from lamina.core.frozen import replace
 from lamina.core.target import quotas
 
@@ -139,12 +142,12 @@ def test_many_distributions_end_after_bounded_work_with_a_bound() -> None:
     assert split.bound_bytes <= split.cost_bytes
 
 
-_NAMES = "abcdef"
+_NAMES = "abcdefg"
 
 
 @st.composite
 def _small_needs(draw: st.DrawFn) -> Needs:
-    sizes = {name: draw(st.integers(1, 120)) for name in _NAMES[: draw(st.integers(1, 6))]}
+    sizes = {name: draw(st.integers(1, 120)) for name in _NAMES[: draw(st.integers(1, 7))]}
     functions = {
         f"f{number}": " ".join(name for name in sizes if draw(st.booleans()))
         for number in range(draw(st.integers(1, 5)))
@@ -172,6 +175,11 @@ def test_brute_force_finds_no_cheaper_split(needs: Needs, layer_cost: int) -> No
     else:
         assert min(costs) == found.cost_bytes == found.bound_bytes
         assert _costs(found, needs, layer_cost * MB) == found.cost_bytes
+        # The search alone, without the first answer, which is the optimum nearly always.
+        search = SplitSearch(SplitProblem(needs, layer_cost * MB, quotas()), None, -1)
+        search.run()
+        assert search.best is not None
+        assert min(costs) == search.bound
 
 
 def _partitions(names: Sequence[str]) -> Iterator[list[frozenset[str]]]:

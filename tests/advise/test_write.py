@@ -98,14 +98,33 @@ def test_back_to_one_layer(tmp_path: Path) -> None:
 
 
 def test_zips_with_what_is_needed(tmp_path: Path) -> None:
+    """The layer that no function has says what the service selects: a new function has it, and so do other layouts."""
     project = _project(tmp_path)
-    _changed(project, zips_with_needed(NEEDS))
+    needs = make_needs({"core": 20, "numpy": 60, "idna": 1}, {"list": "core", "report": "core numpy"})
+    found = layout_change(load(project), needs, zips_with_needed(needs))
+    assert found is not None
+    assert "no function has `idna`, because none is known to need it" in found.notes[0]
+    found.change.write()
     service = load(project)
 
     assert [("list", ("only-list",)), ("report", ("only-report",))] == [
         (each.name, each.bundled) for each in service.functions
     ]
-    assert [(None, ("numpy", "pandas")), (None, ())] == [(each.only, each.without) for each in service.bundles]
+    assert [("common", None, ()), ("only-list", ("core",), ()), ("only-report", ("core", "numpy"), ())] == [
+        (each.name, each.only, each.without) for each in service.bundles
+    ]
+
+
+def test_what_the_service_leaves_out_stays_out(tmp_path: Path) -> None:
+    """All ways back lead to the same file."""
+    text = SERVICE.replace("\n# Ours", '\n[tool.lamina.layers.common]\nwithout = ["boto3"]\n\n# Ours')
+    text = text.replace('{ handler = "service.report.handler", memory = 512 }', '"service.report.handler"')
+    project = _project(tmp_path, text)
+    needs = make_needs({"core": 20, "numpy": 60, "idna": 1}, {"list": "core", "report": "core numpy"})
+    for layout in (zips_with_needed(needs), zips_with_everything(needs), one_layer(needs)):
+        _changed(project, layout, needs)
+
+    assert (project / "pyproject.toml").read_text() == text
 
 
 def test_a_table_of_its_own(tmp_path: Path) -> None:
@@ -324,3 +343,107 @@ def test_a_link_out_of_the_project_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="symbolic link out of"):
         layout_change(load(project), NEEDS, TWO_LAYERS)
+
+
+UNTOUCHED = """\
+# ours
+[tool.x]
+text = '''
+[tool.lamina]
+# [tool.lamina.functions]
+'''
+list = [
+  ["a"],
+]
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_that_look_like_headers(tmp_path: Path, end: str) -> None:
+    """A header can be indented, and a line in a string or a list is none."""
+    text = UNTOUCHED.replace("[tool.x]", "[tool.w]") + textwrap.indent(SERVICE, "  ") + UNTOUCHED
+    project = _project(tmp_path, text.replace("\n", end))
+    for layout in (TWO_LAYERS, zips_with_needed(NEEDS)):
+        _changed(project, layout)
+    after = (project / "pyproject.toml").read_bytes().decode()
+
+    assert "  [tool.lamina.layers.only-list]" + end + '  only = ["core"]' in after
+    assert after.count(UNTOUCHED.replace("\n", end)) == 1
+    _changed(project, one_layer(NEEDS))
+    assert text.replace("\n", end) == (project / "pyproject.toml").read_bytes().decode()
+
+
+COMMENTED = """\
+[tool.lamina]
+runtime = "python3.13"
+source = ["service"]
+packaging = "zip"  # why
+
+[tool.lamina.layers.common]
+# mine
+without = ["pandas", "numpy"]
+
+# The functions
+[tool.lamina.functions.list]
+handler = "service.list.handler"
+[tool.lamina.functions.report]
+handler = "service.report.handler"
+layers = ["common", "heavy"]
+# after report
+
+# The heavy ones
+[tool.lamina.layers.heavy]  # heavy
+only = [
+  "pandas",  # big
+  "numpy",
+]
+# -----
+# ruff: as agreed
+# -----
+[tool.ruff]
+line-length = 100"""
+
+
+@pytest.mark.parametrize("layout", [one_layer(NEEDS), zips_with_everything(NEEDS)], ids=lambda each: each.title)
+def test_comments_of_what_stays(tmp_path: Path, layout: Layout) -> None:
+    """What goes with a layer or a key is named. No line is added or removed beyond that."""
+    project = _project(tmp_path, COMMENTED)
+    found = layout_change(load(project), NEEDS, layout)
+    assert found is not None
+    kept = "# The functions", "# after report", "# -----\n# ruff: as agreed\n# -----\n[tool.ruff]\nline-length = 100"
+    gone = ["# mine", "# The heavy ones", "# heavy", "# big"]
+
+    assert all(each in found.change.after.decode() for each in kept)
+    if layout == one_layer(NEEDS):
+        gone.insert(0, "# why")
+    assert found.notes == (f"comments go with what they are about: {', '.join(f'`{each}`' for each in gone)}",)
+    assert not [line for line in found.change.diff if line in {"+", "-"}][2:]
+
+
+def test_an_empty_layer_stays_as_it_is(tmp_path: Path) -> None:
+    project = _project(tmp_path, SERVICE + "\n[tool.lamina.layers.common]\n# mine\n")
+
+    assert layout_change(load(project), NEEDS, one_layer(NEEDS)) is None
+
+
+def test_mixed_line_ends_stay(tmp_path: Path) -> None:
+    """A new line ends like the one before it."""
+    text = SERVICE.replace("# the newest\n", "# the newest\r\n").replace("\n[tool.ruff]", "\r\n[tool.ruff]")
+    project = _project(tmp_path, text)
+    _changed(project, TWO_LAYERS)
+    after = (project / "pyproject.toml").read_bytes().decode()
+
+    assert after.count("\r\n") == 2
+    _changed(project, one_layer(NEEDS))
+    assert (project / "pyproject.toml").read_bytes().decode().replace(", memory = 512", "") == text.replace(
+        ", memory = 512", ""
+    )
+
+
+def test_the_budget_of_a_layer_that_goes(tmp_path: Path) -> None:
+    budgets = 'max-unzipped = "200 MB"\nmax-growth = "1 MB"\n'
+    project = _project(tmp_path, f"{SERVICE}\n[tool.lamina.layers.common]\n[tool.lamina.layers.extra]\n{budgets}")
+    found = layout_change(load(project), NEEDS, one_layer(NEEDS))
+    assert found is not None
+
+    assert found.notes == ("layer `extra` loses its budget: `max-growth`, `max-unzipped`",)

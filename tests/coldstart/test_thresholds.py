@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from coldstart_layers import HANDLER
 from lamina.coldstart import thresholds
 from lamina.coldstart.measure import Measurement
-from lamina.coldstart.thresholds import Baseline, Medians, Verdict
+from lamina.coldstart.thresholds import Baseline, FunctionPackaging, Medians, Verdict
 from lamina.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,9 +42,21 @@ def test_budget(measured: tuple[Measurement, Measurement]) -> None:
 
 def test_round_trip(measured: tuple[Measurement, Measurement], tmp_path: Path) -> None:
     """Reading a baseline returns what was written, without functions that could not start."""
-    thresholds.write(tmp_path / "base.json", measured, _NOW)
+    packages = {
+        "one": FunctionPackaging.of(layers=[["numpy", "pandas"], ["requests"], []], zipped=[]),
+        "two": FunctionPackaging.of(layers=[], zipped=[["numpy"]]),
+    }
+    path = tmp_path / "base.json"
 
-    assert _baseline(110.0, 60.0) == thresholds.read(tmp_path / "base.json")
+    thresholds.write(path, measured, _NOW, packages)
+
+    expected = _baseline(110.0, 60.0)
+    found = thresholds.read(path)
+    assert (expected.circumstances, expected.functions) == (found.circumstances, found.functions)
+    assert {"one": packages["one"]} == found.packages
+    assert json.loads(path.read_text())["packagings"] == [
+        {"functions": ["one"], "layers": [["numpy", "pandas"], ["requests"]], "zip": []}
+    ]
 
 
 def test_regression(measured: tuple[Measurement, Measurement]) -> None:

@@ -20,7 +20,6 @@ from lamina.core.values import Severity
 from lamina.pipeline import report
 from lamina.pipeline.build import build
 from lamina.project.options import BuildOptions
-from locking import write_pylock
 from pythons import MINOR, PYTHON
 from services import make_service
 from sourceprojects import source_files, write_sources
@@ -435,14 +434,15 @@ def test_own_code_of_a_layer(shop: Service, store: Store) -> None:
     assert {"app.py", "service/__init__.py", "beta.py"} <= {*members(package.path)}
 
 
-@pytest.mark.parametrize(("mode", "held"), [("layer", ["shared"]), ("function", [])])
+@pytest.mark.parametrize(("mode", "held"), [("layer", ["alpha", "beta", "shared"]), ("function", ["alpha", "beta"])])
 def test_local_package(tmp_path: Path, shop: Service, store: Store, mode: str, held: list[str]) -> None:
     """A local package is in the zip, as a distribution or as part of your code, and an edit of it builds the zip again."""
     write_sources(tmp_path / "shared", source_files("shared"))
     shop.settings |= {"local": f'"{mode}"', "bytecode": '"none"'}
     write(shop, {"service/handlers/hello.py": "import shared\ndef lambda_handler(event, context): ...\n"})
     project = shop.write()
-    write_pylock(project, {"name": "shared", "directory": {"path": "../shared"}})
+    with (project / "pylock.toml").open("a") as lock:
+        lock.write('[[packages]]\nname = "shared"\ndirectory = { path = "../shared" }\n')
 
     first = build(project, BuildOptions(), store=store)
     again = build(project, BuildOptions(), store=store)
@@ -455,3 +455,24 @@ def test_local_package(tmp_path: Path, shop: Service, store: Store, mode: str, h
     assert "shared/__init__.py" in members(new.path)
     assert old.sha256 != new.sha256
     assert () == first.build.findings
+
+
+def test_without_distributions(
+    shop: Service, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zip without distributions has the packaging that is configured, and the summary mentions no distributions and layers."""
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
+    shop.locked.clear()
+    shop.functions["other"] = shop.functions["hello"]
+    shop.more["other"] = "layers = []"
+    write(shop, {"service/handlers/hello.py": "def lambda_handler(event, context): ...\n"})
+
+    code = main(["build", "--project", str(shop.write())])
+
+    text, document = capsys.readouterr().err, json.loads((shop.root / ".lamina" / "build.json").read_text())
+    assert 0 == code
+    assert ["zip", "zip"] == [each["packaging"] for each in document["functions"]]
+    assert [each.packaging for each in report.read(shop.root).packages] == ["zip", "zip"]
+    assert "dependencies" not in text
+    assert "layer" not in text
+    assert "  largest function: " in text

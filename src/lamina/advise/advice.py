@@ -3,93 +3,49 @@
 from __future__ import annotations
 
 import datetime as dt
-from enum import Enum
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lamina.advise.deploys import DeploysPerYear, costs
+from lamina.advise.deploys import DeploysPerYear
+from lamina.advise.hiding import HiddenModules
 from lamina.advise.history import read_history
-from lamina.advise.layouts import configured, one_layer, zips_with_everything, zips_with_needed
+from lamina.advise.layouts import check_excludes, configured, layer_for_each, one_layer
 from lamina.advise.needs import NeedsSearch
 from lamina.advise.recommend import recommend
-from lamina.advise.split import NoSplit, several_layers
-from lamina.advise.starts import read_starts
+from lamina.advise.rows import LayoutRows
+from lamina.advise.starts import MeasuredStarts, read_starts
 from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
-from lamina.advise.weigh import Scale
+from lamina.advise.weigh import ZipSizes
 from lamina.advise.why import reason
-from lamina.core.errors import ConfigError, PathCollisionError
+from lamina.aws.publish import config as publishing
+from lamina.bytecode.interpreter import environment_variable, how_to_install, not_found
+from lamina.core.errors import BytecodeError, ConfigError, PathCollisionError
 from lamina.core.frozen import frozen, replace
 from lamina.core.target import quotas
-from lamina.core.text import count
 from lamina.pipeline.artifacts import ArtifactProvider
+from lamina.pipeline.checks import sdk
 from lamina.pipeline.checks.common import listed
 from lamina.pipeline.plan import complete, resolve
 from lamina.project import config
-from lamina.project.service import Packaging
+from lamina.project.service import BytecodeMode, Packaging, SdkPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.advise.deploys import DeployCosts, WeighedArchive
     from lamina.advise.history import History
-    from lamina.advise.recommend import MeasuredStart, Recommendation
-    from lamina.advise.values import Layout
+    from lamina.advise.recommend import Recommendation
+    from lamina.advise.rows import ComparedLayout
     from lamina.advise.why import Reason
-    from lamina.core.target import Target
+    from lamina.core.target import Quotas, Target
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.plan import TargetPlan
     from lamina.project.service import Service
 
-
-class LayoutKind(Enum):
-    """A way to package a service."""
-
-    CONFIGURED = "configured"
-    """As the configuration says now, if that is none of the others."""
-    ZIP_EVERYTHING = "zip-everything"
-    ZIP_NEEDED = "zip-needed"
-    ONE_LAYER = "one-layer"
-    SEVERAL_LAYERS = "several-layers"
-    IMAGE = "image"
-    IMAGE_SHARED_BASE = "image-shared-base"
-    EXTERNAL_LAYERS = "external-layers"
-    """The layers by ARN that functions have in addition, whatever the layout."""
-
-
-@frozen
-class FunctionSize:
-    """The unzipped bytes of a function with all its layers, those by ARN as far as they are pinned."""
-
-    name: str
-    unzipped_bytes: int
-
-
-@frozen
-class ComparedLayout:
-    """One row of the comparison. What is not known is ``None``, with the reason in *note*."""
-
-    kind: LayoutKind
-    title: str
-    is_configured: bool = False
-    """Whether the configuration has this layout now."""
-    layout: Layout | None = None
-    archives: tuple[WeighedArchive, ...] = ()
-    costs: DeployCosts | None = None
-    functions: tuple[FunctionSize, ...] = ()
-    """The sizes of the functions, in the order of the configuration."""
-    editable: int | None = None
-    """The number of functions that the Lambda console's editor opens."""
-    versioned: int | None = None
-    """The number of layers and functions that get versions."""
-    start: MeasuredStart | None = None
-    """The measured initialisation of the slowest function."""
-    note: str = ""
-
-    @property
-    def largest(self) -> FunctionSize | None:
-        """The function with the most unzipped bytes."""
-        return max(self.functions, key=lambda each: each.unzipped_bytes, default=None)
+BASELINE = "coldstart.json"
+"""The file in the project with measured cold starts, unless another one is given."""
+UPLINK_BITS = 20_000_000
 
 
 @frozen
@@ -107,52 +63,115 @@ class PackagingAdvice:
     uplink_bits: int
     """The speed of the connection in bits per second."""
     recommendation: Recommendation
+    limits: Quotas
+    starts: MeasuredStarts
 
 
 @frozen
 class AdviceOptions:
-    """What the user says about the deploys of the service."""
+    """What the user says about the deploys of the service. What is ``None`` comes from the project."""
 
-    environments: int
-    uplink_bits: int
+    environments: int | None = None
+    """The number of environments; by default, the regions times the roles of ``[tool.lamina.publish]``."""
+    uplink_bits: int = UPLINK_BITS
     deploys_per_year: int | None = None
-    """The number of deploys in a year; ``None`` to count commits."""
+    """The number of deploys in a year; by default, that of commits."""
+    updates_per_year: int | None = None
+    """The number of those with updated distributions; by default, the share of the commits."""
     starts: Path | None = None
-    """The file with the measured cold starts of the configured layout."""
+    """The file with measured cold starts; by default, `BASELINE` if the project has it."""
 
 
 def advise(context: BuildContext, options: AdviceOptions) -> PackagingAdvice:
     """
     Compare the layouts of the project of *context* for its main target.
 
-    Nothing in the project is written. Raises `ConfigError` for a service without functions, or with its own code in a layer, and the errors
-    of building its layers and packages.
+    Nothing in the project is written. Raises `ConfigError` for a service without functions, with its own code in a layer, or with layers
+    that have different files excluded, and the errors of building its layers and packages.
     """
     service, plan = _plan(context)
+    check_excludes(service)
+    limits = quotas()
+    environments = options.environments or _environments(context.project)
     with ArtifactProvider(context, service.target) as artifacts:
         plan = complete(plan, artifacts)
         search = NeedsSearch(plan, artifacts, context.store)
-        scale = Scale(artifacts, context.store)
-        needed = search.needed()
+        sizes = ZipSizes(artifacts, context.store)
+        needed = _needed(search, service)
         context.reporter.stage("weighing layouts")
-        needs = _weighed_needs(plan, search, scale, needed)
+        needs = _weighed_needs(plan, search, sizes, needed)
         history = read_history(service, context, search.pins, local=plan.local, now=dt.datetime.now(dt.UTC))
-        starts = {} if options.starts is None else read_starts(options.starts, service)
-        recommendation = recommend(
-            needs, load_thresholds(context.project), limits=quotas(), measured=starts, configured=configured(plan)
+        now, starts = configured(plan), _starts(context.project, options, service)
+        if starts.is_deployed:
+            starts = replace(starts, packages=now.packages)
+        rows = LayoutRows(
+            plan,
+            search,
+            sizes,
+            needs,
+            limits=limits,
+            configured=now,
+            history=history,
+            starts=starts,
+            hidden=HiddenModules(plan, search, artifacts, now),
         )
-        rows = _Rows(plan, search, scale, history, starts)
+        recommendation = recommend(
+            needs,
+            load_thresholds(context.project),
+            limits=limits,
+            measured=starts.of(one_layer(needs)),
+            configured=now,
+            obstacle=rows.obstacle,
+        )
         return PackagingAdvice(
             service=service.name,
             target=service.target,
             needs=needs,
-            rows=tuple(rows.all(needs, recommendation)),
+            rows=tuple(rows.all(recommendation)),
             history=history,
             deploys=_deploys(history, options),
-            environments=options.environments,
+            environments=environments,
             uplink_bits=options.uplink_bits,
             recommendation=recommendation,
+            limits=limits,
+            starts=starts,
         )
+
+
+def _environments(project: Path) -> int:
+    """Return the number of environments in the configuration of *project*."""
+    found = publishing.load(project)
+    return max(1, len(found.regions)) * max(1, len(found.roles))
+
+
+def _starts(project: Path, options: AdviceOptions, service: Service) -> MeasuredStarts:
+    path = options.starts or project / BASELINE
+    return read_starts(path, service) if options.starts is not None or path.is_file() else MeasuredStarts()
+
+
+def _needed(search: NeedsSearch, service: Service) -> Mapping[str, frozenset[str]]:
+    """Return what each function needs; with ``sdk = "bundle"``, also the AWS SDK, without which it cannot be built."""
+    with _finding_imports(service):
+        needed = search.needed()
+    always = search.closed(sdk.core() & search.pins.keys()) if service.sdk is SdkPolicy.BUNDLE else frozenset[str]()
+    return {name: names | always for name, names in needed.items()}
+
+
+@contextmanager
+def _finding_imports(service: Service) -> Iterator[None]:
+    """Say why an interpreter is needed although no bytecode is compiled. Raises `BytecodeError` if there is none."""
+    python = service.target.python
+    try:
+        yield
+    except BytecodeError as error:
+        if service.bytecode is not BytecodeMode.NONE:
+            raise
+        if str(error) == str(not_found(python)):
+            raise BytecodeError(
+                f"no CPython {python[0]}.{python[1]} found on this machine to find the imports of functions",
+                hint=f"{how_to_install(python)}; or set `{environment_variable(python)}` to its executable",
+            ) from error
+        raise BytecodeError(f"the imports of functions cannot be found: {error}", hint="upgrade lamina") from error
 
 
 def explain(context: BuildContext, distribution: str, functions: Sequence[str]) -> Reason:
@@ -183,7 +202,8 @@ def explain(context: BuildContext, distribution: str, functions: Sequence[str]) 
                 f"no layer of the service has the distribution `{distribution}`",
                 hint="see what layers have: `lamina build --dry-run`",
             )
-        return reason(distribution, chosen, search, service)
+        with _finding_imports(service):
+            return reason(distribution, chosen, search, service)
 
 
 def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:
@@ -202,9 +222,10 @@ def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:
     return service, resolve(context, service).targets[0]
 
 
-def _weighed_needs(plan: TargetPlan, search: NeedsSearch, scale: Scale, needed: Mapping[str, frozenset[str]]) -> Needs:
+def _weighed_needs(
+    plan: TargetPlan, search: NeedsSearch, sizes: ZipSizes, needed: Mapping[str, frozenset[str]]
+) -> Needs:
     """Return the needs with the sizes that distributions have in one layer, and functions without any."""
-    service = plan.service
     unweighed = Needs(
         distributions=tuple(
             WeighedDistribution(name=pin.name, version=pin.version, zipped_bytes=0, unzipped_bytes=0)
@@ -212,14 +233,23 @@ def _weighed_needs(plan: TargetPlan, search: NeedsSearch, scale: Scale, needed: 
         ),
         functions=tuple(
             FunctionNeeds(function=each.name, distributions=needed[each.name], own_zipped_bytes=0, own_unzipped_bytes=0)
-            for each in service.functions
+            for each in plan.service.functions
         ),
     )
-    whole = scale.complete(one_layer(unweighed), plan, search.pins)
-    own = {name: each for each in scale.weigh_plan(whole) if each.kind is Packaging.ZIP for name in each.functions}
-    external = service.external_bytes
+    whole = sizes.complete(one_layer(unweighed), plan, search.pins)
+    try:
+        archives = sizes.weigh_plan(whole)
+    except PathCollisionError:
+        # Functions of which none has both distributions can have those that are not possible in one layer.
+        whole = sizes.complete(layer_for_each(unweighed), plan, search.pins)
+        archives = sizes.weigh_plan(whole)
+    own = {name: each for each in archives if each.kind is Packaging.ZIP for name in each.functions}
+    layers = [sizes.layer(layer, whole) for layer in whole.decided]
+    external = plan.service.external_bytes
     return Needs(
-        distributions=tuple(each for layer in whole.decided for each in scale.layer(layer, whole).distributions),
+        distributions=tuple(
+            sorted((each for layer in layers for each in layer.distributions), key=lambda each: each.name)
+        ),
         functions=tuple(
             FunctionNeeds(
                 function=each.name,
@@ -229,120 +259,24 @@ def _weighed_needs(plan: TargetPlan, search: NeedsSearch, scale: Scale, needed: 
                 external_layers=len(each.layer_arns),
                 external_unzipped_bytes=sum(external.get(arn, 0) for arn in each.layer_arns),
             )
-            for each in service.functions
+            for each in plan.service.functions
+        ),
+        layer_bytes=max(
+            (layer.unzipped_bytes - sum(each.unzipped_bytes for each in layer.distributions) for layer in layers),
+            default=0,
         ),
     )
 
 
-class _Rows:
-    """Makes the rows of the comparison."""
-
-    def __init__(
-        self,
-        plan: TargetPlan,
-        search: NeedsSearch,
-        scale: Scale,
-        history: History,
-        starts: Mapping[str, MeasuredStart],
-    ) -> None:
-        self._plan = plan
-        self._search = search
-        self._scale = scale
-        self._history = history
-        self._starts = starts
-        self._configured = configured(plan)
-
-    def all(self, needs: Needs, recommendation: Recommendation) -> Iterator[ComparedLayout]:
-        """Yield the rows, that of the configured layout first unless another row has the same layout."""
-        layouts = [
-            (LayoutKind.ZIP_EVERYTHING, zips_with_everything(needs)),
-            (LayoutKind.ZIP_NEEDED, zips_with_needed(needs)),
-            (LayoutKind.ONE_LAYER, one_layer(needs)),
-        ]
-        split = recommendation.split
-        if not isinstance(split, NoSplit) and len(split.layers) > 1:
-            # The recommended layout may have it with some functions as zips.
-            recommended = recommendation.layout
-            is_split = recommended is not None and recommended.layers == split.layers
-            layout = recommended if recommended is not None and is_split else several_layers(split)
-            layouts.append((LayoutKind.SEVERAL_LAYERS, layout))
-        if all(self._configured.shape != layout.shape for _, layout in layouts):
-            yield self._row(LayoutKind.CONFIGURED, self._configured, needs)
-        for kind, layout in layouts:
-            yield self._row(kind, layout, needs)
-        if isinstance(split, NoSplit):
-            yield ComparedLayout(
-                kind=LayoutKind.SEVERAL_LAYERS, title="several layers", note="none is within Lambda's limits"
-            )
-        elif len(split.layers) == 1:
-            yield ComparedLayout(
-                kind=LayoutKind.SEVERAL_LAYERS, title="several layers", note="the best split is one layer"
-            )
-        yield ComparedLayout(kind=LayoutKind.IMAGE, title="image per function", note="not measured")
-        yield ComparedLayout(
-            kind=LayoutKind.IMAGE_SHARED_BASE, title="image per function, shared base", note="not measured"
-        )
-        yield from self._external()
-
-    def _row(self, kind: LayoutKind, layout: Layout, needs: Needs) -> ComparedLayout:
-        is_configured = self._configured.shape == layout.shape
-        plan = self._plan if is_configured else self._scale.complete(layout, self._plan, self._search.pins)
-        try:
-            archives = self._scale.weigh_plan(plan)
-        except PathCollisionError as error:
-            # Own code and a distribution can have conflicting paths, which only a zip with both has.
-            return ComparedLayout(
-                kind=kind, title=layout.title, is_configured=is_configured, note=f"impossible: {error}"
-            )
-        console_bytes = quotas().console_bytes
-        totals = {
-            each.function: each.external_unzipped_bytes
-            + sum(archive.unzipped_bytes for archive in archives if each.function in archive.functions)
-            for each in needs.functions
-        }
-        slowest = max(self._starts.values(), key=lambda each: each.milliseconds, default=None)
-        return ComparedLayout(
-            kind=kind,
-            title=layout.title,
-            is_configured=is_configured,
-            layout=layout,
-            archives=archives,
-            costs=costs(archives, self._history.bumps),
-            functions=tuple(FunctionSize(name=name, unzipped_bytes=size) for name, size in totals.items()),
-            editable=sum(
-                len(each.functions)
-                for each in archives
-                if each.kind is Packaging.ZIP and each.zipped_bytes <= console_bytes
-            ),
-            versioned=len(totals) + sum(each.kind is Packaging.LAYER for each in archives),
-            start=slowest if is_configured else None,
-            note=f"exceeds Lambda's limit of {quotas().unzipped_bytes:,} bytes"
-            if max(totals.values()) > quotas().unzipped_bytes
-            else "",
-        )
-
-    def _external(self) -> Iterator[ComparedLayout]:
-        service = self._plan.service
-        arns = dict.fromkeys(arn for function in service.functions for arn in function.layer_arns)
-        if not arns:
-            return
-        known = service.external_bytes
-        unpinned = sum(arn not in known for arn in arns)
-        totals = {each.name: sum(known.get(arn, 0) for arn in each.layer_arns) for each in service.functions}
-        yield ComparedLayout(
-            kind=LayoutKind.EXTERNAL_LAYERS,
-            title=f"{count(len(arns), 'layer')} by ARN, in addition",
-            functions=tuple(FunctionSize(name=name, unzipped_bytes=size) for name, size in totals.items()),
-            versioned=len(arns),
-            note=f"{count(unpinned, 'layer')} not pinned, so of unknown size: run `lamina pin`" if unpinned else "",
-        )
-
-
 def _deploys(history: History, options: AdviceOptions) -> DeploysPerYear | None:
-    """Return the deploys in a year: the commits, scaled to the number that the user gives."""
+    """Return the deploys in a year, as far as the user and git say both numbers; the share of updates is that of git."""
     edits, bumps = history.edits_per_year, history.bumps_per_year
-    if options.deploys_per_year is not None:
-        total = (edits or 0) + (bumps or 0)
-        updates = round(options.deploys_per_year * (bumps or 0) / total) if total else 0
-        return DeploysPerYear(edits=options.deploys_per_year - updates, bumps=updates)
-    return None if edits is None or bumps is None else DeploysPerYear(edits=edits, bumps=bumps)
+    total, updates = options.deploys_per_year, options.updates_per_year
+    if total is not None and updates is None and edits is not None and bumps is not None and edits + bumps:
+        # In integers: a float would lose digits.
+        updates = (2 * total * bumps + edits + bumps) // (2 * (edits + bumps))
+    if total is not None and updates is not None:
+        return DeploysPerYear(edits=max(0, total - updates), bumps=updates)
+    if total is not None or edits is None or bumps is None:
+        return None
+    return DeploysPerYear(edits=edits, bumps=bumps if updates is None else updates)

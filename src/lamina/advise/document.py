@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lamina.advise.split import NoSplit
+from lamina.advise.values import NoSplit
 
 if TYPE_CHECKING:
-    from lamina.advise.advice import ComparedLayout, PackagingAdvice
+    from lamina.advise.advice import PackagingAdvice
     from lamina.advise.deploys import Deploy
+    from lamina.advise.rows import ComparedLayout, FunctionSize
     from lamina.advise.values import Layout
     from lamina.advise.why import Reason
     from lamina.core.target import Target
@@ -25,10 +26,18 @@ def document(advice: PackagingAdvice) -> dict[str, Any]:
         "target": _target(advice.target),
         "environments": advice.environments,
         "uplink_bits_per_second": advice.uplink_bits,
+        "limits": {
+            "unzipped_bytes": advice.limits.unzipped_bytes,
+            "layers": advice.limits.layers,
+            "console_bytes": advice.limits.console_bytes,
+            "code_storage_bytes": advice.limits.code_storage_bytes,
+        },
         "history": {
             "updates": len(advice.history.bumps),
             "lock_file_changes": advice.history.revisions,
-            "deploys_per_year": None if advice.deploys is None else advice.deploys._asdict(),
+            "deploys_per_year": None
+            if advice.deploys is None
+            else {"edits": advice.deploys.edits, "updates": advice.deploys.bumps},
         },
         "distributions": [
             {
@@ -79,10 +88,12 @@ def _target(target: Target) -> dict[str, str]:
 
 def _row(each: ComparedLayout, advice: PackagingAdvice) -> dict[str, Any]:
     costs = each.costs
+    stored = None if costs is None or advice.deploys is None else costs.year(advice.deploys)
     return {
         "kind": each.kind.value,
         "title": each.title,
         "configured": each.is_configured,
+        "obstacle": each.obstacle or None,
         "note": each.note or None,
         "layout": None if each.layout is None else _layout(each.layout),
         "archives": [
@@ -106,17 +117,20 @@ def _row(each: ComparedLayout, advice: PackagingAdvice) -> dict[str, Any]:
                 ("largest_update", costs.worst_bump),
             )
         },
-        "stored_bytes_per_year": None if costs is None or advice.deploys is None else costs.year(advice.deploys),
-        "largest_function": None
-        if each.largest is None
-        else {"name": each.largest.name, "unzipped_bytes": each.largest.unzipped_bytes},
-        "functions": [{"name": size.name, "unzipped_bytes": size.unzipped_bytes} for size in each.functions],
-        "editable_functions": each.editable,
+        "stored_bytes_per_year": stored,
+        "stored_bytes_per_year_all_environments": None if stored is None else stored * advice.environments,
+        "largest_function": None if each.largest is None else _size(each.largest),
+        "functions": [_size(size) for size in each.functions],
+        "editable_functions": None if each.editable is None else list(each.editable),
         "versioned": each.versioned,
         "slowest_start": None
         if each.start is None
         else {"milliseconds": each.start.milliseconds, "source": each.start.source},
     }
+
+
+def _size(size: FunctionSize) -> dict[str, Any]:
+    return {"name": size.name, "unzipped_bytes": size.unzipped_bytes, "is_least": size.is_least}
 
 
 def _deploy(deploy: Deploy, advice: PackagingAdvice) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def _unknown(lock_file: LockFile) -> str | None:
     lines = _git(lock_file.path.parent, "rev-parse", "--is-shallow-repository", f"HEAD:./{lock_file.path.name}")
     if lines is None:
         return "git has no commit with the lock file"
-    return "the clone is shallow; run `git fetch --unshallow`" if lines[0] == "true" else None
+    return "the clone is shallow (`git fetch --unshallow` completes it)" if lines[0] == "true" else None
 
 
 def _changes(lock_file: LockFile, since: float) -> list[_Change]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamina.advise.values import Layout, LayoutFunction, LayoutLayer
+from lamina.core.errors import ConfigError
 from lamina.core.frozen import replace
+from lamina.pipeline.checks.common import listed
 from lamina.pipeline.layers import LayerDraft, bundle_draft
 from lamina.project.functions import DEFAULT_LAYER
 from lamina.project.service import LayerConfig, Packaging
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
     from lamina.core.values import Pin
     from lamina.pipeline.plan import TargetPlan
     from lamina.project.service import Service
+
+
+def check_excludes(service: Service) -> None:
+    """Raise `ConfigError` if the layers of *service* have different ``exclude``: other layouts would have files that none has now, or lack some."""
+    if len({frozenset(layer.exclude) for layer in service.selected}) > 1:
+        raise ConfigError(
+            f"layers {listed([layer.name for layer in service.selected])} have different `exclude`, so other packagings cannot be compared",
+            hint="set `exclude` in `[tool.lamina]` for all layers",
+        )
 
 
 def configured(plan: TargetPlan) -> Layout:
@@ -62,6 +73,18 @@ def _with_one_set(needs: Needs, title: str, packaging: Packaging) -> Layout:
         layers=(LayoutLayer(name=DEFAULT_LAYER, distributions=everything),),
         functions=tuple(
             LayoutFunction(name=each.function, packaging=packaging, layers=(DEFAULT_LAYER,)) for each in needs.functions
+        ),
+    )
+
+
+def layer_for_each(needs: Needs) -> Layout:
+    """Return the layout in which each distribution is a layer that all functions have. It is only weighed: Lambda allows five layers."""
+    names = tuple(each.name for each in needs.distributions)
+    return Layout(
+        title="a layer for each distribution",
+        layers=tuple(LayoutLayer(name=name, distributions=frozenset({name})) for name in names),
+        functions=tuple(
+            LayoutFunction(name=each.function, packaging=Packaging.LAYER, layers=names) for each in needs.functions
         ),
     )
 

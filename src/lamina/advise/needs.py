@@ -82,7 +82,7 @@ class NeedsSearch:
 
         Raises BytecodeError if there is no interpreter of the target's version, and the errors of fetching wheels.
         """
-        return {name: self._closed(reached) for name, reached in self.reached().items()}
+        return {name: self.closed(reached) for name, reached in self.reached().items()}
 
     def required(self, reached: Iterable[str]) -> dict[tuple[str, str | None], str | None]:
         """
@@ -146,7 +146,7 @@ class NeedsSearch:
             if module.distribution != FIRST_PARTY:
                 modules.setdefault(module.distribution, []).append(module.path)
         self._store.write_document(place, modules)
-        for names in (self.pins.keys(), self._closed(modules)):
+        for names in (self.pins.keys(), self.closed(modules)):
             # The search for a choice prefers no distribution.
             if names <= self._held[function.name]:
                 self._keep_choice(function, names, found)
@@ -198,7 +198,7 @@ class NeedsSearch:
         key = key_of(self._inputs, start.handlers, start.recorded, start.package.tree.python_digest, preferred)
         return self._store.entry(NEEDS_AREA, key, ".json")
 
-    def _closed(self, reached: Iterable[str]) -> frozenset[str]:
+    def closed(self, reached: Iterable[str]) -> frozenset[str]:
         """Return *reached* with all that these distributions require."""
         return frozenset(name for name, _ in self.required(reached)).intersection(self.pins)
 

@@ -1,38 +1,41 @@
 """
-Recommend a layout, with reasons. Pure: needs, thresholds and measured times decide.
+Recommend a layout, with reasons. Pure: needs, thresholds, measured times and what rules a layout out decide.
 
-The rules are tried in this order, and the first one that applies decides:
+The rules are tried in this order, and the first one that applies decides; docs/explanation/packaging-advice.md has the same numbers:
 
-1. A service without distributions, or with one function whose zip stays small, needs no layer.
-2. If one layer for all functions is within Lambda's limits, it is recommended, unless several layers save a function a third of it, and a
-   lot of bytes, and it is measured to start slowly. Then several layers are recommended. They still are
-   when they are configured, because times that are measured with them say nothing about one layer.
-3. If one layer exceeds a limit, the best split is recommended, and if there is none, zips with only what each function needs.
-4. If a function exceeds the limit with nothing but what it needs, only an image helps.
+1. No layer for a service without distributions, or with one function whose zip stays small.
+2. Several layers if they save a function a third of the one layer, and a lot of bytes, and it is measured to start slowly with one layer.
+   Also if they are configured, and the time with one layer is not known.
+3. One layer for all functions.
+4. The best split, because one layer is not possible.
+5. Zips with only what each function needs, because no split is possible.
+6. A container image for each function that exceeds the limit with nothing but what it needs.
 
-A distribution that no function is known to need is kept where all functions have it, because an import may be hidden from analysis. It is
-left out only if nothing fits otherwise.
+A layout that cannot be built, or that exceeds a limit, is never recommended. A distribution that no function is known to need stays in all
+functions that need any, because an import may be hidden from analysis. It is left out only if nothing fits otherwise.
 """
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from lamina.advise.layouts import one_layer, zips_with_everything, zips_with_needed
-from lamina.advise.split import LimitExcess, NoSplit, Split, best_split, several_layers
+from lamina.advise.split import best_split, several_layers
+from lamina.advise.values import NoSplit, Split
 from lamina.core.frozen import frozen, replace
-from lamina.core.text import count, megabytes
+from lamina.core.text import count, sized
 from lamina.pipeline.checks.common import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from lamina.advise.thresholds import AdviceThresholds
-    from lamina.advise.values import Layout, Needs
+    from lamina.advise.values import Layout, LimitExcess, Needs
     from lamina.core.target import Quotas
 
-_DRASTIC = 1 / 3
-"""The least share of the one layer that several layers have to save a function before they are worth it."""
+MEASURE = "lamina coldstart --baseline coldstart.json --write-baseline"
+"""The command that measures the cold starts of the configured layout, for `lamina advise`."""
 
 
 @frozen
@@ -69,8 +72,8 @@ class Recommendation:
     layout: Layout | None
     """``None`` for a container image for each function that exceeds the limit."""
     reasons: tuple[str, ...]
-    missing: tuple[MissingEvidence, ...]
-    alternatives: tuple[Alternative, ...]
+    missing: tuple[MissingEvidence, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
     split: Split | NoSplit
     """The best split, also if it is not recommended."""
     left_out: tuple[str, ...] = ()
@@ -84,35 +87,237 @@ def recommend(
     limits: Quotas,
     measured: Mapping[str, MeasuredStart] | None = None,
     configured: Layout | None = None,
+    obstacle: Callable[[Layout], str] = lambda _: "",
 ) -> Recommendation:
     """
-    Return the layout to use for the service with *needs*.
+    Return the layout to use for the service with *needs*, which has the layout *configured* now.
 
-    *measured* are the times of functions with the layout *configured*, as far as they are known.
+    *measured* are the times of functions with one layer for all functions, as far as they are known. *obstacle* returns why a layout
+    cannot be used, or an empty text.
     """
-    everywhere = _with_unneeded(needs)
-    crowded = frozenset(each.function for each in needs.functions if each.external_layers >= limits.layers)
-    split = _split(everywhere, crowded, thresholds, limits)
-    excesses = tuple(_one_layer_excesses(needs, limits))
-    small = _small_reason(needs, thresholds)
-    if small is not None and not any(each.unzipped_bytes for each in excesses):
-        one = Alternative(layout=one_layer(needs), text="if the service gets more functions")
-        return Recommendation(
-            layout=zips_with_everything(needs),
-            reasons=(small,),
-            missing=(),
-            alternatives=() if excesses else (one,),
-            split=split,
+    case = _Case(needs, thresholds, limits=limits, measured=measured or {}, configured=configured, obstacle=obstacle)
+    rules = (_no_layer, _worthwhile_layers, _one_layer, _necessary_layers, _zips, _as_configured)
+    found = (found for rule in rules if (found := rule(case)) is not None)
+    return next(found, None) or _image(case)
+
+
+class _Case:
+    """What the rules decide about."""
+
+    def __init__(
+        self,
+        needs: Needs,
+        thresholds: AdviceThresholds,
+        *,
+        limits: Quotas,
+        measured: Mapping[str, MeasuredStart],
+        configured: Layout | None,
+        obstacle: Callable[[Layout], str],
+    ) -> None:
+        self.needs = needs
+        self.thresholds = thresholds
+        self.limits = limits
+        self.measured = measured
+        self.configured = configured
+        self.obstacle = obstacle
+        self.one_layer = one_layer(needs)
+        self.full = frozenset(each.function for each in needs.functions if each.external_layers >= limits.layers)
+        """The functions that can have no further layer."""
+
+    @cached_property
+    def no_one_layer(self) -> str:
+        """Why one layer for all functions is not possible; empty if it is."""
+        excesses = one_layer_excesses(self.needs, self.limits)
+        return _excess_text(excesses) if excesses else self.obstacle(self.one_layer)
+
+    @cached_property
+    def split(self) -> Split | NoSplit:
+        """The best split; without what no function is known to need only if one layer is not possible, and nothing fits otherwise."""
+        split = self._split(_with_unneeded(self.needs))
+        return self._split(self.needs) if isinstance(split, NoSplit) and self.no_one_layer else split
+
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """The distributions that *split* leaves out."""
+        if not self.no_one_layer or isinstance(self._split(_with_unneeded(self.needs)), Split):
+            return ()
+        return tuple(each.name for each in self.needs.unneeded)
+
+    def _split(self, needs: Needs) -> Split | NoSplit:
+        """Return the best split, in which the functions in *full* have their layers in their zips, so that no limit of their number applies."""
+        functions = tuple(
+            replace(each, external_layers=0) if each.function in self.full else each for each in needs.functions
         )
-    if not excesses:
-        return _within_limits(needs, split, thresholds, measured or {}, configured)
-    reasons = [f"one layer for all functions is not possible: {_excess_text(excesses)}"]
-    left_out: tuple[str, ...] = ()
-    if isinstance(split, NoSplit) and needs.unneeded:
-        split = _split(needs, crowded, thresholds, limits)
-        left_out = tuple(each.name for each in needs.unneeded)
-        reasons.append(f"nothing fits together with what no function is known to need: {listed(left_out)}")
-    return _beyond_limits(needs, split, crowded, reasons, left_out)
+        return best_split(
+            replace(needs, functions=functions), layer_cost=self.thresholds.layer_cost, limits=self.limits
+        )
+
+    @cached_property
+    def savings(self) -> dict[str, int]:
+        """How many unzipped bytes less each function has with *split* than with one layer, if any."""
+        if isinstance(self.split, NoSplit):
+            return {}
+        sizes = {each.name: each.unzipped_bytes for each in self.needs.distributions}
+        layers = {layer.name: sum(sizes[name] for name in layer.distributions) for layer in self.split.layers}
+        found = {
+            each.name: sum(sizes.values()) - sum(layers[name] for name in each.layers) for each in self.split.functions
+        }
+        return {name: saved for name, saved in found.items() if saved}
+
+    @cached_property
+    def drastic_savings(self) -> dict[str, int]:
+        """Those of *savings* that are worth several layers if the function starts slowly, the largest first."""
+        total = sum(each.unzipped_bytes for each in self.needs.distributions)
+        least = max(self.thresholds.split_saving, total * self.thresholds.split_share / 100)
+        found = {name: saved for name, saved in self.savings.items() if saved >= least}
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    @property
+    def reasons_beyond(self) -> tuple[str, ...]:
+        """Why one layer is not possible, and what is left out."""
+        reason = f"one layer for all functions is not possible: {self.no_one_layer}"
+        text = f"nothing fits together with what no function is known to need: {listed(self.left_out)}"
+        return (reason, text) if self.left_out else (reason,)
+
+
+def _no_layer(case: _Case) -> Recommendation | None:
+    needs, layout = case.needs, zips_with_everything(case.needs)
+    zipped = needs.functions[0].own_zipped_bytes + sum(each.zipped_bytes for each in needs.distributions)
+    most, only = case.thresholds.small_function, Alternative(layout=case.one_layer, text="if you add functions")
+    is_small = len(needs.functions) == 1 and zipped <= most
+    too_large = any(each.unzipped_bytes for each in one_layer_excesses(needs, case.limits))
+    if (needs.distributions and not is_small) or too_large or case.obstacle(layout):
+        return None
+    if not needs.distributions:
+        return Recommendation(layout=layout, reasons=("the functions have no distributions",), split=case.split)
+    reason = (
+        f"the zip of the only function has {sized(zipped)} with all distributions, which is not more than `small-function` "
+        f"({sized(most)})"
+    )
+    return Recommendation(
+        layout=layout, reasons=(reason,), alternatives=() if case.no_one_layer else (only,), split=case.split
+    )
+
+
+def _worthwhile_layers(case: _Case) -> Recommendation | None:
+    split, savings = case.split, case.drastic_savings
+    if case.no_one_layer or isinstance(split, NoSplit) or len(split.layers) < 2 or not savings:
+        return None
+    several = several_layers(split)
+    known = [name for name in savings if name in case.measured]
+    slow = [name for name in known if case.measured[name].milliseconds >= case.thresholds.slow_start_ms]
+    is_configured = case.configured is not None and case.configured.shape == several.shape
+    if case.obstacle(several) or not (slow or (is_configured and len(known) < len(savings))):
+        return None
+    missing: tuple[MissingEvidence, ...] = ()
+    if slow:
+        reasons = (f"{_saved(slow, savings)} with several layers, and {_times(slow, case)} with one layer",)
+    else:
+        reasons = (f"they are configured, and {_saved([*savings], savings)} than with one layer",)
+        text = (
+            "how the functions start with one layer is not measured; to compare, write `one-layer`, build and measure"
+        )
+        missing = (MissingEvidence(text=text, command=MEASURE),)
+    return Recommendation(
+        layout=several,
+        reasons=(*reasons, *gap_text(split)),
+        missing=missing,
+        alternatives=(Alternative(layout=case.one_layer, text="less to publish and to version"),),
+        split=split,
+    )
+
+
+def _one_layer(case: _Case) -> Recommendation | None:
+    if case.no_one_layer:
+        return None
+    split, thresholds, savings = case.split, case.thresholds, case.drastic_savings
+    reasons = ["one layer for all functions is the default"]
+    if isinstance(split, NoSplit) or len(split.layers) < 2 or case.obstacle(several := several_layers(split)):
+        reasons.append(f"no other layer saves {sized(thresholds.layer_cost)} over all functions")
+        return Recommendation(layout=case.one_layer, reasons=tuple(reasons), split=split)
+    unknown = [name for name in savings if name not in case.measured]
+    known = [name for name in savings if name in case.measured]
+    if known:
+        reasons.append(
+            f"{_saved(known, savings)} with several layers, but {_times(known, case)}, less than `slow-start` "
+            f"({thresholds.slow_start_ms:,} ms)"
+        )
+    elif not savings:
+        share = f"{sized(thresholds.split_saving)} and {thresholds.split_share}%"
+        reasons.append(f"several layers save no function {share}")
+    text = f"saves {sized(sum(case.savings.values()))} over all functions"
+    if unknown:
+        which = listed(unknown) if len(unknown) == 1 else f"one of {listed(unknown)}"
+        text = f"if {which} starts in {thresholds.slow_start_ms:,} ms or more"
+    return Recommendation(
+        layout=case.one_layer,
+        reasons=tuple(reasons),
+        missing=(_missing(unknown, savings),) if unknown else (),
+        alternatives=(Alternative(layout=several, text="; ".join((text, *gap_text(split)))),),
+        split=split,
+    )
+
+
+def _necessary_layers(case: _Case) -> Recommendation | None:
+    split = case.split
+    if isinstance(split, NoSplit):
+        return None
+    zipped = case.full & {each.name for each in split.functions if each.layers}
+    layout = several_layers(split, zipped)
+    if case.obstacle(layout):
+        return None
+    text = f"the distributions of {listed(sorted(zipped))} go into the zip, as Lambda allows no further layer"
+    return Recommendation(
+        layout=layout,
+        reasons=(*case.reasons_beyond, *((text,) if zipped else ()), *gap_text(split)),
+        alternatives=tuple(
+            Alternative(layout=zips, text="no layers to publish and to version")
+            for zips in [zips_with_needed(case.needs)]
+            if not case.obstacle(zips)
+        ),
+        split=split,
+        left_out=case.left_out,
+    )
+
+
+def _zips(case: _Case) -> Recommendation | None:
+    split, layout = case.split, zips_with_needed(case.needs)
+    if (isinstance(split, NoSplit) and split.is_inevitable) or case.obstacle(layout):
+        return None
+    if isinstance(split, Split):
+        text = f"several layers are not possible: {case.obstacle(several_layers(split))}"
+    else:
+        found = "there is no split within the limits" if split.is_proven else "no split within the limits was found"
+        text = (
+            f"{found}: in the closest one, {_excess_text(split.excesses)}; a zip with only what the function needs fits"
+        )
+    left_out = tuple(each.name for each in case.needs.unneeded)
+    return Recommendation(layout=layout, reasons=(*case.reasons_beyond, text), split=split, left_out=left_out)
+
+
+def _as_configured(case: _Case) -> Recommendation | None:
+    if case.configured is None or case.obstacle(case.configured):
+        return None
+    return Recommendation(
+        layout=case.configured, reasons=(*case.reasons_beyond, "no other packaging is possible"), split=case.split
+    )
+
+
+def _image(case: _Case) -> Recommendation:
+    split = case.split
+    if isinstance(split, NoSplit) and split.is_inevitable:
+        text = f"only with what it needs itself, {_excess_text(split.excesses)}; this is possible only with a container image"
+    else:
+        text = f"zips are not possible: {case.obstacle(zips_with_needed(case.needs))}"
+    return Recommendation(layout=None, reasons=(*case.reasons_beyond, text), split=split, left_out=case.left_out)
+
+
+def one_layer_excesses(needs: Needs, limits: Quotas) -> tuple[LimitExcess, ...]:
+    """Return the functions that exceed a limit if all distributions are in one layer that all functions have."""
+    everything = frozenset(each.name for each in needs.distributions)
+    functions = tuple(replace(each, distributions=everything) for each in needs.functions)
+    found = best_split(replace(needs, functions=functions), layer_cost=0, limits=limits)
+    return found.excesses if isinstance(found, NoSplit) else ()
 
 
 def _with_unneeded(needs: Needs) -> Needs:
@@ -128,176 +333,43 @@ def _with_unneeded(needs: Needs) -> Needs:
     )
 
 
-def _split(needs: Needs, crowded: frozenset[str], thresholds: AdviceThresholds, limits: Quotas) -> Split | NoSplit:
-    """Return the best split, in which the functions *crowded* have their layers in their zips, so that no limit of their number applies."""
-    functions = tuple(
-        replace(each, external_layers=0) if each.function in crowded else each for each in needs.functions
-    )
-    return best_split(replace(needs, functions=functions), layer_cost=thresholds.layer_cost, limits=limits)
-
-
-def _small_reason(needs: Needs, thresholds: AdviceThresholds) -> str | None:
-    """Return why the service needs no layer, or ``None`` if it may need one."""
-    if not needs.distributions:
-        return "the functions have no distributions"
-    if len(needs.functions) != 1:
-        return None
-    zipped = needs.functions[0].own_zipped_bytes + sum(each.zipped_bytes for each in needs.distributions)
-    if zipped > thresholds.small_function:
-        return None
-    return (
-        f"the zip of the only function has {megabytes(zipped)} with all distributions, at most {megabytes(thresholds.small_function)}, "
-        "so that a layer saves nothing that matters"
-    )
-
-
-def _one_layer_excesses(needs: Needs, limits: Quotas) -> Iterator[LimitExcess]:
-    """Return the functions that exceed a limit if all distributions are in one layer that all functions have."""
-    total = sum(each.unzipped_bytes for each in needs.distributions)
-    for each in needs.functions:
-        size = total + each.own_unzipped_bytes + each.external_unzipped_bytes
-        excess = LimitExcess(
-            function=each.function,
-            unzipped_bytes=max(0, size - limits.unzipped_bytes),
-            layers=max(0, each.external_layers + 1 - limits.layers),
-        )
-        if excess.unzipped_bytes or excess.layers:
-            yield excess
-
-
 def _excess_text(excesses: Sequence[LimitExcess]) -> str:
     """Return by how much the worst of *excesses* exceeds Lambda's limits, and how many others do."""
     worst = max(excesses, key=lambda each: (each.unzipped_bytes, each.layers))
-    over = [f"{worst.unzipped_bytes:,} bytes above the limit"] if worst.unzipped_bytes else []
+    over = [f"{count(worst.unzipped_bytes, 'byte')} above the limit"] if worst.unzipped_bytes else []
     over += [f"{count(worst.layers, 'layer')} above the limit"] if worst.layers else []
     more = f", and {count(len(excesses) - 1, 'more function')}" if len(excesses) > 1 else ""
     return f"`{worst.function}` is {' and '.join(over)}{more}"
 
 
-def _within_limits(
-    needs: Needs,
-    split: Split | NoSplit,
-    thresholds: AdviceThresholds,
-    measured: Mapping[str, MeasuredStart],
-    configured: Layout | None,
-) -> Recommendation:
-    """Return one layer, or *split* if sizes and measured times are for it."""
-    default = "one layer for all functions is the default"
-    if isinstance(split, NoSplit) or len(split.layers) < 2:
-        return Recommendation(
-            layout=one_layer(needs),
-            reasons=(f"{default}, and no other layer saves {megabytes(thresholds.layer_cost)} over all functions",),
-            missing=(),
-            alternatives=(),
-            split=split,
-        )
-    savings = _drastic_savings(needs, split, thresholds)
-    several, one = several_layers(split), Alternative(layout=one_layer(needs), text="less to publish and to version")
-    if savings and configured is not None and configured.shape == several.shape:
-        # Times that were measured with several layers say nothing about one layer.
-        reason = f"configured so, and `{next(iter(savings))}` has {megabytes(next(iter(savings.values())))} less than with one layer"
-        return Recommendation(
-            layout=several, reasons=(reason, *_gap(split)), missing=(), alternatives=(one,), split=split
-        )
-    known = {name: measured[name] for name in savings if name in measured}
-    times = {
-        name: f"`{name}` has {megabytes(savings[name])} less with several layers, and starts in "
-        f"{start.milliseconds:,.0f} ms ({start.source})"
-        for name, start in known.items()
-    }
-    slow = [name for name, start in known.items() if start.milliseconds >= thresholds.slow_start_ms]
-    if slow:
-        reasons = (*(times[name] for name in slow), *_gap(split))
-        return Recommendation(layout=several, reasons=reasons, missing=(), alternatives=(one,), split=split)
-    unknown = [name for name in savings if name not in measured]
-    reasons = (
-        tuple(f"{text}, less than {thresholds.slow_start_ms:,} ms" for text in times.values())
-        if savings
-        else (f"several layers save no function {megabytes(thresholds.split_saving)} and a third",)
-    )
-    return Recommendation(
-        layout=one_layer(needs),
-        reasons=(default, *reasons),
-        missing=(_missing(unknown, savings),) if unknown else (),
-        alternatives=(
-            Alternative(
-                layout=several,
-                text=f"if one of {listed(unknown)} starts in {thresholds.slow_start_ms:,} ms or more"
-                if unknown
-                else f"saves {megabytes(sum(_savings(needs, split).values()))} over all functions",
-            ),
-        ),
-        split=split,
-    )
+def _saved(functions: Sequence[str], savings: Mapping[str, int]) -> str:
+    """Return how much less *functions* have, the largest saving first."""
+    most = max(savings[name] for name in functions)
+    if len(functions) == 1:
+        return f"`{functions[0]}` has {sized(most)} less"
+    return f"{count(len(functions), 'function')} have up to {sized(most)} less"
 
 
-def _gap(split: Split) -> Iterator[str]:
-    """Yield how far *split* can be from the optimum, if that is not proven to be the optimum."""
-    if split.gap:
-        yield f"this split is the best that was found; a better one could save at most {split.gap:.1%} of its cost"
+def _times(functions: Sequence[str], case: _Case) -> str:
+    """Return in which time *functions* start, and where this was measured."""
+    times = [case.measured[name] for name in functions]
+    source = ", ".join(sorted({each.source for each in times}))
+    least, most = (f"{pick(each.milliseconds for each in times):,.0f}" for pick in (min, max))
+    if len(functions) == 1:
+        return f"starts in {most} ms ({source})"
+    return f"start in {f'{least} to {most}' if least != most else most} ms ({source})"
+
+
+def gap_text(split: Split) -> tuple[str, ...]:
+    """Return how far *split* can be from the optimum, if that is not proven to be the optimum."""
+    if not split.gap:
+        return ()
+    return (f"this split is the best that was found; a better one could save at most {split.gap:.1%} of its cost",)
 
 
 def _missing(functions: Sequence[str], savings: Mapping[str, int]) -> MissingEvidence:
-    largest = max(functions, key=lambda name: savings[name])
     return MissingEvidence(
-        text=f"the initialisation of {listed(functions)} is not measured; `{largest}` has {megabytes(savings[largest])} less with "
-        "several layers",
-        command="lamina coldstart --baseline coldstart.json --write-baseline",
-    )
-
-
-def _savings(needs: Needs, split: Split) -> dict[str, int]:
-    """Return how many unzipped bytes less each function has with *split* than with one layer, if any."""
-    total = sum(each.unzipped_bytes for each in needs.distributions)
-    sizes = _layer_sizes(needs, split)
-    found = {each.name: total - sum(sizes[name] for name in each.layers) for each in split.functions}
-    return {name: saved for name, saved in found.items() if saved}
-
-
-def _drastic_savings(needs: Needs, split: Split, thresholds: AdviceThresholds) -> dict[str, int]:
-    """Return those of `_savings` that are large, the largest first."""
-    total = sum(each.unzipped_bytes for each in needs.distributions)
-    found = {
-        name: saved
-        for name, saved in _savings(needs, split).items()
-        if saved >= thresholds.split_saving and saved >= _DRASTIC * total
-    }
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
-
-
-def _layer_sizes(needs: Needs, split: Split) -> dict[str, int]:
-    sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
-    return {layer.name: sum(sizes[name] for name in layer.distributions) for layer in split.layers}
-
-
-def _beyond_limits(
-    needs: Needs, split: Split | NoSplit, crowded: frozenset[str], reasons: Sequence[str], left_out: tuple[str, ...]
-) -> Recommendation:
-    """Return *split*, or zips or images if there is none."""
-    if isinstance(split, Split):
-        zipped = crowded & {each.name for each in split.functions if each.layers}
-        if zipped:
-            reasons = (
-                *reasons,
-                f"the distributions of {listed(sorted(zipped))} go into the zip, because Lambda allows no further layer",
-            )
-        return Recommendation(
-            layout=several_layers(split, zipped),
-            reasons=(*reasons, *_gap(split)),
-            missing=(),
-            alternatives=(Alternative(layout=zips_with_needed(needs), text="no layers to publish and to version"),),
-            split=split,
-            left_out=left_out,
-        )
-    if split.is_inevitable:
-        text = f"only with what it needs itself, {_excess_text(split.excesses)}; this is possible only with a container image"
-        layout = None
-    else:
-        found = "there is no split within the limits" if split.is_proven else "no split within the limits was found"
-        text = (
-            f"{found}: in the closest one, {_excess_text(split.excesses)}; a zip with only what the function needs fits"
-        )
-        layout = zips_with_needed(needs)
-    return Recommendation(
-        layout=layout, reasons=(*reasons, text), missing=(), alternatives=(), split=split, left_out=left_out
+        text=f"the initialisation of {listed(functions)} with one layer is not measured; {_saved(functions, savings)} with several "
+        "layers",
+        command=MEASURE,
     )

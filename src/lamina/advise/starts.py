@@ -7,6 +7,7 @@ A number that is in neither is unknown. lamina does not estimate it.
 from __future__ import annotations
 
 import json
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 
 from lamina.advise.recommend import MeasuredStart
@@ -14,16 +15,40 @@ from lamina.aws.deploy import config
 from lamina.coldstart import thresholds
 from lamina.core.errors import ConfigError
 from lamina.core.files import read_file
+from lamina.core.frozen import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from lamina.advise.values import Layout
+    from lamina.coldstart.thresholds import FunctionPackaging
     from lamina.project.service import Service
 
 
-def read_starts(path: Path, service: Service) -> dict[str, MeasuredStart]:
+@frozen
+class MeasuredStarts:
+    """Measured cold starts, and the packaging that was measured."""
+
+    file: str = ""
+    """The name of the file with the times; empty if there is none."""
+    times: Mapping[str, MeasuredStart] = field(default_factory=dict)
+    """The times of functions, by their names."""
+    packages: Mapping[str, FunctionPackaging] | None = None
+    """The distributions that each of the functions had; ``None`` if that is not known."""
+    is_deployed: bool = False
+    """Whether the functions were measured in AWS."""
+
+    def of(self, layout: Layout) -> Mapping[str, MeasuredStart]:
+        """Return the times if they were measured with *layout*; otherwise none."""
+        known, held = self.packages, layout.packages
+        is_same = known is not None and all(known.get(name) == held.get(name) for name in self.times)
+        return self.times if is_same else {}
+
+
+def read_starts(path: Path, service: Service) -> MeasuredStarts:
     """
-    Return the median cold starts in the file *path*, by the names of the functions of *service*; those of other functions are left out.
+    Return the median cold starts in the file *path* of the functions of *service*; those of other functions are left out.
 
     Of several versions in AWS, that with the newest cold starts counts. Raises `ConfigError` if the file is neither a baseline nor such a
     document, and the errors of reading the names that functions have in AWS.
@@ -31,10 +56,13 @@ def read_starts(path: Path, service: Service) -> dict[str, MeasuredStart]:
     document = _observed(path)
     names = {each.name for each in service.functions}
     if document is None:
-        found = thresholds.read(path).functions
-        return {
-            name: MeasuredStart(milliseconds=each.total_ms, source=path.name) for name, each in found if name in names
+        baseline = thresholds.read(path)
+        times = {
+            name: MeasuredStart(milliseconds=each.total_ms, source=f"{path.name}, measured on a machine of yours")
+            for name, each in baseline.functions
+            if name in names
         }
+        return MeasuredStarts(file=path.name, times=times, packages=baseline.packages)
     deployed = config.load(service.root)
     known = {deployed.name(service.name, name): name for name in sorted(names)}
     starts: dict[str, MeasuredStart] = {}
@@ -48,7 +76,7 @@ def read_starts(path: Path, service: Service) -> dict[str, MeasuredStart]:
             f"`{path}` has no cold starts of format version 1",
             hint="write it again: `lamina coldstart --aws FUNCTION --logs 24 --json`",
         ) from error
-    return starts
+    return MeasuredStarts(file=path.name, times=starts, is_deployed=True)
 
 
 def _observed(path: Path) -> dict[str, Any] | None:

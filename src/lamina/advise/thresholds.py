@@ -27,6 +27,8 @@ class AdviceThresholds:
     """What another layer has to save at least, unzipped and summed over all functions."""
     split_saving: int
     """What several layers have to save one function at least, unzipped."""
+    split_share: int
+    """What several layers have to save that function at least, in percent of the one layer."""
     slow_start_ms: int
     """The least measured initialisation of such a function with which several layers are recommended."""
 
@@ -36,9 +38,10 @@ def load(project: Path) -> AdviceThresholds:
     mistakes: list[tuple[str, str]] = []
     file, table = config.section(project, _SECTION, mistakes)
     found = _read(table, _defaults())
-    most = _most("slow-start")
-    if not 0 <= found.slow_start_ms <= most:
-        table.complain("slow-start", f"{found.slow_start_ms:,} ms is out of range; expected 0 to {most:,} ms")
+    for name, value, unit in (("slow-start", found.slow_start_ms, " ms"), ("split-share", found.split_share, "%")):
+        most = _most(name)
+        if not 0 <= value <= most:
+            table.complain(name, f"{value:,}{unit} is out of range; expected 0 to {most:,}{unit}")
     table.done()
     if mistakes:
         raise InvalidConfigError(file=file, mistakes=mistakes)
@@ -62,10 +65,14 @@ def _read(table: Table, defaults: Table) -> AdviceThresholds:
         own = read_size(table, name)
         return (read_size(defaults, name) or 0) if own is None else own
 
-    slow = table.integer("slow-start")
+    def integer(name: str) -> int:
+        own = table.integer(name)
+        return (defaults.integer(name) or 0) if own is None else own
+
     return AdviceThresholds(
         small_function=size("small-function"),
         layer_cost=size("layer-cost"),
         split_saving=size("split-saving"),
-        slow_start_ms=(defaults.integer("slow-start") or 0) if slow is None else slow,
+        split_share=integer("split-share"),
+        slow_start_ms=integer("slow-start"),
     )

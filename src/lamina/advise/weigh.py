@@ -2,12 +2,12 @@
 Weigh layouts: compute the sizes of the zips that a build with each layout writes, without writing them.
 
 The plan of each layout is completed as for a build, and its zips are composed of the same segments, so the sizes equal those of the
-files. The store keeps the sizes of a layer under its digest, which decides every byte.
+files. The store keeps the sizes of a zip under its digest and Lambda's limit, which decide every byte.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from lamina.advise.deploys import WeighedArchive
 from lamina.advise.layouts import plan_of
@@ -15,6 +15,7 @@ from lamina.advise.values import WeighedDistribution
 from lamina.archive.package import pack
 from lamina.bytecode.segment import compile_sources
 from lamina.core.store import key_of
+from lamina.core.target import quotas
 from lamina.core.temporary import temporary_directory
 from lamina.pipeline.layers import LayerPlan
 from lamina.pipeline.packages import all_sources
@@ -22,12 +23,13 @@ from lamina.pipeline.plan import complete
 from lamina.project.service import Packaging
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from lamina.advise.values import Layout
+    from lamina.archive.package import Packed
     from lamina.core.store import Store
-    from lamina.core.values import Distribution, Pin
+    from lamina.core.values import Distribution, Layer, Pin
     from lamina.pipeline.artifacts import ArtifactProvider
     from lamina.pipeline.packages import PackagePlan
     from lamina.pipeline.plan import TargetPlan
@@ -35,7 +37,9 @@ if TYPE_CHECKING:
 
 WEIGHTS_AREA = "weights"
 """The area of the store with the sizes of layers and zips that were weighed."""
-_FORMAT = 1
+_FORMAT = 2
+
+_Measured = TypeVar("_Measured", "Layer", "Packed")
 
 
 class WeighedZip(NamedTuple):
@@ -46,8 +50,8 @@ class WeighedZip(NamedTuple):
     distributions: tuple[WeighedDistribution, ...]
 
 
-class Scale:
-    """Weighs the zips of one target."""
+class ZipSizes:
+    """Computes the sizes of the zips of one target."""
 
     def __init__(self, artifacts: ArtifactProvider, store: Store) -> None:
         self._artifacts = artifacts
@@ -82,20 +86,29 @@ class Scale:
 
     def layer(self, layer: LayerPlan, plan: TargetPlan) -> WeighedZip:
         """Return the sizes of *layer*, from the last build or the store if they are known."""
-        place = self._store.entry(WEIGHTS_AREA, key_of(_FORMAT, layer.digest), ".json")
+
+        def weighed() -> WeighedZip:
+            made = self._lightest(layer, lambda each: each.reused or self._artifacts.measure(each), plan)
+            return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
+
+        return self._kept(key_of(_FORMAT, quotas().unzipped_bytes, layer.digest), weighed)
+
+    def _kept(self, key: str, weighed: Callable[[], WeighedZip]) -> WeighedZip:
+        """Return the sizes that the store has under *key*, which knows Lambda's limit: a zip has less bytecode if it does not fit otherwise."""
+        place = self._store.entry(WEIGHTS_AREA, key, ".json")
         known = self._store.read_document(place, _parsed)
         if known is None:
-            made = layer.reused or self._artifacts.measure(layer)
-            lighter = self._artifacts.fit(layer, made, plan.previous)
-            if lighter is not None:
-                return self.layer(lighter, plan)
-            known = WeighedZip(
-                zipped_bytes=made.zipped_bytes,
-                unzipped_bytes=made.unzipped_bytes,
-                distributions=_shares(made.distributions),
-            )
+            known = weighed()
             self._store.write_document(place, _document(known))
         return known
+
+    def _lightest(self, layer: LayerPlan, measure: Callable[[LayerPlan], _Measured], plan: TargetPlan) -> _Measured:
+        """Return what *measure* says about *layer*, with as much bytecode as fits."""
+        made = measure(layer)
+        while (lighter := self._artifacts.fit(layer, made, plan.previous)) is not None:
+            layer = lighter
+            made = measure(layer)
+        return made
 
     def _packages(self, plan: TargetPlan) -> Iterator[WeighedArchive]:
         """Yield the zips of functions."""
@@ -117,16 +130,11 @@ class Scale:
             )
 
     def _package(self, package: PackagePlan, plan: TargetPlan) -> WeighedZip:
-        place = self._store.entry(WEIGHTS_AREA, key_of(_FORMAT, "package", package.key), ".json")
-        known = self._store.read_document(place, _parsed)
-        if known is None:
-            if package.reused:
-                made = package.reused[0]
-                known = WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
-            else:
-                known = self._packed(package, plan)
-            self._store.write_document(place, _document(known))
-        return known
+        if package.reused:
+            made = package.reused[0]
+            return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
+        key = key_of(_FORMAT, quotas().unzipped_bytes, "package", package.key)
+        return self._kept(key, lambda: self._packed(package, plan))
 
     def _packed(self, package: PackagePlan, plan: TargetPlan) -> WeighedZip:
         sources, mode, bundle = package.sources, plan.service.bytecode, package.bundle
@@ -139,10 +147,7 @@ class Scale:
             if packed is None:
                 raise ValueError("the package has no functions")
             return WeighedZip(packed.zipped_bytes, packed.unzipped_bytes, ())
-        made = self._artifacts.measure_package(bundle, sources, mode)
-        while (lighter := self._artifacts.fit(bundle, made, plan.previous)) is not None:
-            bundle = lighter
-            made = self._artifacts.measure_package(bundle, sources, mode)
+        made = self._lightest(bundle, lambda layer: self._artifacts.measure_package(layer, sources, mode), plan)
         return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
 
 

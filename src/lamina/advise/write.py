@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lamina.advise.values import LayoutLayer
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen, replace
+from lamina.core.names import unused
 from lamina.pipeline.checks.common import listed
 from lamina.project.edit import ConfigEditor
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers
@@ -13,6 +15,8 @@ from lamina.project.service import LayerConfig, Packaging
 from lamina.project.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+
     from lamina.advise.values import Layout, LayoutFunction, Needs
     from lamina.project.edit import ConfigurationChange
     from lamina.project.service import Function, Service
@@ -28,35 +32,60 @@ class LayoutChange:
     """A change of the configuration to a layout."""
 
     change: ConfigurationChange
+    layout: Layout
+    """The layout with the names that its layers get."""
     notes: tuple[str, ...]
     """What else changes with it."""
 
 
-def layout_change(service: Service, needs: Needs, layout: Layout) -> LayoutChange | None:
+def layout_change(
+    service: Service,
+    needs: Needs,
+    layout: Layout,
+    *,
+    current: Layout | None = None,
+    elsewhere: frozenset[str] = frozenset(),
+) -> LayoutChange | None:
     """
     Return the change of the configuration of *service* after which it has *layout*, or ``None`` if it has it already.
 
     The first layer names what it leaves out, so that a new dependency is in it; the others name what they have. A service whose layers
-    all name what they have keeps that. Functions from a deploy description are written into the configuration if they get different layers.
+    all name what they have keeps that. For zips with less than everything, a layer that no function has still says what the service
+    selects, so that the way back to another layout needs no more. Layers keep their names if they have mostly the same content as in the
+    *current* layout. Functions from a deploy description are written into the configuration if they get different layers.
+
+    *elsewhere* are the distributions that only other targets of the service have. Each function gets them, too.
 
     Raises `ConfigError` if the configuration has something that a layout cannot express, and the errors of `ConfigEditor`.
     """
     _check(service)
-    layout = _renamed(layout, service)
+    layout = _named(layout, service, needs, current)
+    layout = _for_all_targets(layout, _open(layout, service, needs), elsewhere)
     editor = ConfigEditor(service.root)
-    notes = []
-    if "functions" not in editor.table and _needs_functions(layout):
-        _write_described(editor, service)
-        notes.append(
-            "the functions are now those of the configuration, and not of the deploy description; `lamina init --diff` compares them"
-        )
-    _write_layers(editor, service, needs, layout)
-    _write_functions(editor, layout)
+    rows = _layer_rows(service, needs, layout)
+    notes = [*_write_layers(editor, rows, _attached(layout)), *_write_functions(editor, service, layout, rows)]
     change = editor.change()
     if change is None:
         return None
     _check_result(change, service, needs, layout)
-    return LayoutChange(change=change, notes=tuple(notes))
+    if change.lost_comments:
+        notes.append(f"comments go with what they are about: {_all(change.lost_comments)}")
+    return LayoutChange(change=change, layout=layout, notes=(*notes, *_left_out(needs, layout)))
+
+
+def _all(names: Iterable[str]) -> str:
+    """Return *names* for a message that must not leave out any."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _left_out(needs: Needs, layout: Layout) -> Iterator[str]:
+    """Yield what *layout* leaves out of today's distributions."""
+    names = {each.name for each in needs.distributions}.difference(*(each.distributions for each in layout.layers))
+    if names:
+        yield (
+            f"no function has {_all(sorted(names))}, because none is known to need it; a function that imports it by a computed name "
+            "fails: record such imports with `lamina coldstart --record`, or write another layout to have it again"
+        )
 
 
 def _check(service: Service) -> None:
@@ -72,43 +101,101 @@ def _check(service: Service) -> None:
         )
 
 
-def _renamed(layout: Layout, service: Service) -> Layout:
-    """Return *layout* with a name of *service* for its first layer, so that no other layer is published in its place."""
-    names = [layer.name for layer in sorted(service.layers, key=lambda layer: layer.only is not None)]
-    taken = {layer.name.lower() for layer in layout.layers[1:]}
-    if not names or DEFAULT_LAYER in names or names[0].lower() in taken:
-        return layout
-
-    def renamed(name: str) -> str:
-        return names[0] if name == DEFAULT_LAYER else name
-
+def _named(layout: Layout, service: Service, needs: Needs, current: Layout | None) -> Layout:
+    """Return *layout* with names of today's layers, so that no other layer is published in their place, the open layer first."""
+    everything = frozenset(each.name for each in needs.distributions)
+    known, first = {layer.name for layer in service.selected}, _first_name(service)
+    names: dict[str, str] = {}
+    if _is_zipped(layout):
+        names = {each.name: first for each in layout.layers if each.distributions == everything}
+    elif len(layout.layers) > 1 and current is not None:
+        names = _same(
+            layout, [each for each in current.layers if each.name in known and each.distributions != everything], needs
+        )
+    taken = {name.lower() for name in names.values()}
+    sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
+    for each in layout.layers:
+        if each.name not in names:
+            wanted = first if each.name == DEFAULT_LAYER else each.name
+            largest = max(sorted(each.distributions), key=lambda name: sizes[name], default=each.name)
+            names[each.name] = (
+                wanted if wanted.lower() not in taken else unused(largest, {*taken, *map(str.lower, names)})
+            )
+            taken.add(names[each.name].lower())
+    layers = [replace(each, name=names[each.name]) for each in layout.layers]
     return replace(
         layout,
-        layers=tuple(replace(each, name=renamed(each.name)) for each in layout.layers),
-        functions=tuple(
-            replace(each, layers=tuple(renamed(name) for name in each.layers)) for each in layout.functions
+        layers=tuple(sorted(layers, key=lambda each: each.name != first)),
+        functions=tuple(replace(each, layers=tuple(names[name] for name in each.layers)) for each in layout.functions),
+    )
+
+
+def _first_name(service: Service) -> str:
+    """Return the name of the layer of *service* that a new dependency is in."""
+    known = [layer.name for layer in sorted(service.selected, key=lambda layer: layer.only is not None)]
+    return DEFAULT_LAYER if DEFAULT_LAYER in known or not known else known[0]
+
+
+def _same(layout: Layout, current: Sequence[LayoutLayer], needs: Needs) -> dict[str, str]:
+    """Return the names of *current* layers for those of *layout* that have more than half of their bytes in common."""
+    sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
+
+    def weight(names: frozenset[str]) -> int:
+        return sum(sizes.get(name, 0) for name in names)
+
+    pairs = sorted(
+        (-weight(new.distributions & old.distributions), new.name, old.name)
+        for new in layout.layers
+        for old in current
+        if weight(new.distributions & old.distributions) * 2 > weight(new.distributions | old.distributions)
+    )
+    found: dict[str, str] = {}
+    for _, new, old in pairs:
+        if new not in found and old not in found.values():
+            found[new] = old
+    return found
+
+
+def _is_zipped(layout: Layout) -> bool:
+    return all(each.packaging is Packaging.ZIP for each in layout.functions)
+
+
+def _open(layout: Layout, service: Service, needs: Needs) -> frozenset[str]:
+    """Return the names of the layers that say what they leave out; if none of *layout* does, that of the one that no function has."""
+    if all(layer.only is not None for layer in service.selected):
+        return frozenset()
+    everything, is_zipped = frozenset(each.name for each in needs.distributions), _is_zipped(layout)
+    named = {
+        each.name
+        for number, each in enumerate(layout.layers)
+        if each.distributions == everything or not (number or is_zipped)
+    }
+    return frozenset(named or {_first_name(service)})
+
+
+def _for_all_targets(layout: Layout, opened: frozenset[str], elsewhere: frozenset[str]) -> Layout:
+    """Return *layout* in which each function also has what *elsewhere* only other targets have. Raises `ConfigError` if it cannot."""
+    lacking = [each for each in layout.functions if not opened.intersection(each.layers)] if elsewhere else []
+    sets = {name for each in lacking for name in each.layers}
+    if any(len(each.layers) != 1 for each in lacking) or any(
+        len(each.layers) > 1 and sets.intersection(each.layers) for each in layout.functions
+    ):
+        raise ConfigError(
+            f"the layout `{layout.title}` does not have {listed(sorted(elsewhere))} for {listed([each.name for each in lacking])}, which "
+            "only other targets of the service have",
+            hint="write `one-layer` or `zip-everything`, or divide the layers by hand",
+        )
+    return replace(
+        layout,
+        layers=tuple(
+            replace(each, distributions=each.distributions | elsewhere) if each.name in sets else each
+            for each in layout.layers
         ),
     )
 
 
-def _needs_functions(layout: Layout) -> bool:
-    """Return whether functions differ, so that the configuration has to say something about each."""
-    return len({(each.packaging, each.layers) for each in layout.functions}) > 1 or len(layout.layers) > 1
-
-
-def _write_described(editor: ConfigEditor, service: Service) -> None:
-    """Write what the deploy description says into the configuration."""
-    editor.set((), "template", None)
-    if "targets" not in editor.table:
-        editor.set((), "runtime", service.target.runtime)
-        editor.set((), "architecture", str(service.target.architecture))
-    editor.add((), "functions", {})
-    for function in service.functions:
-        editor.add(("functions",), *_row(function, service))
-
-
-def _row(function: Function, service: Service) -> tuple[str, dict[str, Any]]:
-    """Return the name and the table of a *function* that a deploy description has."""
+def _row(function: Function, service: Service) -> dict[str, Any]:
+    """Return the table of a *function* that a deploy description has."""
     row: dict[str, Any] = {"handler": function.handler}
     if function.source is not None and function.source != service.source:
         row["source"] = function.source
@@ -121,43 +208,55 @@ def _row(function: Function, service: Service) -> tuple[str, dict[str, Any]]:
         row["timeout"] = function.timeout_seconds
     if function.layer_arns:
         row["layer-arns"] = function.layer_arns
-    return function.name, row
+    return row
 
 
-def _write_layers(editor: ConfigEditor, service: Service, needs: Needs, layout: Layout) -> None:
-    rows = _layer_rows(service, needs, layout)
-    if "layers" not in editor.table:
-        if list(rows) == [DEFAULT_LAYER] and not rows[DEFAULT_LAYER]:
-            return
-        editor.add((), "layers", {})
-    layers, attached = editor.table["layers"], _attached(layout)
-    for name in [name for name in layers if name not in rows]:
-        del layers[name]
+def _write_layers(
+    editor: ConfigEditor, rows: Mapping[str, Mapping[str, Any]], attached: frozenset[str]
+) -> Iterator[str]:
+    """Write *rows* as the layers, of which functions have those that are *attached*. Yield the budgets that go."""
+    written: Any = editor.table.get("layers")
+    tables: dict[str, dict[str, Any]] = {} if written is None else written.unwrap()
+    for name, table in tables.items():
+        budgets = [key for key in _BUDGETS if key in table and not (name in rows and name in attached)]
+        if budgets:
+            yield f"layer `{name}` loses its budget: {_all(budgets)}"
+    changed = {*_SETS, *_INHERITED, *(() if DEFAULT_LAYER in attached else _BUDGETS)}
+    if rows == {DEFAULT_LAYER: {}} and tables.get(DEFAULT_LAYER, {}).keys() <= changed:
+        # The default needs no table. One that says nothing may stay.
+        if tables and tables != rows:
+            editor.remove((), "layers")
+        return
+    for name in tables.keys() - rows.keys():
+        editor.remove(("layers",), name)
     for name, row in rows.items():
-        if name not in layers:
+        if name not in tables:
             editor.add(("layers",), name, row)
             continue
         for key in (*_SETS, *_INHERITED, *(() if name in attached else _BUDGETS)):
             editor.set(("layers", name), key, row.get(key))
-    if list(layers) == [DEFAULT_LAYER] and not layers[DEFAULT_LAYER]:
-        del editor.table["layers"]
 
 
 def _layer_rows(service: Service, needs: Needs, layout: Layout) -> dict[str, dict[str, Any]]:
     """Return the keys of each layer, by its name."""
     everything = frozenset(each.name for each in needs.distributions)
     left_out = frozenset(name for each in service.selected for name in each.without) - everything
-    is_open = any(layer.only is None for layer in service.selected)
+    opened = _open(layout, service, needs)
     rows = {}
-    for number, layer in enumerate(layout.layers):
-        row = _inherited(service)
-        if is_open and (layer.distributions == everything or not number):
-            if without := sorted(everything - layer.distributions | left_out):
-                row["without"] = without
-        else:
-            row["only"] = sorted(layer.distributions)
-        rows[layer.name] = row
+    for each in _with_unused(layout, service, everything):
+        row = rows[each.name] = _inherited(service)
+        if each.name not in opened:
+            row["only"] = sorted(each.distributions)
+        elif without := sorted(everything - each.distributions | left_out):
+            row["without"] = without
     return rows
+
+
+def _with_unused(layout: Layout, service: Service, everything: frozenset[str]) -> tuple[LayoutLayer, ...]:
+    """Return the layers of *layout*, after one with *everything* that no function has if zips have less."""
+    if not _is_zipped(layout) or any(each.distributions >= everything for each in layout.layers):
+        return layout.layers
+    return (LayoutLayer(name=_first_name(service), distributions=everything), *layout.layers)
 
 
 def _attached(layout: Layout) -> frozenset[str]:
@@ -178,18 +277,34 @@ def _inherited(service: Service) -> dict[str, Any]:
     return {key: list(values) for key, (values, default) in own.items() if set(values) != set(default)}
 
 
-def _write_functions(editor: ConfigEditor, layout: Layout) -> None:
+def _write_functions(editor: ConfigEditor, service: Service, layout: Layout, layers: Collection[str]) -> Iterator[str]:
+    """Write the packaging of each function, of which *layers* are the configured ones. Yield what else changes."""
     packagings = {each.packaging for each in layout.functions}
     everywhere = Packaging.ZIP if packagings == {Packaging.ZIP} else Packaging.LAYER
     editor.set((), "packaging", None if everywhere is Packaging.LAYER else everywhere.value)
-    if "functions" not in editor.table:
-        return
-    names = [layer.name for layer in layout.layers]
-    default = (DEFAULT_LAYER,) if DEFAULT_LAYER in names else tuple(names) if len(names) == 1 else None
-    for each in layout.functions:
-        place = ("functions", each.name)
-        editor.set(place, "layers", None if each.layers == default else list(each.layers))
-        editor.set(place, "packaging", None if each.packaging is everywhere else each.packaging.value)
+    default = (DEFAULT_LAYER,) if DEFAULT_LAYER in layers else tuple(layers) if len(layers) == 1 else None
+    keys = {
+        each.name: {
+            "layers": None if each.layers == default else list(each.layers),
+            "packaging": None if each.packaging is everywhere else each.packaging.value,
+        }
+        for each in layout.functions
+    }
+    if "functions" in editor.table:
+        for name, row in keys.items():
+            for key, value in row.items():
+                editor.set(("functions", name), key, value)
+    elif any(value is not None for row in keys.values() for value in row.values()):
+        editor.set((), "template", None)
+        if "targets" not in editor.table:
+            editor.set((), "runtime", service.target.runtime)
+            editor.set((), "architecture", str(service.target.architecture))
+        for function in service.functions:
+            own = {key: value for key, value in keys[function.name].items() if value is not None}
+            editor.add(("functions",), function.name, _row(function, service) | own)
+        yield (
+            "the functions are now those of the configuration, and not of the deploy description; `lamina init --diff` compares them"
+        )
 
 
 def _check_result(change: ConfigurationChange, service: Service, needs: Needs, layout: Layout) -> None:
@@ -204,7 +319,8 @@ def _check_result(change: ConfigurationChange, service: Service, needs: Needs, l
     }
     packaging = Packaging(change.values.get("packaging", Packaging.LAYER.value))
     functions = {each.name: each for each in read_functions(reader, layers, service.root, packaging)}
-    is_same = {each.name: each.distributions for each in layout.layers} == found and all(
+    wanted = {each.name: each.distributions for each in layout.layers}
+    is_same = wanted == {name: held for name, held in found.items() if name in wanted} and all(
         _is_packaged(functions[each.name], each) for each in layout.functions if functions
     )
     if mistakes or not is_same:

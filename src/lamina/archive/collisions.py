@@ -45,7 +45,7 @@ def shared_paths(
     a directory in another, and with all paths that differ only in Unicode normalization. Raises `DamagedFileError` if content
     that is compared is damaged.
     """
-    every = [path for segment in segments.values() for path in _paths(segment)]
+    every = [path for segment in segments.values() for path in member_paths(segment)]
     _check_twins(every)
     found = clashes(every)
     if not found:
@@ -91,8 +91,8 @@ def paths_of_own_code(own: Segment, segments: Mapping[str, Segment]) -> dict[str
     Distributions without such paths are missing from the result. Raises `PathCollisionError` for paths that are a file in one and a
     directory in the other, or that differ only in Unicode normalization.
     """
-    mine = frozenset(_paths(own))
-    theirs = {name: _paths(segment) for name, segment in segments.items()}
+    mine = frozenset(member_paths(own))
+    theirs = {name: member_paths(segment) for name, segment in segments.items()}
     _check_twins([*mine, *(path for paths in theirs.values() for path in paths)])
     found = {name: both for name, paths in theirs.items() if (both := mine.intersection(paths))}
     conflicts = [
@@ -150,14 +150,14 @@ def are_settled(segments: Mapping[str, Segment], shared: Mapping[str, frozenset[
     *shared* is a result of `shared_paths` from a bucket, and *segments* were built without these paths. The content is not
     compared.
     """
-    paths = {name: _paths(segment) for name, segment in segments.items()}
+    paths = {name: member_paths(segment) for name, segment in segments.items()}
     everything = {path for each in paths.values() for path in each}
     omitted = {path.encode() for each in shared.values() for path in each}
     return omitted <= everything and not clashes(path for each in paths.values() for path in each)
 
 
-def _paths(segment: Segment) -> list[bytes]:
-    """Return the paths of the members. Searching for them is ten times as fast as parsing the central directory entries."""
+def member_paths(segment: Segment) -> list[bytes]:
+    """Return the paths of the members of *segment*. Searching for them is ten times as fast as parsing the central directory entries."""
     return _PATH.findall(segment.directory)
 
 

@@ -106,6 +106,7 @@ def packages(
             total_unzipped_bytes=packed.unzipped_bytes + unzipped_layers(function, layer_bytes),
             console_editable=packed.zipped_bytes <= console_bytes,
             layer_arns=function.layer_arns,
+            packaging=function.packaging.value,
             bundled=function.bundled,
             distributions=packed.distributions,
             extents=packed.extents,

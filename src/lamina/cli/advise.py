@@ -38,7 +38,9 @@ _WRITABLE = ("zip-everything", "zip-needed", "one-layer", "several-layers")
 _FORMATS = ("text", "json", "markdown")
 _BASELINE = "coldstart.json"
 _UPLINK = "20Mbit"
-_SPEED = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG])bit(?:/s)?")
+_SPEED = re.compile(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)\s*([kMG])bit(?:/s)?")
+_MOST = 1_000_000_000
+"""The largest number that an option takes: no one deploys so often."""
 _FACTORS = {"k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -72,6 +74,9 @@ def add_comparison(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--deploys-per-year", type=_number, metavar="N", help="count N deploys a year (default: from git)"
+    )
+    parser.add_argument(
+        "--updates-per-year", type=_number, metavar="N", help="count N of them with updates (default: the share in git)"
     )
     parser.add_argument(
         "--uplink",
@@ -129,7 +134,7 @@ def _explain(arguments: argparse.Namespace, context: BuildContext) -> int:
 def _advise(arguments: argparse.Namespace, context: BuildContext, console: Console) -> int:
     from lamina.advise.advice import advise
 
-    advice = advise(context, comparison_options(arguments, context))
+    advice = advise(context, comparison_options(arguments))
     console.close()
     _report(arguments, advice)
     if arguments.write is None:
@@ -139,22 +144,23 @@ def _advise(arguments: argparse.Namespace, context: BuildContext, console: Conso
     return write(arguments, context, advice, console)
 
 
-def comparison_options(arguments: argparse.Namespace, context: BuildContext) -> AdviceOptions:
-    """Return what *arguments* and the configuration of *context* say about deploys."""
+def comparison_options(arguments: argparse.Namespace) -> AdviceOptions:
+    """Return what *arguments* say about deploys. Raises `ConfigError` if the options do not fit together."""
     from lamina.advise.advice import AdviceOptions
-    from lamina.aws.publish import config
+    from lamina.core.errors import ConfigError
 
-    baseline = arguments.baseline or context.project / _BASELINE
-    environments = arguments.environments
-    if environments is None:
-        publishing = config.load(context.project)
-        environments = max(1, len(publishing.regions)) * max(1, len(publishing.roles))
-    is_measured = arguments.baseline is not None or baseline.is_file()
+    total, updates = arguments.deploys_per_year, arguments.updates_per_year
+    if total is not None and updates is not None and updates > total:
+        raise ConfigError(
+            f"`--updates-per-year {updates}` is more than `--deploys-per-year {total}`, which counts all deploys",
+            hint="see `lamina advise --help`",
+        )
     return AdviceOptions(
-        environments=environments,
+        environments=arguments.environments,
         uplink_bits=arguments.uplink,
-        deploys_per_year=arguments.deploys_per_year,
-        starts=baseline if is_measured else None,
+        deploys_per_year=total,
+        updates_per_year=updates,
+        starts=arguments.baseline,
     )
 
 
@@ -188,24 +194,27 @@ def _report(arguments: argparse.Namespace, found: PackagingAdvice | Reason) -> N
 def _lines(advice: PackagingAdvice, *, verbose: bool) -> Iterator[str]:
     import sys
 
-    from lamina.advise.text import notes, recommendation, sizes, tables, title
+    from lamina.advise.text import notes, recommendation, seconds, sizes, tables, title
     from lamina.cli.console import table_width
     from lamina.core.text import table
 
     yield title(advice)
-    for each in (*tables(advice), *([sizes(advice)] if verbose else [])):
+    for each in (*tables(advice), *([seconds(advice), sizes(advice)] if verbose else [])):
         yield from ("", f"{each.heading}:")
         yield from table(each.header, each.rows, width=table_width(sys.stdout))
-    yield from ("", *notes(advice), "", *recommendation(advice))
+    yield from ("", *notes(advice, all_names=verbose), "", *recommendation(advice))
 
 
 def _number(text: str) -> int:
     """Return *text* as a positive number. Raises `ArgumentTypeError` for other text, as the ``type`` of an option must."""
     import argparse
 
-    number = int(text) if text.isascii() and text.isdecimal() else 0
-    if not number:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a positive number")
+    is_number = text.isascii() and text.isdecimal()
+    if is_number and len(text.lstrip("0")) > len(str(_MOST)):
+        raise argparse.ArgumentTypeError(f"the number is too large; the most is {_MOST:,}")
+    number = int(text) if is_number else 0
+    if not 1 <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number from 1 to {_MOST:,}")
     return number
 
 
@@ -216,5 +225,5 @@ def _speed(text: str) -> int:
     found = _SPEED.fullmatch(text)
     bits = round(float(found[1]) * _FACTORS[found[2]]) if found is not None else 0
     if not bits:
-        raise argparse.ArgumentTypeError(f"`{text}` is not a speed; write it as `20Mbit`, `800kbit` or `1Gbit`")
+        raise argparse.ArgumentTypeError(f"`{text[:40]}` is not a speed; write it as `20Mbit`, `800kbit` or `1Gbit`")
     return bits

@@ -53,7 +53,7 @@ def lines(
 
 def _reasons(plan: TargetPlan) -> dict[str, str]:
     """Return why layers, by name, and zips with distributions, by their functions' names after a slash, were built."""
-    packages = [each for each in plan.packages or () if each.reused is None and each.config.bundled]
+    packages = [each for each in plan.packages or () if each.reused is None and each.bundle is not None]
     return {layer.name: layer.reason for layer in plan.decided if layer.reused is None} | {
         f"/{function.name}": each.reason for each in packages for function in each.config.functions
     }
@@ -68,12 +68,7 @@ def _target(
         made = reasons.get(layer["name"])
         state = f"built ({made})" if made else "unchanged"
         yield f"layer {layer['name']} for {target['runtime']} on {target['architecture']}: {state}"
-        if made or verbose:
-            yield from _distributions(layer, verbose=verbose, width=width)
-        yield (
-            f"  {layer['path']}  {megabytes(layer['zipped_bytes'])} zipped, "
-            f"{megabytes(layer['unzipped_bytes'])} unzipped, {count(layer['files'], 'file')}"
-        )
+        yield from _archive(layer, verbose=verbose, width=width, lists=verbose or bool(made))
         yield f"  digest {layer['digest'][:_DIGEST_DIGITS]}  sha256 {layer['sha256'][:_DIGEST_DIGITS]}"
     yield from _bundling(document["functions"], reasons, verbose=verbose, width=width)
     yield from _functions(document["functions"], document.get("limits"), verbose=verbose, width=width)
@@ -85,18 +80,23 @@ def _bundling(
     """Yield the summary of each zip with distributions. Functions that share it have one."""
     alike: dict[str, list[Mapping[str, Any]]] = {}
     for row in functions:
-        if row.get("bundled"):
+        if row.get("distributions"):
             alike.setdefault(row["sha256"], []).append(row)
     for first, *others in alike.values():
         made = reasons.get(f"/{first['name']}")
         more = f" and {count(len(others), 'more function')}" if others else ""
         yield f"zip of {first['name']}{more} with dependencies: {f'built ({made})' if made else 'unchanged'}"
-        if made or verbose:
-            yield from _distributions(first, verbose=verbose, width=width)
-        yield (
-            f"  {first['path']}  {megabytes(first['zipped_bytes'])} zipped, "
-            f"{megabytes(first['unzipped_bytes'])} unzipped, {count(first['files'], 'file')}"
-        )
+        yield from _archive(first, verbose=verbose, width=width, lists=verbose or bool(made))
+
+
+def _archive(archive: Mapping[str, Any], *, verbose: bool, width: int | None, lists: bool) -> Iterator[str]:
+    """Yield the path and sizes of the layer or zip *archive*, after its distributions if *lists* is set."""
+    if lists:
+        yield from _distributions(archive, verbose=verbose, width=width)
+    yield (
+        f"  {archive['path']}  {megabytes(archive['zipped_bytes'])} zipped, "
+        f"{megabytes(archive['unzipped_bytes'])} unzipped, {count(archive['files'], 'file')}"
+    )
 
 
 def _distributions(archive: Mapping[str, Any], *, verbose: bool, width: int | None) -> Iterator[str]:
@@ -129,13 +129,14 @@ def _functions(
     zips = len({row["sha256"] for row in functions})
     editable = sum(row["console_editable"] for row in functions)
     size = megabytes(max(row["zipped_bytes"] for row in functions))
+    has_layers = any(row["layers"] or row.get("layer_arns") for row in functions)
     yield (
         f"{_sharing(len(functions), zips, size)}, "
         f"{'' if editable == len(functions) else f'{editable} of {len(functions)} '}editable in the Lambda console"
     )
     if verbose:
         yield from table(
-            ("", "zipped", "with layers"),
+            ("", "zipped", "with layers" if has_layers else "unzipped"),
             [
                 (row["name"], megabytes(row["zipped_bytes"]), megabytes(row["total_unzipped_bytes"]))
                 for row in functions
@@ -144,14 +145,15 @@ def _functions(
         )
     if limits:
         used, limit = largest["total_unzipped_bytes"], limits["unzipped_bytes"]
+        layers = len(largest["layers"]) + len(largest.get("layer_arns", ()))
+        subject = f"  largest function{' with layers' if has_layers else ''}: {largest['name']}, {megabytes(used)}"
         yield (
-            f"  largest function with layers: {largest['name']}, {megabytes(used)} of {megabytes(limit)} unzipped "
-            f"({used / limit:.0%}), {megabytes(limit - used)} left"
+            f"{subject} of {megabytes(limit)} unzipped ({used / limit:.0%}), {megabytes(limit - used)} left"
             if used <= limit
-            else f"  largest function with layers: {largest['name']}, {megabytes(used)} unzipped, "
-            f"{megabytes(used - limit)} above the limit of {megabytes(limit)}"
+            else f"{subject} unzipped, {megabytes(used - limit)} above the limit of {megabytes(limit)}"
         )
-        yield f"  layers of this function: {len(largest['layers']) + len(largest.get('layer_arns', ()))} of {limits['layers']}"
+        if has_layers:
+            yield f"  layers of this function: {layers} of {limits['layers']}"
 
 
 def _sharing(functions: int, zips: int, size: str) -> str:

@@ -329,7 +329,7 @@ def _judged(
                 hint="measure again on a quiet machine",
             )
     if arguments.write_baseline:
-        thresholds.write(arguments.baseline, base, now)
+        thresholds.write(arguments.baseline, base, now, thresholds.packages_of(artifacts.build))
         console.note(f"wrote baseline to `{arguments.baseline}`")
     return study.Study(
         service=artifacts.build.service,

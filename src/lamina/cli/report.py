@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         context = BuildContext.open(project, build_options(arguments), store=Store.open(), reporter=console)
         with context.store.in_use(console), killable(arguments, console):
             request = PageRequest(
-                advice=comparison_options(arguments, context),
+                advice=comparison_options(arguments),
                 today=dt.datetime.now(tz=dt.UTC).date(),
                 more=more,
             )

@@ -11,17 +11,18 @@ import json
 import os
 import platform
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.core.errors import ConfigError
 from lamina.core.faults import exhausted
 from lamina.core.files import read_file, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from lamina.coldstart.measure import Measurement
+    from lamina.core.values import Build
 
 _VERSION = "1"
 
@@ -38,12 +39,40 @@ class Circumstances:
     """The CPU limit as a share of one CPU; ``None`` without a limit."""
 
 
+class FunctionPackaging(NamedTuple):
+    """The distributions that one function has, in each of its layers and in its zip."""
+
+    layers: frozenset[frozenset[str]]
+    zipped: frozenset[str]
+
+    @classmethod
+    def of(cls, *, layers: Iterable[Iterable[str]], zipped: Iterable[Iterable[str]]) -> FunctionPackaging:
+        """Return the packaging with the sets of names in *layers* and in the zip. Layers without distributions do not count."""
+        return cls(
+            layers=frozenset(frozenset(each) for each in layers) - {frozenset()},
+            zipped=frozenset[str]().union(*zipped),
+        )
+
+
+def packages_of(build: Build) -> dict[str, FunctionPackaging]:
+    """Return how each function of *build* gets its distributions, by its name."""
+    held = {layer.name: [each.name for each in layer.distributions] for layer in build.layers}
+    return {
+        each.name: FunctionPackaging.of(
+            layers=(held[name] for name in each.layers), zipped=[[share.name for share in each.distributions]]
+        )
+        for each in build.packages
+    }
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
     """The conditions and results of an earlier measurement: the medians of each function."""
 
     circumstances: Circumstances
     functions: tuple[tuple[str, Medians], ...]
+    packages: Mapping[str, FunctionPackaging] | None = None
+    """How each function got its distributions; ``None`` for a file of an earlier lamina, which does not say so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,18 +172,31 @@ def _regression(measurement: Measurement, before: Medians, allowed: float) -> Ve
     )
 
 
-def write(path: Path, measurements: Sequence[Measurement], now: Circumstances) -> None:
-    """Write the medians of each function to *path* as a baseline. Functions that did not start are left out."""
+def write(
+    path: Path, measurements: Sequence[Measurement], now: Circumstances, packages: Mapping[str, FunctionPackaging]
+) -> None:
+    """
+    Write the medians of each function to *path* as a baseline, with the packaging of each, from *packages*.
+
+    Functions that did not start are left out.
+    """
     functions: dict[str, dict[str, float]] = {}
     for each in measurements:
         if (total := _total(each)) is not None:
             row = functions.setdefault(each.subject.function, {"median_ms": round(total, 3)})
             if each.cpu_ms is not None:
                 row["cpu_median_ms"] = round(each.cpu_ms.median, 3)
+    same: dict[FunctionPackaging, list[str]] = {}
+    for name in sorted(functions):
+        same.setdefault(packages[name], []).append(name)
     document = {
         "version": _VERSION,
         "circumstances": asdict(now),
         "functions": {name: functions[name] for name in sorted(functions)},
+        "packagings": [
+            {"functions": names, "layers": sorted(map(sorted, each.layers)), "zip": sorted(each.zipped)}
+            for each, names in same.items()
+        ],
     }
     replace_file(path, json.dumps(document, indent=2).encode() + b"\n")
 
@@ -181,6 +223,13 @@ def _baseline(document: Any) -> Baseline:
     return Baseline(
         circumstances=Circumstances(**document["circumstances"]),
         functions=tuple((name, _medians(row)) for name, row in document["functions"].items()),
+        packages={
+            str(name): FunctionPackaging.of(layers=row["layers"], zipped=[row["zip"]])
+            for row in document["packagings"]
+            for name in row["functions"]
+        }
+        if "packagings" in document
+        else None,
     )
 
 

@@ -74,6 +74,11 @@ def megabytes(size: int) -> str:
     return f"{size / 1e6:,.2f} MB" if size >= 1_000_000 else f"{size / 1e3:,.1f} kB"
 
 
+def sized(size: int) -> str:
+    """Format *size* in bytes as `megabytes` does, and from 1,000 MB on as GB."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1_000_000_000 else megabytes(size)
+
+
 def count(number: int, noun: str) -> str:
     """Return *number* and *noun*, with a plural *s* unless *number* is 1."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -278,17 +278,14 @@ class Package:
     """Whether the zip is small enough for the Lambda console's editor."""
     layer_arns: tuple[str, ...] = ()
     """The ARNs of layers that the function also has, and that lamina does not build."""
+    packaging: str = "layer"
+    """How the function gets its distributions, even if it has none: ``layer`` or ``zip``."""
     bundled: tuple[str, ...] = ()
     """The layers of the configuration whose distributions are in the zip."""
     distributions: tuple[Distribution, ...] = ()
     """The distributions in the zip, sorted by name."""
     extents: tuple[Extent, ...] = ()
     """The segments in the order of the zip, as those of a layer; empty for a zip without distributions."""
-
-    @property
-    def packaging(self) -> str:
-        """How the function gets its distributions: ``layer`` or ``zip``."""
-        return "zip" if self.bundled else "layer"
 
     @property
     def code_sha256(self) -> str:

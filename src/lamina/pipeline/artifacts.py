@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from lamina.archive.collisions import are_settled, paths_of_own_code, shared_paths
+from lamina.archive.collisions import are_settled, member_paths, paths_of_own_code, shared_paths
 from lamina.archive.layer import (
     Composed,
     Contribution,
@@ -330,6 +330,16 @@ class ArtifactProvider:
         )
         return [*spliced, *self._bytecode(plan, {part.name: part.omitted for part in spliced}, measures=measures)]
 
+    def paths(self, draft: LayerDraft) -> frozenset[str]:
+        """Return the paths of the files of *draft*'s distributions, relative to a directory of ``sys.path``, without bytecode. Raises the errors of `layer`."""
+
+        def found() -> frozenset[str]:
+            segments = self._segments(draft, {pin.name: frozenset() for pin in draft.selection.pins})
+            paths = (path.decode() for segment in segments.values() for path in member_paths(segment))
+            return frozenset(path.removeprefix(draft.recipe.prefix) for path in paths)
+
+        return _repaired(found, self._store)
+
     def contributions(self, plan: LayerPlan, *, measures: bool = False) -> list[Contribution]:
         """
         Return the segments of the planned layer, including bytecode. Each path is in exactly one segment.
@@ -372,7 +382,7 @@ class ArtifactProvider:
                 name = next(name for name, segment in segments.items() if str(segment.path) == str(error.filename))
                 segments[name] = splice(self._wheel(pins[name]), plan.recipe, self._store)
 
-    def _segments(self, plan: LayerPlan, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
+    def _segments(self, plan: LayerDraft, omitted: Mapping[str, frozenset[str]]) -> dict[str, Segment]:
         """
         Return the segments of the distributions in *omitted*, without the paths that it lists for each, in lock order.
 
@@ -390,7 +400,7 @@ class ArtifactProvider:
             segments[OWN_CODE] = own_code_segment(plan.own_code, self._store, omitted=omitted[OWN_CODE])
         return segments
 
-    def _found(self, plan: LayerPlan, paths: Mapping[str, Path]) -> dict[str, Segment]:
+    def _found(self, plan: LayerDraft, paths: Mapping[str, Path]) -> dict[str, Segment]:
         """
         Return the segments that the local or the remote store has, given their *paths* in the local store.
 

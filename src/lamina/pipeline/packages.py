@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from lamina.archive.handlers import check_handlers
 from lamina.archive.package import pack, packages, unzipped_layers
-from lamina.archive.zip.zipformat import own_rows
 from lamina.bytecode.segment import RECIPE, compile_sources
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import PREFIX
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from lamina.archive.layer import Contribution
     from lamina.archive.package import Packed
     from lamina.bytecode.toolchain import Toolchain
     from lamina.core.store import Store
@@ -129,8 +127,8 @@ def _left(config: PackageConfig, previous: Previous) -> tuple[Package, ...] | No
 class Bundler(Protocol):
     """Puts distributions into the zips of functions; `lamina.pipeline.artifacts.ArtifactProvider` is one."""
 
-    def bundled(self, plan: LayerPlan, sources: PackageSources) -> list[Contribution]:
-        """Return the segments of the distributions of *plan* in the zip of *sources*."""
+    def paths(self, draft: LayerDraft) -> frozenset[str]:
+        """Return the paths of the files of *draft*'s distributions."""
 
     def package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, directory: Path) -> Packed:
         """Write the zips of *sources* with the distributions of *plan* into *directory*."""
@@ -221,6 +219,7 @@ def _reused(plans: Iterable[PackagePlan], layer_bytes: Mapping[str, int]) -> Ite
                 package,
                 layers=function.layers,
                 layer_arns=function.layer_arns,
+                packaging=function.packaging.value,
                 bundled=function.bundled,
                 total_unzipped_bytes=total,
             )
@@ -248,9 +247,8 @@ class _Provided:
     def _modules(self) -> frozenset[str]:
         paths = [path for layer in self._layers for path in View(layer.path).members if path.startswith(PREFIX)]
         for plan in self._plans:
-            if self._bundler is not None and isinstance(plan.bundle, LayerPlan) and plan.sources is not None:
-                parts = self._bundler.bundled(plan.bundle, plan.sources)
-                paths += [member.path for part in parts for member, _ in own_rows(part.segment.directory)]
+            if self._bundler is not None and plan.bundle is not None:
+                paths += self._bundler.paths(plan.bundle)
         return frozenset(path.removeprefix(PREFIX).partition("/")[0].removesuffix(".py") for path in paths)
 
 

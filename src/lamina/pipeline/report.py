@@ -209,7 +209,7 @@ def _read_contents(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read_package(row: dict[str, Any], project: Path) -> Package:
-    values = {key: value for key, value in row.items() if key not in {"code_sha256", "packaging", "segments"}}
+    values = {key: value for key, value in row.items() if key not in {"code_sha256", "segments"}}
     lists = {name: tuple(row.get(name, ())) for name in ("layers", "layer_arns", "bundled")}
     return _checked(Package, **(values | lists | _read_contents(row) | {"path": project / row["path"]}))
 

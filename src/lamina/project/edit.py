@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 import stat
-from itertools import pairwise
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,17 @@ from lamina.core.files import read_file, replace_file
 from lamina.core.frozen import frozen
 from lamina.core.text import decoded
 from lamina.project import file
+from lamina.project.toml_lines import TomlLines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+    from collections.abc import Mapping, MutableMapping, Sequence
 
 _LONGEST_LINE = 100
 """The most characters of a list in one line."""
+_TOKEN = re.compile(
+    r""""{3}(?:\\.|[^\\])*?"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|(?P<comment>\#[^\r\n]*)""", re.DOTALL
+)
+"""A string, or a comment."""
 
 
 @frozen
@@ -45,11 +51,18 @@ class ConfigurationChange:
 
     @property
     def diff(self) -> tuple[str, ...]:
-        """The lines of a unified diff."""
+        """The lines of a unified diff, which also has lines of which only the end changes."""
         from difflib import unified_diff
 
-        old, new = (decoded(content).splitlines() for content in (self.before, self.after))
-        return tuple(unified_diff(old, new, fromfile=self.path.name, tofile=self.path.name, lineterm=""))
+        old, new = (decoded(content).removesuffix("\n").split("\n") for content in (self.before, self.after))
+        found = unified_diff(old, new, fromfile=self.path.name, tofile=self.path.name, lineterm="")
+        return tuple(line.removesuffix("\r") for line in found)
+
+    @property
+    def lost_comments(self) -> tuple[str, ...]:
+        """The comments that go with what the change removes, in the order of the file."""
+        before, after = (Counter(_comments(decoded(content))) for content in (self.before, self.after))
+        return tuple(before - after)
 
     def write(self) -> None:
         """
@@ -95,7 +108,10 @@ class ConfigEditor:
         self._prefix = () if file.is_standalone(path) else ("tool", "lamina")
         self.table: MutableMapping[str, Any] = root if file.is_standalone(path) else root["tool"]["lamina"]
         """The content of ``[tool.lamina]``, or of the whole ``lamina.toml``, to change."""
+        self._lines = TomlLines(self._text)
         self._new: list[tuple[tuple[str, ...], str, object]] = []
+        self._added: list[tuple[tuple[str, ...], str, Mapping[str, object]]] = []
+        self._removed: list[tuple[tuple[str, ...], str]] = []
 
     def set(self, place: Sequence[str], key: str, value: object) -> None:
         """Set *key* of the table at *place*, which is relative to `table`, to *value*; remove it if that is ``None``."""
@@ -115,18 +131,22 @@ class ConfigEditor:
             table[key] = _item(value)
 
     def add(self, place: Sequence[str], name: str, values: Mapping[str, object]) -> None:
-        """Add the table *name* with *values* to the table at *place*, which is relative to `table`. Raises `ConfigError` if it cannot."""
-        from tomlkit import table as new_table
+        """Add the table *name* with *values* to the table at *place*, which is relative to `table` and need not exist. `table` does not show it."""
+        table: Any = self.table
+        for each in place:
+            table = table.get(each, {})
+        if _is_inline(table):
+            self.set(place, name, values)
+        else:
+            self._added.append(((*self._prefix, *place), name, values))
 
-        table, new = self.table, new_table()
-        try:
-            for each in place:
-                table = table[each]
-            table[name] = new
-            for key, value in values.items():
-                table[name][key] = _item(value)
-        except ValueError as error:
-            raise _unchangeable(self._path) from error
+    def remove(self, place: Sequence[str], name: str) -> None:
+        """Remove the table *name* from the table at *place*, which is relative to `table`. `table` still shows it if it has a header."""
+        full = (*self._prefix, *place)
+        if self._lines.has((*full, name)):
+            self._removed.append((full, name))
+        else:
+            self.set(place, name, None)
 
     @staticmethod
     def _set_inline(table: MutableMapping[str, Any], name: str, key: str, value: object) -> None:
@@ -135,7 +155,8 @@ class ConfigEditor:
         values: dict[str, object] = old.unwrap() if _is_inline(old) else {"handler": old.unwrap()}
         changed = {each: values[each] for each in values if each != key} | ({} if value is None else {key: value})
         if changed != values:
-            new = _item(changed)
+            # A function with nothing but its handler is as short as it was.
+            new = _item(changed["handler"] if changed.keys() == {"handler"} else changed)
             new.trivia.comment_ws, new.trivia.comment = old.trivia.comment_ws, old.trivia.comment
             table[name] = new
 
@@ -148,21 +169,38 @@ class ConfigEditor:
         from tomlkit import dumps
 
         wanted = self._document.unwrap()
-        lines = dumps(self._document).replace("\r\n", "\n").rstrip().split("\n")
+        lines = TomlLines(dumps(self._document))
+        for place, name in self._removed:
+            del _table(wanted, place)[name]
+            lines.remove_table((*place, name))
+            if not _table(wanted, place) and not lines.has(place):
+                del _table(wanted, place[:-1])[place[-1]]
+        for place, name, values in self._added:
+            is_dotted = bool(_table(wanted, place)) and not lines.has(place)
+            _table(wanted, place)[name] = {key: _item(value).unwrap() for key, value in values.items()}
+            if not is_dotted:
+                lines.add_table((*place, name), {key: _item(value).as_string() for key, value in values.items()})
+            elif not values:
+                lines.insert(place, name, "{}")
+            else:
+                for key, value in values.items():
+                    lines.insert((*place, name), key, _item(value).as_string())
         for place, key, value in self._new:
-            table = wanted
-            for name in place:
-                table = table[name]
-            table[key] = value
-            _insert(lines, place, key, _item(value).as_string())
+            _table(wanted, place)[key] = _item(value).unwrap()
+            lines.insert(place, key, _item(value).as_string())
         if wanted == toml.parse(self._text):
             return None
-        text = "\n".join(_spaced(lines, self._text.replace("\r\n", "\n").split("\n"))) + "\n"
-        if not _is_document(text, wanted):
+        if not _is_document(lines.text, wanted):
             raise _unchangeable(self._path)
         mark = codecs.BOM_UTF8 if self._before.startswith(codecs.BOM_UTF8) else b""
-        after = text.replace("\n", "\r\n") if "\r\n" in self._text else text
-        return ConfigurationChange(path=self._path, before=self._before, after=mark + after.encode())
+        return ConfigurationChange(path=self._path, before=self._before, after=mark + lines.text.encode())
+
+
+def _table(values: dict[str, Any], place: Sequence[str]) -> dict[str, Any]:
+    """Return the table at *place* in *values*, which gets it if it has none."""
+    for name in place:
+        values = values.setdefault(name, {})
+    return values
 
 
 def _unchangeable(path: Path) -> ConfigError:
@@ -191,53 +229,12 @@ def _is_inline(table: object) -> bool:
     return isinstance(table, InlineTable)
 
 
-def _insert(lines: list[str], place: Sequence[str], key: str, value: str) -> None:
-    """
-    Insert *key* with *value* after the last key of the table at *place* in *lines*, before comments of what follows.
-
-    If the table has no header, the key is dotted and after the keys of the closest table around it that has one.
-    """
-    headers = {tuple(found): number + 1 for number, line in enumerate(lines) if (found := _place(line)) is not None}
-    above = next((each for each in (tuple(place[:end]) for end in range(len(place), 0, -1)) if each in headers), ())
-    start = headers.get(above, 0)
-    new = f"{'.'.join(map(toml.key, (*place[len(above) :], key)))} = {value}"
-    end = next((number for number in range(start, len(lines)) if _place(lines[number]) is not None), len(lines))
-    while end > start and (not lines[end - 1].strip() or lines[end - 1].lstrip().startswith("#")):
-        end -= 1
-    lines[end:end] = new.split("\n")
-
-
-def _place(line: str) -> list[str] | None:
-    """Return the names of the table of which *line* is the header, or ``None`` if it is none."""
-    if not line.startswith("["):
-        return None
-    try:
-        table: Any = toml.parse(line)
-    except ValueError:
-        return None
-    names = []
-    while isinstance(table, dict) and table:
-        ((name, table),) = table.items()
-        names.append(name)
-    return names
-
-
-def _spaced(lines: Sequence[str], before: Sequence[str]) -> Iterator[str]:
-    """Return *lines* with one empty line before each header, unless the lines *before* the change were otherwise."""
-    pairs = set(pairwise(before))
-    last = ""
-    for line in lines:
-        if (last, line) not in pairs:
-            if last and _place(line) is not None:
-                yield ""
-            elif not line and not last:
-                continue
-        yield line
-        last = line
-
-
 def _is_document(text: str, wanted: dict[str, Any]) -> bool:
     try:
         return toml.parse(text) == wanted
     except ValueError:
         return False
+
+
+def _comments(text: str) -> list[str]:
+    return [found["comment"].rstrip() for found in _TOKEN.finditer(text) if found["comment"] is not None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.advise.text import notes, recommendation, size, sizes, tables
-from lamina.core.text import count
+from lamina.advise.text import notes, recommendation, seconds, sizes, tables
+from lamina.core.text import count, sized
 from lamina.report.charts import draw
 from lamina.report.colours import BAR, MARKED_BAR
 from lamina.report.values import Figure, LegendEntry, PageSection, PageTable
@@ -40,7 +40,7 @@ def needs_section(advice: PackagingAdvice) -> PageSection:
     ]
     if unneeded:
         total = sum(each.unzipped_bytes for each in unneeded)
-        paragraphs.append(f"No function is known to need {count(len(unneeded), 'distribution')} ({size(total)}).")
+        paragraphs.append(f"No function is known to need {count(len(unneeded), 'distribution')} ({sized(total)}).")
     return PageSection(
         anchor="needs",
         heading="What each function needs",
@@ -51,7 +51,7 @@ def needs_section(advice: PackagingAdvice) -> PageSection:
                 header=("distribution", *(", ".join(names) for names in columns.values())),
                 rows=tuple(
                     (
-                        f"{each.name} {each.version}, {size(each.unzipped_bytes)}",
+                        f"{each.name} {each.version}, {sized(each.unzipped_bytes)}",
                         *(_mark(each.name, need) for need in columns),
                     )
                     for each in rows
@@ -68,7 +68,7 @@ def _mark(name: str, needed: frozenset[str]) -> str:
 
 def packaging_section(advice: PackagingAdvice) -> PageSection:
     """Return the comparison of packagings and the recommendation. Raises `MissingExtraError`."""
-    compared = [*tables(advice), sizes(advice)]
+    compared = [*tables(advice), seconds(advice), sizes(advice)]
     return PageSection(
         anchor="packaging",
         heading="Ways to package the service",
@@ -105,7 +105,7 @@ def _bars(advice: PackagingAdvice) -> Iterator[dict[str, object]]:
                     "group": deploy,
                     "name": each.title,
                     "value": sent,
-                    "text": size(sent),
+                    "text": sized(sent),
                     "colour": MARKED_BAR if each.is_configured else BAR,
                 }
 

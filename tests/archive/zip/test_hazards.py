@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -20,7 +21,7 @@ from archive.hostile import (
     unicode_path_extra,
     zip64_extra,
 )
-from lamina.archive.zip.directory import TAIL_BYTES, Located, Span, locate_directory, read_directory
+from lamina.archive.zip.directory import TAIL_BYTES, Located, Span, locate_directory, members, read_directory
 from lamina.core.errors import (
     CorruptArchiveError,
     DuplicateMemberError,
@@ -29,6 +30,9 @@ from lamina.core.errors import (
     UnsafeMemberError,
     UnsupportedMemberError,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DIFFERS = "`a.whl` is inconsistent: the local header of `pkg/__init__.py` differs from its central directory entry"
 
@@ -363,8 +367,8 @@ def test_two_paths_of_one_member_have_a_hint() -> None:
     )
 
 
-def test_bomb() -> None:
-    """A zip bomb is rejected by its total size, even if every member has a possible ratio."""
+def test_bomb(tmp_path: Path) -> None:
+    """A zip bomb is rejected by its total size, even if every member has a possible ratio; its members can be listed."""
     zeros = deflated(b"\0" * 10_000_000)
     entries = [Entry(path=b"%d" % number, payload=zeros, size=10_000_000, crc=0) for number in range(27)]
     with pytest.raises(SuspiciousSizeError) as caught:
@@ -376,6 +380,11 @@ def test_bomb() -> None:
         f"`a.whl` may be a zip bomb: {compressed:,} bytes inflate to 270,000,000; "
         "above 262,144,000 bytes, lamina supports a factor of at most 100"
     ) == str(caught.value)
+
+    # A built zip of several wheels may be one, and the build then says that it is too large.
+    path = tmp_path / "create.zip"
+    path.write_bytes(build(entries))
+    assert 270_000_000 == sum(each.size for each in members(path))
 
 
 def locate(data: bytes) -> Span:

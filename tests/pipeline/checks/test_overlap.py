@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lamina.core.values import Finding, Severity
-from lamina.pipeline.checks.overlap import check
+from lamina.pipeline.checks.overlap import check, hidden_in_layer
 from lamina.pipeline.checks.stdlib import can_be_shadowed
 from pipeline.checks.made import make_layer, make_package, make_service
 
@@ -137,6 +137,26 @@ class TestOwnModules:
             ),
             "`f`, `g`: your module `tool` hides `tool` in layer `common`; rename your module",
         ] == [finding.message for finding in check([layer], packages, make_service())]
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "hidden"),
+    [
+        ("svc/__init__.py svc/a.py", "svc/b.py", "svc/b.py"),
+        ("svc/__init__.py", "svc/__init__.py svc/b.py svc/b/data.txt", "svc/b.py"),
+        ("aa/mine.py", "aa/__init__.py aa/__pycache__/__init__.cpython-313.pyc", "aa/mine.py"),
+        ("aa/mine.py", "aa/theirs.py", ""),
+        ("ns/x/__init__.py ns/y/a.py", "ns/x/b.py ns/y/__init__.py ns/y/c.py ns/z.py", "ns/x/b.py ns/y/a.py"),
+        # Python finds the same one of the two in one zip.
+        ("six.py", "six/moves.py", ""),
+        ("six.py", "six.py", ""),
+        ("app/__init__.py", "beta/__init__.py", ""),
+        ("svc/__init__.py", "svc/__init__.py", ""),
+    ],
+)
+def test_hidden_in_layer(own: str, theirs: str, hidden: str) -> None:
+    """The modules that one zip has, and that a layer would hide, on either side."""
+    assert hidden_in_layer(own.split(), theirs.split()) == tuple(hidden.split())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from lamina.archive.zip.hazards import (
     check_end_record,
     check_local_header,
     check_rows,
+    check_total,
     check_unicode_path,
     misplaced,
 )
@@ -77,10 +78,11 @@ def members(path: Path) -> tuple[Member, ...]:
     """
     Return the files of the zip at *path*, without directories, in the order of its central directory.
 
-    Reads only the central directory. The zip may be untrusted. Raises the errors of `locate_directory` and `read_rows`, and `OSError` if the file is unreadable.
+    Reads only the central directory. The zip may be untrusted, and a zip bomb: nothing is inflated. Raises the errors of `locate_directory` and `read_rows`, and `OSError` if the file is unreadable.
     """
     data, span = _directory_of(path)
-    return tuple(row.member for row in read_rows(data, span=span, name=path.name) if not row.is_directory)
+    rows = _rows(data, span=span, name=path.name)
+    return tuple(row.member for row in rows if not row.is_directory)
 
 
 def raw_directory(path: Path) -> bytes:
@@ -148,8 +150,14 @@ def read_rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[
     Parse and check all entries of a central *directory*, including directories. *name* is the zip's name in messages.
 
     Raises `CorruptArchiveError` for invalid data, and `UnsafeMemberError` for a path that is not UTF-8. Raises the errors of
-    `check_rows`.
+    `check_rows` and `check_total`.
     """
+    rows = _rows(directory, span=span, name=name)
+    check_total(rows, name=name)
+    return rows
+
+
+def _rows(directory: bytes | memoryview, *, span: Span, name: str) -> tuple[Row, ...]:
     rows: list[Row] = []
     try:
         _parse(bytes(directory), span, rows, name=name)

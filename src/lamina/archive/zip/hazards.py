@@ -100,7 +100,7 @@ def check_rows(rows: Sequence[Row], *, name: str) -> None:
 
     Raises `UnsupportedMemberError` (encryption, patches, unknown compression methods), `UnsafeMemberError` (paths, symbolic
     links, devices), `DuplicateMemberError`, `CorruptArchiveError` (contradictory sizes) or `SuspiciousSizeError` (sizes that
-    are impossible, exceed a limit or indicate a zip bomb). *name* is the zip's name in messages.
+    are impossible or exceed a limit). *name* is the zip's name in messages.
     """
     paths = [row[0][0] for row in rows]
     if not flawless(paths):
@@ -124,7 +124,6 @@ def check_rows(rows: Sequence[Row], *, name: str) -> None:
     _check_duplicates([row.name for row in rows], name=name)
     for row in unusual:
         _check_size(row, name=name)
-    _check_total(rows, name=name)
 
 
 def _check_each_path(paths: Iterable[str], *, name: str) -> None:
@@ -208,7 +207,8 @@ def _check_size(row: Row, *, name: str) -> None:
         )
 
 
-def _check_total(rows: Iterable[Row], *, name: str) -> None:
+def check_total(rows: Iterable[Row], *, name: str) -> None:
+    """Raise `SuspiciousSizeError` if the sizes of all *rows* of the zip *name* together indicate a zip bomb."""
     total_compressed = sum(row[0][4] for row in rows)
     total_size = sum(row[0][5] for row in rows)
     if total_size > _BOMB_BYTES and total_size > total_compressed * _BOMB_RATIO:

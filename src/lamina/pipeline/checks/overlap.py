@@ -60,6 +60,41 @@ def check(layers: Sequence[Layer], packages: Sequence[Package], service: Service
     return tuple(found)
 
 
+def hidden_in_layer(own: Iterable[str], theirs: Iterable[str]) -> tuple[str, ...]:
+    """
+    Return the modules that Python finds if all files are in one zip, but not if *theirs* are in a layer, as sorted paths.
+
+    *own* are the paths in a function's zip, and *theirs* those of distributions, both relative to a directory of ``sys.path``.
+    In one zip, directories with the same name are one. In two directories of ``sys.path``, the first regular package hides
+    the modules in the other directory of that name.
+    """
+    ours, others = _in_directories(own), _in_directories(theirs)
+    found: list[str] = []
+    for top in ours.keys() & others.keys():
+        regular, regular_theirs = _packages(ours[top]), _packages(others[top])
+        for path in ours[top] ^ others[top]:
+            parents = (path[:end] for end, letter in enumerate(path) if letter == "/")
+            package = next((each for each in parents if each in regular or each in regular_theirs), None)
+            if package is not None and (package in regular) != (path in ours[top]):
+                found.append(path)
+    return tuple(sorted(found))
+
+
+def _in_directories(paths: Iterable[str]) -> dict[str, set[str]]:
+    """Return those of *paths* that are modules in a directory, by the name of their top-level directory, without cached bytecode."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        top, slash, rest = path.partition("/")
+        if slash and rest.endswith(_MODULE_ENDINGS) and "__pycache__/" not in rest:
+            found.setdefault(top, set()).add(path)
+    return found
+
+
+def _packages(paths: Iterable[str]) -> frozenset[str]:
+    """Return the directories of the regular packages in *paths*."""
+    return frozenset(path.rpartition("/")[0] for path in paths if path.rpartition("/")[2].startswith("__init__."))
+
+
 def _between(stack: Stack, first: Layer, later: Layer, views: Mapping[str, View]) -> Iterator[Finding]:
     held = {share.name: share for share in later.distributions}
     pairs = [(share, held[share.name]) for share in first.distributions if share.name in held]
@@ -129,12 +164,20 @@ def _files(
         )
 
 
-def _owners(view: View, prefix: str = PREFIX) -> dict[str, str]:
-    """Return the distribution of each path below *prefix*, by path, according to the RECORD files; these do not list bytecode."""
+def _owners(view: View, prefix: str = PREFIX, *, own: frozenset[str] = frozenset()) -> dict[str, str]:
+    """
+    Return the distribution of each path below *prefix*, by path, according to the RECORD files; these do not list bytecode.
+
+    Those in *own*, the files of the service and of its local packages, do not count.
+    """
     import csv
 
     owners: dict[str, str] = {}
-    records = [path for path in view.members if path.startswith(prefix) and path.endswith(".dist-info/RECORD")]
+    records = [
+        path
+        for path in view.members
+        if path.startswith(prefix) and path.endswith(".dist-info/RECORD") and path not in own
+    ]
     for path, text in view.texts(records):
         name = owner_of(path)
         for row in csv.reader(text.splitlines()):
@@ -201,9 +244,9 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
     origins = Origins(service)
     for (_, layers, arns), same in alike.items():
         view = View(same[0].path)
-        own = own_paths(view, same[0])
+        own = frozenset(own_paths(view, same[0]))
         modules = _top_level(own)
-        owners = _owners(view, "") if same[0].distributions else {}
+        owners = _owners(view, "", own=own) if same[0].distributions else {}
         names = [package.name for package in same]
         for module, is_regular in modules.items():
             found = []
@@ -211,7 +254,7 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
                 found.append(_against_stdlib(module, names, is_regular=is_regular))
             for layer in layers:
                 found += _against_layer(module, names, layer, views[layer], is_regular=is_regular)
-            found += _against_zip(module, names, frozenset(own), owners)
+            found += _against_zip(module, names, own, owners)
             for pin in service.pins_of(arns):
                 found += _against_pin(module, names, pin, service.target.python, is_regular=is_regular)
             for each in found:
