@@ -137,7 +137,7 @@ def _edits(service: Service, lock_file: LockFile, local: Iterable[Path], since: 
 
 def _log(form: str, since: float) -> tuple[str, ...]:
     """Return the arguments that list commits after *since*, one line each in the format *form*, whatever the user has configured."""
-    return "log", f"--format={form}", f"--since={int(since)}", "--no-show-signature", "--no-follow", "--no-color"
+    return "log", f"--format={form}", f"--since={int(since)}", "--no-show-signature", "--no-follow"
 
 
 class _VersionReader:
