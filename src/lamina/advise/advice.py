@@ -17,7 +17,7 @@ from lamina.advise.thresholds import load as load_thresholds
 from lamina.advise.values import FunctionNeeds, Needs, WeighedDistribution
 from lamina.advise.weigh import Scale
 from lamina.core.errors import ConfigError, PathCollisionError
-from lamina.core.frozen import frozen, replace
+from lamina.core.frozen import frozen
 from lamina.core.target import quotas
 from lamina.core.text import count
 from lamina.pipeline.artifacts import ArtifactProvider
@@ -189,8 +189,9 @@ def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:
             f"layer `{own[0]}` has the service's own code, which other packagings cannot be compared with",
             hint="put the code into the zips of functions: remove `first-party`",
         )
-    service = replace(service, others=())
-    return service, resolve(context, service).targets[0]
+    # A name in `only` may be locked for another target only.
+    plan = resolve(context, service).targets[0]
+    return plan.service, plan
 
 
 def _weighed_needs(plan: TargetPlan, search: NeedsSearch, scale: Scale, needed: Mapping[str, frozenset[str]]) -> Needs:

@@ -198,7 +198,7 @@ class _Problem:
 
     def split(self, answer: _Answer, bound: int) -> Split:
         """Return *answer* with the names of layers, distributions and functions."""
-        ordered = sorted(answer, key=lambda layer: (-layer.users.bit_count(), layer.size, layer.items))
+        ordered = sorted(answer, key=lambda layer: (-layer.users.bit_count(), -layer.size, layer.items))
         names = list(_names(ordered, self._needs, self.members))
         return Split(
             layers=tuple(
