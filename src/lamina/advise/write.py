@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lamina.advise.layouts import check_excludes
 from lamina.advise.values import LayoutLayer
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen, replace
@@ -50,7 +51,7 @@ def layout_change(
     Return the change of the configuration of *service* after which it has *layout*, or ``None`` if it has it already.
 
     The first layer names what it leaves out, so that a new dependency is in it; the others name what they have. A service whose layers
-    all name what they have keeps that. For zips with less than everything, a layer that no function has still says what the service
+    all name what they have keeps that. For zips with less than everything, a layer that no function has still lists what the service
     selects, so that the way back to another layout needs no more. Layers keep their names if they have mostly the same content as in the
     *current* layout. Functions from a deploy description are written into the configuration if they get different layers.
 
@@ -94,11 +95,7 @@ def _check(service: Service) -> None:
             f"layer {listed(own)} contains your own code (`first-party`), which no recommended layout has",
             hint="remove `first-party`, or divide the layers by hand",
         )
-    if len({layer.exclude for layer in service.selected}) > 1:
-        raise ConfigError(
-            f"layers {listed([layer.name for layer in service.selected])} have different `exclude`",
-            hint="set `exclude` in `[tool.lamina]` for all layers",
-        )
+    check_excludes(service)
 
 
 def _named(layout: Layout, service: Service, needs: Needs, current: Layout | None) -> Layout:
@@ -161,7 +158,7 @@ def _is_zipped(layout: Layout) -> bool:
 
 
 def _open(layout: Layout, service: Service, needs: Needs) -> frozenset[str]:
-    """Return the names of the layers that say what they leave out; if none of *layout* does, that of the one that no function has."""
+    """Return the names of the layers that list what they leave out; if none of *layout* does, that of the one that no function has."""
     if all(layer.only is not None for layer in service.selected):
         return frozenset()
     everything, is_zipped = frozenset(each.name for each in needs.distributions), _is_zipped(layout)
