@@ -164,7 +164,7 @@ def notes(advice: PackagingAdvice, *, all_names: bool = True) -> Iterator[str]:
         total = sum(each.unzipped_bytes for each in unneeded)
         yield (
             f"no function is known to need {listed(names, most=len(names)) if all_names else listed(names)} ({sized(total)}), so "
-            "`zip-needed` leaves it out; if a function computes the name of an import, record it with `lamina coldstart --record`"
+            "`zip-needed` leaves that out; if a function computes the name of an import, record it with `lamina coldstart --record`"
         )
 
 
