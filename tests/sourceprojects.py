@@ -16,7 +16,7 @@ BACKEND = """\
 import base64, hashlib, os, pathlib, zipfile
 
 NAME, VERSION, TAG, FAIL, COUNTER = {name!r}, {version!r}, {tag!r}, {fail!r}, {counter!r}
-EXTRA = {extra!r}
+EXTRA, REQUIRES = {extra!r}, {requires!r}
 
 
 def build_wheel(directory, config_settings=None, metadata_directory=None):
@@ -32,7 +32,7 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         if path.suffix != ".pyc"
     }}
     files.update({{path: content.replace("HERE", here).encode() for path, content in EXTRA.items()}})
-    files[stem + ".dist-info/METADATA"] = ("Metadata-Version: 2.1\\nName: " + NAME + "\\nVersion: " + VERSION + "\\n").encode()
+    files[stem + ".dist-info/METADATA"] = ("Metadata-Version: 2.1\\nName: " + NAME + "\\nVersion: " + VERSION + "\\n" + REQUIRES).encode()
     files[stem + ".dist-info/WHEEL"] = ("Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: " + TAG + "\\n").encode()
     record = "".join(
         path + ",sha256=" + base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode() + ","
@@ -84,6 +84,7 @@ def source_files(
             tag=tag,
             fail=fail,
             extra=dict(extra or {}),
+            requires="".join(f"Requires-Dist: {dependency}\n" for dependency in dependencies),
             counter=os.environ.get("BUILD_COUNTER", os.devnull),
         ),
         f"{name.replace('-', '_')}/__init__.py": module,

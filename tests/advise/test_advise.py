@@ -14,7 +14,7 @@ from lamina.core.text import megabytes
 from lamina.project.newer_facts import forget_facts
 from pythons import hide_interpreters
 from services import HANDLER, make_service
-from sourceprojects import git
+from sourceprojects import git, source_files, write_sources
 from wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Service:
     handlers = service.write() / "service/handlers"
     (handlers / "plain.py").write_text(f"import alpha\n{HANDLER}")
     (handlers / "report.py").write_text(f"from service import reports\n{HANDLER}")
-    (handlers.parent / "reports.py").write_text('"""Reports."""\n\ndef make():\n    import heavy\n')
+    (handlers.parent / "reports.py").write_text(
+        '"""Reports."""\n\ndef make():\n    import heavy\n    from heavy import part\n'
+    )
     monkeypatch.chdir(service.root)
     return service
 
@@ -267,10 +269,8 @@ def test_without_git(service: Service, advise: Any) -> None:
     document = advise("--json")
     assert document["history"] == {"updates": 5, "lock_file_changes": 0, "deploys_per_year": None}
     assert _row(document, "one-layer")["stored_bytes_per_year"] is None
-    assert (
-        "deploys in a year: unknown, because git has no commit with the lock file, or set `--deploys-per-year N` and `--updates-per-year N`\n"
-        in advise()
-    )
+    assert "deploys in a year: unknown; set `--deploys-per-year N` and `--updates-per-year N`\n" in advise()
+    assert "updates: each distribution by itself, because git has no commit with the lock file\n" in advise()
     assert advise("--json", "--deploys-per-year", "100")["history"]["deploys_per_year"] is None
 
     stated = advise("--json", "--deploys-per-year", "100", "--updates-per-year", "1", "--environments", "3")
@@ -328,6 +328,23 @@ def test_why_is_it_locked(service: Service, advise: Any) -> None:
     assert (found["required_by_project"], found["required_by"]) == (True, ["base"])
     path.write_text(project.replace("[tool.lamina]", "dependencies = []\n[tool.lamina]"))
     assert locked("heavy") == "no locked distribution requires heavy, so the project may require it"
+
+
+def test_requirements_of_local_packages(service: Service, advise: Any, tmp_path: Path) -> None:
+    """What a local package requires is locked because of it; its own code is in no layer."""
+    library = source_files("library", module="import orphan\n", dependencies=("orphan", "absent"))
+    write_sources(tmp_path / "library", library)
+    lock = service.write() / "pylock.toml"
+    lock.write_text(f'{lock.read_text()}\n[[packages]]\nname = "library"\n[packages.directory]\npath = "../library"\n')
+    (service.root / "service/handlers/plain.py").write_text(f"import library\n{HANDLER}")
+
+    assert advise("--why", "orphan") == (
+        "plain: service.handlers.plain → library (../library/library/__init__.py:1) → orphan\n"
+        "locked because library requires it\n"
+    )
+    refused = advise("--why", "library", code=2)
+    assert "`library` is a local package, whose code is in the zips of functions" in refused
+    assert "name a distribution that it requires: `orphan`" in refused
 
 
 def test_requirements_that_cannot_be_evaluated(service: Service, advise: Any) -> None:

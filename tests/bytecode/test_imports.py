@@ -41,7 +41,7 @@ PYTHON = (3, 13)
 HERE = (sys.version_info[0], sys.version_info[1])
 
 
-@dataclass
+@dataclass(eq=False)
 class Tree:
     """A tree of in-memory files that records the paths read."""
 
@@ -607,6 +607,32 @@ def test_dashes_in_a_distribution(compiler: Compiler, store: Store) -> None:
 def package(files: Mapping[str, str], *handlers: str, recorded: Sequence[str] = ()) -> FirstParty:
     """Return a package with *files*, whose handlers are in the modules *handlers*."""
     return FirstParty(code=Tree(FIRST_PARTY, files), handlers=handlers or ["app"], recorded=recorded)
+
+
+def test_own_modules_are_scanned_once(compiler: Compiler, store: Store) -> None:
+    """Packages with the same code, such as one for each function, share the scans of its modules."""
+    own = Tree(FIRST_PARTY, {"one.py": "import shared", "two.py": "import shared", "shared.py": "import demo.a"})
+
+    found = reachable(
+        [FirstParty(code=own, handlers=[name]) for name in ("one", "two")],
+        [Tree("demo", PACKAGE)],
+        compiler=compiler,
+        store=store,
+    )
+
+    assert ["one.py", "shared.py", "two.py"] == sorted(own.asked)
+    assert [each.members("demo") for each in found] == [{"demo/__init__.py", "demo/a.py"}] * 2
+
+
+def test_preferred_distributions(compiler: Compiler, store: Store) -> None:
+    """Of two distributions with the same module, that which the package prefers counts, or else that whose name sorts first."""
+    own = Tree(FIRST_PARTY, {"app.py": "import shared"})
+    packages = [FirstParty(code=own, handlers=["app"], preferred=frozenset(names)) for names in ("", "b", "ab")]
+    wheels = [Tree(name, {"shared.py": ""}) for name in "ab"]
+
+    found = reachable(packages, wheels, compiler=compiler, store=store)
+
+    assert [each.distributions for each in found] == [("a",), ("b",), ("a",)]
 
 
 def test_modules_of_packages_with_the_same_name(compiler: Compiler, store: Store) -> None:

@@ -25,6 +25,7 @@ from lamina.core.frozen import frozen, replace
 from lamina.core.target import quotas
 from lamina.pipeline.artifacts import ArtifactProvider
 from lamina.pipeline.checks import sdk
+from lamina.pipeline.checks.common import listed
 from lamina.pipeline.plan import complete, resolve
 from lamina.project import config
 from lamina.project.service import BytecodeMode, Packaging, SdkPolicy
@@ -192,7 +193,9 @@ def explain(context: BuildContext, distribution: str, functions: Sequence[str]) 
         if distribution in {pin.name for pin in plan.local}:
             raise ConfigError(
                 f"`{distribution}` is a local package, whose code is in the zips of functions",
-                hint=f"name a distribution that it requires: `lamina advise --why {min(search.pins, default='NAME')}`",
+                hint=f"name a distribution that it requires: {listed(required)}"
+                if (required := search.locked_for(distribution))
+                else "see what layers have: `lamina build --dry-run`",
             )
         if distribution not in search.pins:
             raise ConfigError(

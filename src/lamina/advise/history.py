@@ -83,7 +83,7 @@ def read_history(
     if unknown is not None:
         return History(bumps=single, edits_per_year=None, bumps_per_year=None, revisions=0, unknown=unknown)
     year = (now - _YEAR).timestamp()
-    reader = _VersionReader(lock_file, context.store)
+    reader = _VersionReader(lock_file, context.store, offline=context.options.offline)
     bumps: list[frozenset[str]] = []
     recent = 0
     for number, change in enumerate(_changes(lock_file, (now - MOST_YEARS * _YEAR).timestamp())):
@@ -105,7 +105,7 @@ def _unknown(lock_file: LockFile) -> str | None:
     lines = _git(lock_file.path.parent, "rev-parse", "--is-shallow-repository", f"HEAD:./{lock_file.path.name}")
     if lines is None:
         return "git has no commit with the lock file"
-    return "the clone is shallow: complete it with `git fetch --unshallow`" if lines[0] == "true" else None
+    return "the clone is shallow; run `git fetch --unshallow`" if lines[0] == "true" else None
 
 
 def _changes(lock_file: LockFile, since: float) -> list[_Change]:
@@ -143,9 +143,11 @@ def _log(form: str, since: float) -> tuple[str, ...]:
 class _VersionReader:
     """Reads which versions the lock file of a commit lists. The store keeps the results."""
 
-    def __init__(self, lock_file: LockFile, store: Store) -> None:
+    def __init__(self, lock_file: LockFile, store: Store, *, offline: bool) -> None:
         self._lock_file = lock_file
         self._store = store
+        # A partial clone downloads a file when it is read.
+        self._options = ("-c", "protocol.allow=never") if offline else ()
         self._read: dict[str, Mapping[str, tuple[str, ...]] | None] = {}
 
     def changed(self, change: _Change, names: Iterable[str]) -> frozenset[str] | None:
@@ -165,7 +167,8 @@ class _VersionReader:
         place = self._store.entry(VERSIONS_AREA, key_of(_FORMAT, self._lock_file.kind, blob), ".json")
         known = self._store.read_document(place, _parsed)
         if known is None:
-            done = run_git(["cat-file", "blob", blob], directory=self._lock_file.path.parent)
+            directory = self._lock_file.path.parent
+            done = run_git(["cat-file", "blob", blob], directory=directory, options=self._options)
             if done.code:
                 # A partial clone may lack the file, and may have it later.
                 return None

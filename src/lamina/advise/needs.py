@@ -17,7 +17,7 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from lamina.advise.requirements import Requirements
+from lamina.advise.requirements import RequirementGraph
 from lamina.bytecode.choice import Closure, Start, first_party, paths_by_name, reach_place
 from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
@@ -61,7 +61,7 @@ class NeedsSearch:
         """The distributions of all layers, by name, sorted."""
         self.sources = all_sources(plan.package_plans) or artifacts.sources(plan.service, plan.local, fetch=True) or ()
         """The sources of each function package."""
-        self.requirements = Requirements(
+        self.requirements = RequirementGraph(
             (*self.pins.values(), *plan.local), artifacts.wheels.all, plan.service.target, store
         )
         """What the distributions and the local packages require."""
@@ -86,11 +86,17 @@ class NeedsSearch:
 
     def required(self, reached: Iterable[str]) -> dict[tuple[str, str | None], str | None]:
         """
-        Return the distributions *reached* and all that they require, as `Requirements.closed` does.
+        Return the distributions *reached* and all that they require, as `RequirementGraph.closed` does.
 
         A function needs all distributions of the AWS SDK or none: it would import those of the runtime otherwise, of other versions.
         """
         return self.requirements.closed(((name, None) for name in sorted(reached)), together=sdk.core())
+
+    def locked_for(self, local: str) -> tuple[str, ...]:
+        """Return the distributions that the *local* package requires itself."""
+        return tuple(
+            dict.fromkeys(edge.name for edge in self.requirements.edges(local, None) if edge.name in self.pins)
+        )
 
     def reached(self) -> dict[str, frozenset[str]]:
         """
@@ -106,7 +112,7 @@ class NeedsSearch:
             place = places[function.name]
             if place in kept or place in new:
                 continue
-            known = self._store.read_document(place, self._parse)
+            known = self._store.read_document(place, paths_by_name)
             if known is not None:
                 kept[place] = known
             else:
@@ -191,12 +197,6 @@ class NeedsSearch:
         preferred = None if held >= self.pins.keys() else sorted(held)
         key = key_of(self._inputs, start.handlers, start.recorded, start.package.tree.python_digest, preferred)
         return self._store.entry(NEEDS_AREA, key, ".json")
-
-    def _parse(self, rows: object) -> dict[str, list[str]]:
-        found = paths_by_name(rows)
-        if not found.keys() <= self.pins.keys():
-            raise ValueError("other distributions")
-        return found
 
     def closed(self, reached: Iterable[str]) -> frozenset[str]:
         """Return *reached* with all that these distributions require."""

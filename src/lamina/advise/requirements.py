@@ -28,7 +28,7 @@ class Edge(NamedTuple):
     extras: tuple[str, ...]
 
 
-class Requirements:
+class RequirementGraph:
     """The requirements of distributions on a target."""
 
     def __init__(

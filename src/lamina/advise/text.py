@@ -141,10 +141,9 @@ def notes(advice: PackagingAdvice, *, all_names: bool = True) -> Iterator[str]:
     if history.revisions:
         yield f"updates: the last {count(history.revisions, 'change')} of the lock file in git"
     else:
-        yield "updates: each distribution by itself, because git has no update of the lock file that it can read"
+        yield f"updates: each distribution by itself, because {history.unknown or 'git has no update of the lock file'}"
     if advice.deploys is None:
-        unknown = history.unknown or "git has no commit of the last twelve months that shows the share of updates"
-        yield f"deploys in a year: unknown, because {unknown}, or set `--deploys-per-year N` and `--updates-per-year N`"
+        yield "deploys in a year: unknown; set `--deploys-per-year N` and `--updates-per-year N`"
     else:
         yield (
             f"deploys in a year: {advice.deploys.edits:,} with edited code, {advice.deploys.bumps:,} with updates; no version is "

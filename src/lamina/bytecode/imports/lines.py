@@ -44,11 +44,11 @@ def import_lines(source: bytes) -> dict[tuple[str, int, tuple[str, ...]], int]:
 
 def main() -> None:
     """Answer one request."""
-    requests = sys.stdin.buffer
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
     source = requests.read(int.from_bytes(requests.read(4), "little"))
     content = json.dumps([(*key, line) for key, line in import_lines(source).items()]).encode()
-    sys.stdout.buffer.write(b"\0" + len(content).to_bytes(4, "little") + content)
-    sys.stdout.buffer.flush()
+    answers.write(b"\0" + len(content).to_bytes(4, "little") + content)
+    answers.flush()
 
 
 if __name__ == "__main__":

@@ -54,15 +54,14 @@ def reachable(
 
     *wheels* are in any order; modules are scanned as soon as their wheel is yielded. If a package and a wheel contain the
     same module, that of the package counts, because Lambda puts a function's own code before its layers. Among wheels, that
-    of the distribution whose name sorts first counts, those that the package prefers before others. Packages with the same key have
-    the same files. With *keep*, each source of a wheel that is scanned is also compiled,
+    of the distribution whose name sorts first counts, those that the package prefers before others. The modules
+    of packages with equal code are scanned once. With *keep*, each source of a wheel that is scanned is also compiled,
     and *keep* receives its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to
     run, and the errors of reading *packages* and *wheels*.
     """
     python, known_rules = compiler.interpreter.version[:2], rules()
     indexes: dict[str, ModuleIndex] = {}
-    codes = {package.code.key: package.code for package in packages}
-    scanned = {key: ModuleIndex(code, store, python=python) for key, code in codes.items()}
+    own = {code: ModuleIndex(code, store, python=python) for code in dict.fromkeys(each.code for each in packages)}
 
     def scan(index: ModuleIndex, module: Module) -> Scan:
         found, compiled = index.scan(module, compiler, compile_too=keep is not None)
@@ -70,7 +69,7 @@ def reachable(
             keep(module.distribution, compiled)
         return found
 
-    searches = [_Search.start(package, scanned[package.code.key], indexes, known_rules) for package in packages]
+    searches = [_Search.start(package, own[package.code], indexes, known_rules) for package in packages]
     with _Frontier(searches, compiler, scan) as frontier:
         for search in searches:
             frontier.add(search.own, [search])
@@ -89,7 +88,7 @@ def reachable(
         )
         for package, search in zip(packages, searches, strict=True)
     )
-    for index in (*scanned.values(), *(indexes[name] for name in ordered)):
+    for index in (*own.values(), *(indexes[name] for name in ordered)):
         index.save()
     return found
 
