@@ -336,40 +336,52 @@ class TestPackaging:
     """The zips and layers that the configuration gives functions."""
 
     @pytest.mark.parametrize(
-        ("lines", "found"),
+        ("layers", "other", "found"),
         [
-            (("Layers: [!Ref Common]",), []),
-            ((), [7]),
-            ((f"Layers: [{EXTENSION}]",), [7]),
-            (("Layers: [!Ref Other]",), [14, 7]),
-            (("Layers: [!Ref Common, !Ref Other]",), [14]),
-            (("Layers: [!Ref Unknown]",), []),
-            (("Layers: ['{{resolve:ssm:/layers/common}}']",), []),
-            (('Layers: [!Sub "arn:aws:lambda:eu-west-1:${AWS::AccountId}:layer:greeter-common:3"]',), []),
-            (("Layers: [arn:aws:lambda:eu-west-1:123456789012:layer:greeter-common:3]",), []),
+            ("[!Ref Common]", "", []),
+            ("[]", "", [7]),
+            (f"[{EXTENSION}]", "", [7]),
+            ("[!Ref Other]", ".lamina/layers/gone.zip", [14, 7]),
+            ("[!Ref Common, !Ref Other]", ".lamina/layers/gone.zip", [14]),
+            ("[!Ref Other]", "other/", [7]),
+            # Only the deployment knows these layers, which may be the ones.
+            ("[!Ref Other]", "{Bucket: b, Key: k}", []),
+            ("[!Ref Other]", "dist/missing.zip", []),
+            ("[!Ref Unknown]", "", []),
+            ("['{{resolve:ssm:/layers/common}}']", "", []),
+            ('[!Sub "arn:aws:lambda:eu-west-1:${AWS::AccountId}:layer:greeter-common:3"]', "", []),
+            ("[arn:aws:lambda:eu-west-1:123456789012:layer:greeter-common:3]", "", []),
         ],
     )
-    def test_layers(self, checked: Checker, lines: tuple[str, ...], found: list[int]) -> None:
-        """A function without its layer, and a layer that no build writes, are errors; layers that only the deployment knows may be the ones."""
-        template = sam("Runtime: python3.13", *lines) + (
-            OTHER(".lamina/layers/gone.zip") if "!Ref Other" in str(lines) else ""
-        )
-        template += "Parameters: {Unknown: {Type: String}}\n"
-        findings = [
-            each
-            for each in checked({"template.yaml": template}, layers=["common"])
-            if each.rule == "template-packaging"
-        ]
+    def test_layers(self, checked: Checker, layers: str, other: str, found: list[int]) -> None:
+        """A function without its layer, and a layer that no build writes, are errors."""
+        template = sam("Runtime: python3.13", f"Layers: {layers}") + (OTHER(other) if other else "")
+        files = {"template.yaml": f"{template}Parameters: {{Unknown: {{Type: String}}}}\n", "other/own.txt": ""}
+        findings = [each for each in checked(files, layers=["common"]) if each.rule == "template-packaging"]
 
         assert [("template-packaging", "error", "template.yaml", line) for line in found] == rows(findings)
-        for each in findings:
-            assert each.message == (
-                "`Other`: `.lamina/layers/gone.zip` is deployed here, but `lamina build` does not write it; deploy what the configuration "
-                "builds now"
-                if each.line == 14
-                else "`Hello`: the configuration gives it the layer `common`, which it does not have here; add the layer, or change `layers` "
-                "of the function"
-            )
+        gone = "`Other`: `.lamina/layers/gone.zip` is deployed here, but `lamina build` does not write it; deploy what the configuration builds now"
+        lacking = "`Hello`: the configuration gives it the layer `common`, which it does not have here; add the layer, or change `layers` of the function"
+        assert [gone if line == 14 else lacking for line in found] == [each.message for each in findings]
+
+    @pytest.mark.parametrize(
+        ("path", "lacks"),
+        [
+            ('".lamina/layers/common.zip"', False),
+            ('local.layer["common"].path', False),
+            ('data.external.built.result["path"]', False),
+            ('".lamina/layers/other"', True),
+        ],
+    )
+    def test_terraform(self, checked: Checker, path: str, *, lacks: bool) -> None:
+        """A layer of Terraform whose path is an expression may be the one."""
+        terraform = TERRAFORM.replace(f'"{EXTENSION}"', "aws_lambda_layer_version.common.arn") + (
+            'locals {\n  build = jsondecode(file(".lamina/build.json"))\n  layer = { for each in local.build.layers : each.name => each }\n}\n'
+            f'resource "aws_lambda_layer_version" "common" {{\n  layer_name = "c"\n  filename = {path}\n}}\n'
+        )
+        found = checked({"main.tf": terraform, ".lamina/layers/other/x": ""}, layers=["common"])
+
+        assert lacks is any(each.rule == "template-packaging" for each in found)
 
     def test_zips(self, checked: Checker) -> None:
         """A function whose zip no build writes is an error. One that deploys something else is not lamina's."""

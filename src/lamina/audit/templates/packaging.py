@@ -67,19 +67,28 @@ def _lacking(function: Deployed, description: ReadDescription, inspection: Inspe
     """
     Yield the layers that the configuration gives *function*, but *description* does not.
 
-    Nothing is known of functions with layers that only the deployment knows, or with an own layer by ARN, and of those that deploy
-    nothing of lamina's.
+    Nothing is known of functions with layers whose content only the deployment knows, and of those that deploy nothing of lamina's.
     """
     configured = configured_function(function, description, inspection)
     if configured is None or has_unknown_layers(function):
         return
     present: set[str] = set()
     for stated in function.layers:
-        if stated.value.startswith("arn:") and _may_be_published(stated.value, inspection):
+        layer = description.layer(stated.value)
+        own = {each.name for _, each in built_layers(layer, description, inspection)}
+        if not own and (
+            _may_be_published(stated.value, inspection) if layer is None else _is_elsewhere(layer, description)
+        ):
             return
-        present |= {own.name for _, own in built_layers(description.layer(stated.value), description, inspection)}
+        present |= own
     if present or _output(function, description) is not None:
         yield from (name for name in configured.layers if name not in present)
+
+
+def _is_elsewhere(layer: Deployed, description: ReadDescription) -> bool:
+    """Return whether the content of *layer* is unknown, or missing outside of the directory of builds, so that it may be a copy."""
+    path = description.path(layer)
+    return path is None or (_output(layer, description) is None and not path.exists())
 
 
 def _may_be_published(arn: str, inspection: Inspection) -> bool:
