@@ -98,7 +98,7 @@ def test_back_to_one_layer(tmp_path: Path) -> None:
 
 
 def test_zips_with_what_is_needed(tmp_path: Path) -> None:
-    """The layer that no function has says what the service selects: a new function has it, and so do other layouts."""
+    """The layer that no function has lists what the service selects: a new function has it, and so do other layouts."""
     project = _project(tmp_path)
     needs = make_needs({"core": 20, "numpy": 60, "idna": 1}, {"list": "core", "report": "core numpy"})
     found = layout_change(load(project), needs, zips_with_needed(needs))

@@ -50,7 +50,7 @@ def layout_change(
     Return the change of the configuration of *service* after which it has *layout*, or ``None`` if it has it already.
 
     The first layer names what it leaves out, so that a new dependency is in it; the others name what they have. A service whose layers
-    all name what they have keeps that. For zips with less than everything, a layer that no function has still says what the service
+    all name what they have keeps that. For zips with less than everything, a layer that no function has still lists what the service
     selects, so that the way back to another layout needs no more. Layers keep their names if they have mostly the same content as in the
     *current* layout. Functions from a deploy description are written into the configuration if they get different layers.
 
@@ -161,7 +161,7 @@ def _is_zipped(layout: Layout) -> bool:
 
 
 def _open(layout: Layout, service: Service, needs: Needs) -> frozenset[str]:
-    """Return the names of the layers that say what they leave out; if none of *layout* does, that of the one that no function has."""
+    """Return the names of the layers that list what they leave out; if none of *layout* does, that of the one that no function has."""
     if all(layer.only is not None for layer in service.selected):
         return frozenset()
     everything, is_zipped = frozenset(each.name for each in needs.distributions), _is_zipped(layout)
