@@ -82,9 +82,10 @@ def _left_out(needs: Needs, layout: Layout) -> Iterator[str]:
     """Yield what *layout* leaves out of today's distributions."""
     names = {each.name for each in needs.distributions}.difference(*(each.distributions for each in layout.layers))
     if names:
+        back = "write another layout" if _is_zipped(layout) else "remove the name from `without`"
         yield (
             f"no function has {_all(sorted(names))}, because none is known to need it; a function that imports it by a computed name "
-            "fails: record such imports with `lamina coldstart --record`, or write another layout to have it again"
+            f"fails: record such imports with `lamina coldstart --record`; to have it again, {back}"
         )
 
 
