@@ -114,10 +114,11 @@ def _named(layout: Layout, service: Service, needs: Needs, current: Layout | Non
             layout, [each for each in current.layers if each.name in known and each.distributions != everything], needs
         )
     taken = {name.lower() for name in names.values()}
+    others = {each.name.lower() for each in layout.layers} - {DEFAULT_LAYER}
     sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
     for each in layout.layers:
         if each.name not in names:
-            wanted = first if each.name == DEFAULT_LAYER else each.name
+            wanted = first if each.name == DEFAULT_LAYER and first.lower() not in others else each.name
             largest = max(sorted(each.distributions), key=lambda name: sizes[name], default=each.name)
             names[each.name] = (
                 wanted if wanted.lower() not in taken else unused(largest, {*taken, *map(str.lower, names)})
