@@ -264,7 +264,7 @@ def test_the_only_layer_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_the_only_layer_has_the_name_of_another_one(tmp_path: Path) -> None:
-    """The name says what is in the other one, so the first one gets its own."""
+    """That layer gets it, so the first one has its own."""
     project = _project(tmp_path, SERVICE + "\n[tool.lamina.layers.Pandas]\n")
     _changed(project, TWO_LAYERS)
 
