@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import socket
 import sys
-from typing import TYPE_CHECKING
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import JSONFileLoader
 from hypothesis import settings
 
-from lamina.bytecode.interpreter import search
+from lamina.bytecode import interpreter
+from lamina.local import runtime_client
 from lamina.project.newer_facts import forget_facts
 
 if TYPE_CHECKING:
@@ -71,6 +77,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--live", action="store_true", help="also run the tests that need the real package index")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Collect thousands of tests without looking for garbage: there is none, and later searches need not look at the tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip live tests unless ``--live`` is given."""
     if config.getoption("--live"):
@@ -80,11 +97,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="needs the real package index: --live"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Read each of botocore's files once for all tests: each command that uses AWS parses megabytes of them, as in a process of its own."""
+    read, contents = JSONFileLoader.load_file, dict[str, Any]()
+
+    def load_file(loader: JSONFileLoader, path: str) -> Any:
+        if path not in contents and (content := read(loader, path)) is not None:
+            contents[path] = content
+        return contents.get(path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JSONFileLoader, "load_file", load_file)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_facts() -> Iterator[None]:
     """Each test is a process of its own, which uses the facts of one project."""
     yield
     forget_facts()
+
+
+@cache
+def _search(python: tuple[int, int]) -> Interpreter | None:
+    # Once for all tests, because searching in vain takes a second.
+    return interpreter.search(python)
 
 
 @pytest.fixture
@@ -95,12 +133,26 @@ def installed_python() -> Callable[[tuple[int, int]], Interpreter]:
     """
 
     def find(python: tuple[int, int]) -> Interpreter:
-        found = search(python)
+        found = _search(python)
         if found is None:
             pytest.skip(f"no CPython {python[0]}.{python[1]} on this machine")
         return found
 
     return find
+
+
+@pytest.fixture(scope="session")
+def have_runtime_client(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    """Return a function that gives a project lamina's runtime client for the running Python, which takes long to compile."""
+    shared = tmp_path_factory.mktemp("client")
+    found = interpreter.find(sys.version_info[:2], explicit=Path(sys.executable))
+    runtime_client.provide(shared, found)
+
+    def have(project: Path) -> None:
+        # Copies, because hostile functions write into their own.
+        shutil.copytree(shared, project / ".lamina" / "local" / "runtime", dirs_exist_ok=True)
+
+    return have
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -43,13 +44,7 @@ class Emulator:
     region: str = REGION
 
     def client(self, service: str, *, region: str | None = None, account: str = "test") -> Any:
-        return boto3.client(
-            service,
-            endpoint_url=self.url,
-            region_name=region or self.region,
-            aws_access_key_id=account,
-            aws_secret_access_key="test",
-        )
+        return _client(self.url, service, region or self.region, account)
 
     def make_bucket(self, name: str, *, region: str | None = None) -> str:
         where = {"LocationConstraint": region or self.region}
@@ -64,6 +59,14 @@ class Emulator:
 
     def versions(self, layer: str) -> list[dict[str, Any]]:
         return list(self.client("lambda").list_layer_versions(LayerName=layer)["LayerVersions"])
+
+
+@cache
+def _client(url: str, service: str, region: str, account: str) -> Any:
+    # One for all tests, because creating a client takes longer than most requests.
+    return boto3.client(
+        service, endpoint_url=url, region_name=region, aws_access_key_id=account, aws_secret_access_key="test"
+    )
 
 
 def _free_port() -> int:

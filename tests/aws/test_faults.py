@@ -44,7 +44,7 @@ def cases(journey: str, calls: list[Moment]) -> list[Case]:
         return [Case(moment=moment, kind=kind, lasting=False) for moment in calls for kind in KINDS] + [
             Case(moment=moment, kind=kind, lasting=True) for moment in calls for kind in LASTING
         ]
-    turn, step = JOURNEYS.index(journey), {"publish": 3, "deploy": 2, "bump": 12}.get(journey, 4)
+    turn, step = JOURNEYS.index(journey), {"publish": 5, "deploy": 4, "bump": 19}.get(journey, 6)
     # The order differs for each scenario, so that requests that they share meet different faults.
     single = [
         Case(moment=moment, kind=KINDS[(number + 4 * turn) % len(KINDS)], lasting=False)

@@ -28,6 +28,8 @@ from services import make_service
 from wheels import make_wheel
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from services import Service
 
 _SOURCE = """
@@ -43,10 +45,11 @@ def handler(event, context):
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, have_runtime_client: Callable[[Path], None]) -> Path:
     """Return a built service in the current directory; an environment variable names its interpreter."""
     make_build(tmp_path, {"app.py": _SOURCE}, handlers={"orders": "app.handler", "report": "app.missing"})
     configure(tmp_path, functions='orders = "app.handler"\nreport = "app.missing"')
+    have_runtime_client(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
     return tmp_path

@@ -23,6 +23,7 @@ from lamina.bytecode.interpreter import environment_variable
 from lamina.cli.console import Console
 from lamina.cli.stopping import before_changes
 from lamina.core.errors import LockError, StoppedError
+from pythons import hide_interpreters
 from services import make_service
 
 if TYPE_CHECKING:
@@ -392,8 +393,9 @@ def test_a_non_blocking_stream_whose_reader_is_slow(name: str) -> None:
     assert (b"usage: lamina" in written) if name == "stderr" else json.loads(written)
 
 
-def test_an_encoding_that_lacks_characters(tmp_path: Path) -> None:
+def test_an_encoding_that_lacks_characters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stdout cannot show is an escape sequence in its place, instead of an error."""
+    hide_interpreters(tmp_path, monkeypatch)
     project = tmp_path / "caf\xe9"
     project.mkdir()
     done = subprocess.run(

@@ -15,6 +15,7 @@ from lamina.cli.main import main
 from lamina.core.errors import ConfigError
 from lamina.core.reporter import Silent
 from lamina.core.store import Store
+from pythons import hide_interpreters
 from services import make_service
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ def test_commands_refuse_the_store_and_doctor_lists_it(
     assert 2 == main(command.split())
     assert f"run `chmod -R o-w {store}`" in capsys.readouterr().err
     if command == "build":
+        hide_interpreters(reachable, monkeypatch)
         assert 1 == main(["doctor"])
         assert "everybody on this machine can write to" in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ from lamina.core.errors import InvokeError
 from lamina.local.environment import Mode, home_of, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from built import MakeEnvironment
     from lamina.local.environment import FunctionEnvironment, Home
@@ -59,7 +59,7 @@ def mode(request: pytest.FixtureRequest) -> Mode:
 
 
 @pytest.fixture
-def make_environment(tmp_path: Path, home: Home) -> MakeEnvironment:
+def make_environment(tmp_path: Path, home: Home, have_runtime_client: Callable[[Path], None]) -> MakeEnvironment:
     """Return a function that builds and unpacks a service of one module or several files in the test's directory."""
 
     def make(
@@ -72,6 +72,7 @@ def make_environment(tmp_path: Path, home: Home) -> MakeEnvironment:
     ) -> FunctionEnvironment:
         files = {"app.py": package} if isinstance(package, str) else package
         artifacts = make_build(tmp_path, files, layers=layers)
+        have_runtime_client(tmp_path)
         chosen = settings or function()
         return prepare(
             artifacts, artifacts.build.packages[0], chosen, mode=mode or Mode.AUTO, home=home, additional=additional

@@ -211,7 +211,7 @@ def test_no_bytecode_is_written(make_environment: MakeEnvironment, mode: Mode) -
     assert [] == [path for tree in (environment.layer, environment.package) for path in tree.rglob("*.pyc")]
 
 
-@pytest.mark.parametrize(("mode", "count"), [(Mode.AUTO, 100), (Mode.PATH, 20)])
+@pytest.mark.parametrize(("mode", "count"), [(Mode.AUTO, 40), (Mode.PATH, 8)])
 def test_concurrent_invocations_leave_nothing(make_environment: MakeEnvironment, mode: Mode, count: int) -> None:
     """Concurrent invocations all succeed, and leave no process and no thread."""
     name = f"handler_{os.getpid()}_{count}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +67,16 @@ def mangled(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{'.'.join(map(str, path))} = {wrong}", changed
 
 
+_STEP = 1 if os.environ.get("LAMINA_EVERY_TYPE") == "1" else 3
+"""Take every third copy, so that the tests take seconds. Has no divisor in common with the number of copies for each place."""
+
+
 def escaped(
     path: Path, document: dict[str, Any], shelf: lockers.Shelf, dump: Callable[[dict[str, Any]], str]
 ) -> tuple[int, list[str]]:
     """Return how many damaged copies of the lock at *path* are rejected, and the exceptions that are not lamina's."""
     refused, found = 0, []
-    for what, changed in mangled(document):
+    for what, changed in islice(mangled(document), 0, None, _STEP):
         path.write_text(dump(changed), encoding="utf-8")
         try:
             lock = read(find(path.parent), target=TARGET, groups=(), extras=(), index=shelf)
@@ -94,7 +100,7 @@ def test_mangled_locks(tmp_path: Path, shelf: lockers.Shelf, name: str, *, with_
     refused, found = escaped(tmp_path / source.name, document, shelf, json.dumps if is_json else rtoml.dumps)
 
     assert [] == found
-    assert refused > 50
+    assert refused > 50 // _STEP
 
 
 def test_mangled_uv_lock(tmp_path: Path, shelf: lockers.Shelf) -> None:
@@ -131,7 +137,7 @@ def test_mangled_uv_lock(tmp_path: Path, shelf: lockers.Shelf) -> None:
     refused, found = escaped(path, rtoml.loads(path.read_text()), shelf, rtoml.dumps)
 
     assert [] == found
-    assert refused > 50
+    assert refused > 50 // _STEP
 
 
 def test_mangled_pylock(tmp_path: Path, shelf: lockers.Shelf) -> None:
@@ -156,7 +162,7 @@ def test_mangled_pylock(tmp_path: Path, shelf: lockers.Shelf) -> None:
     refused, found = escaped(path, rtoml.loads(path.read_text()), shelf, rtoml.dumps)
 
     assert [] == found
-    assert refused > 50
+    assert refused > 50 // _STEP
 
 
 def test_mangled_requirements(tmp_path: Path, shelf: lockers.Shelf) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from services import Service
 
-_KILLS = 14
+_KILLS = 8
 
 
 @pytest.fixture

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import tomllib
 import zipfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +21,7 @@ from lamina.pipeline.proposal.text import service_text, write
 from lamina.project.config import load
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Iterator, Mapping
 
     from lamina.pipeline.proposal.values import Proposal, ProposedService
 
@@ -28,6 +29,14 @@ RUNTIME = f"python{MINOR}"
 HANDLER = "def handler(event, context):\n    return 1\n"
 SAM = f"Transform: AWS::Serverless-2016-10-31\nGlobals: {{Function: {{Runtime: {RUNTIME}, CodeUri: src/, Handler: a.handler}}}}\n"
 FILES = {"src/a.py": HANDLER, "requirements.txt": ""}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Share the store between the tests, because it keeps the tables to read Terraform, which take seconds to compute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAMINA_CACHE_DIR", str(tmp_path_factory.mktemp("store")))
+        yield
 
 
 def function(name: str, **properties: object) -> str:
@@ -47,7 +56,9 @@ def grow(root: Path, files: Mapping[str, str]) -> Path:
 
 
 def proposal(root: Path, *, again: bool = False) -> Proposal:
-    return propose(root, store=Store.open(root / ".lamina" / "store"), today=dt.date(2026, 11, 28), again=again)
+    return propose(
+        root, store=Store.open(Path(os.environ["LAMINA_CACHE_DIR"])), today=dt.date(2026, 11, 28), again=again
+    )
 
 
 def only(root: Path) -> ProposedService:

@@ -21,7 +21,7 @@ from pipeline.repositories.repository import OTHER_ARCHITECTURE, TOUCH, Locked, 
 from wheels import make_wheel, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 TOOLS = {
@@ -53,7 +53,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def machine(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Show only the running Python to lamina, and share the store between the tests."""
+    """Show only the running Python to lamina, share the store between the tests, and run in the directory of the repository."""
+    (tmp_path / "repository").mkdir()
+    monkeypatch.chdir(tmp_path / "repository")
     monkeypatch.setenv("LAMINA_CACHE_DIR", str(place / "store"))
     monkeypatch.setenv(environment_variable(sys.version_info[:2]), sys.executable)
     for name in ("PATH", "PYENV_ROOT", "ASDF_DATA_DIR", "XDG_DATA_HOME", "RYE_HOME"):
@@ -134,12 +136,11 @@ def test_from_a_clone_to_responses(
     tmp_path: Path,
     place: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    have_runtime_client: Callable[[Path], None],
 ) -> None:
     """Lamina proposes what the description sets, and each function runs with it, or lamina names what this machine lacks."""
     root = tmp_path / "repository"
     grow(root, repository.files, place / "wheels")
-    monkeypatch.chdir(root)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         code = main([*arguments, "-q"])
@@ -166,6 +167,7 @@ def test_from_a_clone_to_responses(
         assert all(text(error) in errors for error in lacking)
 
     for directory, service in repository.services.items():
+        have_runtime_client(root / directory)
         for name, function in service.functions.items():
             code, output, errors = run("invoke", name, "--project", str(root / directory))
             if service.missing is None:

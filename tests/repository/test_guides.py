@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shlex
 import shutil
 import signal
@@ -72,8 +73,14 @@ STAND_INS: Final = {
     "--python-version 3.13": f"--python-version {MINOR}",
     # Without this option, lamina downloads the server for the target's Python.
     "lamina sandbox": f"lamina sandbox --python {shlex.quote(sys.executable)}",
+    # Each cold start takes a tenth of a second.
+    "--repeat 5": "--repeat 1",
+    "--repeat 9": "--repeat 2",
+    "--write-baseline": "--write-baseline --repeat 1",
+    "--html ": "--repeat 1 --html ",
+    "--svg ": "--repeat 1 --svg ",
 }
-"""Text that these tests replace in a page: the Python version, and a command that would download something."""
+"""Text that these tests replace in a page: the Python version, and what would download something or take long."""
 
 FAKES: Final = {
     "pydantic": """\
@@ -233,17 +240,13 @@ class Reader:
         """Run *command*, and compare its exit code, its errors and the JSON that it prints with the page."""
         assert process.stdin is not None
         log.with_suffix(".in").write_text(self.replaced(command.typed), "utf-8")
-        files = f"<{log}.in >{log}.out 2>{log}.err"
-        process.stdin.write(
-            f"{{ {self.replaced(command.line)}\n}} {files}; echo $? >{log}.new; mv {log}.new {log}.code\n"
-        )
+        process.stdin.write(f"{{ {self.replaced(command.line)}\n}} <{log}.in >{log}.out 2>{log}.err; echo $?\n")
         process.stdin.flush()
-        code = log.with_suffix(".code")
-        wait(lambda: code.exists() or process.poll() is not None, command.line)
+        code = answer(process, command.line)
         if command.line.endswith(" &"):
             # The page tells the reader to wait for the first line.
             wait(lambda: log.with_suffix(".err").stat().st_size > 0, command.line)
-        failed = not code.exists() or code.read_text() != "0\n"
+        failed = code != "0\n"
         errors = log.with_suffix(".err").read_text("utf-8")
         shown = re.findall(r"(?m)^(?:error|hint): .+$", command.output)
         unlike = [line for line in shown if line not in errors.replace(f"{self.project}/", "")]
@@ -263,15 +266,31 @@ class Reader:
 def shell(directory: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """Run a shell in *directory*; end it and its background processes afterwards."""
     process = subprocess.Popen(
-        ["sh"], cwd=directory, env=environment, stdin=subprocess.PIPE, text=True, start_new_session=True
+        ["sh"],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.close()
+        process.stdout.close()
         process.wait(10)
+
+
+def answer(process: subprocess.Popen[str], what: str) -> str:
+    """Return the line that the shell writes after the command *what*; empty if the shell has ended."""
+    assert process.stdout is not None
+    if not select.select([process.stdout], [], [], SECONDS)[0]:
+        pytest.fail(f"`{what}` did not end within {SECONDS} seconds")
+    return process.stdout.readline()
 
 
 def wait(done: Callable[[], bool], what: str) -> None:
@@ -319,6 +338,7 @@ def environment_of(root: Path, index: str) -> dict[str, str]:
     """Return environment variables with tools, a store and an index. A proxy that does not exist blocks other networks."""
     stand_in = root / "bin" / "aws"
     stand_in.parent.mkdir()
+    places = dict.fromkeys(Path(found).parent for found in map(shutil.which, TOOLS) if found)
     # The guides create a bucket with the AWS CLI, which is not a development dependency.
     stand_in.write_text(
         f"#!{sys.executable}\nimport boto3, sys\n"
@@ -327,7 +347,8 @@ def environment_of(root: Path, index: str) -> dict[str, str]:
     )
     stand_in.chmod(0o755)
     return {
-        "PATH": os.pathsep.join((str(stand_in.parent), str(Path(sys.executable).parent), os.environ["PATH"])),
+        # Not the whole `PATH`, because some commands start every Python that is there.
+        "PATH": os.pathsep.join(map(str, (stand_in.parent, Path(sys.executable).parent, *places))),
         "HOME": str(root),
         "PYTHONPATH": str(Path(lamina.__file__).parents[1]),
         "VIRTUAL_ENV": sys.prefix,

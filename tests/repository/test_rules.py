@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,8 +25,9 @@ AUDIT = sorted((SOURCES / "audit").rglob("*.py"))
 MAKERS = {"error", "warning", "note"}
 
 
-def reported(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the rule and the severity of each call of `error`, `warning` and `note` in the module *path*."""
+@cache
+def reported(path: Path) -> frozenset[tuple[str, str]]:
+    """Return the rule and the severity of each call of `error`, `warning` and `note` in the module *path*."""
     tree = ast.parse(path.read_text("utf-8"))
     constants = {
         target.id: node.value
@@ -34,10 +36,12 @@ def reported(path: Path) -> Iterator[tuple[str, str]]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
+    found = set()
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=maker), args=[rule, *_]) if maker in MAKERS:
-                yield from ((name, maker) for name in strings(rule, constants))
+                found |= {(name, maker) for name in strings(rule, constants)}
+    return frozenset(found)
 
 
 def strings(node: ast.expr, constants: dict[str, ast.expr]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import io
 import re
 import tokenize
 from collections import defaultdict
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ import pytest
 import lamina
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 PACKAGE = Path(lamina.__file__).parent
 ROOMS = {
@@ -52,6 +53,7 @@ WRITERS = {
 BESIDE_ROOMS = {"data", "__init__.py", "__main__.py", "py.typed"}
 
 
+@cache
 def modules(package: Path) -> dict[str, ast.Module]:
     """Return the modules below *package* by dotted name; a package has the name of its folder."""
     found = {}
@@ -109,15 +111,17 @@ def circles_with_packages(package: Path) -> list[tuple[str, str]]:
     return sorted((name, each) for name in known for each in below[name] if name in imported[each])
 
 
-def references(source: str) -> Iterator[str]:
-    """Yield the dotted names in single backticks of the docstrings and comments of *source*."""
+def references(source: str, tree: ast.Module) -> Iterator[str]:
+    """Yield the dotted names in single backticks of the docstrings and comments of *source*, whose syntax tree is *tree*."""
     texts = [
         node.value.value
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(tree)
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     ]
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    texts += [token.string for token in tokens if token.type == tokenize.COMMENT]
+    # Reading tokens takes seconds for all modules, and most have no such comment.
+    if re.search(r"#.*`", source):
+        tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+        texts += [token.string for token in tokens if token.type == tokenize.COMMENT]
     for text in texts:
         yield from _REFERENCE.findall(text)
 
@@ -142,10 +146,15 @@ def definitions(place: str, node: ast.AST) -> Iterator[str]:
                 pass
 
 
-def is_known(reference: str, defined: Iterable[str]) -> bool:
-    """Return whether *reference*, or a name that ends with it, is in *defined* or belongs to another library."""
+def ends(names: Iterable[str]) -> set[str]:
+    """Return each of the dotted *names* with all its ends: `b.C` and `C` for `a.b.C`."""
+    return {".".join(parts[start:]) for parts in (name.split(".") for name in names) for start in range(len(parts))}
+
+
+def is_known(reference: str, known: Container[str]) -> bool:
+    """Return whether *reference* is in *known* or belongs to another library."""
     head, last = reference.partition(".")[0], reference.rpartition(".")[2]
-    if any(name == reference or name.endswith(f".{reference}") for name in defined):
+    if reference in known:
         return True
     return head != "lamina" and (head in FOREIGN or last in {"py", "toml", "json"} or find_spec(head) is not None)
 
@@ -153,12 +162,15 @@ def is_known(reference: str, defined: Iterable[str]) -> bool:
 def unknown_references(package: Path) -> dict[str, list[str]]:
     """Return the references below *package* to names that do not exist, by file."""
     trees = modules(package)
-    defined = {name for module, tree in trees.items() for name in (module, *definitions(module, tree))}
+    known = ends(name for module, tree in trees.items() for name in (module, *definitions(module, tree)))
     found = {
         path.relative_to(package).as_posix(): [
-            reference for reference in references(path.read_text(encoding="utf-8")) if not is_known(reference, defined)
+            reference
+            for reference in references(path.read_text(encoding="utf-8"), tree)
+            if not is_known(reference, known)
         ]
-        for path in sorted(package.rglob("*.py"))
+        # `modules` has the same order.
+        for path, tree in zip(sorted(package.rglob("*.py")), trees.values(), strict=True)
     }
     return {path: unknown for path, unknown in found.items() if unknown}
 
@@ -250,11 +262,14 @@ def test_the_guide_shows_every_room() -> None:
 
 def prints(package: Path) -> set[str]:
     """Return the modules of *package* that write to stdout or stderr themselves, in this process."""
-    found = set()
+    found, writers = set(), {"print", *WRITERS}
     for name, tree in modules(package).items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", *WRITERS}:
-                found.add(name)
+            if isinstance(node, ast.Call):
+                last = getattr(node.func, "attr", getattr(node.func, "id", None))
+                # Unparsing every call takes seconds.
+                if last in {writer.rpartition(".")[2] for writer in writers} and ast.unparse(node.func) in writers:
+                    found.add(name)
     return found
 
 

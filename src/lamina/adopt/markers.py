@@ -26,5 +26,6 @@ def applies(marker: Marker | None, targets: Iterable[Target], extras: Iterable[s
     ]
     try:
         return any(marker.evaluate(environment) for environment in environments)
-    except (InvalidVersion, UndefinedComparison, UndefinedEnvironmentName):
+    except (InvalidVersion, KeyError, UndefinedComparison, UndefinedEnvironmentName):
+        # packaging 26.1 looks up even what is not a variable, as in `'a' < 'b'`.
         return True

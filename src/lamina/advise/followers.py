@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lamina.audit.inspection import Inspection
 from lamina.audit.templates.descriptions import read_descriptions
 from lamina.pipeline.report import OUTPUT_DIRECTORY
+from lamina.project.external import may_be_same
 from lamina.project.service import Packaging
 from lamina.project.templates.types import Tool
 
@@ -39,7 +40,7 @@ def following(service: Service, layout: Layout, store: Store, reporter: Reporter
         for deployed in description.functions:
             function = _configured(deployed, service)
             if function is not None:
-                for change in _changes(deployed, wanted[function.name], description):
+                for change in _changes(deployed, function, wanted[function.name], description):
                     changes.setdefault(change, []).append(f"`{deployed.label}`")
         if not changes:
             continue
@@ -60,8 +61,10 @@ def _configured(deployed: Deployed, service: Service) -> Function | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def _changes(deployed: Deployed, wanted: LayoutFunction, description: ReadDescription) -> Iterator[str]:
-    """Yield what differs between *deployed* and *wanted*."""
+def _changes(
+    deployed: Deployed, function: Function, wanted: LayoutFunction, description: ReadDescription
+) -> Iterator[str]:
+    """Yield what differs between *deployed*, which is *function*, and *wanted*. Its layers by ARN stay."""
     outputs = description.project / OUTPUT_DIRECTORY
     known: set[str] = set()
     others = bool(deployed.imports) or any(each.setting == "layers" for each in deployed.unknown)
@@ -69,12 +72,12 @@ def _changes(deployed: Deployed, wanted: LayoutFunction, description: ReadDescri
         path = description.path(description.layer(stated.value))
         if path is not None and path.is_relative_to(outputs):
             known.add(path.stem)
-        else:
+        elif not any(may_be_same(stated.value, arn) for arn in function.layer_arns):
             others = True
     names = set(wanted.layers) if wanted.packaging is Packaging.LAYER else set()
-    if others and (names or known or wanted.packaging is Packaging.ZIP):
-        own = ", ".join(f"`{name}`" for name in sorted(names)) or "none"
-        yield f"of this service's layers, it must have exactly {own}"
+    if others:
+        own = ", ".join(f"`{name}`" for name in sorted(names))
+        yield f"its layers of this service must be exactly {own}" if names else "it must have no layer of this service"
     else:
         for name in sorted(names - known):
             yield f"attach the layer `{name}` (`{OUTPUT_DIRECTORY}/layers/{name}.zip`)"

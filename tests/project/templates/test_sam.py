@@ -525,7 +525,7 @@ PLACES = places(VALID)
 
 
 class TestHostile:
-    @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(changes=st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(ODD)), min_size=1, max_size=3))
     def test_mutations(self, tmp_path: Path, changes: list[tuple[tuple[Any, ...], Any]]) -> None:
         """A wrong type anywhere causes nothing but a TemplateError."""

@@ -775,7 +775,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 @given(document=DOCUMENTS | VALUES, variables=VALUES)
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_wrong_types(tmp_path: Path, document: Any, variables: Any) -> None:
     """Values of any type in any place end in a template or a `TemplateError`."""
@@ -912,7 +912,7 @@ def test_large_plan(tmp_path: Path) -> None:
     )
 )
 @settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 def test_plan_with_wrong_types(tmp_path: Path, document: Any) -> None:
     """Values of any type in any place of a plan end in a template or a `TemplateError`."""
