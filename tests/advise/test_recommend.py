@@ -134,14 +134,15 @@ def test_a_layout_that_cannot_be_used_is_not_recommended() -> None:
 
     def without(needs: Needs, *titles: str) -> Recommendation:
         def obstacle(layout: Layout) -> str:
-            return "impossible" if any(layout.title.startswith(title) for title in titles) else ""
+            return "impossible: a test" if any(layout.title.startswith(title) for title in titles) else ""
 
         return recommend(needs, THRESHOLDS, limits=quotas(), configured=configured, obstacle=obstacle)
 
     assert {"a": (Packaging.LAYER, "common")} == _packaged(without(small, "zip").layout)
     assert {"common": "core", "pandas": "numpy pandas"} == _sets(without(needs, "one layer", "one shared").layout)
-    assert ("one layer for all functions is not possible: impossible",) == without(needs, "one shared").reasons
+    assert ("one layer for all functions is not possible: a test",) == without(needs, "one shared").reasons
     assert {"only-a": "core", "only-b": "core numpy pandas"} == _sets(without(needs, "one shared", "best").layout)
+    assert without(needs, "one shared", "best").reasons[1] == "several layers are not possible, for the same reason"
     assert now == without(needs, "one shared", "best", "zip per function, only").layout
     assert without(needs, "one shared", "best", "zip").layout is None
 

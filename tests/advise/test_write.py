@@ -98,7 +98,7 @@ def test_back_to_one_layer(tmp_path: Path) -> None:
 
 
 def test_zips_with_what_is_needed(tmp_path: Path) -> None:
-    """The layer that no function has says what the service selects: a new function has it, and so do other layouts."""
+    """The layer that no function has lists what the service selects: a new function has it, and so do other layouts."""
     project = _project(tmp_path)
     needs = make_needs({"core": 20, "numpy": 60, "idna": 1}, {"list": "core", "report": "core numpy"})
     found = layout_change(load(project), needs, zips_with_needed(needs))
@@ -263,6 +263,14 @@ def test_the_only_layer_keeps_its_name(tmp_path: Path) -> None:
     assert [("base",), ("base", "pandas")] == [each.layers for each in load(project).functions]
 
 
+def test_the_only_layer_has_the_name_of_another_one(tmp_path: Path) -> None:
+    """That layer gets it, so the first one has its own."""
+    project = _project(tmp_path, SERVICE + "\n[tool.lamina.layers.Pandas]\n")
+    _changed(project, TWO_LAYERS)
+
+    assert [("common",), ("common", "pandas")] == [each.layers for each in load(project).functions]
+
+
 def test_layers_that_name_what_they_have_stay_so(tmp_path: Path) -> None:
     """What is locked and in no layer stays out."""
     text = SERVICE + '\n[tool.lamina.layers.common]\nonly = ["core", "numpy", "pandas"]\n'
@@ -353,7 +361,7 @@ text = '''
 # [tool.lamina.functions]
 '''
 list = [
-  ["a"],
+  ["a"]
 ]
 """
 

@@ -65,12 +65,14 @@ class Checker:
         *,
         functions: str = "",
         arns: Sequence[str] = (),
+        layers: Sequence[str] = (),
         above: bool = False,
     ) -> list[Finding]:
         """
         Return the findings on *files*.
 
-        *configuration* and *functions* are added to the tables with these names. *arns* are the layers by ARN of the function `hello`.
+        *configuration* and *functions* are added to the tables with these names. *arns* are the layers by ARN of the function `hello`,
+        and *layers* those that lamina builds for it.
         *above* puts the files into the directory above.
         """
         self._number += 1
@@ -80,10 +82,10 @@ class Checker:
         shutil.copytree(self._built.root, root)
         pyproject = root / "pyproject.toml"
         text = pyproject.read_text().replace("[tool.lamina]\n", f"[tool.lamina]\n{configuration}\n")
-        if arns:
-            text = text.replace(
-                HELLO, f"hello = {{ handler = {HELLO.partition('= ')[2]}, layer-arns = {json.dumps(arns)} }}"
-            )
+        settings = (
+            f"handler = {HELLO.partition('= ')[2]}, layers = {json.dumps(layers)}, layer-arns = {json.dumps(arns)}"
+        )
+        text = text.replace(HELLO, f"hello = {{ {settings} }}")
         pyproject.write_text(text + functions)
         for name, text in files.items():
             path = (repository if above else root) / name
@@ -325,6 +327,81 @@ def cdk(*layers: object, **more: object) -> dict[str, str]:
         ),
         "cdk.out/Orders.template.json": json.dumps(stack, indent=1),
     }
+
+
+OTHER = "  Other: {{Type: AWS::Serverless::LayerVersion, Properties: {{ContentUri: {}}}}}\n".format
+
+
+class TestPackaging:
+    """The zips and layers that the configuration gives functions."""
+
+    @pytest.mark.parametrize(
+        ("layers", "other", "found"),
+        [
+            ("[!Ref Common]", "", []),
+            ("[]", "", [7]),
+            (f"[{EXTENSION}]", "", [7]),
+            ("[!Ref Other]", ".lamina/layers/gone.zip", [14, 7]),
+            ("[!Ref Common, !Ref Other]", ".lamina/layers/gone.zip", [14]),
+            ("[!Ref Other]", "other/", [7]),
+            # Only the deployment knows these layers, which may be the ones.
+            ("[!Ref Other]", "{Bucket: b, Key: k}", []),
+            ("[!Ref Other]", "dist/missing.zip", []),
+            ("[!Ref Unknown]", "", []),
+            ("['{{resolve:ssm:/layers/common}}']", "", []),
+            ('[!Sub "arn:aws:lambda:eu-west-1:${AWS::AccountId}:layer:greeter-common:3"]', "", []),
+            ("[arn:aws:lambda:eu-west-1:123456789012:layer:greeter-common:3]", "", []),
+        ],
+    )
+    def test_layers(self, checked: Checker, layers: str, other: str, found: list[int]) -> None:
+        """A function without its layer, and a layer that no build writes, are errors."""
+        template = sam("Runtime: python3.13", f"Layers: {layers}") + (OTHER(other) if other else "")
+        files = {"template.yaml": f"{template}Parameters: {{Unknown: {{Type: String}}}}\n", "other/own.txt": ""}
+        findings = [each for each in checked(files, layers=["common"]) if each.rule == "template-packaging"]
+
+        assert [("template-packaging", "error", "template.yaml", line) for line in found] == rows(findings)
+        gone = "`Other`: `.lamina/layers/gone.zip` is deployed here, but `lamina build` does not write it; deploy what the configuration builds now"
+        lacking = "`Hello`: the configuration gives it the layer `common`, which it does not have here; add the layer, or change `layers` of the function"
+        assert [gone if line == 14 else lacking for line in found] == [each.message for each in findings]
+
+    @pytest.mark.parametrize(
+        ("path", "lacks"),
+        [
+            ('".lamina/layers/common.zip"', False),
+            ('local.layer["common"].path', False),
+            ('data.external.built.result["path"]', False),
+            ('".lamina/layers/other"', True),
+        ],
+    )
+    def test_terraform(self, checked: Checker, path: str, *, lacks: bool) -> None:
+        """A layer of Terraform whose path is an expression may be the one."""
+        terraform = TERRAFORM.replace(f'"{EXTENSION}"', "aws_lambda_layer_version.common.arn") + (
+            'locals {\n  build = jsondecode(file(".lamina/build.json"))\n  layer = { for each in local.build.layers : each.name => each }\n}\n'
+            f'resource "aws_lambda_layer_version" "common" {{\n  layer_name = "c"\n  filename = {path}\n}}\n'
+        )
+        found = checked({"main.tf": terraform, ".lamina/layers/other/x": ""}, layers=["common"])
+
+        assert lacks is any(each.rule == "template-packaging" for each in found)
+
+    def test_zips(self, checked: Checker) -> None:
+        """A function whose zip no build writes is an error. One that deploys something else is not lamina's."""
+        gone = sam(*GOOD).replace("hello.zip", "gone.zip")
+        foreign = sam("Runtime: python3.13").replace(".lamina/functions/hello.zip", "other/")
+        terraform = TERRAFORM.replace("hello.zip", "gone.zip")
+
+        assert [("template-packaging", "error", "template.yaml", 7)] == rows(checked({"template.yaml": gone}))
+        assert [] == checked({"template.yaml": foreign, "other/app.py": ""}, layers=["common"])
+        assert ("template-packaging", "error", "main.tf", 1) in rows(checked({"main.tf": terraform}))
+
+    def test_several_services(self, checked: Checker) -> None:
+        """A description above the services is compared with the build of this one only."""
+        template = sam(*GOOD).replace(".lamina/", "service/.lamina/") + OTHER("second/.lamina/layers/common.zip")
+        gone = template.replace("service/.lamina/layers/common", "service/.lamina/layers/gone")
+
+        assert [] == checked({"template.yaml": template}, layers=["common"], above=True)
+        assert [3, 7] == sorted(
+            each.line or 0 for each in checked({"template.yaml": gone}, layers=["common"], above=True)
+        )
 
 
 class TestExternal:

@@ -230,6 +230,7 @@ class FakeLayers:
             arn=self._arn(name, version.number),
             code_sha256=base64.b64encode(hashlib.sha256(version.content).digest()).decode(),
             code_bytes=len(version.content),
+            description=version.description,
         )
 
 
@@ -239,8 +240,9 @@ class FakeInventory:
     def __init__(self, fake: Fake) -> None:
         self.fake = fake
 
-    def layers(self) -> Iterator[str]:
-        yield from sorted(self.fake.cloud.versions)
+    def layers(self) -> Iterator[tuple[str, str]]:
+        for name, versions in sorted(self.fake.cloud.versions.items()):
+            yield name, versions[-1].description if versions else ""
 
     def versions(self, name: str) -> Sequence[LayerVersion]:
         return self.fake.layers.versions(name)
@@ -253,7 +255,8 @@ class FakeInventory:
 
     def code_size(self, name: str, number: int) -> CodeSize | None:
         found = self.fake.layers.version(name, number)
-        return None if found is None else CodeSize(zipped_bytes=found.code_bytes, unzipped_bytes=None)
+        unzipped = None if found is None else self.fake.cloud.functions.layer_bytes.get(found.arn)
+        return None if found is None else CodeSize(zipped_bytes=found.code_bytes, unzipped_bytes=unzipped)
 
     def is_shared(self, name: str, number: int) -> bool:
         return bool(self.fake.layers.granted(name, number))

@@ -149,28 +149,48 @@ def test_new_layer(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     assert shop.code() == shop.latest()["CodeSha256"]
 
 
-def test_other_packaging(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
-    """A function that gets its dependencies in its zip loses the layer, and gets it back; the alias has matching code and layers."""
-    shop.run("--create", "--role", ROLE, "--alias", "live")
-    shop.service.settings["packaging"] = '"zip"'
-    shop.write()
-    capsys.readouterr()
-    codes = [shop.run("--json")]
-    bundled = json.loads(capsys.readouterr().out)
-    there = (shop.layers(), shop.pointed().get("Layers", []), shop.pointed()["CodeSha256"] == shop.code())
-    codes.append(shop.run("--check"))
-    shop.service.settings["packaging"] = '"layer"'
-    shop.write()
-    capsys.readouterr()
-    codes.append(shop.run("--json"))
-    back = json.loads(capsys.readouterr().out)
+SEVERAL = '[tool.lamina.layers.common]\nwithout = ["alpha"]\n[tool.lamina.layers.extra]\nonly = ["alpha"]\n'
+NEEDED = '[tool.lamina.layers.needed]\nonly = ["alpha"]\n'
 
-    assert [0, 0, 0] == codes
-    assert ([], [["layers", "code"]]) == (bundled["layers"], [row["updates"] for row in bundled["functions"]])
-    assert ([], [], True) == there
-    assert [f"{shop.name}-common:1"] == [arn.partition(":layer:")[2] for arn in shop.layers()]
-    assert shop.layers() == [row["Arn"] for row in shop.pointed()["Layers"]]
-    assert [["layers", "code"]] == [row["updates"] for row in back["functions"]]
+
+def test_other_packagings(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    """A function loses every layer of the service that it no longer needs, whether or not the configuration still names it."""
+    kept = shop.lambda_.publish_layer_version(
+        LayerName=f"{shop.name}-common-tools",
+        Description="by hand",
+        Content={"ZipFile": shop.service.locked["beta"].read_bytes()},
+    )["LayerVersionArn"]
+    found: list[tuple[int, bool, list[str], list[str], list[str]]] = []
+    for layers, packaging, more in [
+        (SEVERAL, "layer", 'layers = ["common", "extra"]'),
+        ("", "zip", None),
+        ("", "layer", None),
+        (NEEDED, "zip", 'layers = ["needed"]'),
+    ]:
+        shop.service.settings["packaging"] = f'"{packaging}"'
+        shop.service.more = {} if more is None else {"hello": more}
+        shop.write(publishing=layers)
+        create = () if found else ("--create", "--role", ROLE, "--alias", "live")
+        capsys.readouterr()
+        code = shop.run(*create, "--json")
+        (row,) = json.loads(capsys.readouterr().out)["functions"]
+        is_same = shop.pointed()["CodeSha256"] == shop.code() == shop.latest()["CodeSha256"]
+        names = [arn.partition(f":layer:{shop.name}-")[2] for arn in shop.layers()]
+        assert shop.layers() == [each["Arn"] for each in shop.pointed().get("Layers", [])]
+        found.append((code, is_same, names, row["updates"], row["notes"]))
+        if len(found) == 1:
+            shop.lambda_.update_function_configuration(FunctionName=shop.function, Layers=[*shop.layers(), kept])
+
+    before, _, name = kept.rpartition(":layer:")
+    gone = f"removes the layer `{before}:layer:{shop.name}-{{}}`, which the service no longer has"
+    by_hand = f"$LATEST was changed since callers got their version: layer `{kept}` (added); this deployment publishes this too"
+    assert name == f"{shop.name}-common-tools:1"
+    assert found == [
+        (0, True, ["common:1", "extra:1"], [], []),
+        (0, True, ["common-tools:1"], ["code", "layers"], [gone.format("extra:1"), by_hand]),
+        (0, True, ["common-tools:1", "common:2"], ["layers", "code"], []),
+        (0, True, ["common-tools:1"], ["code", "layers"], [gone.format("common:2")]),
+    ]
 
 
 def test_files_for_pipelines(shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,8 +218,9 @@ def _plan(context: BuildContext) -> tuple[Service, TargetPlan]:
             f"layer `{own[0]}` has the service's own code, which other packagings cannot be compared with",
             hint="put the code into the zips of functions: remove `first-party`",
         )
-    service = replace(service, others=())
-    return service, resolve(context, service).targets[0]
+    # A name in `only` may be locked for another target only.
+    plan = resolve(context, service).targets[0]
+    return plan.service, plan
 
 
 def _weighed_needs(

@@ -205,8 +205,8 @@ class NeedsSearch:
 
 def _all_pins(plan: TargetPlan) -> dict[str, Pin]:
     found: dict[str, Pin] = {}
-    for layer in plan.contents:
-        for pin in layer.selection.pins:
+    for selection in (*(layer.selection for layer in plan.contents), *plan.unused):
+        for pin in selection.pins:
             if found.setdefault(pin.name, pin).sha256 != pin.sha256:
                 raise LockError(
                     f"layers lock different files of `{pin.name}` ({found[pin.name].filename} and {pin.filename}), so other "

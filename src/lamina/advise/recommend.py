@@ -128,7 +128,11 @@ class _Case:
     def no_one_layer(self) -> str:
         """Why one layer for all functions is not possible; empty if it is."""
         excesses = one_layer_excesses(self.needs, self.limits)
-        return _excess_text(excesses) if excesses else self.obstacle(self.one_layer)
+        return _excess_text(excesses) if excesses else self.why_not(self.one_layer)
+
+    def why_not(self, layout: Layout) -> str:
+        """Return the obstacle of *layout* for a sentence that says that it is not possible; empty if there is none."""
+        return self.obstacle(layout).removeprefix("impossible: ")
 
     @cached_property
     def split(self) -> Split | NoSplit:
@@ -285,7 +289,8 @@ def _zips(case: _Case) -> Recommendation | None:
     if (isinstance(split, NoSplit) and split.is_inevitable) or case.obstacle(layout):
         return None
     if isinstance(split, Split):
-        text = f"several layers are not possible: {case.obstacle(several_layers(split))}"
+        reason = case.why_not(several_layers(split))
+        text = f"several layers are not possible{f': {reason}' if reason != case.no_one_layer else ', for the same reason'}"
     else:
         found = "there is no split within the limits" if split.is_proven else "no split within the limits was found"
         text = (
@@ -308,7 +313,7 @@ def _image(case: _Case) -> Recommendation:
     if isinstance(split, NoSplit) and split.is_inevitable:
         text = f"only with what it needs itself, {_excess_text(split.excesses)}; this is possible only with a container image"
     else:
-        text = f"zips are not possible: {case.obstacle(zips_with_needed(case.needs))}"
+        text = f"zips are not possible: {case.why_not(zips_with_needed(case.needs))}"
     return Recommendation(layout=None, reasons=(*case.reasons_beyond, text), split=split, left_out=case.left_out)
 
 

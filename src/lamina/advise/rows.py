@@ -10,7 +10,7 @@ from lamina.advise.layouts import one_layer, zips_with_everything, zips_with_nee
 from lamina.advise.split import several_layers
 from lamina.advise.values import NoSplit
 from lamina.core.errors import PathCollisionError
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
 from lamina.core.text import count
 from lamina.project.service import Packaging
 
@@ -81,9 +81,12 @@ class ComparedLayout:
 
     @property
     def largest(self) -> FunctionSize | None:
-        """The function with the most unzipped bytes, as far as they are known."""
-        known = [each for each in self.functions if each.unzipped_bytes is not None]
-        return max(known, key=lambda each: each.unzipped_bytes or 0, default=None)
+        """The function with the most unzipped bytes; ``None`` if one of them is unknown."""
+        if any(each.unzipped_bytes is None for each in self.functions):
+            return None
+        found = max(self.functions, key=lambda each: each.unzipped_bytes or 0, default=None)
+        is_least = any(each.is_least for each in self.functions)
+        return None if found is None else replace(found, is_least=is_least)
 
 
 class LayoutRows:

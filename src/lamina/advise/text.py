@@ -143,8 +143,7 @@ def notes(advice: PackagingAdvice, *, all_names: bool = True) -> Iterator[str]:
     else:
         yield f"updates: each distribution by itself, because {history.unknown or 'git has no update of the lock file'}"
     if advice.deploys is None:
-        unknown = history.unknown or "git has no commit of the last twelve months that shows the share of updates"
-        yield f"deploys in a year: unknown, because {unknown}; set `--deploys-per-year N` and `--updates-per-year N`"
+        yield "deploys in a year: unknown; set `--deploys-per-year N` and `--updates-per-year N`"
     else:
         yield (
             f"deploys in a year: {advice.deploys.edits:,} with edited code, {advice.deploys.bumps:,} with updates; no version is "
@@ -164,7 +163,7 @@ def notes(advice: PackagingAdvice, *, all_names: bool = True) -> Iterator[str]:
         total = sum(each.unzipped_bytes for each in unneeded)
         yield (
             f"no function is known to need {listed(names, most=len(names)) if all_names else listed(names)} ({sized(total)}), so "
-            "`zip-needed` leaves it out; if a function computes the name of an import, record it with `lamina coldstart --record`"
+            "`zip-needed` leaves that out; if a function computes the name of an import, record it with `lamina coldstart --record`"
         )
 
 

@@ -88,6 +88,11 @@ class Layout:
     functions: tuple[LayoutFunction, ...]
 
     @property
+    def is_zipped(self) -> bool:
+        """Whether each function has its distributions in its zip."""
+        return all(each.packaging is Packaging.ZIP for each in self.functions)
+
+    @property
     def shape(self) -> LayoutShape:
         """What decides the zips: equal for two layouts that differ only in titles, names of layers and orders."""
         held = {each.name: each.distributions for each in self.layers}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from lamina.advise.layer_names import first_name, named
+from lamina.advise.layouts import check_excludes
 from lamina.advise.values import LayoutLayer
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen, replace
-from lamina.core.names import unused
 from lamina.pipeline.checks.common import listed
 from lamina.project.edit import ConfigEditor
 from lamina.project.functions import DEFAULT_LAYER, read_functions, read_layers
@@ -15,7 +16,7 @@ from lamina.project.service import LayerConfig, Packaging
 from lamina.project.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from lamina.advise.values import Layout, LayoutFunction, Needs
     from lamina.project.edit import ConfigurationChange
@@ -50,7 +51,7 @@ def layout_change(
     Return the change of the configuration of *service* after which it has *layout*, or ``None`` if it has it already.
 
     The first layer names what it leaves out, so that a new dependency is in it; the others name what they have. A service whose layers
-    all name what they have keeps that. For zips with less than everything, a layer that no function has still says what the service
+    all name what they have keeps that. For zips with less than everything, a layer that no function has still lists what the service
     selects, so that the way back to another layout needs no more. Layers keep their names if they have mostly the same content as in the
     *current* layout. Functions from a deploy description are written into the configuration if they get different layers.
 
@@ -59,7 +60,7 @@ def layout_change(
     Raises `ConfigError` if the configuration has something that a layout cannot express, and the errors of `ConfigEditor`.
     """
     _check(service)
-    layout = _named(layout, service, needs, current)
+    layout = named(layout, service, needs, current)
     layout = _for_all_targets(layout, _open(layout, service, needs), elsewhere)
     editor = ConfigEditor(service.root)
     rows = _layer_rows(service, needs, layout)
@@ -82,9 +83,10 @@ def _left_out(needs: Needs, layout: Layout) -> Iterator[str]:
     """Yield what *layout* leaves out of today's distributions."""
     names = {each.name for each in needs.distributions}.difference(*(each.distributions for each in layout.layers))
     if names:
+        back = "write another layout" if layout.is_zipped else "remove the name from `without`"
         yield (
             f"no function has {_all(sorted(names))}, because none is known to need it; a function that imports it by a computed name "
-            "fails: record such imports with `lamina coldstart --record`, or write another layout to have it again"
+            f"fails: record such imports with `lamina coldstart --record`; to have it again, {back}"
         )
 
 
@@ -94,83 +96,20 @@ def _check(service: Service) -> None:
             f"layer {listed(own)} contains your own code (`first-party`), which no recommended layout has",
             hint="remove `first-party`, or divide the layers by hand",
         )
-    if len({layer.exclude for layer in service.selected}) > 1:
-        raise ConfigError(
-            f"layers {listed([layer.name for layer in service.selected])} have different `exclude`",
-            hint="set `exclude` in `[tool.lamina]` for all layers",
-        )
-
-
-def _named(layout: Layout, service: Service, needs: Needs, current: Layout | None) -> Layout:
-    """Return *layout* with names of today's layers, so that no other layer is published in their place, the open layer first."""
-    everything = frozenset(each.name for each in needs.distributions)
-    known, first = {layer.name for layer in service.selected}, _first_name(service)
-    names: dict[str, str] = {}
-    if _is_zipped(layout):
-        names = {each.name: first for each in layout.layers if each.distributions == everything}
-    elif len(layout.layers) > 1 and current is not None:
-        names = _same(
-            layout, [each for each in current.layers if each.name in known and each.distributions != everything], needs
-        )
-    taken = {name.lower() for name in names.values()}
-    sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
-    for each in layout.layers:
-        if each.name not in names:
-            wanted = first if each.name == DEFAULT_LAYER else each.name
-            largest = max(sorted(each.distributions), key=lambda name: sizes[name], default=each.name)
-            names[each.name] = (
-                wanted if wanted.lower() not in taken else unused(largest, {*taken, *map(str.lower, names)})
-            )
-            taken.add(names[each.name].lower())
-    layers = [replace(each, name=names[each.name]) for each in layout.layers]
-    return replace(
-        layout,
-        layers=tuple(sorted(layers, key=lambda each: each.name != first)),
-        functions=tuple(replace(each, layers=tuple(names[name] for name in each.layers)) for each in layout.functions),
-    )
-
-
-def _first_name(service: Service) -> str:
-    """Return the name of the layer of *service* that a new dependency is in."""
-    known = [layer.name for layer in sorted(service.selected, key=lambda layer: layer.only is not None)]
-    return DEFAULT_LAYER if DEFAULT_LAYER in known or not known else known[0]
-
-
-def _same(layout: Layout, current: Sequence[LayoutLayer], needs: Needs) -> dict[str, str]:
-    """Return the names of *current* layers for those of *layout* that have more than half of their bytes in common."""
-    sizes = {each.name: each.unzipped_bytes for each in needs.distributions}
-
-    def weight(names: frozenset[str]) -> int:
-        return sum(sizes.get(name, 0) for name in names)
-
-    pairs = sorted(
-        (-weight(new.distributions & old.distributions), new.name, old.name)
-        for new in layout.layers
-        for old in current
-        if weight(new.distributions & old.distributions) * 2 > weight(new.distributions | old.distributions)
-    )
-    found: dict[str, str] = {}
-    for _, new, old in pairs:
-        if new not in found and old not in found.values():
-            found[new] = old
-    return found
-
-
-def _is_zipped(layout: Layout) -> bool:
-    return all(each.packaging is Packaging.ZIP for each in layout.functions)
+    check_excludes(service)
 
 
 def _open(layout: Layout, service: Service, needs: Needs) -> frozenset[str]:
-    """Return the names of the layers that say what they leave out; if none of *layout* does, that of the one that no function has."""
+    """Return the names of the layers that list what they leave out; if none of *layout* does, that of the one that no function has."""
     if all(layer.only is not None for layer in service.selected):
         return frozenset()
-    everything, is_zipped = frozenset(each.name for each in needs.distributions), _is_zipped(layout)
+    everything, is_zipped = frozenset(each.name for each in needs.distributions), layout.is_zipped
     named = {
         each.name
         for number, each in enumerate(layout.layers)
         if each.distributions == everything or not (number or is_zipped)
     }
-    return frozenset(named or {_first_name(service)})
+    return frozenset(named or {first_name(service)})
 
 
 def _for_all_targets(layout: Layout, opened: frozenset[str], elsewhere: frozenset[str]) -> Layout:
@@ -254,9 +193,9 @@ def _layer_rows(service: Service, needs: Needs, layout: Layout) -> dict[str, dic
 
 def _with_unused(layout: Layout, service: Service, everything: frozenset[str]) -> tuple[LayoutLayer, ...]:
     """Return the layers of *layout*, after one with *everything* that no function has if zips have less."""
-    if not _is_zipped(layout) or any(each.distributions >= everything for each in layout.layers):
+    if not layout.is_zipped or any(each.distributions >= everything for each in layout.layers):
         return layout.layers
-    return (LayoutLayer(name=_first_name(service), distributions=everything), *layout.layers)
+    return (LayoutLayer(name=first_name(service), distributions=everything), *layout.layers)
 
 
 def _attached(layout: Layout) -> frozenset[str]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lamina.cli.advise_write import RECOMMENDED
+from lamina.cli.advise_write import RECOMMENDED, check_options
 from lamina.cli.options import add_build, build_options
 
 if TYPE_CHECKING:
@@ -106,10 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("`--function` is only allowed with `--why`", hint="see `lamina advise --help`")
     if arguments.why is not None and arguments.format == "markdown":
         raise ConfigError("`--why` has no report as `markdown`", hint="use `--format text` or `--format json`")
-    if arguments.yes and arguments.write is None:
-        raise ConfigError("`--yes` is only allowed with `--write`", hint="see `lamina advise --help`")
-    if arguments.write is not None and arguments.why is not None:
-        raise ConfigError("`--write` conflicts with `--why`", hint="remove one of the two options")
+    check_options(arguments)
     project = project_of(arguments)
     if arguments.output is not None:
         from lamina.cli.reports import remove_earlier

@@ -71,6 +71,8 @@ class TargetPlan:
     """The plan for each function package; ``None`` while local packages must still be built."""
     bundles: tuple[LayerDraft | LayerPlan | None, ...] = ()
     """The distributions in each of the service's packages, in their order; ``None`` for a package without distributions."""
+    unused: tuple[Selection, ...] = ()
+    """The distributions of each of the service's `bundles` that no package has."""
     not_locked: tuple[tuple[tuple[str, str], str], ...] = ()
     """The layers and names in their ``only`` that are not locked for this target, as `lamina.pipeline.apportion.not_locked` has them."""
 
@@ -302,6 +304,11 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
         service=service,
         layers=layers,
         bundles=bundles,
+        unused=tuple(
+            shares[config.name]
+            for config in service.bundles
+            if not any(config.name in package.bundled for package in service.packages)
+        ),
         local=tuple(local.values()),
         own_code=tree,
         inputs=take(

@@ -22,6 +22,8 @@ class TomlLines:
 
     def __init__(self, text: str) -> None:
         self._lines = text.split("\n")
+        self._headers = _headers(self._lines)
+        """The place of each table by the number of the line of its header."""
 
     @property
     def text(self) -> str:
@@ -38,7 +40,7 @@ class TomlLines:
 
         If the table has no header, the key is dotted and after the keys of the closest table around it that has one.
         """
-        headers = {found: number for number, found in self._headers().items()}
+        headers = {found: number for number, found in self._headers.items()}
         above: _Place = next(
             (each for each in (place[:end] for end in range(len(place), 0, -1)) if each in headers), ()
         )
@@ -49,7 +51,7 @@ class TomlLines:
 
     def add_table(self, place: _Place, values: Mapping[str, str]) -> None:
         """Add the table at *place* with *values* after the last one that is closest to it, with an empty line around it."""
-        headers = self._headers()
+        headers = self._headers
         start = max(headers, key=lambda number: (_shared(headers[number], place), number), default=-1)
         at = end = self._end(start)
         while end < len(self._lines) and _is_comment(self._lines[end]):
@@ -61,6 +63,7 @@ class TomlLines:
         before = [""] if at and self._lines[at - 1].strip() else []
         after = [""] if at < len(self._lines) and self._lines[at].strip() else []
         self._splice(at, at, [*before, *self._written(start, start + 1, rows), *after])
+        self._headers[at + len(before)] = place
 
     def remove_table(self, place: _Place) -> None:
         """Remove the table at *place* and those in it, from the comment above the header to the last key."""
@@ -68,28 +71,17 @@ class TomlLines:
             above, end = start, self._end(start)
             while above and _is_comment(self._lines[above - 1]):
                 above -= 1
-            del self._lines[above:end]
+            self._splice(above, end, [])
             # One of the empty lines around it goes, too.
             if not "".join(self._lines[max(0, above - 1) : above + 1]).strip() and len(self._lines) > 1:
-                del self._lines[max(0, above - 1)]
+                self._splice(max(0, above - 1), max(1, above), [])
 
     def _below(self, place: _Place) -> list[int]:
-        return [number for number, found in self._headers().items() if found[: len(place)] == place]
-
-    def _headers(self) -> dict[int, _Place]:
-        """Return the place of each table by the number of the line of its header. Lines in strings and lists are none."""
-        found: dict[int, _Place] = {}
-        start = 0
-        for number, line in enumerate(self._lines):
-            place = _place(line)
-            if place is not None and _parsed(self._lines[start:number]) is not None:
-                found[number] = place
-                start = number
-        return found
+        return sorted(number for number, found in self._headers.items() if found[: len(place)] == place)
 
     def _end(self, start: int) -> int:
         """Return the number of the line after the last key of the table with the header in line *start*; -1 is the root."""
-        end = next((number for number in self._headers() if number > start), len(self._lines))
+        end = min((number for number in self._headers if number > start), default=len(self._lines))
         while end > start + 1 and (not self._lines[end - 1].strip() or _is_comment(self._lines[end - 1])):
             end -= 1
         return end
@@ -104,11 +96,29 @@ class TomlLines:
     def _splice(self, start: int, end: int, new: Sequence[str]) -> None:
         """Replace the lines from *start* to *end* by *new*, which end like the line before them."""
         mark = "\r" if self._lines[max(0, min(start, len(self._lines) - 1) - 1)].endswith("\r") else ""
-        if start == len(self._lines):
+        if new and start == len(self._lines):
             # The last line of the file has no line end.
             self._lines[-1] += mark
             self._lines.append("")
         self._lines[start:end] = [f"{line}{mark}" for line in new]
+        more = len(new) - (end - start)
+        self._headers = {
+            number if number < start else number + more: place
+            for number, place in self._headers.items()
+            if not start <= number < end
+        }
+
+
+def _headers(lines: Sequence[str]) -> dict[int, _Place]:
+    """Return the place of each table by the number of the line of its header. Lines in strings and lists are none."""
+    found: dict[int, _Place] = {}
+    start = 0
+    for number, line in enumerate(lines):
+        place = _place(line)
+        if place is not None and _parsed(lines[start:number]) is not None:
+            found[number] = place
+            start = number
+    return found
 
 
 def _is_comment(line: str) -> bool:

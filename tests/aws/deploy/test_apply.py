@@ -28,6 +28,7 @@ from lamina.aws.deploy.plan import (
     UpdateSettings,
     plan,
 )
+from lamina.aws.deploy.present import PresentLayers
 from lamina.aws.deploy.survey import FunctionStep, survey
 from lamina.aws.destination.bucket import Bucket
 from lamina.aws.destination.destination import Cancellation
@@ -111,6 +112,7 @@ class Shop:
         wanted = [self.wanted(name) for name in NAMES]
         found = survey(
             self.lambda_,
+            PresentLayers(Cloud(functions=self.lambda_).connect(), "shop"),
             wanted,
             self.packages,
             config=config,

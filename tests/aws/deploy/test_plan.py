@@ -484,8 +484,10 @@ def test_size_of_configured_layers(size: int | None, present: tuple[str, ...], t
     wanted = replace(configured(FOREIGN, size=size), code_sha256="new", layers=wanted_function().layers)
     latest = function(layers=present)
 
-    assert total == wanted.layers_unzipped_bytes(latest)
-    assert None is wanted.layers_unzipped_bytes(function(layers=(*present, FOREIGN.replace("insights", "other"))))
+    assert total == wanted.layers_unzipped_bytes(found(latest))
+    assert None is wanted.layers_unzipped_bytes(
+        found(function(layers=(*present, FOREIGN.replace("insights", "other"))))
+    )
     # Without a known size, the layers may not fit beside the larger old code.
     assert (UpdateSettings if total else UpdateCode) is type(deployed(wanted, found(latest, code_bytes=20)).updates[0])
 

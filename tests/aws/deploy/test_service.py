@@ -15,6 +15,7 @@ import pytest
 from aws.fakes import Cloud
 from aws.lambdafakes import code, digest, unzipped
 from lamina.aws.api.functions import Settings, Zip
+from lamina.aws.api.layers import Publication
 from lamina.aws.deploy.apply import Progress
 from lamina.aws.deploy.claim import ClaimTimes
 from lamina.aws.deploy.config import DeployConfig
@@ -23,7 +24,7 @@ from lamina.aws.deploy.report import planned_rows
 from lamina.aws.deploy.service import ServiceDeployment, ServicePlan
 from lamina.aws.destination import destination as destination_module
 from lamina.aws.destination.destination import Destination
-from lamina.core.errors import AwsError, CheckFailedError, StoppedError
+from lamina.core.errors import AwsError, CheckFailedError, DeployError, MissingPermissionError, StoppedError
 from lamina.core.target import Target
 from lamina.core.values import Build, Package
 from lamina.project.external import AllowedLayer
@@ -116,6 +117,85 @@ def test_an_alias_that_another_deployment_has_created(tmp_path: Path) -> None:
 
     assert (None, Progress.DEPLOYED) == (place.error, place.progress)
     assert digest(NEW) == functions.serving("shop-alpha", "live")[0]
+
+
+OURS = f"lamina:{'0' * 64} python3.13 on x86_64 for shop: alpha 1.0"
+
+
+def layer_of(cloud: Cloud, description: str, unzipped_bytes: int = 100, *, name: str = "shop-old") -> str:
+    """Publish a layer version with *description*, and return its ARN."""
+    publication = Publication(name=name, description=description, code=Zip(content=b""), runtimes=(), architectures=())
+    arn = cloud.connect().layers.publish(publication).arn
+    cloud.functions.layer_bytes |= {arn: unzipped_bytes}
+    return arn
+
+
+@pytest.mark.parametrize(
+    ("description", "outcome"),
+    [
+        (OURS, "removes"),
+        (OURS.partition(": alpha")[0], "removes"),
+        (OURS.replace("for shop", "for shop-orders"), ""),
+        ("by hand for shop", ""),
+        (OURS.replace(" for shop", ""), "keeps"),
+        ("deleted", "keeps"),
+        ("denied", "keeps"),
+    ],
+)
+def test_layers_that_the_configuration_no_longer_has(tmp_path: Path, description: str, outcome: str) -> None:
+    """A layer of the service leaves the function whatever its name; another stays, with a note if it may be the service's."""
+    cloud = Cloud()
+    arn = layer_of(cloud, description)
+    if description == "deleted":
+        cloud.connect().layers.delete("shop-old", 1)
+    cloud.functions.layer_bytes |= {DATADOG: 0}
+    cloud.functions.hold("shop-alpha", NEW, replace(SETTINGS, layers=(DATADOG, arn)))
+
+    def deny(operation: str) -> None:
+        if description == "denied" and operation == "GetLayerVersion":
+            raise MissingPermissionError("denied", actions=("lambda:GetLayerVersion",))
+
+    destination = Destination(cloud.connect(before=deny), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha").plan((), [destination], create=False)
+    (row,) = planned_rows(plan.functions[destination], destination.services.account)
+
+    assert (outcome == "removes") is plan.is_change
+    assert ([outcome] if outcome else []) == [str(note).partition(" ")[0] for note in row["notes"]]  # type: ignore[attr-defined]
+    (place,) = plan.apply().places
+    assert place.error is None
+    left = (DATADOG,) if outcome == "removes" else (DATADOG, arn)
+    assert left == cloud.functions.functions["shop-alpha"].state.settings.layers
+
+
+def test_layer_that_stays_and_leaves_no_room(tmp_path: Path) -> None:
+    """A plan that Lambda would reject because of a layer that is not in the configuration is refused, and the message names the layer."""
+    cloud = Cloud()
+    arn = layer_of(cloud, "by hand", 262_144_000 - 9)
+    cloud.functions.hold("shop-alpha", code("old", 9), replace(SETTINGS, layers=(arn,)))
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+
+    with pytest.raises(DeployError) as caught:
+        deployment(tmp_path, "alpha").plan((), [destination], create=False)
+
+    assert str(caught.value) == (
+        "function `shop-alpha` would have at least 262,144,001 bytes unzipped with the layers that are not in the configuration "
+        f"(`{arn}`), but Lambda's limit is 262,144,000 bytes: detach what it does not need"
+    )
+
+
+@pytest.mark.parametrize(("size", "updates"), [(262_143_990, ["code", "layers"]), (262_143_991, ["layers", "code"])])
+def test_order_without_layers(tmp_path: Path, size: int, updates: list[str]) -> None:
+    """New code that needs no layers comes before the old ones go, so that no call fails, if there is room for both."""
+    cloud = Cloud()
+    arn = layer_of(cloud, OURS, size)
+    cloud.functions.hold("shop-alpha", code("old", 9), replace(SETTINGS, layers=(arn,)))
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = deployment(tmp_path, "alpha").plan((), [destination], create=False)
+    (row,) = planned_rows(plan.functions[destination], destination.services.account)
+
+    assert (updates, "so calls fail" in str(row["window"])) == (row["updates"], updates == ["layers", "code"])
+    (place,) = plan.apply().places
+    assert place.error is None
 
 
 def refusing(directory: Path, *patterns: str) -> ServiceDeployment:

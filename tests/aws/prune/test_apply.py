@@ -35,7 +35,7 @@ from lamina.aws.prune.apply import (
     survey,
     survey_objects,
 )
-from lamina.aws.prune.plan import KeepVersion, RetentionRules
+from lamina.aws.prune.plan import KeepVersion, RetentionRules, ServiceLayers
 from lamina.aws.prune.present import NO_PROJECT
 from lamina.aws.prune.service import PruneScope, delete_everywhere, plan_everywhere
 from lamina.core.errors import StoppedError, UnreachableError
@@ -79,6 +79,34 @@ def test_deletes() -> None:
     assert {f"{LAYER}:1": CodeSize(zipped_bytes=1, unzipped_bytes=None)} == found.sizes
     assert [2, 3, 4] == [each.number for each in cloud.live(NAME)]
     assert "shared with other accounts, whose functions are not visible from this account" == found.actions[1].reason
+
+
+def test_layers_that_the_service_no_longer_publishes() -> None:
+    """Of layers whose newest version names the service, and whose name the configuration could give, no version is kept for being new."""
+    cloud = account(1)
+    publication = cloud.versions[NAME][0].publication
+    ours = f"lamina:{digest(9)} python3.13 on arm64 for shop: alpha 1"
+    for number, (name, description) in enumerate(
+        [
+            ("shop-old", ours),
+            ("shop-used", ours),
+            ("test-old", ours),
+            ("shop-orders-common", ours.replace("for shop", "for shop-orders")),
+            ("shop-hand", "by hand"),
+        ],
+        2,
+    ):
+        cloud.versions[name] = [Version(number=number, description=description, content=b"", publication=publication)]
+    cloud.attachments = [Attachment(function="f:7", layers=(f"{LAYER.replace(NAME, 'shop-used')}:3",))]
+    service = ServiceLayers(service="shop", template="{service}-{layer}", published=frozenset({NAME}))
+    found = survey(cloud.connect().inventory, service.published, ONE, service=service, guards=NOTHING, now=NOW)
+
+    assert [
+        (NAME, "among the newest 1 version"),
+        ("shop-old", "not used by any version of any function"),
+        ("shop-used", "used by a function"),
+    ] == [(each.version.name, each.reason) for each in found.actions]
+    assert ["shop-old"] == [each.name for each in found.deletions]
 
 
 def test_came_into_use() -> None:

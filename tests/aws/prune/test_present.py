@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aws.fakes import Cloud
-from lamina.aws.api.layers import LayerVersion
+from aws.fakes import Cloud, Version
+from lamina.aws.api.functions import Zip
+from lamina.aws.api.layers import LayerVersion, Publication
 from lamina.aws.destination.destination import Cancellation, Destination
 from lamina.aws.destination.naming import describe
 from lamina.aws.prune.apply import survey
 from lamina.aws.prune.plan import RetentionRules
 from lamina.aws.prune.present import NO_PROJECT, LockedLayer, read_project
-from lamina.aws.prune.service import read_scope
+from lamina.aws.prune.service import plan_everywhere, read_scope
 from lamina.aws.publish import config
 from lamina.core.errors import InvalidConfigError, LockSyntaxError
 from lamina.core.reporter import Silent
@@ -194,6 +195,28 @@ def test_parameters(service: Service, prefix: str, layers: tuple[str, ...], expe
     guards = scope.guards(Destination(cloud.connect(), bucket=None, prefix=""), values=1)
 
     assert sorted(f"{ARN}:{number}" for number in expected) == sorted(guards.named(Cancellation()))
+
+
+@pytest.mark.parametrize(
+    ("packaging", "deleted"), [("layer", ["greeter-old"]), ("zip", ["greeter-common", "greeter-old"])]
+)
+def test_layers_that_the_service_does_not_publish(service: Service, packaging: str, deleted: list[str]) -> None:
+    """Versions of a layer that is only in zips now, or that the configuration no longer has, are pruned, also the newest."""
+    service.settings["packaging"] = f'"{packaging}"'
+    service.write()
+    cloud = Cloud()
+    description = describe(DIGEST, "python3.13 on x86_64", (), service="greeter")
+    publication = Publication(name="", description="", code=Zip(content=b""), runtimes=(), architectures=())
+    created = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    cloud.versions = {
+        name: [Version(number=1, description=description, content=b"", publication=publication, created=created)]
+        for name in ("greeter-common", "greeter-old", "other-old")
+    }
+    scope = read_scope(service.root, config.load(service.root), layers=(), everything=False)
+    destination = Destination(cloud.connect(), bucket=None, prefix="")
+    plan = plan_everywhere([destination], scope, RetentionRules(keep=5, keep_days=14))
+
+    assert deleted == [version.name for version in plan.surveys[destination].deletions]
 
 
 def test_no_parameters_are_read_without_a_prefix(service: Service) -> None:

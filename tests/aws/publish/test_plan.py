@@ -6,13 +6,16 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aws.made import make_layer, make_record, make_wanted
 from lamina.aws.api.layers import Grant, LayerVersion, PublishedVersion
-from lamina.aws.destination.naming import describe, digest_in
+from lamina.aws.destination.naming import describe, digest_in, may_be_layer, service_in
 from lamina.aws.publish.config import PublishConfig
 from lamina.aws.publish.layer_record import decode_record
 from lamina.aws.publish.plan import KeepLayer, LayerState, PublishLayer, plan
+from lamina.core.values import Pin, Sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,6 +139,33 @@ def test_description_carries_the_digest_within_the_limit(tmp_path: Path) -> None
     assert len(text) <= 256
     assert text.endswith("more")
     assert many.digest == digest_in(text)
+
+
+@given(st.text("abz-_.09", min_size=1, max_size=170), st.sampled_from(["python3.13", "python3.14 on arm64 and x86_64"]))
+def test_description_carries_the_service(service: str, platform: str) -> None:
+    """Lamina can read the service from a description, unless it is longer than Lambda's limit leaves room for, and always the digest."""
+    pins = [Pin(name="for", version="1.0", filename="for-1.0-py3-none-any.whl", sha256=Sha256("0" * 64), url="")]
+    text = describe("5" * 64, platform, pins, service=service)
+
+    assert ("5" * 64, len(text) <= 256) == (digest_in(text), True)
+    assert (service if len(f"lamina:{'5' * 64} {platform} for {service}") <= 256 else None) == service_in(text)
+    assert None is service_in(describe("5" * 64, platform, pins))
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "expected"),
+    [
+        ("shop-common", "{service}-{layer}", True),
+        ("shop-orders-common", "{service}-{layer}", True),
+        ("shop-", "{service}-{layer}", False),
+        ("my-shop-common", "{service}-{layer}", False),
+        ("prod-common-python313", "prod-{layer}-{runtime}", True),
+        ("test-common-python313", "prod-{layer}-{runtime}", False),
+    ],
+)
+def test_names_of_layers(name: str, template: str, *, expected: bool) -> None:
+    """The template tells whether a name may be that of a layer, also of one that no configuration has."""
+    assert expected is may_be_layer(name, template, service="shop")
 
 
 @pytest.mark.parametrize("description", ["", "lamina:abc", "about lamina:" + "0" * 64, "lamina:" + "0" * 65])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.audit.templates import layers, runtimes, sharing
+from lamina.audit.templates import layers, packaging, runtimes, sharing
 from lamina.audit.templates.descriptions import read_descriptions
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def check(inspection: Inspection) -> Iterator[Finding]:
     yield from findings
     for description in descriptions:
         yield from runtimes.check(description, inspection)
+        yield from packaging.check(description, inspection)
         yield from layers.check(description, inspection)
         yield from layers.check_configured(description, inspection)
         yield from sharing.check_shadows(description, inspection)

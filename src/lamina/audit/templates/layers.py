@@ -39,7 +39,7 @@ def check(description: ReadDescription, inspection: Inspection) -> Iterator[Find
     # The build has a finding on those of the configuration.
     configured = {arn for function in inspection.service.functions for arn in function.layer_arns}
     users = _users(description)
-    own = _own_names(inspection) if users else set()
+    own = own_names(inspection) if users else set()
     for (arn, origin), labels in users.items():
         place = description.place(origin)
         name, _, version = arn.partition(":layer:")[2].partition(":")
@@ -83,7 +83,7 @@ def check_allowed(descriptions: Sequence[ReadDescription], inspection: Inspectio
     service = inspection.service
     arns = {arn for description in descriptions for arn, _ in _users(description)}
     arns |= {arn for function in service.functions for arn in function.layer_arns}
-    if any(_has_unknown_layers(each) for description in descriptions for each in description.functions):
+    if any(has_unknown_layers(each) for description in descriptions for each in description.functions):
         return
     locator = Locator(service)
     for entry in service.allow_layers:
@@ -114,11 +114,12 @@ def _differences(function: Deployed, configured: Sequence[str]) -> Iterator[tupl
         versions = [stated for stated in function.layers if are_versions(stated.value, arn)]
         if versions and not any(may_be_same(stated.value, arn) for stated in versions):
             yield f"the layer is `{versions[0].value}` here, but `{arn}` in `layer-arns`", versions[0].origin
-        elif not versions and function.layers and not _has_unknown_layers(function):
+        elif not versions and function.layers and not has_unknown_layers(function):
             yield f"the layer `{arn}` is in `layer-arns`, but not here", function.origin
 
 
-def _has_unknown_layers(function: Deployed) -> bool:
+def has_unknown_layers(function: Deployed) -> bool:
+    """Return whether *function* has layers that the description does not tell."""
     return bool(function.imports) or any(each.setting == "layers" for each in function.unknown)
 
 
@@ -132,7 +133,7 @@ def _users(description: ReadDescription) -> dict[tuple[str, Origin], list[str]]:
     return users
 
 
-def _own_names(inspection: Inspection) -> set[str]:
+def own_names(inspection: Inspection) -> set[str]:
     """Return the names in Lambda of the layers that the service publishes."""
     from lamina.aws.destination.naming import layer_name
     from lamina.aws.publish.config import load

@@ -74,8 +74,8 @@ class StackLayers:
 class Inventory(Protocol):
     """The layers, functions and stacks of one account in one region."""
 
-    def layers(self) -> Iterator[str]:
-        """Yield the names of all layers."""
+    def layers(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of each layer, and the description of its newest version."""
 
     def versions(self, name: str) -> Sequence[LayerVersion]:
         """Return all versions of the layer *name*, newest first."""
@@ -115,11 +115,11 @@ class AwsInventory:
         self._stacks = stacks
         self._layers = LambdaLayers(lambda_, knows_storage=False)
 
-    def layers(self) -> Iterator[str]:
-        """Yield the names of all layers."""
+    def layers(self) -> Iterator[tuple[str, str]]:
+        """Yield the name of each layer, and the description of its newest version."""
         for page in pages(self._lambda, "ListLayers", doing="list the layers"):
             for row in page["Layers"]:
-                yield str(row["LayerName"])
+                yield str(row["LayerName"]), str((row.get("LatestMatchingVersion") or {}).get("Description") or "")
 
     def versions(self, name: str) -> Sequence[LayerVersion]:
         """Return all versions of the layer *name*, newest first."""

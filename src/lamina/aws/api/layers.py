@@ -62,6 +62,7 @@ class PublishedVersion:
     code_sha256: str
     """The SHA-256 of the zip in base64, as Lambda reports it."""
     code_bytes: int
+    description: str = ""
     location: str | None = field(default=None, repr=False)
     """A signed address of the zip, valid for 10 minutes. It gives access to the code, so do not show or store it."""
 
@@ -221,6 +222,7 @@ def _published(response: dict[str, Any]) -> PublishedVersion:
         arn=response["LayerVersionArn"],
         code_sha256=response["Content"]["CodeSha256"],
         code_bytes=response["Content"]["CodeSize"],
+        description=str(response.get("Description", "")),
         location=response["Content"].get("Location"),
     )
 

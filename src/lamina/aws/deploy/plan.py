@@ -7,9 +7,10 @@ call that changes the layers, which are built for it. A new handler comes after 
 but old code has no new one. lamina uses the first of these orders whose mixture is within the limit; if the layers stay, it changes the
 code first:
 
-1. layers, then code, then a new handler: the old code mostly works with the new layers.
-2. code, then layers: the old code still contains its dependencies and leaves no room for the new layers.
-3. no layers, code, layers: this order is always within the limit, because no state is larger than the old function or the new one.
+1. code, then layers, if the new code needs none of the service's layers, because the old code may need its old ones.
+2. layers, then code, then a new handler: the old code mostly works with the new layers.
+3. code, then layers: the old code still contains its dependencies and leaves no room for the new layers.
+4. no layers, code, layers: this order is always within the limit, because no state is larger than the old function or the new one.
 
 An unknown size, such as that of layers from other publishers, counts as too large, unless the mixture is certainly no larger than the
 old function or the new one.
@@ -19,7 +20,7 @@ Traffic through an alias never reaches the mixture: a version is immutable, and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, assert_never
 
 from lamina.aws.api.functions import LATEST, PUBLISHED, FunctionState, Settings, unversioned
@@ -110,16 +111,32 @@ class DesiredFunction:
         """Return the desired state of ``$LATEST``, with these *settings*."""
         return LatestState(code_sha256=self.code_sha256, architecture=self.architecture, settings=settings)
 
-    def layers_unzipped_bytes(self, latest: FunctionState) -> int | None:
-        """
-        Return the total unzipped size in bytes of the layers that the function should have, including those of *latest* that stay.
+    @property
+    def pinned_sizes(self) -> dict[str, int]:
+        """The unzipped sizes in bytes of the configured layers that are pinned, by ARN."""
+        return {layer.arn: layer.unzipped_bytes for layer in self.external if layer.unzipped_bytes is not None}
 
-        Return ``None`` if one of them is neither the service's nor pinned, so that its size is unknown.
+    def kept_layers(self, latest: FunctionState) -> tuple[str, ...]:
+        """Return the ARNs of the layers of *latest* that stay, although neither the service has them nor the configuration names them."""
+        known = {*self.own_layers, *map(unversioned, self.attachable)}
+        others = (arn for arn in latest.settings.layers if unversioned(arn) not in known)
+        return tuple(arn for arn in others if not any(can_name(layer.name, arn) for layer in self.external))
+
+    def layer_sizes(self, found: Found) -> tuple[int | None, ...]:
         """
-        known = {layer.arn: layer.unzipped_bytes for layer in self.external}
-        sizes = [known.get(arn) for arn in attach((), latest.settings.layers, self.own_layers, self.attachable)]
+        Return the unzipped size in bytes of each layer that the function should have, including those that it has and that stay.
+
+        ``None`` stands for the unknown size of a layer that is neither the service's nor pinned.
+        """
+        known = found.sizes | self.pinned_sizes
+        others = attach((), found.latest.settings.layers, self.own_layers, self.attachable)
+        return (*(layer.unzipped_bytes for layer in self.layers), *(known.get(arn) for arn in others))
+
+    def layers_unzipped_bytes(self, found: Found) -> int | None:
+        """Return the total of `layer_sizes`; ``None`` if one of them is unknown."""
+        sizes = self.layer_sizes(found)
         certain = [size for size in sizes if size is not None]
-        return sum(layer.unzipped_bytes for layer in self.layers) + sum(certain) if len(certain) == len(sizes) else None
+        return sum(certain) if len(certain) == len(sizes) else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,6 +157,14 @@ class Found:
     """The version that callers without a version use on Lambda Managed Instances; ``None`` for other functions, or if there is none."""
     foreign_handler: bool = False
     """Whether the code of ``$LATEST`` certainly lacks its handler, so that a layer provides it."""
+    retired: frozenset[str] = frozenset()
+    """
+    The ARNs, without version, of layers of ``$LATEST`` that lamina published for the service, and that the configuration no longer has.
+    """
+    doubtful: tuple[str, ...] = ()
+    """The ARNs of layers of ``$LATEST`` in the function's account that may be the service's, although nothing proves it."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """The unzipped sizes in bytes of layers of ``$LATEST``, by ARN, as far as they were read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -282,6 +307,8 @@ def plan(desired: DesiredFunction, found: Found | None, *, alias: str | None, de
     *alias* is the configured alias. If it is ``None``, *default_alias* is moved in functions that have it.
     *limit* is Lambda's limit for a function with its layers, in unzipped bytes.
     """
+    if found is not None:
+        desired = replace(desired, own_layers=desired.own_layers | found.retired)
     notes = (*_wrapper_notes(desired, found), *_layer_notes(desired, found))
     if found is None:
         return CreateFunction(desired=desired, reason="the function does not exist", alias=alias, notes=notes)
@@ -346,14 +373,16 @@ def order(
         # The handler or the runtime changes. New code can still have the old handler, but old code has no new one.
         return (update_code, update_settings)
     old_code, new_code = found.code_unzipped_bytes, desired.unzipped_bytes
+    layers_first = _fits(old_code, desired.layers_unzipped_bytes(found), limit) or _within(old_code, new_code)
+    code_first = _fits(new_code, found.layers_unzipped_bytes, limit) or _within(new_code, old_code)
     # The old function fits, and the new one must fit. So a mixture with the smaller code fits, even if the layers' size is unknown.
-    if _fits(old_code, desired.layers_unzipped_bytes(found.latest), limit) or _within(old_code, new_code):
+    if layers_first and (desired.layers or not code_first):
         present = found.latest.settings.handler
         if settings.handler == present:
             return (update_settings, update_code)
         # The old code keeps its handler as long as it runs.
         return (UpdateSettings(settings=replace(settings, handler=present)), update_code, update_settings)
-    if _fits(new_code, found.layers_unzipped_bytes, limit) or _within(new_code, old_code):
+    if code_first:
         return (update_code, update_settings)
     # The old code keeps its handler and runtime until the new code is deployed.
     bare = replace(found.latest.settings, layers=attach((), found.latest.settings.layers, desired.own_layers))
@@ -383,7 +412,7 @@ def _wrapper_notes(desired: DesiredFunction, found: Found | None) -> Iterator[st
 
 
 def _layer_notes(desired: DesiredFunction, found: Found | None) -> Iterator[str]:
-    """Yield which of the configured layers by ARN are attached, and which cannot be."""
+    """Yield which of the configured layers by ARN are attached, and which cannot be, and what happens to layers that are not configured."""
     present = () if found is None else found.latest.settings.layers
     for layer in desired.external:
         if layer.problem:
@@ -392,6 +421,15 @@ def _layer_notes(desired: DesiredFunction, found: Found | None) -> Iterator[str]
         elif layer.arn not in present and unversioned(layer.arn) not in desired.own_layers:
             old = next((arn for arn in present if unversioned(arn) == unversioned(layer.arn)), None)
             yield f"attaches the layer `{layer.arn}`" + (f" instead of version {old.rpartition(':')[2]}" if old else "")
+    if found is None:
+        return
+    yield from (
+        f"removes the layer `{arn}`, which the service no longer has"
+        for arn in present
+        if unversioned(arn) in found.retired
+    )
+    for arn in found.doubtful:
+        yield f"keeps the layer `{arn}`, which is not in the configuration; detach it if it is an old layer of the service"
 
 
 def _drift(desired: DesiredFunction, found: Found, alias: str | None) -> tuple[str, ...]:

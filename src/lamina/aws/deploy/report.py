@@ -159,7 +159,7 @@ def migration(steps: Sequence[FunctionStep], *, limit: int) -> Iterator[str]:
     yield "| --- | --: | --: | --: | --: |"
     tight = []
     for action in moving:
-        layers, code = action.desired.layers_unzipped_bytes(action.found.latest), action.found.code_unzipped_bytes
+        layers, code = action.desired.layers_unzipped_bytes(action.found), action.found.code_unzipped_bytes
         together = None if code is None or layers is None else code + layers
         if together is None or together > limit:
             tight.append(action)

@@ -12,6 +12,7 @@ from lamina.aws.deploy.claim import Claim, Turns
 from lamina.aws.deploy.external import refuse_external
 from lamina.aws.deploy.function_change import Patience
 from lamina.aws.deploy.plan import CreateFunction
+from lamina.aws.deploy.present import PresentLayers
 from lamina.aws.deploy.report import PlaceOutcome, deployed_rows, planned_rows
 from lamina.aws.deploy.survey import desired_functions, replan, survey
 from lamina.aws.destination.destination import attempt, everywhere
@@ -130,6 +131,7 @@ class ServiceDeployment:
         directory.mkdir(parents=True, exist_ok=True)
         steps = survey(
             destination.services.functions,
+            PresentLayers(destination.services, self.build.service),
             desired,
             {package.name: package for package in self.build.packages},
             config=self.config,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lamina.archive.zip.directory import members
-from lamina.aws.api.functions import LATEST, PUBLISHED, AliasState
+from lamina.aws.api.functions import LATEST, PUBLISHED, AliasState, unversioned
 from lamina.aws.deploy.config import DEFAULT_ALIAS
 from lamina.aws.deploy.plan import (
     ConfiguredLayer,
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     from lamina.archive.zip.zipformat import Member
     from lamina.aws.api.account import Account
-    from lamina.aws.api.functions import Functions, FunctionState
+    from lamina.aws.api.functions import Functions
     from lamina.aws.deploy.config import DeployConfig
     from lamina.aws.deploy.plan import Action
+    from lamina.aws.deploy.present import PresentLayers
     from lamina.aws.publish.desired import DesiredLayer
     from lamina.core.values import Build, Package
 
@@ -107,6 +108,7 @@ def desired_functions(
 
 def survey(
     functions: Functions,
+    layers: PresentLayers,
     desired: Sequence[DesiredFunction],
     packages: Mapping[str, Package],
     *,
@@ -127,7 +129,7 @@ def survey(
     known = {step.action.desired.name: step.action.found for step in earlier if isinstance(step.action, UpdateFunction)}
     for each in desired:
         found = _read_function(
-            functions, each, config, directory, packages[each.function].path, known=known.get(each.name)
+            functions, each, config, directory, packages[each.function].path, layers=layers, known=known.get(each.name)
         )
         action = plan(each, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=quotas().unzipped_bytes)
         steps.append(FunctionStep(package=packages[each.function], action=action))
@@ -179,6 +181,7 @@ def _read_function(
     directory: Path,
     package: Path,
     *,
+    layers: PresentLayers,
     known: Found | None,
 ) -> Found | None:
     latest = functions.get(desired.name)
@@ -188,47 +191,52 @@ def _read_function(
     # Lambda rejects moving the alias if its revision is no longer the known one, but creating it does not change the function.
     if known is not None and is_unchanged and (known.alias is not None or config.alias is None):
         return known
-    alias, pointed = _read_alias(functions, desired, latest, config)
-    code_bytes = storage = None
+    is_own = {arn: layers.is_own(arn) for arn in desired.kept_layers(latest)}
+    found = Found(
+        latest=latest,
+        retired=frozenset(unversioned(arn) for arn, own in is_own.items() if own),
+        doubtful=tuple(arn for arn, own in is_own.items() if own is None),
+        layers_unzipped_bytes=None if latest.settings.layers else 0,
+        published=functions.get(desired.name, PUBLISHED) if latest.is_managed else None,
+    )
+    found = _read_alias(functions, desired, found, config)
     old, is_replaced = package, desired.deployed_handler(latest) != latest.settings.handler
-    if (
-        not latest.is_image
-        and latest.code_sha256 != desired.code_sha256
-        and (latest.settings.layers != desired.references or is_replaced)
-    ):
+    changes_code = latest.code_sha256 != desired.code_sha256
+    changes_layers = latest.settings.layers != desired.references
+    if changes_code or changes_layers:
+        found = replace(found, sizes=layers.sizes(arn for arn, own in is_own.items() if not own))
+    if not latest.is_image and changes_code and (changes_layers or is_replaced):
         # Code and layers both change, so their sizes decide the order. A rollback needs the old code, too.
         old = backup(directory, desired.name)
         storage = functions.download(desired.name, old)
-        code_bytes = _unzipped_bytes(old)
-    return Found(
-        latest=latest,
-        alias=alias,
-        pointed=pointed,
-        code_unzipped_bytes=code_bytes,
-        layers_unzipped_bytes=None if latest.settings.layers else 0,
-        code_storage=storage,
-        published=functions.get(desired.name, PUBLISHED) if latest.is_managed else None,
-        foreign_handler=is_replaced and not latest.is_image and _lacks(old, latest.settings.handler),
-    )
+        found = replace(found, code_storage=storage, code_unzipped_bytes=_unzipped_bytes(old))
+        if not desired.layers:
+            sizes = desired.pinned_sizes | layers.sizes(latest.settings.layers)
+            sizes = {arn: size for arn, size in sizes.items() if arn in latest.settings.layers}
+            is_known = len(sizes) == len(latest.settings.layers)
+            found = replace(found, layers_unzipped_bytes=sum(sizes.values()) if is_known else None)
+    return replace(found, foreign_handler=is_replaced and not latest.is_image and _lacks(old, latest.settings.handler))
 
 
-def _read_alias(
-    functions: Functions, desired: DesiredFunction, latest: FunctionState, config: DeployConfig
-) -> tuple[AliasState | None, FunctionState | None]:
-    """Return the alias and the version that it points to. Of an alias that is not moved, only the version is read: one request."""
+def _read_alias(functions: Functions, desired: DesiredFunction, found: Found, config: DeployConfig) -> Found:
+    """
+    Return *found* with the alias and the version that it points to.
+
+    Of an alias that is not moved, only the version is read: one request.
+    """
     name = config.alias or DEFAULT_ALIAS
     pointed = functions.get(desired.name, name)
     if pointed is None:
-        return None, None
-    alias = AliasState(name=name, version=pointed.version, revision="")
+        return found
     version = None if pointed.version == LATEST else pointed
-    found = Found(latest=latest, alias=alias, pointed=version)
+    alias = AliasState(name=name, version=pointed.version, revision="")
+    found = replace(found, alias=alias, pointed=version)
     if not plan(desired, found, alias=config.alias, default_alias=DEFAULT_ALIAS, limit=0).is_change:
-        return alias, version
+        return found
     moved = functions.alias(desired.name, name)
     if moved is not None and moved.version != pointed.version:
         version = None if moved.version == LATEST else functions.get(desired.name, moved.version)
-    return moved, version
+    return replace(found, alias=moved, pointed=version)
 
 
 def _unzipped_bytes(path: Path) -> int | None:
@@ -267,6 +275,13 @@ def _mistakes(action: Action, *, has_bucket: bool) -> Iterator[str]:
         yield (
             f"function `{desired.name}` would have {len(action.settings.layers)} layers, including those that are not the service's, "
             f"but Lambda allows at most {limits.layers}: detach layers that the function does not need"
+        )
+    kept = desired.kept_layers(latest)
+    total = desired.unzipped_bytes + sum(size for size in desired.layer_sizes(action.found) if size is not None)
+    if kept and total > limits.unzipped_bytes:
+        yield (
+            f"function `{desired.name}` would have at least {total:,} bytes unzipped with the layers that are not in the configuration "
+            f"({', '.join(f'`{arn}`' for arn in kept)}), but Lambda's limit is {limits.unzipped_bytes:,} bytes: detach what it does not need"
         )
     if alias is not None and alias.is_split:
         yield f"alias `{alias.name}` of `{desired.name}` splits its traffic between two versions: point it to one of them first"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lamina.core.values import Distribution, Pin
 
 _MARK = "lamina:"
-_DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: |$)")
+_DESCRIPTION = re.compile(re.escape(_MARK) + r"([0-9a-f]{64})(?: [^:]*? for ([^ :]+)(?=:|$)| |$)")
 _OWN_KEY = re.compile(
     r"(?:parts|directories)/[0-9a-f]{64}|grafts/[0-9a-f]{32}|layers/[0-9a-f]{64}\.(?:zip|json)|functions/[0-9a-f]{64}\.zip"
     r"|claims/[0-9]{12}/[a-z0-9-]+/[a-zA-Z0-9_-]+/[0-9a-f]{64}"
@@ -24,15 +24,18 @@ _OWN_KEY = re.compile(
 _PLACEHOLDER = re.compile(r"\{([a-z-]*)\}")
 
 
-def describe(digest: str, platform: str, distributions: Sequence[Distribution | Pin]) -> str:
+def describe(
+    digest: str, platform: str, distributions: Sequence[Distribution | Pin], *, service: str | None = None
+) -> str:
     """
-    Return the description of a layer version: the digest for lamina, then the platform and the distributions for people.
+    Return the description of a layer version: digest and *service* for lamina, the platform and the distributions for people.
 
     The result never exceeds Lambda's length limit. Distributions that do not fit are only counted, as in "and 12 more".
     """
-    start = f"{_MARK}{digest} {platform}"
-    room = quotas().layer_description_characters - len(start)
-    return start + _listed([f"{each.name} {each.version}" for each in distributions], room)
+    limit, start = quotas().layer_description_characters, f"{_MARK}{digest} {platform}"
+    named = start if service is None else f"{start} for {service}"
+    start = named if len(named) <= limit else start
+    return start + _listed([f"{each.name} {each.version}" for each in distributions], limit - len(start))
 
 
 def _listed(names: Sequence[str], room: int) -> str:
@@ -48,6 +51,12 @@ def digest_in(description: str) -> str | None:
     """Return the digest in a *description* written by `describe`, or ``None`` if lamina did not write the description."""
     found = _DESCRIPTION.match(description)
     return found[1] if found else None
+
+
+def service_in(description: str) -> str | None:
+    """Return the service whose layer *description* describes, or ``None`` if it names none. See `describe`."""
+    found = _DESCRIPTION.match(description)
+    return found[2] if found else None
 
 
 def plain_runtime(target: Target) -> str:
@@ -66,6 +75,16 @@ def layer_name(template: str, *, service: str, layer: str, target: Target) -> st
     for placeholder, text in replacements.items():
         template = template.replace(f"{{{placeholder}}}", text)
     return template
+
+
+def may_be_layer(name: str, template: str, *, service: str) -> bool:
+    """Return whether *template* gives *name* to some layer of *service* on some target."""
+    parts = _PLACEHOLDER.split(template)
+    pattern = (
+        re.escape(part) if number % 2 == 0 else re.escape(service) if part == "service" else "[A-Za-z0-9_-]+"
+        for number, part in enumerate(parts)
+    )
+    return re.fullmatch("".join(pattern), name) is not None
 
 
 def placeholders(template: str) -> tuple[str, ...]:

@@ -10,7 +10,16 @@ from lamina.aws.api.functions import unversioned
 from lamina.aws.api.inventory import versions_in
 from lamina.aws.destination.destination import Cancellation
 from lamina.aws.destination.naming import digest_in
-from lamina.aws.prune.plan import UNUSED, DeleteVersion, KeepVersion, NeededVersions, left_over, plan, unneeded
+from lamina.aws.prune.plan import (
+    UNUSED,
+    DeleteVersion,
+    KeepVersion,
+    NeededVersions,
+    ServiceLayers,
+    left_over,
+    plan,
+    unneeded,
+)
 from lamina.aws.publish.layer_record import decode_record
 from lamina.core.errors import LaminaError
 from lamina.core.frozen import frozen
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from lamina.aws.api.s3 import Listed, Unfinished
     from lamina.aws.api.ssm import Parameters
     from lamina.aws.destination.bucket import Bucket
-    from lamina.aws.prune.plan import Action, RetentionRules
+    from lamina.aws.prune.plan import Action, RetentionRules, ServiceLayers
     from lamina.aws.prune.present import ProjectLayers
     from lamina.aws.publish.layer_record import LayerRecord
     from lamina.core.reporter import Reporter
@@ -100,13 +109,14 @@ def survey(
     rules: RetentionRules,
     *,
     guards: Guards,
+    service: ServiceLayers | None = None,
     examines_all: bool = False,
     now: dt.datetime | None = None,
     stop: Cancellation | None = None,
     reporter: Reporter = SILENT,
 ) -> PruneSurvey:
     """
-    Return the planned action for every version of the layers *names*, or of all layers if *names* is ``None``.
+    Return the planned action for every version of the layers *names* and of *service*, or of all layers if *names* is ``None``.
 
     Lambda reports the size and the policy of a version only in a call for each. If there are more than `MOST_EXAMINED` versions to
     delete, they are read only if *examines_all*; `delete_versions` reads the policy in any case. *stop* is checked between calls,
@@ -114,7 +124,12 @@ def survey(
     """
     stop = stop or Cancellation()
     reporter.stage("listing layers")
-    chosen = sorted(names) if names is not None else sorted(inventory.layers())
+    retired: set[str] = set()
+    if names is None or service is not None:
+        found = tuple(inventory.layers())
+        retired = set() if service is None else {name for name, words in found if service.is_retired(name, words)}
+        names = {*names, *retired} if names is not None else {name for name, _ in found}
+    chosen = sorted(names)
     reporter.stage("listing layer versions", total=len(chosen), unit="layers")
     versions: list[LayerVersion] = []
     for name in chosen:
@@ -122,7 +137,8 @@ def survey(
         versions += inventory.versions(name)
         reporter.advance(1)
     needed = _needed(inventory, versions, guards, reporter, stop)
-    actions = plan(versions, needed=needed, rules=rules, now=now or dt.datetime.now(tz=dt.UTC))
+    now = now or dt.datetime.now(tz=dt.UTC)
+    actions = plan(versions, needed=needed, rules=rules, retired=retired, now=now)
     deletions = sum(isinstance(action, DeleteVersion) for action in actions)
     if deletions > MOST_EXAMINED and not examines_all:
         unexamined = tuple(
@@ -239,7 +255,7 @@ def kept_digests(inventory: Inventory, deletions: Iterable[LayerVersion]) -> fro
     going = {version.arn for version in deletions}
     found = (
         digest_in(version.description)
-        for name in inventory.layers()
+        for name, _ in inventory.layers()
         for version in inventory.versions(name)
         if version.arn not in going
     )

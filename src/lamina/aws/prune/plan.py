@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lamina.aws.api.functions import unversioned
-from lamina.aws.destination.naming import digest_in
+from lamina.aws.destination.naming import digest_in, may_be_layer, service_in
 from lamina.core.frozen import frozen
 from lamina.core.text import count
 
@@ -32,9 +32,30 @@ class RetentionRules:
     """The rules for keeping unused layer versions that lamina published. One matching rule keeps a version."""
 
     keep: int
-    """How many of the newest versions of each layer are kept, used or not; less than one counts as one."""
+    """
+    How many of the newest versions of each layer that the service publishes are kept, used or not; less than one counts as one.
+    """
     keep_days: float
     """Versions that were published less than this number of days ago are kept."""
+
+
+@frozen
+class ServiceLayers:
+    """How to recognise the layers that a service has published, and no longer does."""
+
+    service: str
+    template: str
+    """The configured ``layer-name``."""
+    published: frozenset[str]
+    """The names in Lambda of the layers that the service publishes now."""
+
+    def is_retired(self, name: str, description: str) -> bool:
+        """Return whether the service published the layer *name*, whose newest version has *description*, and no longer does."""
+        return (
+            name not in self.published
+            and service_in(description) == self.service
+            and may_be_layer(name, self.template, service=self.service)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,8 +107,13 @@ def plan(
     needed: NeededVersions,
     rules: RetentionRules,
     now: dt.datetime,
+    retired: Collection[str] = (),
 ) -> tuple[Action, ...]:
-    """Return the action for each of *versions*, sorted by layer name, newest version first."""
+    """
+    Return the action for each of *versions*, sorted by layer name, newest version first.
+
+    Of the layers *retired*, which the service no longer publishes, the newest versions are not kept.
+    """
     layers: dict[str, list[LayerVersion]] = {}
     for version in versions:
         layers.setdefault(version.name, []).append(version)
@@ -95,28 +121,29 @@ def plan(
     for name in sorted(layers):
         newest = sorted(layers[name], key=lambda each: -each.number)
         # Versions that lamina did not publish are not counted among the newest.
+        keep = 0 if name in retired else max(1, rules.keep)
         ours = [version.number for version in newest if digest_in(version.description) is not None]
         for version in newest:
             place = ours.index(version.number) if version.number in ours else None
-            reason = needed.reason(version) or _retained(version, place, rules=rules, now=now)
+            reason = needed.reason(version) or _retained(version, place, keep, rules.keep_days, now)
             actions.append(
                 DeleteVersion(version=version) if reason is None else KeepVersion(version=version, reason=reason)
             )
     return tuple(actions)
 
 
-def _retained(version: LayerVersion, place: int | None, *, rules: RetentionRules, now: dt.datetime) -> str | None:
+def _retained(version: LayerVersion, place: int | None, keep: int, keep_days: float, now: dt.datetime) -> str | None:
     """
-    Return the first of *rules* that keeps *version*, or ``None`` if there is none.
+    Return the first rule that keeps *version*, or ``None`` if there is none.
 
     *place* is its position among the versions that lamina published, 0 for the newest; ``None`` if lamina did not publish it.
     """
     if place is None:
         return "not published by lamina"
-    if place < max(1, rules.keep):
-        return f"among the newest {count(max(1, rules.keep), 'version')}"
-    if (now - version.created).total_seconds() < rules.keep_days * _DAY_SECONDS:
-        return f"published less than {rules.keep_days:g} {'day' if rules.keep_days == 1 else 'days'} ago"
+    if place < keep:
+        return f"among the newest {count(keep, 'version')}"
+    if (now - version.created).total_seconds() < keep_days * _DAY_SECONDS:
+        return f"published less than {keep_days:g} {'day' if keep_days == 1 else 'days'} ago"
     return None
 
 

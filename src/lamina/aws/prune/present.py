@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.aws.destination.naming import describe, digest_in, layer_name
+from lamina.aws.destination.naming import describe, digest_in, layer_name, service_in
 from lamina.core.errors import LockNotFoundError
 from lamina.core.frozen import frozen
 from lamina.core.reporter import SILENT
@@ -47,8 +47,9 @@ class LockedLayer:
         pins = sorted(self.pins, key=lambda pin: pin.name)
         # Whether the layer has native code is unknown, too.
         platforms = (str(self.target.architecture),), self.target.offered_architectures
+        service = service_in(description)
         return any(
-            describe(digest, f"{self.target.runtime} on {' and '.join(names)}", pins) == description
+            describe(digest, f"{self.target.runtime} on {' and '.join(names)}", pins, service=service) == description
             for names in platforms
         )
 

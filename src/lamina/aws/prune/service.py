@@ -9,7 +9,7 @@ from lamina.aws.api.functions import Storage
 from lamina.aws.destination.destination import attempt, everywhere
 from lamina.aws.destination.naming import fill, layer_name
 from lamina.aws.prune.apply import Guards, delete_versions, kept_digests, survey, survey_objects
-from lamina.aws.prune.plan import DeleteVersion, KeepVersion
+from lamina.aws.prune.plan import DeleteVersion, KeepVersion, ServiceLayers
 from lamina.aws.prune.present import read_project
 from lamina.aws.publish.report import place
 from lamina.core.frozen import frozen
@@ -99,6 +99,8 @@ class PruneScope:
     project: ProjectLayers
     parameters: str | None
     """The template of the path of parameters that have ARNs; ``None`` if the configuration has no ``ssm-prefix``."""
+    service: ServiceLayers | None = None
+    """The service whose former layers to prune, too; ``None`` if the layers were chosen."""
 
     def guards(self, destination: Destination, *, values: int) -> Guards:
         """Return what names layer versions at *destination*, with the newest *values* of each parameter."""
@@ -126,9 +128,10 @@ def read_scope(
             if is_own
             else prefix.partition("{service}")[0].rpartition("/")[0]
         )
-    names = layer_names(project, publishing) if is_own else layers
+    service = service_layers(project, publishing) if is_own else None
     return PruneScope(
-        names=None if everything else frozenset(names),
+        names=None if everything else frozenset(layers) if service is None else service.published,
+        service=service,
         project=read_project(project, publishing, reporter=reporter),
         parameters=prefix,
     )
@@ -153,6 +156,7 @@ def plan_everywhere(
             destination.services.inventory,
             scope.names,
             rules,
+            service=scope.service,
             guards=scope.guards(destination, values=rules.keep),
             examines_all=examines_all,
             stop=destination.stop,
@@ -195,13 +199,17 @@ def _left(action: Action) -> Action:
     return KeepVersion(version=action.version, reason="not deleted yet, because of an error")
 
 
-def layer_names(project: Path, publishing: PublishConfig) -> frozenset[str]:
-    """Return the names in Lambda of all layers of *project*, for all its targets, also of those that are only in zips now."""
+def service_layers(project: Path, publishing: PublishConfig) -> ServiceLayers:
+    """Return the layers that *project* publishes, for all its targets."""
     service = config.load(project)
-    return frozenset(
-        layer_name(publishing.layer_name, service=service.name, layer=layer.name, target=target)
-        for target in (service.target, *service.others)
-        for layer in service.selected
+    return ServiceLayers(
+        service=service.name,
+        template=publishing.layer_name,
+        published=frozenset(
+            layer_name(publishing.layer_name, service=service.name, layer=layer.name, target=target)
+            for target in (service.target, *service.others)
+            for layer in service.layers
+        ),
     )
 
 

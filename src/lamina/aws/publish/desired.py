@@ -113,7 +113,10 @@ def _desired(build: Build, layer: Layer, config: PublishConfig, *, several: bool
         runtime=build.target.runtime,
         architectures=architectures,
         description=describe(
-            layer.digest, f"{build.target.runtime} on {' and '.join(architectures)}", layer.distributions
+            layer.digest,
+            f"{build.target.runtime} on {' and '.join(architectures)}",
+            layer.distributions,
+            service=build.service,
         ),
         layout=layout_parts(layer.extents, layer.zipped_bytes, quotas()),
         config=config,
