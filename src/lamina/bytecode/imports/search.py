@@ -37,6 +37,12 @@ class FirstParty:
     """The dotted names of the handlers' modules."""
     recorded: Sequence[str] = ()
     """The names of modules from a profile, which count as imported."""
+    distributions: frozenset[str] | None = None
+    """The wheels that the package can import from, by distribution; ``None`` means all."""
+
+    def has(self, distribution: str) -> bool:
+        """Return whether the package can import from the wheel of *distribution*."""
+        return self.distributions is None or distribution in self.distributions
 
 
 def reachable(
@@ -48,17 +54,19 @@ def reachable(
     keep: Callable[[str, Compiled], object] | None = None,
 ) -> tuple[Reachable, ...]:
     """
-    Return, for each of *packages*, every module in it and in *wheels* that its handlers can import.
+    Return, for each of *packages*, every module in it and in its *wheels* that its handlers can import.
 
     *wheels* are in any order; modules are scanned as soon as their wheel is yielded. If a package and a wheel contain the
     same module, that of the package counts, because Lambda puts a function's own code before its layers. Among wheels, that
-    of the distribution whose name sorts first counts. With *keep*, each source of a wheel that is scanned is also compiled,
+    of the distribution whose name sorts first counts. Packages with the same files and key share their scans. With *keep*, each source of a wheel that is scanned is also compiled,
     and *keep* receives its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to
     run, and the errors of reading *packages* and *wheels*.
     """
     python, known_rules = compiler.interpreter.version[:2], rules()
     indexes: dict[str, ModuleIndex] = {}
-    own = [ModuleIndex(package.code, store, python=python) for package in packages]
+    codes = {(package.code.key, tuple(package.code.paths())): package.code for package in packages}
+    scanned = {key: ModuleIndex(code, store, python=python) for key, code in codes.items()}
+    own = [scanned[package.code.key, tuple(package.code.paths())] for package in packages]
 
     def scan(index: ModuleIndex, module: Module) -> Scan:
         found, compiled = index.scan(module, compiler, compile_too=keep is not None)
@@ -74,20 +82,21 @@ def reachable(
             frontier.add(search.own, [search])
         for wheel in wheels:
             indexes[wheel.distribution] = index = ModuleIndex(wheel, store, python=python)
-            frontier.add(index, searches)
+            using = [each for package, each in zip(packages, searches, strict=True) if package.has(wheel.distribution)]
+            frontier.add(index, using)
         frontier.finish()
     ordered = [indexes[name] for name in sorted(indexes)]
     found = tuple(
         resolve(
             package.handlers,
-            [search.own, *ordered],
+            [search.own, *(index for index in ordered if package.has(index.distribution))],
             scans=partial(_scans, search, compiler, scan),
             rules=known_rules,
             recorded=package.recorded,
         )
         for package, search in zip(packages, searches, strict=True)
     )
-    for index in (*own, *ordered):
+    for index in (*scanned.values(), *ordered):
         index.save()
     return found
 
