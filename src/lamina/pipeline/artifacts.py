@@ -69,6 +69,7 @@ if TYPE_CHECKING:
 _WHEELS_AT_ONCE = 4
 
 _Result = TypeVar("_Result")
+_Made = TypeVar("_Made", "Layer", "Packed")
 
 
 class ArtifactProvider:
@@ -187,6 +188,14 @@ class ArtifactProvider:
     def plan(self, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
         """Return the plan for *draft* with *bytecode*, as far as the layer fits with it, and the *previous* build."""
         return LayerPlan.of(draft, fitting(draft, bytecode, self._store), previous)
+
+    def fitted(
+        self, plan: LayerPlan, make: Callable[[LayerPlan], _Made], previous: Previous
+    ) -> tuple[LayerPlan, _Made]:
+        """Return *plan* with as much bytecode as fits, and what *make* returns for it, which writes or measures the zip."""
+        made = make(plan)
+        lighter = self.fit(plan, made, previous)
+        return (plan, made) if lighter is None else self.fitted(lighter, make, previous)
 
     def fit(self, plan: LayerPlan, layer: Layer | Packed, previous: Previous) -> LayerPlan | None:
         """Return *plan* with less bytecode if *layer* is too large only because of bytecode; see `lamina.pipeline.layers.fit`."""
