@@ -326,6 +326,23 @@ def test_modules_are_scanned_while_wheels_arrive(compiler: Compiler, store: Stor
     assert {"late.py"} == found.members("late")
 
 
+def test_packages_with_different_wheels(compiler: Compiler, store: Store) -> None:
+    """A package imports only from its own wheels, and shares the scans of the others."""
+    code = Tree(FIRST_PARTY, {"handler.py": "try:\n    import extra\nexcept ImportError:\n    import demo.b\n"})
+    wheels = [Tree("demo", PACKAGE), Tree("extra", {"extra.py": "import demo.a"})]
+    packages = [
+        FirstParty(code=code, handlers=["handler"], distributions=names)
+        for names in (frozenset({"demo"}), frozenset({"demo", "extra"}), None)
+    ]
+
+    first, second, third = reachable(packages, wheels, compiler=compiler, store=store)
+
+    assert {"demo/__init__.py", "demo/b.py"} == first.members("demo")
+    assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == second.members("demo") == third.members("demo")
+    assert ({*()}, {"extra.py"}) == ({*first.members("extra")}, {*second.members("extra")})
+    assert ["handler.py"] == code.asked
+
+
 def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store) -> None:
     """If a module cannot be read, its error is raised, and no module of a tree that arrives later is read."""
 

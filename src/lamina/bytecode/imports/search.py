@@ -39,6 +39,16 @@ class FirstParty:
     """The names of modules from a profile, which count as imported."""
     preferred: frozenset[str] = frozenset()
     """The distributions whose modules count before those of others with the same names."""
+    distributions: frozenset[str] | None = None
+    """The wheels that the package can import from, by distribution; ``None`` means all."""
+
+    def has(self, distribution: str) -> bool:
+        """Return whether the package can import from the wheel of *distribution*."""
+        return self.distributions is None or distribution in self.distributions
+
+    def order(self, distributions: Iterable[str]) -> list[str]:
+        """Return those of *distributions* that the package can import from, in the order in which their modules count."""
+        return sorted(filter(self.has, distributions), key=lambda name: (name not in self.preferred, name))
 
 
 def reachable(
@@ -50,14 +60,13 @@ def reachable(
     keep: Callable[[str, Compiled], object] | None = None,
 ) -> tuple[Reachable, ...]:
     """
-    Return, for each of *packages*, every module in it and in *wheels* that its handlers can import.
+    Return, for each of *packages*, every module in it and in its *wheels* that its handlers can import.
 
     *wheels* are in any order; modules are scanned as soon as their wheel is yielded. If a package and a wheel contain the
     same module, that of the package counts, because Lambda puts a function's own code before its layers. Among wheels, that
-    of the distribution whose name sorts first counts, those that the package prefers before others. The modules
-    of packages with equal code are scanned once. With *keep*, each source of a wheel that is scanned is also compiled,
-    and *keep* receives its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to
-    run, and the errors of reading *packages* and *wheels*.
+    of the first distribution in the package's order counts. The modules of packages with equal code are scanned once. With *keep*,
+    each source of a wheel that is scanned is also compiled, and *keep* receives its distribution and bytecode, in several threads.
+    Raises `BytecodeError` if the interpreter fails to run, and the errors of reading *packages* and *wheels*.
     """
     python, known_rules = compiler.interpreter.version[:2], rules()
     indexes: dict[str, ModuleIndex] = {}
@@ -75,20 +84,20 @@ def reachable(
             frontier.add(search.own, [search])
         for wheel in wheels:
             indexes[wheel.distribution] = index = ModuleIndex(wheel, store, python=python)
-            frontier.add(index, searches)
+            using = [each for package, each in zip(packages, searches, strict=True) if package.has(wheel.distribution)]
+            frontier.add(index, using)
         frontier.finish()
-    ordered = sorted(indexes)
     found = tuple(
         resolve(
             package.handlers,
-            [search.own, *(indexes[name] for name in sorted(ordered, key=lambda each: each not in package.preferred))],
+            [search.own, *(indexes[name] for name in package.order(indexes))],
             scans=partial(_scans, search, compiler, scan),
             rules=known_rules,
             recorded=package.recorded,
         )
         for package, search in zip(packages, searches, strict=True)
     )
-    for index in (*own.values(), *(indexes[name] for name in ordered)):
+    for index in (*own.values(), *(indexes[name] for name in sorted(indexes))):
         index.save()
     return found
 
