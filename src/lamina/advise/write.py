@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from lamina.advise.layer_names import first_name, named
+from lamina.advise.layouts import check_excludes
 from lamina.advise.values import LayoutLayer
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import frozen, replace
@@ -95,11 +96,7 @@ def _check(service: Service) -> None:
             f"layer {listed(own)} contains your own code (`first-party`), which no recommended layout has",
             hint="remove `first-party`, or divide the layers by hand",
         )
-    if len({layer.exclude for layer in service.selected}) > 1:
-        raise ConfigError(
-            f"layers {listed([layer.name for layer in service.selected])} have different `exclude`",
-            hint="set `exclude` in `[tool.lamina]` for all layers",
-        )
+    check_excludes(service)
 
 
 def _open(layout: Layout, service: Service, needs: Needs) -> frozenset[str]:
