@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -324,6 +324,23 @@ def test_modules_are_scanned_while_wheels_arrive(compiler: Compiler, store: Stor
 
     assert ["demo/__init__.py", "demo/a.py", "demo/b.py"] == first.asked
     assert {"late.py"} == found.members("late")
+
+
+def test_packages_with_different_wheels(compiler: Compiler, store: Store) -> None:
+    """A package imports only from its own wheels, and shares the scans of the others."""
+    code = Tree(FIRST_PARTY, {"handler.py": "try:\n    import extra\nexcept ImportError:\n    import demo.b\n"})
+    wheels = [Tree("demo", PACKAGE), Tree("extra", {"extra.py": "import demo.a"})]
+    packages = [
+        FirstParty(code=replace(code, asked=code.asked), handlers=["handler"], distributions=names)
+        for names in (frozenset({"demo"}), frozenset({"demo", "extra"}), None)
+    ]
+
+    first, second, third = reachable(packages, wheels, compiler=compiler, store=store)
+
+    assert {"demo/__init__.py", "demo/b.py"} == first.members("demo")
+    assert {"demo/__init__.py", "demo/a.py", "demo/b.py"} == second.members("demo") == third.members("demo")
+    assert ({*()}, {"extra.py"}) == ({*first.members("extra")}, {*second.members("extra")})
+    assert ["handler.py"] == code.asked
 
 
 def test_failure_while_scanning_ahead_is_raised(compiler: Compiler, store: Store) -> None:

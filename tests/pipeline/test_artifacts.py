@@ -296,7 +296,7 @@ def test_choice_of_bytecode_waits_for_wheels(tmp_path: Path, service: Service) -
     closure = closure_of(layer, machine.plan.layers, machine.plan.service)
     sources = all_sources(machine.plan.package_plans)
 
-    choice = machine.artifacts.choose_bytecode(machine.plan.service, closure, sources, own=(), fetch=False)
+    (choice,) = machine.artifacts.choose_bytecode(machine.plan.service, [(closure, ())], sources, fetch=False)
 
     assert choice is None
     assert [] == machine.fetched()

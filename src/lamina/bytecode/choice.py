@@ -16,7 +16,7 @@ from lamina.bytecode.imports.rules import version as imports_version
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.segment import RECIPE
 from lamina.core.documents import INVALID, open_sealed
-from lamina.core.frozen import frozen
+from lamina.core.frozen import frozen, replace
 from lamina.core.store import key_of, place_of
 from lamina.project import profile
 from lamina.project.service import BytecodeMode
@@ -142,17 +142,18 @@ def known_choice(
 
 def follow(
     service: Service,
-    closure: Closure,
+    closures: Sequence[Closure],
     packages: Sequence[PackageSources],
     wheels: Iterable[Code],
     *,
     toolchain: Toolchain,
     store: Store,
     compiled: CompiledModules | None = None,
-) -> BytecodeChoice:
+) -> tuple[BytecodeChoice, ...]:
     """
-    Return the modules of a layer that its handlers can import, found by reading the sources of *packages* and *wheels*.
+    Return the modules that the handlers of each of *closures* can import, found by reading the sources of *packages* and *wheels*.
 
+    The closures have the same recipe, and the same file of a distribution that several of them have. *wheels* are those of all closures.
     Each package is searched by itself, because modules of two packages can have the same name. Packages with an earlier
     result in *store* are not searched again. Reading a wheel starts when *wheels* yields it. With *compiled*, the sources of
     wheels are also compiled, and it receives their bytecode. The results are kept in *store*. Raises BytecodeError if no
@@ -161,27 +162,29 @@ def follow(
     """
     from lamina.bytecode.imports.search import reachable
 
-    hashes = {pin.name: pin.sha256 for pin in closure.pins}
-    kept: list[Mapping[str, Sequence[str]]] = []
-    new: dict[Path, Start] = {}
-    for start in starts(service, closure, packages):
-        place = reach_place(service, closure, start, store)
-        if (modules := _load(place, closure.pins, store)) is not None:
-            kept.append(modules)
-        else:
-            new[place] = start
+    hashes = {pin.name: pin.sha256 for closure in closures for pin in closure.pins}
+    kept: list[list[Mapping[str, Sequence[str]]]] = [[] for _ in closures]
+    new: list[tuple[int, Path, Start]] = []
+    for number, closure in enumerate(closures):
+        for start in starts(service, closure, packages):
+            place = reach_place(service, closure, start, store)
+            if (modules := _load(place, closure.pins, store)) is not None:
+                kept[number].append(modules)
+            else:
+                new.append((number, place, start))
+    names = [frozenset(pin.name for pin in closure.pins) for closure in closures]
     found = reachable(
-        [first_party(service, start) for start in new.values()],
+        [replace(first_party(service, start), distributions=names[number]) for number, _, start in new],
         wheels,
         compiler=toolchain.compiler,
         store=store,
         keep=None if compiled is None else lambda name, done: compiled.keep(hashes[name], done),
     )
-    for place, reached in zip(new, found, strict=True):
-        modules = {pin.name: sorted(reached.members(pin.name)) for pin in closure.pins}
+    for (number, place, _), reached in zip(new, found, strict=True):
+        modules = {pin.name: sorted(reached.members(pin.name)) for pin in closures[number].pins}
         store.write_document(place, modules)
-        kept.append(modules)
-    return _choice(kept, magic_number(toolchain.python))
+        kept[number].append(modules)
+    return tuple(_choice(each, magic_number(toolchain.python)) for each in kept)
 
 
 def source_key(service: Service, package: PackageConfig) -> str:

@@ -44,13 +44,14 @@ from lamina.bytecode.segment import (
 )
 from lamina.bytecode.toolchain import Toolchain
 from lamina.core.errors import DamagedFileError, LaminaError
+from lamina.core.frozen import replace
 from lamina.fetch.provider import WheelProvider
 from lamina.pipeline.layers import LayerPlan, compose_layer, describe_layer, distributions, extents, fit, fitting
 from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, fingerprint, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
     from typing import BinaryIO
 
     from lamina.archive.segment import Recipe, Segment
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.imports.index import Code
     from lamina.core.store import Store
     from lamina.core.target import Target
-    from lamina.core.values import Layer, Pin, SourcePin, Wheel
+    from lamina.core.values import Layer, Pin, Sha256, SourcePin, Wheel
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerDraft
     from lamina.pipeline.previous import Previous
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
 _WHEELS_AT_ONCE = 4
 
 _Result = TypeVar("_Result")
+_Made = TypeVar("_Made", "Layer", "Packed")
 
 
 class ArtifactProvider:
@@ -122,39 +124,63 @@ class ArtifactProvider:
     def choose_bytecode(
         self,
         service: Service,
-        closure: Closure,
+        asked: Sequence[tuple[Closure, Collection[Pin]]],
         packages: Sequence[PackageSources] | None,
         *,
-        own: Collection[Pin],
         fetch: bool,
-    ) -> BytecodeChoice | None:
+    ) -> list[BytecodeChoice | None]:
         """
-        Return the modules of a layer to compile, following imports if the configuration does not decide the choice.
+        Return the modules of each layer in *asked* to compile, following imports if the configuration does not decide the choice.
 
-        If imports must be followed, return ``None`` without the sources of the *packages*. Without *fetch*, also return
-        ``None`` if a wheel of *closure* must be downloaded or built first, or if the target's interpreter is missing, and only
-        read the wheels. With *fetch*, wheels of *own*, the layer's own pins, are spliced as they arrive, and reached modules
+        A layer is asked for with its closure and its own pins; those of a function's zip are empty, because nothing is compiled for the directory of layers.
+        If imports must be followed, the choice is ``None`` without the sources of the *packages*. Without *fetch*, it is also
+        ``None`` if a wheel of the closure must be downloaded or built first, or if the target's interpreter is missing, and wheels
+        are only read. With *fetch*, wheels of a layer's own pins are spliced as they arrive, and reached modules
         are compiled. Raises the errors of `known_choice`, `follow` and fetching, such as BytecodeError if the target's
         interpreter is missing.
         """
-        known = known_choice(service, closure, packages, toolchain=self.toolchain, store=self.imports)
-        if known is not None or packages is None:
-            return known
-        if not fetch and (self.wheels.known(closure.pins) is None or not self.toolchain.is_installed):
-            return None
+        found = [
+            known_choice(service, closure, packages, toolchain=self.toolchain, store=self.imports)
+            for closure, _ in asked
+        ]
+        if packages is None:
+            return found
+        undecided = [
+            number
+            for number, (closure, _) in enumerate(asked)
+            if found[number] is None
+            and (fetch or (self.wheels.known(closure.pins) is not None and self.toolchain.is_installed))
+        ]
+        for numbers in _together([(number, *asked[number]) for number in undecided]):
+            own = {pin.sha256: pin for number in numbers for pin in asked[number][1] if fetch}
+            choices = self._follow(service, [asked[number][0] for number in numbers], packages, own.values())
+            for number, choice in zip(numbers, choices, strict=True):
+                found[number] = choice
+        return found
+
+    def _follow(
+        self,
+        service: Service,
+        closures: Sequence[Closure],
+        packages: Sequence[PackageSources],
+        own: Collection[Pin],
+    ) -> tuple[BytecodeChoice, ...]:
+        """Return the choice for each of *closures*, as `choose_bytecode` does."""
+        pins = {pin.name: pin for closure in closures for pin in closure.pins}
+        every = replace(closures[0], pins=tuple(pins[name] for name in sorted(pins)))
 
         # Closed explicitly, so that an error stops the downloads at once.
-        def following() -> BytecodeChoice:
-            with closing(self.codes(closure, own if fetch else ())) as codes:
+        def following() -> tuple[BytecodeChoice, ...]:
+            with closing(self.codes(every, own)) as codes:
                 return follow(
                     service,
-                    closure,
+                    closures,
                     packages,
                     codes,
                     toolchain=self.toolchain,
                     store=self.imports,
                     # Other wheels than those of a layer are not compiled, or below another directory than that of layers.
-                    compiled=self._compiled if fetch and own else None,
+                    compiled=self._compiled if own else None,
                 )
 
         return _repaired(following, self.imports)
@@ -162,6 +188,14 @@ class ArtifactProvider:
     def plan(self, draft: LayerDraft, bytecode: BytecodeChoice, previous: Previous) -> LayerPlan:
         """Return the plan for *draft* with *bytecode*, as far as the layer fits with it, and the *previous* build."""
         return LayerPlan.of(draft, fitting(draft, bytecode, self._store), previous)
+
+    def fitted(
+        self, plan: LayerPlan, make: Callable[[LayerPlan], _Made], previous: Previous
+    ) -> tuple[LayerPlan, _Made]:
+        """Return *plan* with as much bytecode as fits, and what *make* returns for it, which writes or measures the zip."""
+        made = make(plan)
+        lighter = self.fit(plan, made, previous)
+        return (plan, made) if lighter is None else self.fitted(lighter, make, previous)
 
     def fit(self, plan: LayerPlan, layer: Layer | Packed, previous: Previous) -> LayerPlan | None:
         """Return *plan* with less bytecode if *layer* is too large only because of bytecode; see `lamina.pipeline.layers.fit`."""
@@ -485,6 +519,22 @@ def _repaired(work: Callable[[], _Result], store: Store) -> _Result:
                 raise
             damaged.add(error.path)
             store.discard(error.path)
+
+
+def _together(asked: Iterable[tuple[int, Closure, Collection[Pin]]]) -> list[list[int]]:
+    """Return the numbers of *asked* in groups that one search can follow: with the same recipe, and one file of each distribution."""
+    groups: list[tuple[object, dict[str, Sha256], list[int]]] = []
+    for number, closure, own in asked:
+        kind = closure.recipe, bool(own)
+        hashes = {pin.name: pin.sha256 for pin in closure.pins}
+        for other, known, numbers in groups:
+            if kind == other and all(known.get(name, sha256) == sha256 for name, sha256 in hashes.items()):
+                known.update(hashes)
+                numbers.append(number)
+                break
+        else:
+            groups.append((kind, hashes, [number]))
+    return [numbers for _, _, numbers in groups]
 
 
 def _has_source(modules: frozenset[str] | None) -> bool:

@@ -223,14 +223,15 @@ def _layer(
 
     If the layer would exceed Lambda's limit only because of bytecode, build it with less bytecode.
     """
-    if layer.reused is not None:
-        deduplication.offer(layer.reused)
-        made = layer.reused
-    else:
+
+    def make(layer: LayerPlan) -> Layer:
+        if layer.reused is not None:
+            deduplication.offer(layer.reused)
+            return layer.reused
         destination = directory / f"{layer.name}.zip"
-        made = deduplication.layer(layer.digest, layer.name, destination, lambda: artifacts.layer(layer, destination))
-    lighter = artifacts.fit(layer, made, plan.previous)
-    return (layer, made) if lighter is None else _layer(lighter, plan, directory, artifacts, deduplication)
+        return deduplication.layer(layer.digest, layer.name, destination, lambda: artifacts.layer(layer, destination))
+
+    return artifacts.fitted(layer, make, plan.previous)
 
 
 def _uncompiled(layer: LayerPlan) -> str:

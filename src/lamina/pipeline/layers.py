@@ -9,7 +9,6 @@ from lamina.archive.segment import Recipe
 from lamina.core.errors import LockError
 from lamina.core.files import writing
 from lamina.core.frozen import frozen, replace
-from lamina.core.paths import PREFIX
 from lamina.core.store import key_of
 from lamina.core.target import quotas
 from lamina.core.values import Distribution, Extent, Layer
@@ -48,21 +47,23 @@ class LayerDraft:
     """Why the digest is unknown; in a `LayerPlan`, why the layer is reused or built."""
     differs: bool = False
     """Whether the layer certainly differs from the last build's layer, even though its digest is unknown."""
+    function: str | None = None
+    """The first function whose zip has the content; ``None`` for a layer. The *config* is then that of the first layer in the zip."""
 
     @property
     def name(self) -> str:
-        """The layer's name."""
-        return self.config.name
+        """The layer's name. That of the content of a zip is one that no layer can have."""
+        return self.config.name if self.function is None else self.shown
 
     @property
     def is_bundle(self) -> bool:
         """Whether the content is part of a function's zip, and not a layer."""
-        return self.recipe.prefix != PREFIX
+        return self.function is not None
 
     @property
     def shown(self) -> str:
         """The layer in messages, or the zip of a function."""
-        return self.name if self.is_bundle else f"layer `{self.name}`"
+        return f"layer `{self.name}`" if self.function is None else f"the zip of `{self.function}`"
 
     @property
     def is_empty(self) -> bool:
@@ -92,6 +93,7 @@ class LayerPlan(LayerDraft):
             selection=draft.selection,
             recipe=draft.recipe,
             own_code=draft.own_code,
+            function=draft.function,
             reason=reason,
             bytecode=bytecode,
             digest=digest,
@@ -157,8 +159,8 @@ def bundle_draft(
     first = shares[chosen[0].name]
     left_out = {name for layer in chosen for name in shares[layer.name].left_out} - pins.keys()
     return LayerDraft(
-        # No layer can have this name.
-        config=replace(chosen[0], name=f"the zip of `{config.functions[0].name}`", first_party=False),
+        config=chosen[0],
+        function=config.functions[0].name,
         selection=replace(first, pins=tuple(pins[name] for name in sorted(pins)), left_out=tuple(sorted(left_out))),
         recipe=Recipe(exclude=chosen[0].exclude, prefix=""),
     )

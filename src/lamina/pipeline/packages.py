@@ -19,7 +19,7 @@ from lamina.project.service import BytecodeMode
 from lamina.project.sources import PackageSources, fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from lamina.archive.package import Packed
@@ -133,8 +133,10 @@ class Bundler(Protocol):
     def package(self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, directory: Path) -> Packed:
         """Write the zips of *sources* with the distributions of *plan* into *directory*."""
 
-    def fit(self, plan: LayerPlan, layer: Packed, previous: Previous) -> LayerPlan | None:
-        """Return *plan* with less bytecode if the zip is too large only because of bytecode."""
+    def fitted(
+        self, plan: LayerPlan, make: Callable[[LayerPlan], Packed], previous: Previous
+    ) -> tuple[LayerPlan, Packed]:
+        """Return *plan* with as much bytecode as fits, and what *make* returns for it."""
 
 
 def pack_functions(
@@ -197,14 +199,13 @@ class _Packing:
 
     def pack(self, plan: PackagePlan, sources: PackageSources) -> tuple[PackagePlan, Packed | None]:
         """Write the zips of *plan*, and return the plan, as far as the zip fits with bytecode, and what the zip contains."""
-        mode, bundle = self.service.bytecode, plan.bundle
-        if not isinstance(bundle, LayerPlan) or self.bundler is None or self.previous is None:
+        mode, bundle, bundler = self.service.bytecode, plan.bundle, self.bundler
+        if not isinstance(bundle, LayerPlan) or bundler is None or self.previous is None:
             extra = compile_sources(mode, sources.tree, self.toolchain, self.store)
             return plan, pack(sources, self.directory, extra=extra)
-        packed = self.bundler.package(bundle, sources, mode, self.directory)
-        while (lighter := self.bundler.fit(bundle, packed, self.previous)) is not None:
-            bundle = lighter
-            packed = self.bundler.package(bundle, sources, mode, self.directory)
+        bundle, packed = bundler.fitted(
+            bundle, lambda each: bundler.package(each, sources, mode, self.directory), self.previous
+        )
         return replace(plan, bundle=bundle, key=_key(self.service, plan.config, packed.fingerprint, bundle)), packed
 
 

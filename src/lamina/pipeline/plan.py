@@ -40,6 +40,7 @@ from lamina.project.sources import walk
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lamina.bytecode.choice import BytecodeChoice
     from lamina.core.values import Finding, Pin, Selection
     from lamina.lock.types import LockFile
     from lamina.pipeline.context import BuildContext
@@ -167,19 +168,23 @@ def complete(plan: TargetPlan, artifacts: ArtifactProvider, *, fetch: bool = Tru
     service = plan.service
     packages, read, findings = _read(plan, artifacts, fetch=fetch)
     decisions = _Decisions(plan, artifacts, _with_layers(read, plan.layers), fetch=fetch)
-    layers = tuple(
-        decisions.decide(layer, closure_of(layer, plan.layers, service), layer.selection.pins) for layer in plan.layers
-    )
+    asked = [(layer, closure_of(layer, plan.layers, service), layer.selection.pins) for layer in plan.layers]
+    undecided = packages is None or not all(package.is_decided for package in packages)
+    bundled = [
+        (bundle, bundle_closure(bundle, config), ())
+        for bundle, config in zip(plan.bundles, service.packages, strict=True)
+        if undecided and bundle is not None
+    ]
+    decided = decisions.decide([*asked, *bundled])
+    layers = tuple(decided[: len(asked)])
     needed = [layer for layer in layers if not isinstance(layer, LayerPlan) or layer.reused is None]
     bundles = plan.bundles
-    if packages is None or not all(package.is_decided for package in packages):
-        bundles = tuple(
-            None if bundle is None else decisions.decide(bundle, bundle_closure(bundle, config), ())
-            for bundle, config in zip(plan.bundles, service.packages, strict=True)
-        )
+    if undecided:
+        done = iter(decided[len(asked) :])
+        bundles = tuple(None if bundle is None else next(done) for bundle in plan.bundles)
         packages = None if read is None else plan_packages(service, read, bundles, plan.previous)
     reused = [False] * len(bundles) if packages is None else [package.reused is not None for package in packages]
-    needed += [bundle for bundle, done in zip(bundles, reused, strict=True) if bundle is not None and not done]
+    needed += [bundle for bundle, left in zip(bundles, reused, strict=True) if bundle is not None and not left]
     pins = {pin.sha256: pin for each in needed for pin in each.selection.pins}
     lacking = artifacts.wheels.lacking((decisions.unread | pins).values())
     missing = plan.missing if fetch else tuple(pin for pin in lacking if not isinstance(pin, SourcePin))
@@ -223,12 +228,21 @@ class _Decisions:
         self.unread: dict[str, Pin] = {}
         """The distributions to read before the undecided layers and packages can be decided, by SHA-256."""
 
-    def decide(self, layer: LayerDraft, closure: Closure, own: Sequence[Pin]) -> LayerDraft:
-        """Return the plan of *layer*, whose functions and distributions are *closure*, or *layer* with the reason if that is impossible."""
-        if isinstance(layer, LayerPlan):
-            return layer
+    def decide(self, asked: Sequence[tuple[LayerDraft, Closure, Sequence[Pin]]]) -> list[LayerDraft]:
+        """
+        Return the plan of each layer in *asked*, or the layer with the reason if that is impossible.
+
+        A layer is asked for with the functions and distributions that decide its bytecode, and its own pins if these are for layers.
+        """
+        drafts = [(closure, own) for layer, closure, own in asked if not isinstance(layer, LayerPlan)]
+        found = iter(self._artifacts.choose_bytecode(self._plan.service, drafts, self._sources, fetch=self._fetch))
+        return [
+            layer if isinstance(layer, LayerPlan) else self._decided(layer, closure, next(found))
+            for layer, closure, _ in asked
+        ]
+
+    def _decided(self, layer: LayerDraft, closure: Closure, bytecode: BytecodeChoice | None) -> LayerDraft:
         plan, artifacts = self._plan, self._artifacts
-        bytecode = artifacts.choose_bytecode(plan.service, closure, self._sources, own=own, fetch=self._fetch)
         if bytecode is not None:
             return artifacts.plan(layer, bytecode, plan.previous)
         self.unread |= {pin.sha256: pin for pin in closure.pins}

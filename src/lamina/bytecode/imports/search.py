@@ -39,6 +39,12 @@ class FirstParty:
     """The names of modules from a profile, which count as imported."""
     preferred: frozenset[str] = frozenset()
     """The distributions whose modules count before those of others with the same names."""
+    distributions: frozenset[str] | None = None
+    """The wheels that the package can import from, by distribution; ``None`` means all."""
+
+    def has(self, distribution: str) -> bool:
+        """Return whether the package can import from the wheel of *distribution*."""
+        return self.distributions is None or distribution in self.distributions
 
 
 def reachable(
@@ -50,18 +56,20 @@ def reachable(
     keep: Callable[[str, Compiled], object] | None = None,
 ) -> tuple[Reachable, ...]:
     """
-    Return, for each of *packages*, every module in it and in *wheels* that its handlers can import.
+    Return, for each of *packages*, every module in it and in its *wheels* that its handlers can import.
 
     *wheels* are in any order; modules are scanned as soon as their wheel is yielded. If a package and a wheel contain the
     same module, that of the package counts, because Lambda puts a function's own code before its layers. Among wheels, that
-    of the distribution whose name sorts first counts, those that the package prefers before others. The modules
-    of packages with equal code are scanned once. With *keep*, each source of a wheel that is scanned is also compiled,
+    of the distribution whose name sorts first counts, those that the package prefers before others. Packages with the same files
+    and key share their scans. With *keep*, each source of a wheel that is scanned is also compiled,
     and *keep* receives its distribution and bytecode, in several threads. Raises `BytecodeError` if the interpreter fails to
     run, and the errors of reading *packages* and *wheels*.
     """
     python, known_rules = compiler.interpreter.version[:2], rules()
     indexes: dict[str, ModuleIndex] = {}
-    own = {code: ModuleIndex(code, store, python=python) for code in dict.fromkeys(each.code for each in packages)}
+    codes = {(package.code.key, tuple(package.code.paths())): package.code for package in packages}
+    scanned = {key: ModuleIndex(code, store, python=python) for key, code in codes.items()}
+    own = [scanned[package.code.key, tuple(package.code.paths())] for package in packages]
 
     def scan(index: ModuleIndex, module: Module) -> Scan:
         found, compiled = index.scan(module, compiler, compile_too=keep is not None)
@@ -69,26 +77,36 @@ def reachable(
             keep(module.distribution, compiled)
         return found
 
-    searches = [_Search.start(package, own[package.code], indexes, known_rules) for package in packages]
+    searches = [
+        _Search.start(package, index, indexes, known_rules) for package, index in zip(packages, own, strict=True)
+    ]
     with _Frontier(searches, compiler, scan) as frontier:
         for search in searches:
             frontier.add(search.own, [search])
         for wheel in wheels:
             indexes[wheel.distribution] = index = ModuleIndex(wheel, store, python=python)
-            frontier.add(index, searches)
+            using = [each for package, each in zip(packages, searches, strict=True) if package.has(wheel.distribution)]
+            frontier.add(index, using)
         frontier.finish()
     ordered = sorted(indexes)
     found = tuple(
         resolve(
             package.handlers,
-            [search.own, *(indexes[name] for name in sorted(ordered, key=lambda each: each not in package.preferred))],
+            [
+                search.own,
+                *(
+                    indexes[name]
+                    for name in sorted(ordered, key=lambda each: each not in package.preferred)
+                    if package.has(name)
+                ),
+            ],
             scans=partial(_scans, search, compiler, scan),
             rules=known_rules,
             recorded=package.recorded,
         )
         for package, search in zip(packages, searches, strict=True)
     )
-    for index in (*own.values(), *(indexes[name] for name in ordered)):
+    for index in (*scanned.values(), *(indexes[name] for name in ordered)):
         index.save()
     return found
 

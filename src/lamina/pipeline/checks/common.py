@@ -86,7 +86,7 @@ def own_paths(view: View, package: Package) -> tuple[str, ...]:
     ends = list(accumulate(extent.size for extent in package.extents))
     # A report may say less than the zip has.
     names = [*(extent.name for extent in package.extents), OWN_CODE]
-    return tuple(member.path for member, offset in own_rows(view.raw) if names[bisect_right(ends, offset)] == OWN_CODE)
+    return tuple(member.path for member, offset in view.rows if names[bisect_right(ends, offset)] == OWN_CODE)
 
 
 def error(rule: str, path: str, message: str, *, file: str | None = None, line: int | None = None) -> Finding:
@@ -129,6 +129,11 @@ class View:
             return raw_directory(self.path)
         except ArchiveError as error:
             raise DamagedOutputError(self.path, str(error)) from error
+
+    @cached_property
+    def rows(self) -> tuple[tuple[Member, int], ...]:
+        """Every file in the zip with its local header's offset, without checks."""
+        return tuple(own_rows(self.raw))
 
     @cached_property
     def members(self) -> dict[str, Member]:

@@ -162,7 +162,9 @@ class _GroupSearch:
         self.unread = tuple(arn for arn in group.arns if not service.pins_of((arn,)) and can_have_modules(arn))
         """The layers by ARN that may have modules, but which ones is unknown, because they are not pinned."""
         provided = sorted({*service.provided, *(name for pin in pins for name in pin.contents.modules_for(python))})
-        in_zip = _ZipPath(frozenset(package.members).difference(own) if group.bundle is not None else ())
+        in_zip = _ZipPath(
+            {member.path for member, _ in package.rows}.difference(own) if group.bundle is not None else ()
+        )
         created = [
             name
             for maker, names in created_modules().items()

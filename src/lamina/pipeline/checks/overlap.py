@@ -34,6 +34,7 @@ from lamina.pipeline.checks.stdlib import can_be_shadowed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from lamina.archive.zip.zipformat import Member
     from lamina.core.values import Distribution, Finding, Package
     from lamina.pipeline.checks.common import Stack
     from lamina.project.pinned import PinnedLayer
@@ -164,24 +165,25 @@ def _files(
         )
 
 
-def _owners(view: View, prefix: str = PREFIX, *, own: frozenset[str] = frozenset()) -> dict[str, str]:
+def _owners(
+    view: View, prefix: str = PREFIX, *, own: frozenset[str] = frozenset(), known: dict[Member, list[str]] | None = None
+) -> dict[str, str]:
     """
     Return the distribution of each path below *prefix*, by path, according to the RECORD files; these do not list bytecode.
 
-    Those in *own*, the files of the service and of its local packages, do not count.
+    Those in *own*, the files of the service and of its local packages, do not count. *known* keeps the paths of each RECORD, which
+    several zips can have.
     """
     import csv
 
     owners: dict[str, str] = {}
-    records = [
-        path
-        for path in view.members
-        if path.startswith(prefix) and path.endswith(".dist-info/RECORD") and path not in own
-    ]
-    for path, text in view.texts(records):
-        name = owner_of(path)
-        for row in csv.reader(text.splitlines()):
-            owners[prefix + row[0]] = name
+    known = {} if known is None else known
+    for record, _ in view.rows:
+        path = record.path
+        if path.startswith(prefix) and path.endswith(".dist-info/RECORD") and path not in own:
+            if record not in known:
+                known[record] = [row[0] for row in csv.reader(view.text(path).splitlines())]
+            owners |= dict.fromkeys((prefix + each for each in known[record]), owner_of(path))
     return owners
 
 
@@ -209,7 +211,7 @@ def _with_external(packages: Sequence[Package], views: Mapping[str, View], servi
 
 def _in_zip_and_pin(package: Package, pin: PinnedLayer, modules: Iterable[str]) -> Iterator[Finding]:
     """Yield a finding if distributions in the zip of *package* have some of *modules*, those of *pin*."""
-    owned = {path.partition("/")[0].partition(".")[0] for path in _owners(View(package.path), "")}
+    owned = {_top(path) for path in _owners(View(package.path), "")}
     if both := sorted(owned.intersection(modules)):
         yield warning(
             "layer-overlap",
@@ -242,11 +244,12 @@ def _own_modules(packages: Iterable[Package], views: Mapping[str, View], service
     for package in packages:
         alike.setdefault((package.sha256, package.layers, package.layer_arns), []).append(package)
     origins = Origins(service)
+    known: dict[Member, list[str]] = {}
     for (_, layers, arns), same in alike.items():
         view = View(same[0].path)
         own = frozenset(own_paths(view, same[0]))
         modules = _top_level(own)
-        owners = _owners(view, "", own=own) if same[0].distributions else {}
+        owners = _owners(view, "", own=own, known=known) if same[0].distributions else {}
         names = [package.name for package in same]
         for module, is_regular in modules.items():
             found = []
@@ -336,9 +339,14 @@ def _top_level(paths: Iterable[str]) -> dict[str, bool]:
     """Return the importable top-level names: ``True`` for a module or regular package, ``False`` for a namespace package."""
     grouped: dict[str, list[str]] = {}
     for path in paths:
-        grouped.setdefault(path.partition("/")[0].partition(".")[0], []).append(path)
+        grouped.setdefault(_top(path), []).append(path)
     kinds = {name: _kind(name, paths) for name, paths in sorted(grouped.items()) if name.isidentifier()}
     return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+def _top(path: str) -> str:
+    """Return the top-level name that *path* belongs to, without a suffix."""
+    return path.partition("/")[0].partition(".")[0]
 
 
 def _kind(module: str, paths: Iterable[str]) -> bool | None:
