@@ -87,16 +87,16 @@ def _chosen(name: str, advice: PackagingAdvice) -> Layout:
         row = next((each for each in advice.rows if each.kind.value == name), None)
         layout = None if row is None else row.layout
     elif layout is not None:
-        row = next((each for each in advice.rows if each.title == layout.title), None)
+        row = next((each for each in advice.rows if each.layout == layout), None)
     else:
         raise CheckFailedError(
             "lamina does not build container images, so it cannot configure the recommended packaging",
             hint="to see what makes a function large, run `lamina build --dry-run`; set `exclude` for files that you do not use",
         )
-    note = "" if row is None else row.note
-    if layout is None or note:
+    obstacle = "" if row is None else row.obstacle
+    if layout is None or obstacle:
         raise CheckFailedError(
-            f"there is no packaging `{name}` to configure{f': {note}' if note else ''}",
+            f"there is no packaging `{name}` to configure{f': {obstacle or row.note}' if row is not None else ''}",
             hint="see the others: `lamina advise`",
         )
     return layout
