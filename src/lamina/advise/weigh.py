@@ -7,7 +7,7 @@ files. The store keeps the sizes of a zip under its digest and Lambda's limit, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lamina.advise.deploys import WeighedArchive
 from lamina.advise.layouts import plan_of
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lamina.advise.values import Layout
-    from lamina.archive.package import Packed
     from lamina.core.store import Store
-    from lamina.core.values import Distribution, Layer, Pin
+    from lamina.core.values import Distribution, Pin
     from lamina.pipeline.artifacts import ArtifactProvider
     from lamina.pipeline.packages import PackagePlan
     from lamina.pipeline.plan import TargetPlan
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 WEIGHTS_AREA = "weights"
 """The area of the store with the sizes of layers and zips that were weighed."""
 _FORMAT = 2
-
-_Measured = TypeVar("_Measured", "Layer", "Packed")
 
 
 class WeighedZip(NamedTuple):
@@ -88,7 +85,9 @@ class ZipSizes:
         """Return the sizes of *layer*, from the last build or the store if they are known."""
 
         def weighed() -> WeighedZip:
-            made = self._lightest(layer, lambda each: each.reused or self._artifacts.measure(each), plan)
+            _, made = self._artifacts.fitted(
+                layer, lambda each: each.reused or self._artifacts.measure(each), plan.previous
+            )
             return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
 
         return self._kept(key_of(_FORMAT, quotas().unzipped_bytes, layer.digest), weighed)
@@ -101,14 +100,6 @@ class ZipSizes:
             known = weighed()
             self._store.write_document(place, _document(known))
         return known
-
-    def _lightest(self, layer: LayerPlan, measure: Callable[[LayerPlan], _Measured], plan: TargetPlan) -> _Measured:
-        """Return what *measure* says about *layer*, with as much bytecode as fits."""
-        made = measure(layer)
-        while (lighter := self._artifacts.fit(layer, made, plan.previous)) is not None:
-            layer = lighter
-            made = measure(layer)
-        return made
 
     def _packages(self, plan: TargetPlan) -> Iterator[WeighedArchive]:
         """Yield the zips of functions."""
@@ -147,7 +138,9 @@ class ZipSizes:
             if packed is None:
                 raise ValueError("the package has no functions")
             return WeighedZip(packed.zipped_bytes, packed.unzipped_bytes, ())
-        made = self._lightest(bundle, lambda layer: self._artifacts.measure_package(layer, sources, mode), plan)
+        _, made = self._artifacts.fitted(
+            bundle, lambda each: self._artifacts.measure_package(each, sources, mode), plan.previous
+        )
         return WeighedZip(made.zipped_bytes, made.unzipped_bytes, _shares(made.distributions))
 
 
