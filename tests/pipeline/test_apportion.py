@@ -186,6 +186,17 @@ def test_only_what_one_of_the_targets_has(tmp_path: Path) -> None:
         build(service.write(), BuildOptions(), store=Store.open(tmp_path / "store"))
 
 
+def test_only_what_the_first_target_lacks() -> None:
+    """A name in `only` that is locked for the second target is no error, wherever the first target stands."""
+    layers = [LayerConfig(name="more", only=("beta",))]
+    targets = [not_locked(layers, {"more": each}, ()) for each in (selection(alpha="1"), selection(beta="1"))]
+
+    check_locked(targets)
+    check_locked(targets[::-1])
+    with pytest.raises(LockError, match="`beta` in `only` of layer `more`"):
+        check_locked([targets[0], targets[0]])
+
+
 def test_built(tmp_path: Path) -> None:
     """Each distribution is in its layer's zip, and a misspelled `without` is a warning."""
     service = make_service(tmp_path)

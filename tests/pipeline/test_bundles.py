@@ -203,6 +203,20 @@ def test_several_layers_in_one_zip(shop: Service, store: Store) -> None:
     assert (("a", "b"), ("a", "b")) == (hello.bundled, other.layers)
 
 
+def test_renamed_layer(shop: Service, store: Store) -> None:
+    """A zip whose layer has another name is reused, and the report has the new name."""
+    shop.settings["layers"] = "{ first = {} }"
+    first = packages(shop, store)["hello"]
+    shop.settings["layers"] = "{ second = {} }"
+
+    result = built(shop, store)
+
+    (second,) = result.build.packages
+    assert (("first",), ("second",), first.sha256) == (first.bundled, second.bundled, second.sha256)
+    assert [each.reused is not None for each in result.plan.package_plans] == [True]
+    assert second.bundled == report.read(shop.root).packages[0].bundled
+
+
 def test_two_versions_in_one_zip(shop: Service, store: Store) -> None:
     """Two layers with different files of a distribution cannot be in one zip."""
     shop.locked.pop("beta")
@@ -256,6 +270,36 @@ def test_reachable_by_zip(shop: Service, store: Store, monkeypatch: pytest.Monke
     assert f"__pycache__/beta.{TAG}.pyc" in members(found["hello"].path)
     assert f"__pycache__/beta.{TAG}.pyc" not in members(found["other"].path)
     assert f"alpha/__pycache__/__init__.{TAG}.pyc" in members(found["other"].path)
+
+
+def test_edits(
+    shop: Service, store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An edit decides the bytecode again if a handler reaches the module, or if a file is new; otherwise no wheel is read."""
+    with_bytecode(shop, monkeypatch)
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(store.root))
+    end = "def lambda_handler(event, context): ...\n"
+    hello, other, unreached = (f"service/{name}.py" for name in ("handlers/hello", "other", "unreached"))
+
+    def compiled(files: dict[str, str]) -> list[str]:
+        write(shop, files)
+        (package,) = packages(shop, store).values()
+        paths = [each for each in members(package.path) if each.endswith(".pyc") and not each.startswith("service/")]
+        return [name for name in ("alpha", "beta") if any(name in path for path in paths)]
+
+    def is_known(files: dict[str, str]) -> bool:
+        write(shop, files)
+        assert 0 == main(["build", "--dry-run", "--project", str(shop.root)])
+        return "imports not analysed yet" not in capsys.readouterr().err
+
+    assert ["alpha"] == compiled({hello: f"import alpha\n{end}", other: "", unreached: ""})
+    assert ["alpha"] == compiled({other: "import beta\n"})
+    assert ["alpha", "beta"] == compiled({hello: f"import alpha\nimport service.other\n{end}"})
+    assert ["alpha"] == compiled({other: "\n"})
+    shutil.rmtree(store.root / "wheels")
+    assert is_known({unreached: "import beta\n"})
+    assert not is_known({other: "import beta\n"})
+    assert not is_known({other: "\n", "service/new.py": ""})
 
 
 def test_own_code_wins(shop: Service, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ AREAS = (
     "missing",
     "own-bytecode",
     "reach",
+    "searches",
     "segments",
     "selections",
     "wheels",

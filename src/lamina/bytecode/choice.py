@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from lamina.bytecode.imports.rules import FIRST_PARTY
 from lamina.bytecode.imports.rules import version as imports_version
 from lamina.bytecode.interpreter import magic_number
 from lamina.bytecode.segment import RECIPE
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from lamina.project.sources import PackageSources
 
 REACH_AREA = "reach"
+SEARCHES_AREA = "searches"
+"""The area of the store with the results of the last searches, and the own modules that they reached."""
 _FORMAT = 2
 
 
@@ -133,7 +136,7 @@ def known_choice(
         return None
     found: list[Mapping[str, Sequence[str]]] = []
     for start in starts(service, closure, packages):
-        kept = _load(reach_place(service, closure, start, store), closure.pins, store)
+        kept = _known(service, closure, start, store)
         if kept is None:
             return None
         found.append(kept)
@@ -164,25 +167,27 @@ def follow(
 
     hashes = {pin.name: pin.sha256 for closure in closures for pin in closure.pins}
     kept: list[list[Mapping[str, Sequence[str]]]] = [[] for _ in closures]
-    new: list[tuple[int, Path, Start]] = []
+    new: list[tuple[int, Start]] = []
     for number, closure in enumerate(closures):
         for start in starts(service, closure, packages):
-            place = reach_place(service, closure, start, store)
-            if (modules := _load(place, closure.pins, store)) is not None:
+            if (modules := _known(service, closure, start, store)) is not None:
                 kept[number].append(modules)
             else:
-                new.append((number, place, start))
+                new.append((number, start))
     names = [frozenset(pin.name for pin in closure.pins) for closure in closures]
     found = reachable(
-        [replace(first_party(service, start), distributions=names[number]) for number, _, start in new],
+        [replace(first_party(service, start), distributions=names[number]) for number, start in new],
         wheels,
         compiler=toolchain.compiler,
         store=store,
         keep=None if compiled is None else lambda name, done: compiled.keep(hashes[name], done),
     )
-    for (number, place, _), reached in zip(new, found, strict=True):
+    for (number, start), reached in zip(new, found, strict=True):
         modules = {pin.name: sorted(reached.members(pin.name)) for pin in closures[number].pins}
-        store.write_document(place, modules)
+        store.write_document(reach_place(service, closures[number], start, store), modules)
+        hashes_of = {file.path: file.sha256 for file in start.package.tree.files}
+        own = {path: hashes_of[path] for path in sorted(reached.members(FIRST_PARTY))}
+        store.write_document(_last_place(service, closures[number], start, store), {"own": own, "modules": modules})
         kept[number].append(modules)
     return tuple(_choice(each, magic_number(toolchain.python)) for each in kept)
 
@@ -240,6 +245,44 @@ def reach_place(service: Service, closure: Closure, start: Start, store: Store) 
     return store.entry(REACH_AREA, key, ".json")
 
 
+def _known(service: Service, closure: Closure, start: Start, store: Store) -> Mapping[str, Sequence[str]] | None:
+    """
+    Return the modules that the handlers at *start* can import, according to *store*; ``None`` if the search must find them.
+
+    Only the own modules that the last search reached decide its result, unless files were added or removed. If none of these
+    was edited since, the result is that of the present sources, too.
+    """
+    place = reach_place(service, closure, start, store)
+    known: Mapping[str, Sequence[str]] | None = _load(place, closure.pins, store)
+    if known is None:
+        hashes = {file.path: file.sha256 for file in start.package.tree.files}
+
+        def parse(content: Mapping[str, Any]) -> Mapping[str, Sequence[str]] | None:
+            modules = _parsed(content["modules"], closure.pins)
+            return modules if all(hashes.get(path) == sha256 for path, sha256 in content["own"].items()) else None
+
+        known = store.read_document(_last_place(service, closure, start, store), parse)
+        if known is not None:
+            store.write_document(place, known)
+    return known
+
+
+def _last_place(service: Service, closure: Closure, start: Start, store: Store) -> Path:
+    """Return the path in *store* of the result of the last search at *start* among the same files, whatever they contained."""
+    key = key_of(
+        _FORMAT,
+        str(service.root),
+        *service.target.python,
+        start.handlers,
+        start.recorded,
+        sorted(file.path for file in start.package.tree.files),
+        [pin.sha256 for pin in closure.pins],
+        closure.recipe.canonical(),
+        imports_version(),
+    )
+    return store.entry(SEARCHES_AREA, key, ".json")
+
+
 def is_reach(path: Path) -> bool:
     """Return whether *path*, a file in a store, is a list of modules that `follow` found."""
     return path.parent.parent.name == REACH_AREA
@@ -247,15 +290,14 @@ def is_reach(path: Path) -> bool:
 
 def _load(path: Path, pins: Iterable[Pin], store: Store) -> dict[str, list[str]] | None:
     """Return the source paths in the file, by distribution, or ``None`` if it is not a result of `follow` for *pins*."""
-    names = {pin.name for pin in pins}
+    return store.read_document(path, lambda rows: _parsed(rows, pins))
 
-    def parse(rows: object) -> dict[str, list[str]]:
-        found = paths_by_name(rows)
-        if found.keys() != names:
-            raise ValueError("other distributions")
-        return found
 
-    return store.read_document(path, parse)
+def _parsed(rows: object, pins: Iterable[Pin]) -> dict[str, list[str]]:
+    found = paths_by_name(rows)
+    if found.keys() != {pin.name for pin in pins}:
+        raise ValueError("other distributions")
+    return found
 
 
 def is_metadata(path: Path, content: bytes) -> bool:
