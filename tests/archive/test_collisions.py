@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lamina.archive.collisions import shared_paths
+from lamina.archive.collisions import paths_of_own_code, shared_paths
 from lamina.archive.segment import Segment, write_segment
 from lamina.archive.zip.zipformat import DEFLATED, STORED, Entry, Member, encode
 from lamina.core.errors import DamagedFileError, PathCollisionError
@@ -153,6 +153,15 @@ def test_twins(make: Make, first: str, second: str) -> None:
     assert (
         f"distributions install paths that differ only in the Unicode normalization of their characters: `{path}`"
     ) == str(caught.value)
+
+
+def test_twins_of_own_code(make: Make) -> None:
+    """Your file and a distribution's in one zip are rejected if their paths are one path after Unicode normalization."""
+    own, other = make(**{"caf\u00e9.py": TEXT}), make(**{"cafe\u0301.py": TEXT})
+
+    with pytest.raises(PathCollisionError, match="differ only in the Unicode normalization"):
+        paths_of_own_code(own, {"a": other})
+    assert {"a": frozenset({"n.py"})} == paths_of_own_code(make(**{"n.py": b"1"}), {"a": make(**{"n.py": b"2"})})
 
 
 def test_no_twins(make: Make) -> None:

@@ -7,14 +7,14 @@ are computed first.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lamina.core.errors import LockError
 from lamina.core.frozen import replace
 from lamina.project.table import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from lamina.core.values import Pin, Selection
     from lamina.project.service import LayerConfig
@@ -64,24 +64,35 @@ def apportion(
     return shares
 
 
+class UnlockedName(NamedTuple):
+    """A name in ``only`` of a layer that its groups and extras do not select for one target."""
+
+    layer: str
+    name: str
+    known: frozenset[str]
+    """The names that they select, for a suggestion."""
+
+
 def not_locked(
     layers: Sequence[LayerConfig], selections: Mapping[str, Selection], everywhere: Collection[str]
-) -> dict[tuple[str, str], str]:
-    """Return each layer and name in its ``only`` that its groups and extras do not select for one target, with a similar name."""
-    found: dict[tuple[str, str], str] = {}
+) -> tuple[UnlockedName, ...]:
+    """Return each name in ``only`` of *layers* that their groups and extras do not select for one target."""
+    found: list[UnlockedName] = []
     for layer in layers:
         selection = selections[layer.name]
-        known = {*(pin.name for pin in selection.pins), *selection.left_out, *everywhere}
-        found |= {(layer.name, name): did_you_mean(name, known) for name in layer.only or () if name not in known}
-    return found
+        known = frozenset({*(pin.name for pin in selection.pins), *selection.left_out, *everywhere})
+        found += [UnlockedName(layer.name, name, known) for name in layer.only or () if name not in known]
+    return tuple(found)
 
 
-def check_locked(targets: Sequence[Mapping[tuple[str, str], str]]) -> None:
+def check_locked(targets: Sequence[Iterable[UnlockedName]]) -> None:
     """Raise LockError if ``only`` names a distribution that is locked for none of the *targets*, each as `not_locked` returns it."""
+    first, *others = targets
+    elsewhere = [{(each.layer, each.name) for each in target} for target in others]
     unknown = [
-        f"`{name}` in `only` of layer `{layer}`{similar}"
-        for (layer, name), similar in targets[0].items()
-        if all((layer, name) in target for target in targets)
+        f"`{each.name}` in `only` of layer `{each.layer}`{did_you_mean(each.name, each.known)}"
+        for each in first
+        if all((each.layer, each.name) in names for names in elsewhere)
     ]
     if unknown:
         raise LockError(

@@ -339,21 +339,20 @@ class ArtifactProvider:
     def _package_parts(
         self, plan: LayerPlan, sources: PackageSources, mode: BytecodeMode, *, measures: bool = False
     ) -> list[Contribution]:
-        parts = self.bundled(plan, sources, measures=measures)
         own = own_code_segment(sources.tree.files, self._store, prefix=plan.recipe.prefix)
+        parts = self._bundled(plan, own, measures=measures)
         parts.append(Contribution(name=OWN_CODE, segment=own))
         if mode is not BytecodeMode.NONE:
             compiled = sources_bytecode(sources.tree, self.toolchain, self._store)
             parts.append(Contribution(name=OWN_CODE, segment=compiled, is_bytecode=True))
         return parts
 
-    def bundled(self, plan: LayerPlan, sources: PackageSources, *, measures: bool = False) -> list[Contribution]:
+    def _bundled(self, plan: LayerPlan, own: Segment, *, measures: bool) -> list[Contribution]:
         """
-        Return the segments of the distributions in the zip of *sources*, including bytecode, without paths of your own files.
+        Return the segments of the distributions in a zip, including bytecode, without the paths of *own*, your own files.
 
         With *measures*, the sizes of all segments are exact, but those of bytecode may not exist.
         """
-        own = own_code_segment(sources.tree.files, self._store, prefix=plan.recipe.prefix)
 
         def compare(segments: dict[str, Segment]) -> dict[str, frozenset[str]]:
             mine, shared = paths_of_own_code(own, segments), self._shared_paths(plan, segments)

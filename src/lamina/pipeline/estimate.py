@@ -17,10 +17,10 @@ from lamina.pipeline.layers import LayerPlan
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lamina.core.values import Layer, Pin
+    from lamina.core.values import Layer, Package, Pin
     from lamina.pipeline.context import BuildContext
     from lamina.pipeline.layers import LayerDraft
-    from lamina.pipeline.plan import BuildPlan
+    from lamina.pipeline.plan import BuildPlan, TargetPlan
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,9 +63,10 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
     Return the estimates of the layers of *plan*, and then of what packages contain, as in `TargetPlan.contents`, grouped by target.
 
     For a wheel that is not in the store, lamina requests only the end of the file, once for all targets; offline, its size
-    is unknown. A layer that would be reused has its recorded sizes, including bytecode.
+    is unknown. A layer or zip that would be reused has its recorded sizes, including bytecode.
     """
-    layers = [layer for target in plan.targets for layer in target.contents if _reused(layer) is None]
+    planned = [tuple(zip(target.contents, _reused(target), strict=True)) for target in plan.targets]
+    layers = [layer for target in planned for layer, reused in target if reused is None]
     pins = {pin.sha256: pin for layer in layers for pin in layer.selection.pins}
     # A distribution that is built from source has no wheel to read yet.
     wheels = {sha256: pin for sha256, pin in pins.items() if not isinstance(pin, SourcePin)}
@@ -78,8 +79,7 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
         if path is not None:
             tails[sha256] = _local_tail(path)
 
-    def share(pin: Pin, layer: LayerDraft) -> DistributionEstimate:
-        reused = _reused(layer)
+    def share(pin: Pin, layer: LayerDraft, reused: Layer | Package | None) -> DistributionEstimate:
         found = _outline(tails.get(pin.sha256), pin, layer) if reused is None else _recorded(reused, pin)
         return DistributionEstimate(
             pin=pin, outline=found, in_store=context.store.wheel(pin.sha256, pin.filename) is not None
@@ -89,20 +89,28 @@ def estimate(plan: BuildPlan, context: BuildContext) -> tuple[tuple[Estimate, ..
         tuple(
             Estimate(
                 name=layer.name,
-                shares=tuple(share(pin, layer) for pin in layer.selection.pins),
+                shares=tuple(share(pin, layer, reused) for pin in layer.selection.pins),
                 has_own_code=bool(layer.own_code),
             )
-            for layer in target.contents
+            for layer, reused in target
         )
-        for target in plan.targets
+        for target in planned
     )
 
 
-def _reused(layer: LayerDraft) -> Layer | None:
-    return layer.reused if isinstance(layer, LayerPlan) else None
+def _reused(plan: TargetPlan) -> list[Layer | Package | None]:
+    """Return the layer or the first zip of the last build that each of `TargetPlan.contents` would reuse; ``None`` if it would be built."""
+    layers = [layer.reused if isinstance(layer, LayerPlan) else None for layer in plan.layers]
+    packages = plan.packages or (None,) * len(plan.bundles)
+    zips = [
+        package.reused[0] if package is not None and package.reused else None
+        for bundle, package in zip(plan.bundles, packages, strict=True)
+        if bundle is not None
+    ]
+    return [*layers, *zips]
 
 
-def _recorded(layer: Layer, pin: Pin) -> Outline | None:
+def _recorded(layer: Layer | Package, pin: Pin) -> Outline | None:
     found = next((each for each in layer.distributions if each.sha256 == pin.sha256), None)
     if found is None:
         return None

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from lamina.bytecode.choice import BytecodeChoice
     from lamina.core.values import Finding, Pin, Selection
     from lamina.lock.types import LockFile
+    from lamina.pipeline.apportion import UnlockedName
     from lamina.pipeline.context import BuildContext
     from lamina.project.service import LayerConfig, PackageConfig, Service
     from lamina.project.sources import PackageSources, SourceFile, SourceTree
@@ -74,8 +75,8 @@ class TargetPlan:
     """The distributions in each of the service's packages, in their order; ``None`` for a package without distributions."""
     unused: tuple[Selection, ...] = ()
     """The distributions of each of the service's `bundles` that no package has."""
-    not_locked: tuple[tuple[tuple[str, str], str], ...] = ()
-    """The layers and names in their ``only`` that are not locked for this target, as `lamina.pipeline.apportion.not_locked` has them."""
+    not_locked: tuple[UnlockedName, ...] = ()
+    """The names in ``only`` of layers that are not locked for this target."""
 
     @property
     def place(self) -> str:
@@ -153,7 +154,7 @@ def resolve(context: BuildContext, service: Service) -> BuildPlan:
         _resolve_target(context, each, place, is_unchanged=is_unchanged)
         for each, place in zip(services, places, strict=True)
     )
-    check_locked([dict(each.not_locked) for each in targets])
+    check_locked([each.not_locked for each in targets])
     return BuildPlan(service=service, targets=targets)
 
 
@@ -338,7 +339,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
         ),
         previous=previous,
         is_unchanged=is_unchanged,
-        not_locked=tuple(not_locked(service.selected, chosen, everywhere).items()),
+        not_locked=not_locked(service.selected, chosen, everywhere),
         findings=(
             *configuration.check(service, chosen),
             *left_out.local_files(service, dict.fromkeys((*local.values(), *built))),
