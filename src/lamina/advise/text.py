@@ -171,7 +171,7 @@ def _measured(advice: PackagingAdvice) -> str:
     """Return what is known about cold starts, and how to know more."""
     starts = advice.starts
     if not starts.file:
-        return f"not measured; measure them with `{MEASURE}`, or read those of deployed functions with `lamina coldstart --aws`"
+        return f"not measured; measure them with `{MEASURE}`, or read those of deployed functions with `lamina coldstart --aws FUNCTION --logs 24 --json`"
     if starts.is_deployed:
         return (
             f"`{starts.file}` has those of the deployed functions; lamina takes their packaging for the configured one"
