@@ -423,6 +423,9 @@ def prepare(page: str, reader: Reader, place: Place, emulator: Emulator) -> None
             run("lamina", "deploy", "-q", "--create", "--role", "arn:aws:iam::000000000000:role/any")
         case "private-indexes":
             shutil.copytree(place.root / "wheels", reader.project / "wheels")
+        case "report":
+            run("lamina", "audit", "--advisories", "none", "--format", "json", "--output", "audit.json")
+            run("lamina", "audit", "--advisories", "none", "--sbom", "sbom.json")
         case "start-in-an-existing-repository":
             reader.project = reader.directory / "repositories"
             lock = reader.project / "shop"

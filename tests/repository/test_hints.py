@@ -137,6 +137,20 @@ def with_repository(project: Path) -> None:
         subprocess.run(["git", *shlex.split(line)], cwd=project, check=True)
 
 
+def shallow(project: Path) -> None:
+    """Make *project* a git repository with the last of two commits of a remote one."""
+    origin = project.parent / f"{project.name}-origin"
+    commit = "-c user.name=tests -c user.email=tests@example.com commit -q --allow-empty -m Change"
+    for directory, line in (
+        (project, f"init -q {shlex.quote(str(origin))}"),
+        *((origin, commit) for _ in range(2)),
+        (project, "init -q"),
+        (project, f"remote add origin {shlex.quote(origin.as_uri())}"),
+        (project, "fetch -q --depth 1 origin"),
+    ):
+        subprocess.run(["git", *shlex.split(line)], cwd=directory, check=True)
+
+
 def with_environment(project: Path) -> None:
     """Create the virtual environment of *project*."""
     subprocess.run(["uv", "venv", "-q"], cwd=project, check=True)
@@ -155,7 +169,8 @@ def with_advisories(project: Path) -> None:
 
 PREPARATIONS: Final[Mapping[str, Callable[[Path], None]]] = {
     r"git reset": repository,
-    r"git (branch|fetch)": with_repository,
+    r"git (branch|fetch(?! --unshallow))": with_repository,
+    r"git fetch --unshallow": shallow,
     r"lamina audit": with_advisories,
     r"lamina cache import": after("lamina cache export --bytecode bytecode.zip"),
     r"lamina deploy$": after("lamina deploy --create --role arn:aws:iam::000000000000:role/any"),

@@ -1,11 +1,10 @@
-"""Evaluate the markers of requirements, which may be of somebody else and mean nothing."""
+"""Decide whether the requirement of a layer counts for a target."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
-from packaging.version import InvalidVersion
+from lamina.core.markers import evaluated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +23,5 @@ def applies(marker: Marker | None, targets: Iterable[Target], extras: Iterable[s
         for target in targets
         for extra in ("", *extras)
     ]
-    try:
-        return any(marker.evaluate(environment) for environment in environments)
-    except (InvalidVersion, KeyError, UndefinedComparison, UndefinedEnvironmentName):
-        # packaging 26.1 looks up even what is not a variable, as in `'a' < 'b'`.
-        return True
+    answers = [evaluated(marker, environment) for environment in environments]
+    return None in answers or any(answers)

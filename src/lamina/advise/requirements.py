@@ -85,15 +85,12 @@ class RequirementGraph:
         return self._found[name, extra]
 
     def _edges(self, name: str, extra: str | None) -> Iterator[Edge]:
-        from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+        from lamina.core.markers import evaluated
 
         markers = {**self._markers, "extra": extra or ""}
         for requirement in self._requirements.get(name, ()):
-            try:
-                applies = extra is None if requirement.marker is None else requirement.marker.evaluate(markers)
-            except (UndefinedComparison, UndefinedEnvironmentName):
-                # Like an invalid requirement: the lock file has what it resolved to, and the imports decide.
-                continue
+            # One that cannot be evaluated is like an invalid requirement: the lock file has what it resolved to, and the imports decide.
+            applies = extra is None if requirement.marker is None else evaluated(requirement.marker, markers)
             if applies:
                 yield Edge(normalized(requirement.name), tuple(sorted(map(normalized, requirement.extras))))
 

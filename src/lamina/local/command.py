@@ -25,6 +25,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from lamina.core.errors import ConfigError, InvokeError
 from lamina.core.files import own_directory
+from lamina.core.markers import evaluated
 from lamina.core.names import normalized
 from lamina.core.supervised.process import Process
 from lamina.core.temporary import temporary_directory
@@ -279,7 +280,7 @@ def _closure(names: Iterable[str], installed: Mapping[str, Distribution], target
                 requirement = Requirement(text)
             except InvalidRequirement:
                 continue
-            if requirement.marker is None or requirement.marker.evaluate(environment):
+            if requirement.marker is None or evaluated(requirement.marker, environment):
                 waiting.append(normalized(requirement.name))
     return [found[name] for name in sorted(found)]
 

@@ -180,6 +180,8 @@ class _Seen:
     def _relevant(self, texts: Iterable[str]) -> Iterator[Requirement]:
         from packaging.requirements import InvalidRequirement, Requirement
 
+        from lamina.core.markers import evaluated
+
         markers = {**{key: str(value) for key, value in self._service.target.markers.items()}, "extra": ""}
         for text in texts:
             try:
@@ -189,7 +191,7 @@ class _Seen:
                 continue
             if normalized(requirement.name) not in self._family.names:
                 continue
-            if requirement.marker is None or requirement.marker.evaluate(markers):
+            if requirement.marker is None or evaluated(requirement.marker, markers):
                 yield requirement
 
     def _broken(self, need: _Need) -> str | None:
