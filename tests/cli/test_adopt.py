@@ -169,7 +169,7 @@ def test_known_layers(
     for text in texts:
         assert f"require {text.lower()}==1.0\n" in shown
     assert "shared-part==" not in world.manifest.read_text()
-    assert 'hello = { handler = "app.lambda_handler" }  # the only one' in world.manifest.read_text()
+    assert 'hello = "app.lambda_handler"  # the only one' in world.manifest.read_text()
     assert "removed the ARN from `layer-arns`" in shown
     old = modules_of(layer_server.zips[arn], tmp_path) - {f"{wrapper}.py"}
     assert old == modules_of(world.project / ".lamina/layers/common.zip", tmp_path)
@@ -333,7 +333,7 @@ def test_unusual_configuration(world: World, layer_server: LayerServer) -> None:
 
     assert adopt(ARN, "--yes") == 0
 
-    assert 'hello = { handler = "app.lambda_handler" }  # the only one' in world.manifest.read_text()
+    assert 'hello = "app.lambda_handler"  # the only one' in world.manifest.read_text()
 
 
 def test_configuration_of_another_directory(
