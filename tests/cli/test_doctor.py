@@ -78,7 +78,7 @@ def test_a_service(service: Service, capsys: pytest.CaptureFixture[str]) -> None
         ".".join(line.split()[0].split(".")[:2]) for line in shown["interpreters"]
     ]
     assert 1 == len([line for line in shown["interpreters"] if line.startswith(MINOR) and "not found" not in line])
-    assert ["audit:", "aws:", "cdk:", "keyring:", "local:", "sandbox:", "uv:"] == [
+    assert ["audit:", "aws:", "cdk:", "keyring:", "local:", "report:", "sandbox:", "uv:"] == [
         line.split()[0] for line in shown["extras"] if not line.startswith("all")
     ]
     assert [f"~{os.sep}store", "0.0 kB in 0 files, writable"] == [

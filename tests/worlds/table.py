@@ -55,6 +55,7 @@ ARGUMENTS: dict[str, Sequence[str]] = {
     "sandbox": ("sandbox", "--python", "missing", "--", "true"),
     "cache verify": ("cache", "verify"),
     "cache import": ("cache", "import", "bytecode.zip"),
+    "report": ("report",),
     "doctor": ("doctor",),
     "schema": ("schema",),
     "completion": ("completion", "bash"),
