@@ -374,9 +374,11 @@ def test_own_modules_that_replace_those_of_distributions(service: Service, advis
 
 def test_lines_are_those_of_the_target(service: Service, advise: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The target's interpreter finds the line of an import, whatever the Python that runs lamina understands."""
-    monkeypatch.setattr("ast.parse", None)
+    with monkeypatch.context() as without_parser:
+        without_parser.setattr("ast.parse", None)
+        shown = advise("--why", "heavy")
 
-    assert "(service/reports.py:4)" in advise("--why", "heavy")
+    assert "(service/reports.py:4)" in shown
 
 
 def test_functions_with_conflicting_distributions(service: Service, advise: Any) -> None:
