@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -374,8 +375,15 @@ def test_own_modules_that_replace_those_of_distributions(service: Service, advis
 
 def test_lines_are_those_of_the_target(service: Service, advise: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The target's interpreter finds the line of an import, whatever the Python that runs lamina understands."""
+    parse: Any = ast.parse
+
+    def parse_expression(*arguments: Any, **options: Any) -> Any:
+        assert options, "own code is parsed"
+        return parse(*arguments, **options)
+
+    # packaging parses the strings of markers, and pytest modules that are imported now; both with options.
     with monkeypatch.context() as without_parser:
-        without_parser.setattr("ast.parse", None)
+        without_parser.setattr("ast.parse", parse_expression)
         shown = advise("--why", "heavy")
 
     assert "(service/reports.py:4)" in shown
