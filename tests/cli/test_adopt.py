@@ -279,12 +279,12 @@ def test_too_large(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "`pyproject.toml`, `uv.lock` are as before" in shown
     assert before == world.files()
 
-    # uv 0.9 does not see that a wheel of the same version has changed.
-    wheel = world.wheel("awswrangler", "2.0", requires=["pyarrow", "boto3"])
-    path.write_bytes(installed(wheel, world.wheel("pyarrow", "2.0")))
-    world.wheel("pyarrow", "2.0", {"pyarrow/__init__.py": "", "pyarrow/tests/large.so": os.urandom(1_000_000)})
-    world.wheel("boto3", "2.0", {"boto3/__init__.py": "", "boto3/large.json": os.urandom(50_000)})
-    (world.project / "app.py").write_text(f"import awswrangler\n{HANDLER}")
+    # Other names, because uv 0.9 keeps the pages of the index and the metadata of a version.
+    wheel = world.wheel("wrangler", requires=["arrow", "boto3"])
+    path.write_bytes(installed(wheel, world.wheel("arrow")))
+    world.wheel("arrow", files={"arrow/__init__.py": "", "arrow/tests/large.so": os.urandom(1_000_000)})
+    world.wheel("boto3", files={"boto3/__init__.py": "", "boto3/large.json": os.urandom(50_000)})
+    (world.project / "app.py").write_text(f"import wrangler\n{HANDLER}")
     assert adopt(str(path), "--yes") == 1
     shown = capsys.readouterr().err
     assert "`without = " not in shown
