@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lamina.cli.options import add_build, build_options
+from lamina.cli.options import add_build, add_everything, add_findings_report, build_options
 
 if TYPE_CHECKING:
     import argparse
@@ -59,21 +59,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--deployed", action="store_true", help="audit the layer versions that the functions in AWS use now"
     )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        dest="everything",
-        help="also send names of distributions that are not known to be public",
-    )
-    parser.add_argument(
-        "--format",
-        choices=_FORMATS,
-        metavar="NAME",
-        help=f"report as {', '.join(_FORMATS[:-1])} or github (default: text)",
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", help="write the report to a file instead of stdout, and the findings to stderr"
-    )
+    add_everything(parser)
+    add_findings_report(parser, _FORMATS)
     parser.add_argument("--no-build", action="store_true", help="audit the last build even if the sources have changed")
     add_build(parser)
 

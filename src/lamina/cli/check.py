@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lamina.cli.options import add_build, build_options
+from lamina.cli.options import add_build, add_findings_report, build_options
 
 if TYPE_CHECKING:
     import argparse
@@ -49,15 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also ask AWS about the pinned layers, and Amazon Inspector about the functions",
     )
-    parser.add_argument(
-        "--format",
-        choices=_FORMATS,
-        metavar="NAME",
-        help=f"report as {', '.join(_FORMATS[:-1])} or github (default: text)",
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", help="write the report to a file instead of stdout, and the findings to stderr"
-    )
+    add_findings_report(parser, _FORMATS)
     parser.add_argument(
         "--fail-on",
         choices=_FAIL_ON,

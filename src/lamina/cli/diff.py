@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lamina.cli.options import add_build, build_options
+from lamina.cli.options import add_build, add_everything, build_options
 
 if TYPE_CHECKING:
     import argparse
@@ -59,12 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--osv", metavar="URL|FILE", help="ask this mirror of OSV about vulnerabilities, or read its zip for PyPI"
     )
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        dest="everything",
-        help="also send names of distributions that are not known to be public",
-    )
+    add_everything(parser)
     parser.add_argument(
         "--no-build", action="store_true", help="compare the last build even if the sources have changed"
     )

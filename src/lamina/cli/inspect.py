@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lamina.cli.options import add_everything
+
 if TYPE_CHECKING:
     import argparse
 
@@ -43,12 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="look for known vulnerabilities as `lamina audit` does, and exit with 1 if one fails it",
     )
     parser.add_argument("--osv", metavar="URL|FILE", help="ask this mirror of OSV, or read its zip for PyPI")
-    parser.add_argument(
-        "--all",
-        action="store_true",
-        dest="everything",
-        help="with --audit: also send names of distributions that are not known to be public",
-    )
+    add_everything(parser, "with --audit: ")
     parser.add_argument("--offline", action="store_true", help="use only files in the store; do not use the network")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 TYPE_CHECKING = False  # a build with nothing to do does not import `typing`
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lamina.core.errors import ConfigError
@@ -147,6 +148,29 @@ def add_report_files(parser: argparse.ArgumentParser) -> None:
     """Add ``--output`` and ``--env-file`` to a command that publishes layers."""
     parser.add_argument("--output", metavar="FILE", help="also write the JSON report to a file")
     parser.add_argument("--env-file", metavar="FILE", help="write the ARNs to a file as NAME=value lines")
+
+
+def add_findings_report(parser: argparse.ArgumentParser, formats: Sequence[str]) -> None:
+    """Add the options that say in which of *formats*, of which the last is for GitHub, and where to write a report with findings."""
+    parser.add_argument(
+        "--format",
+        choices=formats,
+        metavar="NAME",
+        help=f"report as {', '.join(formats[:-1])} or github (default: text)",
+    )
+    parser.add_argument(
+        "--output", metavar="FILE", help="write the report to a file instead of stdout, and the findings to stderr"
+    )
+
+
+def add_everything(parser: argparse.ArgumentParser, condition: str = "") -> None:
+    """Add the option to also ask a database of advisories about names that may be secret. *condition* starts its description."""
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        dest="everything",
+        help=f"{condition}also send names of distributions that are not known to be public",
+    )
 
 
 def add_environment(parser: argparse.ArgumentParser) -> None:
