@@ -296,7 +296,7 @@ def _resolve_target(context: BuildContext, service: Service, place: str, *, is_u
     for config in service.selected:
         choice = (config.groups, config.extras, config.without, config.only)
         if choice not in selections:
-            cached = _selection(context, service, config, lock_file)
+            cached = locked_selection(context, service, config, lock_file)
             selections[choice], apart = _with_sources(cached.selection, service)
             local |= {pin.sha256: pin for pin in apart}
             inputs |= dict.fromkeys(cached.inputs)
@@ -358,7 +358,9 @@ def _draft(config: LayerConfig, selection: Selection, tree: SourceTree | None) -
     return LayerDraft(config=config, selection=selection, recipe=recipe, own_code=own_code)
 
 
-def _selection(context: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile) -> CachedSelection:
+def locked_selection(
+    context: BuildContext, service: Service, layer: LayerConfig, lock_file: LockFile
+) -> CachedSelection:
     """Return the locked distributions of *layer*, from the store if this lock file was parsed before."""
     cached = recall(lock_file, layer, service.target, context.store)
     if cached is not None:

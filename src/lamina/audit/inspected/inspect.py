@@ -17,7 +17,7 @@ from lamina.core.errors import ArchiveError, ConfigError, FetchError, LockError
 from lamina.core.frozen import frozen
 from lamina.core.target import Target
 from lamina.lock import formats
-from lamina.lock.select import select
+from lamina.pipeline.plan import locked_selection
 from lamina.pipeline.provenance import verify
 from lamina.project.external import LayerArn
 from lamina.project.publishers import publisher_of
@@ -296,16 +296,7 @@ def locked_versions(service: Service, context: BuildContext) -> Mapping[str, str
     found: dict[str, str] = {}
     lock_file = formats.find(service.root, service.lock, target=service.target)
     for layer in service.selected:
-        lock = formats.read(
-            lock_file,
-            target=service.target,
-            groups=layer.groups,
-            extras=layer.extras,
-            without=layer.without,
-            only=layer.only,
-            index=context.index,
-        )
-        selection = select(lock, target=service.target)
+        selection = locked_selection(context, service, layer, lock_file).selection
         found |= {pin.name: pin.version for pin in selection.pins}
         for source in selection.sources:
             found[source.name] = source.version or ""
