@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from lamina.audit.inspection import Inspection
-from lamina.audit.templates.descriptions import read_descriptions
+from lamina.audit.templates.descriptions import descriptions_of
 from lamina.core.errors import ConfigError
 from lamina.core.frozen import replace
 from lamina.project.edit import ConfigEditor
@@ -67,15 +65,7 @@ def remove_arn(project: Path, arn: str) -> Removal:
 
 def template_lines(service: Service, arn: str, store: Store, reporter: Reporter) -> tuple[str, ...]:
     """Return the lines of deploy descriptions that name the layer *arn*, such as ``template.yaml:12``, sorted."""
-    inspection = Inspection(
-        project=service.root,
-        service=service,
-        builds=(),
-        store=store,
-        reporter=reporter,
-        today=dt.datetime.now(tz=dt.UTC).date(),
-    )
-    descriptions, _ = read_descriptions(inspection)
+    descriptions, _ = descriptions_of(service, store, reporter)
     found = {
         description.shown(stated.origin)
         for description in descriptions

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import TYPE_CHECKING
 
-from lamina.audit.inspection import Inspection
-from lamina.audit.templates.descriptions import read_descriptions
+from lamina.audit.templates.descriptions import descriptions_of
 from lamina.pipeline.report import OUTPUT_DIRECTORY
 from lamina.project.external import may_be_same
 from lamina.project.service import Packaging
@@ -25,15 +23,7 @@ if TYPE_CHECKING:
 
 def following(service: Service, layout: Layout, store: Store, reporter: Reporter) -> Iterator[str]:
     """Yield what to change in each deploy description of *service*, so that it deploys *layout*, and what could not be read."""
-    inspection = Inspection(
-        project=service.root,
-        service=service,
-        builds=(),
-        store=store,
-        reporter=reporter,
-        today=dt.datetime.now(tz=dt.UTC).date(),
-    )
-    descriptions, unread = read_descriptions(inspection)
+    descriptions, unread = descriptions_of(service, store, reporter)
     wanted = {each.name: each for each in layout.functions}
     for description in descriptions:
         changes: dict[str, list[str]] = {}

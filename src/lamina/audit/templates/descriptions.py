@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lamina.audit.inspection import Inspection
 from lamina.core.frozen import frozen, replace
 from lamina.core.paths import relative_path
 from lamina.pipeline.checks.common import listed, note, warning
@@ -17,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from lamina.audit.inspection import Inspection
     from lamina.core.errors import TemplateError
+    from lamina.core.reporter import Reporter
     from lamina.core.store import Store
     from lamina.core.values import Finding
+    from lamina.project.service import Service
     from lamina.project.templates.types import Deployed, Origin, Template
 
 _RULE = "unchecked-template"
@@ -60,6 +63,20 @@ class ReadDescription:
     def shown(self, origin: Origin) -> str:
         """Return *origin* as messages name it, such as ``template.yaml:12``."""
         return str(replace(origin, file=self.place(origin)["file"]))
+
+
+def descriptions_of(service: Service, store: Store, reporter: Reporter) -> tuple[list[ReadDescription], list[Finding]]:
+    """Return what `read_descriptions` does for *service*, of which no build is needed."""
+    return read_descriptions(
+        Inspection(
+            project=service.root,
+            service=service,
+            builds=(),
+            store=store,
+            reporter=reporter,
+            today=dt.datetime.now(tz=dt.UTC).date(),
+        )
+    )
 
 
 def read_descriptions(inspection: Inspection) -> tuple[list[ReadDescription], list[Finding]]:
